@@ -1,0 +1,19 @@
+import { Duration, Effect } from "effect"
+import { GRPCController } from "../generated/plugin/grpc_controller_pb.js"
+import type { GrpcClient } from "../grpc/GrpcClient.ts"
+
+/** How long a plugin may take to end after it was asked to: go-plugin's own grace (go-plugin 1.8, `Client.Kill`). */
+export const SHUTDOWN_LIMIT: Duration.Duration = Duration.seconds(2)
+
+/**
+ * Asks a plugin to end and waits for `exit`, {@link SHUTDOWN_LIMIT} in all; answers whether it has ended. The call's own
+ * outcome says little, since a Go plugin drops the connection instead of answering; only a plugin without the service is
+ * not waited for.
+ */
+export const shutdown = (client: GrpcClient, exit: Effect.Effect<unknown>): Effect.Effect<boolean> =>
+  client.unary(GRPCController.method.shutdown, {}, { deadline: SHUTDOWN_LIMIT }).pipe(
+    Effect.as(true),
+    Effect.catch((error) => Effect.succeed(!error.isUnimplemented)),
+    Effect.flatMap((asked) => (asked ? Effect.as(exit, true) : Effect.succeed(false))),
+    Effect.timeoutOrElse({ duration: SHUTDOWN_LIMIT, orElse: () => Effect.succeed(false) }),
+  )

@@ -1,0 +1,126 @@
+import * as grpc from "@grpc/grpc-js"
+import { Duration, Effect, Option, type Scope, Stream } from "effect"
+import { fromUnknown, type GrpcError } from "./GrpcError.ts"
+import {
+  type BidiStreaming,
+  deserializer,
+  path,
+  type RequestInit,
+  type Response,
+  serializer,
+  type ServerStreaming,
+  type Unary,
+} from "./GrpcMethod.ts"
+import { type BidiCall, bidiCall } from "./GrpcStream.ts"
+
+/** A connection to one gRPC server; connects lazily and closes with its Scope. */
+export interface GrpcClient {
+  /** grpc-js target, for example `unix:/run/x/plugin.sock` or `127.0.0.1:1234`. */
+  readonly target: string
+  /** Calls a unary method. `deadline` bounds the whole call, connecting included; omitted, only interruption does. */
+  readonly unary: <M extends Unary>(
+    method: M,
+    request: RequestInit<M>,
+    options?: { readonly deadline?: Duration.Input },
+  ) => Effect.Effect<Response<M>, GrpcError>
+  /** Opens a server stream; it is cancelled when the returned stream is no longer consumed. */
+  readonly serverStream: <M extends ServerStreaming>(
+    method: M,
+    request: RequestInit<M>,
+  ) => Stream.Stream<Response<M>, GrpcError>
+  /** Opens a bidirectional stream; it is cancelled when the Scope closes before the call has ended. */
+  readonly bidi: <M extends BidiStreaming>(
+    method: M,
+  ) => Effect.Effect<BidiCall<RequestInit<M>, Response<M>>, never, Scope.Scope>
+}
+
+/**
+ * Channel options of every connection to a plugin: no message limits on our side (go-plugin's host has none either),
+ * no keepalive pings (grpc-go servers answer frequent ones with GOAWAY), never a proxy from the environment, and no
+ * sharing of a connection with an earlier plugin that used the same address.
+ */
+const channelOptions: grpc.ChannelOptions = {
+  "grpc.max_receive_message_length": -1,
+  "grpc.max_send_message_length": -1,
+  "grpc.enable_http_proxy": 0,
+  "grpc.use_local_subchannel_pool": 1,
+  "grpc.default_authority": "localhost",
+  // A plugin's server listens before its address is known here; only a dying plugin refuses. Retry quickly so that
+  // the first call does not wait for the one-second default.
+  "grpc.initial_reconnect_backoff_ms": 50,
+}
+
+/** Opens a client on `target`; nothing is sent before the first call. */
+export const make = (
+  target: string,
+  credentials: grpc.ChannelCredentials = grpc.credentials.createInsecure(),
+): Effect.Effect<GrpcClient, never, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => new grpc.Client(target, credentials, channelOptions)),
+      (client) => Effect.sync(() => client.close()),
+    ),
+    (client) => ({
+      target,
+      unary: (method, request, options) => unary(client, method, request, options?.deadline),
+      serverStream: (method, request) => serverStream(client, method, request),
+      bidi: (method) =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            const call = client.makeBidiStreamRequest(path(method), serializer(method.input), deserializer(method.output))
+            return { call, stream: bidiCall<any, any>(path(method), call) }
+          }),
+          ({ call }) => Effect.sync(() => call.cancel()),
+        ).pipe(Effect.map(({ stream }) => stream)),
+    }),
+  )
+
+const unary = <M extends Unary>(
+  client: grpc.Client,
+  method: M,
+  request: RequestInit<M>,
+  deadline: Duration.Input | undefined,
+): Effect.Effect<Response<M>, GrpcError> =>
+  Effect.callback<Response<M>, GrpcError>((resume) => {
+    const name = path(method)
+    const options: grpc.CallOptions =
+      deadline === undefined ? {} : { deadline: Date.now() + Duration.toMillis(deadline) }
+    const call = client.makeUnaryRequest(
+      name,
+      serializer(method.input),
+      deserializer(method.output),
+      request,
+      new grpc.Metadata(),
+      options,
+      (error, response) => {
+        resume(error === null ? Effect.succeed(response as Response<M>) : Effect.fail(fromUnknown(name, error)))
+      },
+    )
+    return Effect.sync(() => call.cancel())
+  })
+
+const serverStream = <M extends ServerStreaming>(
+  client: grpc.Client,
+  method: M,
+  request: RequestInit<M>,
+): Stream.Stream<Response<M>, GrpcError> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const call = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          client.makeServerStreamRequest(path(method), serializer(method.input), deserializer(method.output), request),
+        ),
+        (call) => Effect.sync(() => call.cancel()),
+      )
+      const { receive } = bidiCall<never, Response<M>>(path(method), call)
+      return Stream.unfold(undefined, () =>
+        Effect.map(
+          receive,
+          Option.match({
+            onNone: () => undefined,
+            onSome: (message) => [message, undefined] as const,
+          }),
+        ),
+      )
+    }),
+  )

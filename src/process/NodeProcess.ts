@@ -1,0 +1,134 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process"
+import { randomUUID } from "node:crypto"
+import { Deferred, Duration, Effect, Exit } from "effect"
+import {
+  LIFELINE_VARIABLE,
+  PluginSpawnError,
+  type ProcessExit,
+  type ProcessOutput,
+  type ProcessSpec,
+  type RunningProcess,
+  WAIT_DELAY,
+} from "./ProcessSpec.ts"
+import type { PluginProcess } from "./PluginProcess.ts"
+import { awaitGroupEnd, killMarked, signalGroup } from "./ProcessGroup.ts"
+import { StderrTail } from "./StderrTail.ts"
+
+/** Marks every process that descends from one plugin start; see {@link killMarked}. */
+const MARKER_VARIABLE = "PLUGIN_SUPERVISOR_PROCESS"
+
+/** How long a group may take to vanish after SIGKILL; more means that the kernel holds it (a stuck disk, say). */
+const KILL_LIMIT = Duration.seconds(1)
+
+/**
+ * How long the pipes may stay open after the process is gone. What it wrote last is there at once; only a survivor
+ * that left the group and can't be found holds them longer.
+ */
+const DRAIN_LIMIT = Duration.millis(500)
+
+/** Whether `setpriv` with `--pdeathsig` is there; busybox' has no such option. Asked once per host. */
+const probeSetpriv: Effect.Effect<boolean> =
+  process.platform !== "linux"
+    ? Effect.succeed(false)
+    : Effect.callback<boolean>((resume) => {
+        execFile("setpriv", ["--pdeathsig", "TERM", "true"], { timeout: 2000 }, (error) =>
+          resume(Effect.succeed(error === null)),
+        )
+      })
+
+/** Builds {@link PluginProcess} on `node:child_process`. */
+export const makeSpawn: Effect.Effect<PluginProcess["Service"]> = Effect.map(
+  Effect.cached(probeSetpriv),
+  (hasSetpriv) => ({
+    spawn: Effect.fn("PluginProcess.spawn")(function* (spec: ProcessSpec, output: ProcessOutput) {
+      const wrap = spec.parentDeathSignal !== undefined && (yield* hasSetpriv)
+      const child = yield* Effect.acquireRelease(start(spec, output, wrap ? spec.parentDeathSignal : undefined), stop)
+      return child.running
+    }),
+  }),
+)
+
+interface Child {
+  readonly node: ChildProcess
+  readonly marker: string
+  readonly spec: ProcessSpec
+  readonly exit: Deferred.Deferred<ProcessExit>
+  readonly closed: Deferred.Deferred<void>
+  readonly running: RunningProcess
+}
+
+const start = (spec: ProcessSpec, output: ProcessOutput, parentDeathSignal: string | undefined) =>
+  Effect.callback<Child, PluginSpawnError>((resume) => {
+    const marker = randomUUID()
+    const [executable, args] =
+      parentDeathSignal === undefined
+        ? [spec.executable, spec.args]
+        : ["setpriv", ["--pdeathsig", parentDeathSignal.slice(3), "--", spec.executable, ...spec.args]]
+    const fail = (error: Error) =>
+      resume(
+        Effect.fail(
+          new PluginSpawnError({ pluginId: spec.pluginId, executable: spec.executable, reason: error.message }),
+        ),
+      )
+    let node: ChildProcess
+    try {
+      node = spawn(executable, args, {
+        cwd: spec.cwd,
+        env: { ...spec.env, [LIFELINE_VARIABLE]: "0", [MARKER_VARIABLE]: marker },
+        // A group of its own: one signal reaches the plugin and what it started, and a Ctrl-C meant for the host
+        // does not reach the plugin.
+        detached: true,
+        // stdin is the life line: the host never writes to it, and the kernel closes it when the host dies.
+        stdio: ["pipe", "pipe", "pipe"],
+        windowsHide: true,
+      })
+    } catch (error) {
+      return fail(error as Error)
+    }
+    node.on("error", fail)
+    node.on("spawn", () => {
+      const exit = Deferred.makeUnsafe<ProcessExit>()
+      const closed = Deferred.makeUnsafe<void>()
+      const tail = new StderrTail()
+      node.on("exit", (code, signal) => Deferred.doneUnsafe(exit, Exit.succeed({ code, signal })))
+      node.on("close", () => Deferred.doneUnsafe(closed, Exit.void))
+      // A pipe that breaks tells nothing that the exit does not.
+      for (const pipe of [node.stdin!, node.stdout!, node.stderr!]) pipe.on("error", () => {})
+      node.stdout!.on("data", output.stdout)
+      node.stderr!.on("data", (chunk: Uint8Array) => {
+        tail.push(chunk)
+        output.stderr(chunk)
+      })
+      const running: RunningProcess = {
+        pid: node.pid!,
+        exit: Deferred.await(exit),
+        // After the end, what was written last may still be in the pipe.
+        stderrTail: Effect.gen(function* () {
+          if (yield* Deferred.isDone(exit)) yield* bounded(Deferred.await(closed), DRAIN_LIMIT)
+          return tail.lines()
+        }),
+      }
+      resume(Effect.succeed({ node, marker, spec, exit, closed, running }))
+    })
+  })
+
+const stop = Effect.fn("PluginProcess.stop")(function* (child: Child) {
+  const pgid = child.running.pid
+  // The leader may be gone already; what it left in its group is asked all the same.
+  yield* signalGroup(pgid, "SIGTERM")
+  const gone = yield* awaitGroupEnd(pgid, child.spec.waitDelay ?? WAIT_DELAY)
+  if (!gone) {
+    yield* Effect.logWarning(
+      `plugin ${child.spec.pluginId} did not end within its wait delay after SIGTERM; its process group is killed`,
+    )
+    yield* signalGroup(pgid, "SIGKILL")
+    yield* awaitGroupEnd(pgid, KILL_LIMIT)
+  }
+  yield* killMarked(MARKER_VARIABLE, child.marker)
+  yield* bounded(Deferred.await(child.exit), KILL_LIMIT)
+  yield* bounded(Deferred.await(child.closed), DRAIN_LIMIT)
+  for (const pipe of [child.node.stdin, child.node.stdout, child.node.stderr]) pipe?.destroy()
+})
+
+const bounded = (wait: Effect.Effect<unknown>, limit: Duration.Duration): Effect.Effect<void> =>
+  Effect.asVoid(Effect.timeoutOrElse(wait, { duration: limit, orElse: () => Effect.void }))

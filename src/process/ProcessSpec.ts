@@ -1,0 +1,69 @@
+import { Duration, type Effect, Schema } from "effect"
+
+/** What to run, as a plugin's process. */
+export interface ProcessSpec {
+  /** The plugin's id; names the process in errors and logs. */
+  readonly pluginId: string
+  /** Absolute path of the executable. */
+  readonly executable: string
+  readonly args: ReadonlyArray<string>
+  /** Working directory. */
+  readonly cwd: string
+  /** The whole environment; nothing is inherited beside it. */
+  readonly env: { readonly [name: string]: string }
+  /** How long the process group may take to end after SIGTERM before it gets SIGKILL. Default {@link WAIT_DELAY}. */
+  readonly waitDelay?: Duration.Input | undefined
+  /**
+   * The signal the kernel sends the process when the host dies, where the platform has that (Linux with util-linux'
+   * `setpriv`). A process that watches its life line needs none, but may have one for plugins built without the SDK.
+   */
+  readonly parentDeathSignal?: "SIGTERM" | "SIGKILL" | undefined
+}
+
+/** Where a process' output goes. Both are called as chunks arrive; the pipes are drained whatever the sinks do. */
+export interface ProcessOutput {
+  readonly stdout: (chunk: Uint8Array) => void
+  readonly stderr: (chunk: Uint8Array) => void
+}
+
+/** How a process ended: one of the two is set. */
+export interface ProcessExit {
+  readonly code: number | null
+  readonly signal: string | null
+}
+
+/** A process' end in words, for example `exit code 1` or `signal SIGSEGV`. */
+export const describeExit = (exit: ProcessExit): string =>
+  exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`
+
+/** A running process; its Scope owns it and all its descendants. */
+export interface RunningProcess {
+  readonly pid: number
+  /** Waits for the process' own end, not for its pipes: a descendant may hold those open. */
+  readonly exit: Effect.Effect<ProcessExit>
+  /** The last lines of stderr, oldest first; bounded. */
+  readonly stderrTail: Effect.Effect<ReadonlyArray<string>>
+}
+
+/** The operating system refused to start the process. */
+export class PluginSpawnError extends Schema.TaggedError<PluginSpawnError>()("PluginSpawnError", {
+  pluginId: Schema.String,
+  executable: Schema.String,
+  reason: Schema.String,
+}) {
+  override get message(): string {
+    return `plugin ${this.pluginId}: can't start ${this.executable}: ${this.reason}; check that the file exists, is executable and was built for this machine`
+  }
+}
+
+/**
+ * Time between SIGTERM and SIGKILL when a plugin is stopped. Five seconds is what Mattermost gives its Python plugins
+ * (`exec.Cmd.WaitDelay`), and enough for a Python process to flush and close.
+ */
+export const WAIT_DELAY: Duration.Duration = Duration.seconds(5)
+
+/**
+ * The variable that names the file descriptor of the life line: a pipe the host keeps open. End of file on it means
+ * that the host is gone, whatever killed it, and that the plugin must end.
+ */
+export const LIFELINE_VARIABLE = "PLUGIN_LIFELINE_FD"
