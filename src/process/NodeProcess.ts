@@ -8,8 +8,8 @@ import {
   type ProcessOutput,
   type ProcessSpec,
   type RunningProcess,
-  WAIT_DELAY,
 } from "./ProcessSpec.ts"
+import { WAIT_DELAY } from "../command/WaitDelay.ts"
 import type { PluginProcess } from "./PluginProcess.ts"
 import { awaitGroupEnd, killMarked, signalGroup } from "./ProcessGroup.ts"
 import { StderrTail } from "./StderrTail.ts"

@@ -11,7 +11,7 @@ export interface ProcessSpec {
   readonly cwd: string
   /** The whole environment; nothing is inherited beside it. */
   readonly env: { readonly [name: string]: string }
-  /** How long the process group may take to end after SIGTERM before it gets SIGKILL. Default {@link WAIT_DELAY}. */
+  /** How long the process group may take to end after SIGTERM before it gets SIGKILL. Default `WAIT_DELAY`. */
   readonly waitDelay?: Duration.Input | undefined
   /**
    * The signal the kernel sends the process when the host dies, where the platform has that (Linux with util-linux'
@@ -56,11 +56,6 @@ export class PluginSpawnError extends Schema.TaggedError<PluginSpawnError>()("Pl
   }
 }
 
-/**
- * Time between SIGTERM and SIGKILL when a plugin is stopped. Five seconds is what Mattermost gives its Python plugins
- * (`exec.Cmd.WaitDelay`), and enough for a Python process to flush and close.
- */
-export const WAIT_DELAY: Duration.Duration = Duration.seconds(5)
 
 /**
  * The variable that names the file descriptor of the life line: a pipe the host keeps open. End of file on it means

@@ -1,0 +1,180 @@
+import { Effect, Schema, SchemaIssue } from "effect"
+import * as Yaml from "yaml"
+
+/** One thing that is wrong with a manifest. */
+export const ManifestProblem = Schema.Struct({
+  /** Where, for example `server.executables["linux-amd64"]`; empty for the manifest as a whole. */
+  path: Schema.String,
+  message: Schema.String,
+})
+
+/** A manifest that can't be used. All its problems are told at once. */
+export class ManifestError extends Schema.TaggedError<ManifestError>()("ManifestError", {
+  /** The manifest's file. */
+  file: Schema.String,
+  problems: Schema.Array(ManifestProblem),
+}) {
+  override get message(): string {
+    const list = this.problems.map(({ message, path }) => (path === "" ? message : `${path}: ${message}`))
+    return `${this.file} is not a valid plugin manifest; mend ${list.length === 1 ? "this" : "these"}: ${list.join("; ")}`
+  }
+}
+
+/** Length and characters of a plugin's id (Mattermost, `model/manifest.go`). */
+const PluginId = Schema.String.check(
+  Schema.isPattern(/^[a-zA-Z0-9\-_.]{3,190}$/, {
+    message: "expected 3 to 190 characters out of letters, digits, '-', '_' and '.'",
+  }),
+)
+
+const SemanticVersion = Schema.String.check(
+  Schema.isPattern(/^(?:(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?)?$/, {
+    message: "expected a version such as 1.2.3",
+  }),
+)
+
+const WebUrl = Schema.String.check(
+  Schema.makeFilter((text: string) =>
+    text === "" || (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol))
+      ? undefined
+      : "expected an http or https URL",
+  ),
+)
+
+const NonBlank = Schema.String.check(Schema.isPattern(/\S/, { message: "expected some text" }))
+
+const SETTING_TYPES = [
+  "bool",
+  "dropdown",
+  "generated",
+  "radio",
+  "text",
+  "longtext",
+  "number",
+  "username",
+  "custom",
+] as const
+
+/** Which types of setting may carry an attribute (Mattermost, `PluginSetting.isValid`). */
+const ATTRIBUTE_TYPES: { readonly [attribute: string]: ReadonlyArray<string> } = {
+  regenerate_help_text: ["generated"],
+  placeholder: ["generated", "text", "longtext", "number", "username", "custom"],
+  options: ["radio", "dropdown"],
+}
+
+const isSet = (value: unknown): boolean =>
+  value !== undefined && value !== null && value !== "" && !(Array.isArray(value) && value.length === 0)
+
+/** Unknown keys are kept: a manifest may carry what other tools, or later versions, read. */
+const open = <const F extends Schema.Struct.Fields>(fields: F) =>
+  Schema.StructWithRest(Schema.Struct(fields), [Schema.Record(Schema.String, Schema.Unknown)])
+
+const Setting = open({
+  key: Schema.optionalKey(Schema.String),
+  display_name: Schema.optionalKey(Schema.String),
+  type: Schema.Literals(SETTING_TYPES),
+  help_text: Schema.optionalKey(Schema.String),
+  regenerate_help_text: Schema.optionalKey(Schema.String),
+  placeholder: Schema.optionalKey(Schema.String),
+  default: Schema.optionalKey(Schema.Unknown),
+  options: Schema.optionalKey(Schema.Array(open({ display_name: NonBlank, value: NonBlank }))),
+  hosting: Schema.optionalKey(Schema.Literals(["", "cloud", "on-prem"])),
+  secret: Schema.optionalKey(Schema.Boolean),
+}).check(
+  Schema.makeFilter((setting: { readonly [key: string]: unknown }) => {
+    const wrong = Object.keys(ATTRIBUTE_TYPES).find(
+      (name) => isSet(setting[name]) && !ATTRIBUTE_TYPES[name]!.includes(String(setting["type"])),
+    )
+    return wrong === undefined
+      ? undefined
+      : `${wrong} goes only with the types ${ATTRIBUTE_TYPES[wrong]!.join(", ")}, not with ${String(setting["type"])}`
+  }),
+)
+
+const Section = open({
+  key: NonBlank,
+  title: Schema.optionalKey(Schema.String),
+  subtitle: Schema.optionalKey(Schema.String),
+  header: Schema.optionalKey(Schema.String),
+  footer: Schema.optionalKey(Schema.String),
+  settings: Schema.optionalKey(Schema.Array(Setting)),
+  custom: Schema.optionalKey(Schema.Boolean),
+  fallback: Schema.optionalKey(Schema.Boolean),
+})
+
+const Server = open({
+  /** `python` makes the plugin a Python one; anything else leaves it to the executable. */
+  runtime: Schema.optionalKey(Schema.String),
+  /** Path of the executable in the bundle, for platforms without one of their own. */
+  executable: Schema.optionalKey(Schema.String),
+  /** Paths by platform, for example `linux-amd64`. */
+  executables: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
+  python_version: Schema.optionalKey(Schema.String),
+  python: Schema.optionalKey(
+    open({ entry_point: Schema.optionalKey(Schema.String), version: Schema.optionalKey(Schema.String) }),
+  ),
+})
+
+/** `plugin.json`, by Mattermost's rules. Keys are matched exactly; unknown ones are kept. */
+export const Manifest = open({
+  /** Lower-cased when it is loaded. */
+  id: PluginId,
+  name: NonBlank,
+  description: Schema.optionalKey(Schema.String),
+  homepage_url: Schema.optionalKey(WebUrl),
+  support_url: Schema.optionalKey(WebUrl),
+  release_notes_url: Schema.optionalKey(WebUrl),
+  icon_path: Schema.optionalKey(Schema.String),
+  version: Schema.optionalKey(SemanticVersion),
+  min_server_version: Schema.optionalKey(SemanticVersion),
+  server: Schema.optionalKey(Server),
+  webapp: Schema.optionalKey(open({ bundle_path: Schema.optionalKey(Schema.String) })),
+  settings_schema: Schema.optionalKey(
+    open({
+      header: Schema.optionalKey(Schema.String),
+      footer: Schema.optionalKey(Schema.String),
+      settings: Schema.optionalKey(Schema.Array(Setting)),
+      sections: Schema.optionalKey(Schema.Array(Section)),
+    }),
+  ),
+  props: Schema.optionalKey(Schema.Record(Schema.String, Schema.Unknown)),
+  user_filtering: Schema.optionalKey(Schema.Boolean),
+})
+export type Manifest = typeof Manifest.Type
+
+/** The names of a manifest's file, in the order they are looked for; the first that exists counts. */
+export const MANIFEST_FILES = ["plugin.yml", "plugin.yaml", "plugin.json"] as const
+
+const decode = Schema.decodeUnknownEffect(Manifest, { errors: "all" })
+
+/** `["server", "executables", "linux-amd64"]` as `server.executables["linux-amd64"]`. */
+const formatPath = (path: ReadonlyArray<PropertyKey>): string =>
+  path.reduce<string>((text, key) => {
+    if (typeof key === "number") return `${text}[${key}]`
+    const name = String(key)
+    if (!/^[A-Za-z_]\w*$/.test(name)) return `${text}[${JSON.stringify(name)}]`
+    return text === "" ? name : `${text}.${name}`
+  }, "")
+
+const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1()
+
+/** Reads the text of a manifest; `file` tells its format by its ending, and names it in the error. */
+export const parseManifest = Effect.fnUntraced(function* (
+  file: string,
+  text: string,
+): Effect.fn.Return<Manifest, ManifestError> {
+  const invalid = (problems: typeof ManifestError.fields.problems.Type) => new ManifestError({ file, problems })
+  const value = yield* Effect.try({
+    try: (): unknown => (file.endsWith(".json") ? JSON.parse(text) : Yaml.parse(text)),
+    catch: (error) => invalid([{ path: "", message: `it can't be read: ${(error as Error).message}` }]),
+  })
+  const manifest = yield* Effect.mapError(decode(value), ({ issue }) =>
+    invalid(
+      formatIssue(issue).issues.map(({ message, path }) => ({
+        path: formatPath((path ?? []).map((segment) => (typeof segment === "object" ? segment.key : segment))),
+        message,
+      })),
+    ),
+  )
+  return { ...manifest, id: manifest.id.toLowerCase() }
+})

@@ -1,0 +1,45 @@
+import { createHash, timingSafeEqual } from "node:crypto"
+import { Effect, FileSystem, Schema, Stream } from "effect"
+
+/** A file and the SHA-256 it must have. */
+export interface Checksum {
+  /** Absolute path. */
+  readonly file: string
+  /** 64 hexadecimal digits. */
+  readonly sha256: string
+}
+
+/** A file is not the one that was meant to run. */
+export class ChecksumError extends Schema.TaggedError<ChecksumError>()("ChecksumError", {
+  pluginId: Schema.String,
+  file: Schema.String,
+  expected: Schema.String,
+  /** Absent when the file can't be read. */
+  actual: Schema.optional(Schema.String),
+}) {
+  override get message(): string {
+    return this.actual === undefined
+      ? `plugin ${this.pluginId}: ${this.file} can't be read to check its SHA-256`
+      : `plugin ${this.pluginId}: ${this.file} has the SHA-256 ${this.actual}, not ${this.expected}; it was changed: install the plugin again, or pin the new checksum if the change is yours`
+  }
+}
+
+/** A file's SHA-256 in lower-case hexadecimal digits. */
+export const sha256 = Effect.fn("Checksum.sha256")(function* (fs: FileSystem.FileSystem, file: string) {
+  const hash = createHash("sha256")
+  yield* Stream.runForEach(fs.stream(file), (chunk) => Effect.sync(() => hash.update(chunk)))
+  return hash.digest("hex")
+})
+
+/** Checks that a file has its checksum; compared in constant time. */
+export const verify = Effect.fn("Checksum.verify")(function* (
+  fs: FileSystem.FileSystem,
+  pluginId: string,
+  { file, sha256: expected }: Checksum,
+) {
+  const actual = yield* Effect.mapError(sha256(fs, file), () => new ChecksumError({ pluginId, file, expected }))
+  const [wanted, found] = [Buffer.from(expected.toLowerCase(), "hex"), Buffer.from(actual, "hex")]
+  if (wanted.length !== found.length || !timingSafeEqual(wanted, found)) {
+    return yield* new ChecksumError({ pluginId, file, expected, actual })
+  }
+})

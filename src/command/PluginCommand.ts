@@ -1,0 +1,158 @@
+import { Context, type Duration, Effect, FileSystem, Layer, Path, Result, Schema } from "effect"
+import { PathSanitizer, type UnsafePathError } from "../bundle/PathSanitizer.ts"
+import type { PluginBundle } from "../bundle/PluginBundle.ts"
+import { type Checksum, type ChecksumError, sha256, verify } from "./Checksum.ts"
+import { HostEnvironment } from "./HostEnvironment.ts"
+import { detectRuntime, type NoExecutableError } from "./PluginRuntime.ts"
+import { pluginVariables } from "./PluginVariables.ts"
+import { WAIT_DELAY } from "./WaitDelay.ts"
+import { PythonInterpreter, type PythonNotFoundError } from "./PythonInterpreter.ts"
+
+/** What will be executed. */
+export interface Command {
+  readonly pluginId: string
+  readonly kind: "python" | "native"
+  /** Absolute path. */
+  readonly executable: string
+  readonly args: ReadonlyArray<string>
+  /** The bundle's folder. */
+  readonly cwd: string
+  /** The whole environment, but for what the protocol adds. */
+  readonly env: { readonly [name: string]: string }
+  readonly waitDelay: Duration.Input
+  /** Checked before each start. */
+  readonly checksums: ReadonlyArray<Checksum>
+}
+
+/** What an operator may set for a plugin's process. */
+export interface PluginCommandOptions {
+  /** Variables of the host that the plugin may see: `NAME` or `PREFIX_*`. Default: none. */
+  readonly allowVariables?: ReadonlyArray<string> | undefined
+  /** Variables with values of the operator's own. */
+  readonly variables?: { readonly [name: string]: string } | undefined
+  /** SHA-256 by file, relative to the bundle or absolute (the interpreter, say); checked before each start. */
+  readonly checksums?: { readonly [file: string]: string } | undefined
+  /** Default {@link WAIT_DELAY}. */
+  readonly waitDelay?: Duration.Input | undefined
+}
+
+/** An executable to run as a plugin, without a manifest. */
+export interface NativeOptions extends PluginCommandOptions {
+  readonly pluginId: string
+  /** Absolute path of the executable. */
+  readonly executable: string
+  readonly args?: ReadonlyArray<string> | undefined
+  /** Default: the executable's folder. */
+  readonly cwd?: string | undefined
+}
+
+/** A native plugin's file can't be executed. */
+export class NotExecutableError extends Schema.TaggedError<NotExecutableError>()("NotExecutableError", {
+  pluginId: Schema.String,
+  file: Schema.String,
+  reason: Schema.String,
+}) {
+  override get message(): string {
+    return `plugin ${this.pluginId}: ${this.file} ${this.reason}`
+  }
+}
+
+/** Why no command can be made of a bundle. */
+export type PluginCommandError =
+  | NoExecutableError
+  | PythonNotFoundError
+  | UnsafePathError
+  | NotExecutableError
+  | ChecksumError
+
+/** Builds the commands that start plugins. */
+export class PluginCommand extends Context.Service<
+  PluginCommand,
+  {
+    /** The command of a bundle, Python or native as its manifest says. */
+    readonly fromManifest: (
+      bundle: PluginBundle,
+      options?: PluginCommandOptions,
+    ) => Effect.Effect<Command, PluginCommandError>
+    /** The command of an executable; its SHA-256 is taken now, unless one is given, and checked before each start. */
+    readonly native: (options: NativeOptions) => Effect.Effect<Command, PluginCommandError>
+    /** Checks every file of a command that has a checksum; done right before each start. */
+    readonly verifyChecksums: (command: Command) => Effect.Effect<void, ChecksumError>
+  }
+>()("effect-plugin-supervisor/command/PluginCommand") {
+  static readonly layer: Layer.Layer<
+    PluginCommand,
+    never,
+    FileSystem.FileSystem | Path.Path | PathSanitizer | PythonInterpreter
+  > = Layer.effect(
+    PluginCommand,
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const path = yield* Path.Path
+      const sanitizer = yield* PathSanitizer
+      const interpreters = yield* PythonInterpreter
+      const host = yield* HostEnvironment
+
+      const command = (
+        parts: Pick<Command, "pluginId" | "kind" | "executable" | "args" | "cwd">,
+        options: PluginCommandOptions,
+      ): Command => ({
+        ...parts,
+        env: pluginVariables(host.variables, host.platform.platform, options.allowVariables, options.variables),
+        waitDelay: options.waitDelay ?? WAIT_DELAY,
+        checksums: Object.entries(options.checksums ?? {}).map(([file, sha256]) => ({
+          file: path.resolve(parts.cwd, file),
+          sha256,
+        })),
+      })
+
+      const checkExecutable = Effect.fnUntraced(function* (pluginId: string, file: string) {
+        const refuse = (reason: string) => new NotExecutableError({ pluginId, file, reason })
+        const info = yield* Effect.mapError(fs.stat(file), () => refuse("doesn't exist"))
+        if (info.type !== "File") return yield* refuse("is no file")
+        if (host.platform.platform !== "win32" && (info.mode & 0o111) === 0) {
+          return yield* refuse(`is not executable; run chmod +x on it`)
+        }
+      })
+
+      const native = Effect.fn("PluginCommand.native")(function* (options: NativeOptions) {
+        const { executable, pluginId } = options
+        yield* checkExecutable(pluginId, executable)
+        const built = command(
+          {
+            pluginId,
+            kind: "native",
+            executable,
+            args: options.args ?? [],
+            cwd: options.cwd ?? path.dirname(executable),
+          },
+          options,
+        )
+        if (built.checksums.some(({ file }) => file === executable)) return built
+        const own = yield* Effect.mapError(
+          sha256(fs, executable),
+          () => new NotExecutableError({ pluginId, file: executable, reason: "can't be read" }),
+        )
+        return { ...built, checksums: [...built.checksums, { file: executable, sha256: own }] }
+      })
+
+      return {
+        native,
+        fromManifest: Effect.fn("PluginCommand.fromManifest")(function* (bundle, options = {}) {
+          const pluginId = bundle.manifest.id
+          const cwd = bundle.directory
+          const runtime = detectRuntime(bundle.manifest, host.platform)
+          if (Result.isFailure(runtime)) return yield* runtime.failure
+          const file = yield* sanitizer.resolve(cwd, runtime.success.executable)
+          if (runtime.success.kind === "native") {
+            return yield* native({ ...options, pluginId, executable: file, cwd })
+          }
+          const executable = yield* interpreters.find(cwd)
+          return command({ pluginId, kind: "python", executable, args: [file], cwd }, options)
+        }),
+        verifyChecksums: (command) =>
+          Effect.forEach(command.checksums, (checksum) => verify(fs, command.pluginId, checksum), { discard: true }),
+      }
+    }),
+  )
+}

@@ -1,0 +1,37 @@
+import type { Variables } from "./HostEnvironment.ts"
+
+/** What a program needs to run at all and to treat text and time as its user does; nothing else is inherited. */
+const INHERITED = ["PATH", "HOME", "LANG", "LC_*", "TZ", "TMPDIR"]
+
+/** Without these Windows can't load its libraries, make sockets or find a temporary folder. */
+const INHERITED_WINDOWS = ["SystemRoot", "SystemDrive", "TEMP", "TMP", "USERPROFILE", "PATHEXT", "COMSPEC"]
+
+/**
+ * The protocol's own variables. A host that is itself somebody's plugin has them in its environment; handed down they
+ * would make a plugin answer to a host that isn't its own (go-plugin passes them on).
+ */
+const PROTOCOL = ["PLUGIN_*", "MATTERMOST_PLUGIN*", "MATTERMOST_API_TARGET"]
+
+const matches = (patterns: ReadonlyArray<string>, name: string): boolean =>
+  patterns.some((pattern) => (pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern))
+
+/**
+ * The environment of a plugin's process: of the host's variables those every program needs and those the operator
+ * allows (`NAME` or `PREFIX_*`), then the operator's own values. The protocol's variables come from the protocol alone.
+ */
+export const pluginVariables = (
+  host: Variables,
+  platform: string,
+  allowed: ReadonlyArray<string> = [],
+  values: { readonly [name: string]: string } = {},
+): { readonly [name: string]: string } => {
+  const patterns = [...INHERITED, ...(platform === "win32" ? INHERITED_WINDOWS : []), ...allowed]
+  // Windows knows its variables in any case.
+  const name = (text: string) => (platform === "win32" ? text.toUpperCase() : text)
+  const inherited = Object.entries(host).filter(([key]) => matches(patterns.map(name), name(key)))
+  return Object.fromEntries(
+    [...inherited, ...Object.entries(values)].filter(
+      (entry): entry is [string, string] => entry[1] !== undefined && !matches(PROTOCOL, entry[0].toUpperCase()),
+    ),
+  )
+}

@@ -1,0 +1,114 @@
+import type { MessageInitShape } from "@bufbuild/protobuf"
+import { Duration, Effect, Fiber, Option, type Scope, Stream } from "effect"
+import type {
+  ServeHTTPRequestInitSchema,
+  ServeHTTPResponse,
+} from "../generated/mattermost/pluginapi/v1/hooks_http_pb.js"
+import type { GrpcError } from "../grpc/GrpcError.ts"
+import { HookDeadlineError, type HookError, HookNotImplementedError, HookPluginError } from "./HookError.ts"
+import { hookMethods, hookName } from "./HookName.ts"
+import { HOOK_DEADLINE, type HookClient, hookError } from "./Hooks.ts"
+
+/** Size of body chunks to a plugin: what the contract recommends. */
+export const CHUNK_SIZE = 64 * 1024
+
+/** An HTTP request on its way to a plugin. */
+export interface PluginHttpRequest<E = never> {
+  /** Everything but the body. */
+  readonly init: MessageInitShape<typeof ServeHTTPRequestInitSchema>
+  /** The body as it arrives; absent when the request has none. */
+  readonly body?: Stream.Stream<Uint8Array, E> | undefined
+}
+
+/** A plugin's answer: its head is there, its body still arrives. */
+export interface PluginHttpResponse {
+  /** 200–999. */
+  readonly status: number
+  /** In the plugin's order; a name may have several values. */
+  readonly headers: ReadonlyArray<readonly [name: string, values: ReadonlyArray<string>]>
+  /** The body. A failure means that it is cut off and the client must not take it for whole. */
+  readonly body: Stream.Stream<Uint8Array, HookError>
+}
+
+const HOOK = hookName("serveHTTP")
+
+/**
+ * Sends one HTTP request to a plugin (`ServeHTTP`) and answers as soon as the head of the response is there; both
+ * bodies stream with back-pressure. Closing the Scope cancels the call, which tells the plugin that the client is gone.
+ *
+ * `deadline` bounds the plugin's silence before its response begins: from the end of the request's body, and for each
+ * chunk it does not take. After that the body may take any time (server-sent events never end). A plugin that answers
+ * completely before it has read the request stops the upload.
+ */
+export const serveHttp = Effect.fn("ServeHttp.serve")(function* <E>(
+  hooks: HookClient,
+  request: PluginHttpRequest<E>,
+  deadline: Duration.Input = HOOK_DEADLINE,
+): Effect.fn.Return<PluginHttpResponse, HookError, Scope.Scope> {
+  const { client, pluginId } = hooks
+  if (!hooks.implemented.has("serveHTTP")) return yield* new HookNotImplementedError({ pluginId, hook: HOOK })
+  const call = yield* client.bidi(hookMethods.serveHTTP)
+  const mapError = Effect.mapError((error: GrpcError) => hookError(pluginId, "serveHTTP", deadline, error))
+  const silent = Effect.fail(
+    new HookDeadlineError({ pluginId, hook: HOOK, deadlineMillis: Duration.toMillis(Duration.fromInputUnsafe(deadline)) }),
+  )
+  const broken = (reason: string) =>
+    Effect.fail(new HookPluginError({ pluginId, hook: HOOK, id: "plugin.serve_http.protocol", reason, statusCode: 502 }))
+
+  let started = false
+  const send = (message: Parameters<typeof call.send>[0]) =>
+    mapError(call.send(message)).pipe(
+      // Once the response has begun the plugin may read as slowly as its client does.
+      Effect.raceFirst(Effect.suspend(() => Effect.andThen(Effect.sleep(deadline), started ? Effect.never : silent))),
+    )
+  const body = request.body
+  yield* send(body === undefined ? { init: request.init, bodyComplete: true } : { init: request.init })
+  const upload = yield* Effect.forkScoped(
+    body === undefined
+      ? Effect.void
+      : body.pipe(
+          Stream.runForEach((bytes) =>
+            Effect.forEach(chunksOf(bytes), (bodyChunk) => send({ bodyChunk }), { discard: true }),
+          ),
+          Effect.andThen(send({ bodyComplete: true })),
+          Effect.andThen(call.end),
+        ),
+  )
+
+  // An upload that fails for the plugin's sake is told by `receive` as well; one that fails for the client's, or ends,
+  // leaves it to the plugin to answer in time.
+  const answerDue = Effect.andThen(Effect.andThen(Fiber.await(upload), Effect.sleep(deadline)), silent)
+  const first = yield* Effect.raceFirst(mapError(call.receive), answerDue)
+  started = true
+  if (Option.isNone(first) || first.value.init === undefined) {
+    return yield* broken("the plugin's first message has no head of a response")
+  }
+  const { headers, statusCode } = first.value.init
+  const status = statusCode === 0 ? 200 : statusCode
+  // 1xx can't end an HTTP/1.1 exchange, so the contract's 100–199 are as wrong for a client as what is out of range.
+  if (status < 200 || status > 999) return yield* broken(`the plugin answered with status ${statusCode}`)
+
+  const next = Effect.flatMap(mapError(call.receive), (message) =>
+    Option.isNone(message)
+      ? broken("the response ended without body_complete")
+      : message.value.init !== undefined
+        ? broken("the response has a second head")
+        : Effect.succeed(message.value),
+  )
+  return {
+    status,
+    headers: headers.map(({ key, values }) => [key, values] as const),
+    body: Stream.unfold<ServeHTTPResponse | "next" | "end", Uint8Array, HookError, never>(first.value, (state) =>
+      state === "end"
+        ? Effect.undefined
+        : Effect.map(state === "next" ? next : Effect.succeed(state), (message) => [
+            message.bodyChunk,
+            message.bodyComplete ? "end" : "next",
+          ]),
+    ).pipe(Stream.filter((bytes) => bytes.length > 0)),
+  }
+})
+
+const chunksOf = function* (bytes: Uint8Array): Generator<Uint8Array> {
+  for (let start = 0; start < bytes.length; start += CHUNK_SIZE) yield bytes.subarray(start, start + CHUNK_SIZE)
+}

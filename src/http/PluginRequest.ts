@@ -1,0 +1,122 @@
+import type { IncomingMessage } from "node:http"
+import type { MessageInitShape } from "@bufbuild/protobuf"
+import type { ServeHTTPRequestInitSchema } from "../generated/mattermost/pluginapi/v1/hooks_http_pb.js"
+
+/** Who makes a request, as far as the host knows. */
+export interface RequestIdentity {
+  /** The user, when the request carried a valid token. */
+  readonly userId?: string | undefined
+  /** Made for each request. */
+  readonly requestId: string
+}
+
+/** The path prefix of a plugin's own URLs. */
+export const pluginPrefix = (pluginId: string): string => `/plugins/${pluginId}`
+
+/** Headers that only the host may set, and one that would tell the plugin of pages elsewhere (Mattermost's rule). */
+const STRIPPED = new Set(["mattermost-user-id", "mattermost-plugin-id", "referer"])
+
+/** Headers of one hop (RFC 9110 §7.6.1): they concern the connection to the host, not the plugin. */
+export const HOP_BY_HOP = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+])
+
+const SESSION_COOKIE = "MMAUTHTOKEN"
+const TOKEN_PARAMETER = "access_token"
+
+/** The token a request carries for the host: `Authorization: Bearer`, else the session cookie, else the query. */
+export const requestToken = (request: IncomingMessage): string | undefined => {
+  const bearer = /^(?:Bearer|Token) +(?<token>\S+)$/i.exec(request.headers.authorization ?? "")?.groups?.["token"]
+  if (bearer !== undefined) return bearer
+  const cookie = cookiesOf(request).find((cookie) => cookie.startsWith(`${SESSION_COOKIE}=`))
+  if (cookie !== undefined) return cookie.slice(SESSION_COOKIE.length + 1)
+  return parseTarget(request).searchParams.get(TOKEN_PARAMETER) ?? undefined
+}
+
+const cookiesOf = (request: IncomingMessage): ReadonlyArray<string> =>
+  (request.headers.cookie ?? "").split(";").map((cookie) => cookie.trim())
+
+/** The request target; the base only serves the parser. */
+const parseTarget = (request: IncomingMessage): URL => new URL(request.url ?? "/", "http://localhost")
+
+/**
+ * The head of a plugin's request, made from the client's by Mattermost's rules: what only the host may say is stripped
+ * and said anew, and no token of the host reaches the plugin. The plugin sees its URL below `/plugins/{id}`.
+ */
+export const pluginRequestInit = (
+  request: IncomingMessage,
+  pluginId: string,
+  identity: RequestIdentity,
+): MessageInitShape<typeof ServeHTTPRequestInitSchema> => {
+  const query = withoutToken(request.url ?? "/")
+  const path = query.slice(pluginPrefix(pluginId).length)
+  const remote = request.socket
+  return {
+    method: request.method ?? "GET",
+    url: path.startsWith("/") ? path : `/${path}`,
+    requestUri: query,
+    proto: `HTTP/${request.httpVersion}`,
+    protoMajor: request.httpVersionMajor,
+    protoMinor: request.httpVersionMinor,
+    headers: pluginHeaders(request, identity),
+    host: request.headers.host ?? "",
+    remoteAddr: remote.remoteFamily === "IPv6" ? `[${remote.remoteAddress}]:${remote.remotePort}` : `${remote.remoteAddress}:${remote.remotePort}`,
+    contentLength: contentLength(request),
+    pluginContext: {
+      requestId: identity.requestId,
+      ipAddress: remote.remoteAddress ?? "",
+      acceptLanguage: request.headers["accept-language"] ?? "",
+      userAgent: request.headers["user-agent"] ?? "",
+    },
+  }
+}
+
+/** Whether the request has a body: it says how long it is, or that it comes in chunks. */
+export const hasBody = (request: IncomingMessage): boolean => contentLength(request) !== 0n
+
+/** −1 when it is unknown (contract, `ServeHTTP`). */
+const contentLength = (request: IncomingMessage): bigint =>
+  request.headers["transfer-encoding"] !== undefined ? -1n : BigInt(request.headers["content-length"] ?? 0)
+
+/** Drops the host's token from a request target and leaves the rest as it was written. */
+const withoutToken = (target: string): string => {
+  const [path, query] = splitOnce(target, "?")
+  if (query === undefined) return path
+  const kept = query.split("&").filter((pair) => splitOnce(pair, "=")[0] !== TOKEN_PARAMETER)
+  return kept.length === 0 ? path : `${path}?${kept.join("&")}`
+}
+
+const splitOnce = (text: string, separator: string): readonly [string, string | undefined] => {
+  const index = text.indexOf(separator)
+  return index === -1 ? [text, undefined] : [text.slice(0, index), text.slice(index + separator.length)]
+}
+
+const pluginHeaders = (request: IncomingMessage, identity: RequestIdentity) => {
+  const headers = new Map<string, { key: string; values: Array<string> }>()
+  const add = (key: string, value: string) => {
+    const entry = headers.get(key.toLowerCase())
+    if (entry === undefined) headers.set(key.toLowerCase(), { key, values: [value] })
+    else entry.values.push(value)
+  }
+  const named = new Set((request.headers.connection ?? "").split(",").map((name) => name.trim().toLowerCase()))
+  for (let index = 0; index < request.rawHeaders.length; index += 2) {
+    const key = request.rawHeaders[index]!
+    const name = key.toLowerCase()
+    if (STRIPPED.has(name) || HOP_BY_HOP.has(name) || named.has(name) || name === "cookie") continue
+    // A token that was valid here is the host's affair; one that wasn't may belong to a scheme of the plugin's own.
+    if (name === "authorization" && identity.userId !== undefined) continue
+    add(key, request.rawHeaders[index + 1]!)
+  }
+  const cookies = cookiesOf(request).filter((cookie) => cookie !== "" && !cookie.startsWith(`${SESSION_COOKIE}=`))
+  if (cookies.length > 0) add("Cookie", cookies.join("; "))
+  if (identity.userId !== undefined) add("Mattermost-User-Id", identity.userId)
+  return [...headers.values()]
+}
