@@ -1,0 +1,101 @@
+"""What a call of the host API can raise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from ._generated.mattermost.pluginapi.v1.common_pb2 import AppError
+
+
+class PluginAPIError(Exception):
+    """A call of the host API failed.
+
+    `code` is the gRPC status where the call itself failed; `error_id`, `status_code` (HTTP), `detailed_error`, `where`
+    and `params` are the host's where it answered an error.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        code: grpc.StatusCode | None = None,
+        error_id: str = "",
+        status_code: int = 0,
+        detailed_error: str = "",
+        where: str = "",
+        params: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.error_id = error_id
+        self.status_code = status_code
+        self.detailed_error = detailed_error
+        self.where = where
+        self.params = params or {}
+
+
+class NotFoundError(PluginAPIError):
+    """There is no such thing."""
+
+
+class PermissionDeniedError(PluginAPIError):
+    """The plugin may not do that."""
+
+
+class ValidationError(PluginAPIError):
+    """An argument is wrong."""
+
+
+class AlreadyExistsError(PluginAPIError):
+    """There is such a thing already."""
+
+
+class UnavailableError(PluginAPIError):
+    """The host can't answer now: it is gone, busy, or too slow."""
+
+
+_BY_CODE: dict[grpc.StatusCode, type[PluginAPIError]] = {
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
+    grpc.StatusCode.UNAUTHENTICATED: PermissionDeniedError,
+    grpc.StatusCode.INVALID_ARGUMENT: ValidationError,
+    grpc.StatusCode.FAILED_PRECONDITION: ValidationError,
+    grpc.StatusCode.OUT_OF_RANGE: ValidationError,
+    grpc.StatusCode.ALREADY_EXISTS: AlreadyExistsError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: UnavailableError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: UnavailableError,
+}
+
+_BY_STATUS: dict[int, type[PluginAPIError]] = {
+    400: ValidationError,
+    401: PermissionDeniedError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: AlreadyExistsError,
+    429: UnavailableError,
+    503: UnavailableError,
+}
+
+
+def convert_grpc_error(error: grpc.RpcError) -> PluginAPIError:
+    """The exception for a call that failed with a gRPC status."""
+    code = error.code() if callable(getattr(error, "code", None)) else None
+    details = error.details() if callable(getattr(error, "details", None)) else None
+    kind = _BY_CODE.get(code, PluginAPIError) if code is not None else PluginAPIError
+    return kind(details or str(code or error), code=code)
+
+
+def convert_app_error(error: AppError) -> PluginAPIError:
+    """The exception for an error the host answered."""
+    kind = _BY_STATUS.get(error.status_code, PluginAPIError)
+    return kind(
+        error.message or error.id,
+        error_id=error.id,
+        status_code=error.status_code,
+        detailed_error=error.detailed_error,
+        where=error.where,
+        params=dict(error.params.items()),
+    )

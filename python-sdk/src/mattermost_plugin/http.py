@@ -1,0 +1,253 @@
+"""ServeHTTP: a request and its response, streamed both ways."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from ._generated.mattermost.pluginapi.v1.hooks_http_pb2 import (
+    HTTPHeader,
+    ServeHTTPRequest,
+    ServeHTTPResponse,
+    ServeHTTPResponseInit,
+)
+
+#: Bodies of up to this many bytes are read before an `async def` handler starts, so that it may use `request.body`.
+_READ_AHEAD = 1024 * 1024
+
+#: Bytes that may wait for the host before `write` waits too.
+_HIGH_WATER = 256 * 1024
+
+
+class ClientDisconnected(ConnectionError):
+    """The client has gone: nobody reads the response any more."""
+
+
+class HTTPRequest:
+    """A request. The body is read as it arrives: `stream()`, `read()`, or `body` for the whole."""
+
+    def __init__(self, init: Any, incoming: AsyncIterator[ServeHTTPRequest], first: ServeHTTPRequest) -> None:
+        self.method: str = init.method
+        self.url: str = init.url
+        self.proto: str = init.proto
+        self.proto_major: int = init.proto_major
+        self.proto_minor: int = init.proto_minor
+        self.headers: dict[str, list[str]] = {header.key: list(header.values) for header in init.headers}
+        self.host: str = init.host
+        self.remote_addr: str = init.remote_addr
+        self.request_uri: str = init.request_uri
+        #: Bytes of the body; -1 when the client did not say.
+        self.content_length: int = init.content_length
+        self.plugin_context: Any = init.plugin_context
+        self._incoming = incoming
+        self._pending = deque([first.body_chunk] if first.body_chunk else [])
+        self._complete: bool = first.body_complete
+        self._body: bytes | None = None
+        self._loop = asyncio.get_running_loop()
+        self._reading = asyncio.Lock()
+
+    def get_header(self, name: str, default: str = "") -> str:
+        """The first value of a header, in any case of its name."""
+        return next(iter(self.get_all_headers(name)), default)
+
+    def get_all_headers(self, name: str) -> list[str]:
+        """All values of a header, in any case of its name."""
+        return [value for key, values in self.headers.items() if key.lower() == name.lower() for value in values]
+
+    async def _next(self) -> bytes:
+        """The next piece of the body; empty at its end."""
+        async with self._reading:
+            while not self._pending and not self._complete:
+                try:
+                    message = await self._incoming.__anext__()
+                except StopAsyncIteration:
+                    self._complete = True
+                    break
+                self._complete = message.body_complete
+                if message.body_chunk:
+                    self._pending.append(message.body_chunk)
+            return self._pending.popleft() if self._pending else b""
+
+    def _on_loop(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    def _next_blocking(self) -> bytes:
+        if self._on_loop():
+            raise RuntimeError("an async handler reads a large body with `async for chunk in request.stream()`")
+        return asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
+
+    def stream(self) -> BodyStream:
+        """The body's pieces as they arrive, with `for` or `async for`."""
+        return BodyStream(self)
+
+    def read(self) -> bytes:
+        """The rest of the body. Not for `async def` handlers: those use `await request.aread()`."""
+        return b"".join(self.stream())
+
+    async def aread(self) -> bytes:
+        """The rest of the body."""
+        return b"".join([chunk async for chunk in self.stream()])
+
+    @property
+    def body(self) -> bytes:
+        """The whole body. In an `async def` handler only for bodies of a known length of up to 1 MiB."""
+        if self._body is None:
+            self._body = self.read()
+        return self._body
+
+    async def read_ahead(self) -> None:
+        """Reads a small body, for `async def` handlers."""
+        if 0 <= self.content_length <= _READ_AHEAD:
+            self._body = await self.aread()
+            self._pending.extend([self._body] if self._body else [])
+
+
+class BodyStream:
+    """The pieces of a request's body; see `HTTPRequest.stream`."""
+
+    def __init__(self, request: HTTPRequest) -> None:
+        self._request = request
+
+    def __iter__(self) -> Iterator[bytes]:
+        while chunk := self._request._next_blocking():
+            yield chunk
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while chunk := await self._request._next():
+            yield chunk
+
+
+class HTTPResponseWriter:
+    """The response to a request. What is written goes out as it is written.
+
+    In a sync handler `write` waits while the client is slow. In an `async def` handler it never waits; call
+    `await writer.drain()` between large writes.
+    """
+
+    #: Larger writes are cut into pieces of this many bytes.
+    MAX_CHUNK_SIZE = 64 * 1024
+
+    def __init__(self) -> None:
+        self.status_code = 200
+        self._headers: dict[str, tuple[str, list[str]]] = {}
+        self._started = False
+        self._closed = False
+        self._pending: deque[ServeHTTPResponse] = deque()
+        self._bytes = 0
+        self._room = threading.Condition()
+        self._loop = asyncio.get_running_loop()
+        self._work = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
+
+    @property
+    def headers(self) -> dict[str, list[str]]:
+        """The headers so far."""
+        return {name: list(values) for name, values in self._headers.values()}
+
+    @property
+    def started(self) -> bool:
+        """Whether the status and the headers are fixed."""
+        return self._started
+
+    def set_header(self, name: str, value: str) -> None:
+        """Sets a header to one value. Names are compared in any case."""
+        self._check_not_started()
+        self._headers[name.lower()] = (name, [value])
+
+    def add_header(self, name: str, value: str) -> None:
+        """Adds a value to a header."""
+        self._check_not_started()
+        self._headers.setdefault(name.lower(), (name, []))[1].append(value)
+
+    def _check_not_started(self) -> None:
+        if self._started:
+            raise RuntimeError("the response has begun; set its headers before the first write")
+
+    def write_header(self, status_code: int) -> None:
+        """Fixes the status and the headers and sends them."""
+        self._check_not_started()
+        if not 100 <= status_code <= 999:
+            raise ValueError(f"{status_code} is no HTTP status")
+        self.status_code = status_code
+        self._put(ServeHTTPResponse())
+
+    def write(self, data: bytes | str) -> int:
+        """Sends a piece of the body; answers its length in bytes. ClientDisconnected when the client has gone."""
+        body = data.encode() if isinstance(data, str) else bytes(data)
+        for start in range(0, len(body), self.MAX_CHUNK_SIZE):
+            self._put(ServeHTTPResponse(body_chunk=body[start : start + self.MAX_CHUNK_SIZE]))
+        if not body and not self._started:
+            self._put(ServeHTTPResponse())
+        return len(body)
+
+    def flush(self) -> None:
+        """Asks the host to hand on what was written; it does so anyway as soon as it can."""
+        self._put(ServeHTTPResponse(flush=True))
+
+    async def drain(self) -> None:
+        """Waits until the client has caught up."""
+        await self._drained.wait()
+        if self._closed:
+            raise ClientDisconnected("the client has gone")
+
+    def _put(self, message: ServeHTTPResponse) -> None:
+        with self._room:
+            if not self._on_loop():
+                self._room.wait_for(lambda: self._closed or self._bytes < _HIGH_WATER)
+            if self._closed:
+                raise ClientDisconnected("the client has gone")
+            if not self._started:
+                self._started = True
+                headers = [HTTPHeader(key=name, values=values) for name, values in self._headers.values()]
+                message.init.CopyFrom(ServeHTTPResponseInit(status_code=self.status_code, headers=headers))
+            self._pending.append(message)
+            self._bytes += len(message.body_chunk)
+        if self._on_loop():
+            self._wake()
+        else:
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _on_loop(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    def _wake(self) -> None:
+        if self._bytes >= _HIGH_WATER:
+            self._drained.clear()
+        self._work.set()
+
+    def finish(self) -> None:
+        """Ends the response; done for a handler that has returned."""
+        self._put(ServeHTTPResponse(body_complete=True))
+
+    def close(self) -> None:
+        """Nobody reads any more: writers are woken and told."""
+        with self._room:
+            self._closed = True
+            self._room.notify_all()
+        self._drained.set()
+
+    async def send_to(self, context: Any) -> None:
+        """Hands what is written to the host, with its back-pressure, until the response ends."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self._pending:
+                message = self._pending.popleft()
+                await context.write(message)
+                with self._room:
+                    self._bytes -= len(message.body_chunk)
+                    self._room.notify_all()
+                if self._bytes < _HIGH_WATER:
+                    self._drained.set()
+                if message.body_complete:
+                    return

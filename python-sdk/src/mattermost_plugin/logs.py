@@ -1,0 +1,86 @@
+"""Logging: every record becomes one line of hclog's JSON on the real stderr, which the host reads."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+import logging
+import threading
+from typing import Any, TextIO
+
+#: Attributes every record has; what else a record carries came by `extra`.
+_STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+_LEVELS = [(logging.ERROR, "error"), (logging.WARNING, "warn"), (logging.INFO, "info"), (logging.DEBUG, "debug")]
+
+
+class HclogHandler(logging.Handler):
+    """Writes records as go-plugin hosts read them: `{"@level":…,"@message":…,"@module":…,"@timestamp":…, …extra}`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one record; a record that can't be written is lost, the plugin is not."""
+        try:
+            self._stream.write(format_record(record) + "\n")
+            self._stream.flush()
+        except Exception:  # noqa: BLE001, RUF100
+            # The host may be gone and the pipe with it.
+            pass
+
+
+def format_record(record: logging.LogRecord) -> str:
+    """One record as one line."""
+    message = record.getMessage()
+    if record.exc_info:
+        message += "\n" + logging.Formatter().formatException(record.exc_info)
+    # hclog wants exactly six digits of a second's fraction.
+    time = datetime.datetime.fromtimestamp(record.created, datetime.timezone.utc)
+    entry: dict[str, Any] = {
+        "@level": next((name for level, name in _LEVELS if record.levelno >= level), "trace"),
+        "@message": message,
+        "@module": record.name,
+        "@timestamp": time.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+    }
+    entry.update((key, value) for key, value in vars(record).items() if key not in _STANDARD)
+    return json.dumps(entry, default=str, ensure_ascii=False)
+
+
+def configure(level: str, stream: TextIO) -> None:
+    """Sends everything from `level` up to the host, whatever the plugin set up before."""
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+    root.addHandler(HclogHandler(stream))
+    root.setLevel(level)
+
+
+class LogWriter(io.TextIOBase):
+    """A stand-in for `sys.stdout`: each line that is printed becomes a log record."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._rest = threading.local()
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Logs the lines that `text` completes; each thread completes its own."""
+        *lines, rest = (getattr(self._rest, "text", "") + text).split("\n")
+        self._rest.text = rest
+        for line in lines:
+            if line:
+                self._logger.info(line)
+        return len(text)
+
+    def flush(self) -> None:
+        """Logs a line that has no end yet."""
+        rest = getattr(self._rest, "text", "")
+        self._rest.text = ""
+        if rest:
+            self._logger.info(rest)

@@ -1,0 +1,82 @@
+"""The base class of plugins."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable, ClassVar, cast
+
+from .client import PluginAPIClient
+from .config import RuntimeConfig
+from .hooks import HOOK_ATTRIBUTE, HookRegistrationError
+
+
+class Plugin:
+    """A plugin: a class whose methods marked with `@hook` answer the host.
+
+    A subclass with an `__init__` of its own takes `api` and `config` by keyword and hands them on.
+    """
+
+    _hook_registry: ClassVar[dict[str, str]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        registry: dict[str, str] = {}
+        for attribute in dir(cls):
+            name = getattr(getattr(cls, attribute, None), HOOK_ATTRIBUTE, None)
+            if name is None:
+                continue
+            if name in registry:
+                raise HookRegistrationError(
+                    f"{cls.__name__}.{registry[name]} and {cls.__name__}.{attribute} both handle {name}; keep one"
+                )
+            registry[name] = attribute
+        cls._hook_registry = registry
+
+    def __init__(
+        self,
+        api: PluginAPIClient | None = None,
+        config: RuntimeConfig | None = None,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        self._api = api
+        self._config = config
+        self._logger = logger or logging.getLogger(type(self).__name__)
+
+    @property
+    def api(self) -> PluginAPIClient:
+        """The host API, connected before the first hook. RuntimeError in a plugin that runs without a host."""
+        if self._api is None:
+            raise RuntimeError("this plugin has no host API: it was not started by a host")
+        return self._api
+
+    @property
+    def config(self) -> RuntimeConfig | None:
+        """What the host told the plugin of its surroundings."""
+        return self._config
+
+    @property
+    def logger(self) -> logging.Logger:
+        """A logger named as the class is; what it logs arrives in the host's log with its level and `extra` fields."""
+        return self._logger
+
+    @classmethod
+    def implemented_hooks(cls) -> list[str]:
+        """The names of the hooks that have a handler, sorted."""
+        return sorted(cls._hook_registry)
+
+    @classmethod
+    def has_hook(cls, name: str) -> bool:
+        """Whether the hook has a handler."""
+        return name in cls._hook_registry
+
+    def get_hook_handler(self, name: str) -> Callable[..., Any] | None:
+        """The bound handler of a hook, or None."""
+        attribute = self._hook_registry.get(name)
+        return None if attribute is None else cast("Callable[..., Any]", getattr(self, attribute))
+
+    def invoke_hook(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Calls the handler of a hook, as a test might; what an `async def` handler returns is to be awaited."""
+        handler = self.get_hook_handler(name)
+        if handler is None:
+            raise KeyError(f"{type(self).__name__} has no handler for {name}")
+        return handler(*args, **kwargs)

@@ -1,0 +1,129 @@
+"""The plugin as a process of its host: its stdout, its life line, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any, Callable
+
+MAGIC_COOKIE_KEY = "MATTERMOST_PLUGIN"
+MAGIC_COOKIE_VALUE = "Securely message teams, anywhere."
+
+#: Names the file descriptor whose end of file means that the host is gone.
+LIFELINE_VARIABLE = "PLUGIN_LIFELINE_FD"
+
+#: Seconds between the host's death and the plugin's, however stuck the plugin is.
+_ORPHAN_LIMIT = 1.0
+
+#: How often the parent is looked at where there is no life line, in seconds.
+_PARENT_POLL = 1.0
+
+_NOT_A_PROGRAM = (
+    "This binary is a plugin. These are not meant to be executed directly.\n"
+    "Please execute the program that consumes these plugins, which will\n"
+    "load any plugins automatically\n"
+)
+
+_handshake_fd: int | None = None
+
+
+def started_by_host() -> bool:
+    """Whether a host started this process."""
+    return os.environ.get(MAGIC_COOKIE_KEY) == MAGIC_COOKIE_VALUE
+
+
+def require_host() -> None:
+    """Ends the process, with go-plugin's words, unless a host started it."""
+    if not started_by_host():
+        sys.stderr.write(_NOT_A_PROGRAM)
+        sys.exit(1)
+
+
+def claim_stdout() -> None:
+    """Keeps the real stdout for the handshake; what anything else writes there goes to stderr.
+
+    Done when the package is imported in a plugin's process, since imports and top-level code may print. The old
+    `sys.stdout` is flushed after its descriptor was redirected, so that what it holds does not precede the handshake.
+    """
+    global _handshake_fd
+    if _handshake_fd is not None or not started_by_host():
+        return
+    _handshake_fd = os.dup(1)
+    os.dup2(2, 1)
+    from .logs import LogWriter
+
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+    sys.stdout = LogWriter(logging.getLogger("stdout"))
+
+
+def write_handshake(line: str) -> None:
+    """Writes the one line the host waits for."""
+    assert _handshake_fd is not None, "claim_stdout comes first"
+    os.write(_handshake_fd, line.encode() + b"\n")
+
+
+def watch_host(stop: Callable[[], None]) -> None:
+    """Calls `stop` once when the host is gone, and ends the process and its group soon after, whatever `stop` does."""
+    parent = os.getppid()
+    lifeline = _claim_lifeline()
+    if lifeline is None:
+        _ask_for_parent_death_signal()
+
+    def watch() -> None:
+        if lifeline is not None:
+            while os.read(lifeline, 1024):
+                pass
+        else:
+            while os.getppid() == parent:
+                time.sleep(_PARENT_POLL)
+        stop()
+        time.sleep(_ORPHAN_LIMIT)
+        end_group()
+
+    threading.Thread(target=watch, name="host-watch", daemon=True).start()
+
+
+def _claim_lifeline() -> int | None:
+    """The life line, moved where children don't inherit it; they get an empty stdin instead."""
+    named = os.environ.pop(LIFELINE_VARIABLE, "")
+    if not named.isdigit():
+        return None
+    lifeline = os.dup(int(named))
+    if int(named) == 0:
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+    return lifeline
+
+
+def _ask_for_parent_death_signal() -> None:
+    """On Linux the kernel tells when the parent dies; where it can't, polling does."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(Exception):
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+def end_group() -> None:
+    """Ends the process at once, and with it everything it started, if it leads its process group."""
+    if hasattr(os, "getpgrp") and os.getpgrp() == os.getpid():
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(1)
+
+
+def on_signals(loop: Any, stop: Callable[[], None]) -> None:
+    """SIGTERM stops gracefully; SIGINT is the terminal's word to the host, not to us."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "win32":
+        signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(stop))
+    else:
+        loop.add_signal_handler(signal.SIGTERM, stop)

@@ -1,0 +1,25 @@
+import { randomBytes } from "node:crypto"
+import { Effect } from "effect"
+
+/** Mattermost's alphabet: base 32 without letters that are easily mistaken. */
+const ALPHABET = "ybndrfg8ejkmcpqxot1uwisza345h769"
+
+/** The bytes in base 32, without padding. */
+const base32 = (bytes: Uint8Array): string => {
+  let text = ""
+  let bits = 0
+  let pending = 0
+  for (const byte of bytes) {
+    pending = (pending << 8) | byte
+    bits += 8
+    while (bits >= 5) {
+      bits -= 5
+      text += ALPHABET[(pending >> bits) & 31]
+    }
+    pending &= (1 << bits) - 1
+  }
+  return bits === 0 ? text : text + ALPHABET[(pending << (5 - bits)) & 31]
+}
+
+/** A new id as Mattermost makes them: 26 characters for 128 random bits. */
+export const newId: Effect.Effect<string> = Effect.sync(() => base32(randomBytes(16)))

@@ -1,0 +1,62 @@
+import { Effect } from "effect"
+import { SqlClient } from "effect/sql"
+
+/**
+ * The steps that make the database's tables, by number; each runs once. Steps are only ever added: a database goes
+ * forward, never back. Columns beside a `message` are there to be searched and counted by; the message is the truth.
+ */
+export const workspaceMigrations = {
+  "0001_workspace": Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    yield* sql`CREATE TABLE system (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT`
+    yield* sql`CREATE TABLE plugin_key_values (
+      plugin_id TEXT NOT NULL,
+      key TEXT NOT NULL,
+      value BLOB NOT NULL,
+      expire_at INTEGER NOT NULL DEFAULT 0,
+      PRIMARY KEY (plugin_id, key)
+    ) STRICT`
+    yield* sql`CREATE INDEX plugin_key_values_expiry ON plugin_key_values (expire_at) WHERE expire_at <> 0`
+    yield* sql`CREATE TABLE plugin_configs (plugin_id TEXT PRIMARY KEY, config TEXT NOT NULL) STRICT`
+    yield* sql`CREATE TABLE users (
+      id TEXT PRIMARY KEY,
+      username TEXT NOT NULL UNIQUE,
+      email TEXT NOT NULL UNIQUE,
+      delete_at INTEGER NOT NULL,
+      message BLOB NOT NULL
+    ) STRICT`
+    yield* sql`CREATE TABLE teams (
+      id TEXT PRIMARY KEY,
+      name TEXT NOT NULL UNIQUE,
+      message BLOB NOT NULL
+    ) STRICT`
+    yield* sql`CREATE TABLE channels (
+      id TEXT PRIMARY KEY,
+      team_id TEXT NOT NULL,
+      name TEXT NOT NULL,
+      type INTEGER NOT NULL,
+      display_name TEXT NOT NULL,
+      delete_at INTEGER NOT NULL,
+      last_post_at INTEGER NOT NULL DEFAULT 0,
+      last_root_post_at INTEGER NOT NULL DEFAULT 0,
+      total_msg_count INTEGER NOT NULL DEFAULT 0,
+      total_msg_count_root INTEGER NOT NULL DEFAULT 0,
+      message BLOB NOT NULL,
+      UNIQUE (team_id, name)
+    ) STRICT`
+    yield* sql`CREATE TABLE posts (
+      sequence INTEGER PRIMARY KEY,
+      id TEXT NOT NULL UNIQUE,
+      channel_id TEXT NOT NULL REFERENCES channels (id),
+      user_id TEXT NOT NULL REFERENCES users (id),
+      root_id TEXT NOT NULL,
+      create_at INTEGER NOT NULL,
+      update_at INTEGER NOT NULL,
+      delete_at INTEGER NOT NULL,
+      message BLOB NOT NULL
+    ) STRICT`
+    yield* sql`CREATE INDEX posts_channel_created ON posts (channel_id, create_at, sequence)`
+    yield* sql`CREATE INDEX posts_channel_updated ON posts (channel_id, update_at)`
+    yield* sql`CREATE INDEX posts_root ON posts (root_id) WHERE root_id <> ''`
+  }),
+}
