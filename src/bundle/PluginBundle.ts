@@ -79,7 +79,10 @@ export class PluginBundles extends Context.Service<
             other === undefined
               ? loaded
               : Result.fail(
-                  new BundleError({ directory: folder, reason: `its id ${id} is taken by ${other}; remove one of them` }),
+                  new BundleError({
+                    directory: folder,
+                    reason: `its id ${id} is taken by ${other}; remove one of them`,
+                  }),
                 ),
           )
         }

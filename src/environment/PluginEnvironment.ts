@@ -55,9 +55,9 @@ const make = Effect.fn("PluginEnvironment.make")(function* (options: Environment
   const bundles = yield* PluginBundles
   // Plugins don't depend on each other: stopping takes as long as the slowest, not as all of them.
   const scope = yield* Scope.fork(yield* Effect.scope, "parallel")
-  const discovered = yield* bundles.discover(options.directory).pipe(
-    Effect.catch((error) => Effect.as(Effect.logError(error.message), [])),
-  )
+  const discovered = yield* bundles
+    .discover(options.directory)
+    .pipe(Effect.catch((error) => Effect.as(Effect.logError(error.message), [])))
   const plugins: Array<EnvironmentPlugin> = []
   for (const entry of discovered) {
     if (entry._tag === "Failure") {

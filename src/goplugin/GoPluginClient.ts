@@ -52,9 +52,8 @@ export class GoPluginClient extends Context.Service<
   )
 
   /** For tests: `start` answers what the given one answers, and no process is started. */
-  static readonly layerTest = (
-    start: GoPluginClient["Service"]["start"],
-  ): Layer.Layer<GoPluginClient> => Layer.succeed(GoPluginClient, { start })
+  static readonly layerTest = (start: GoPluginClient["Service"]["start"]): Layer.Layer<GoPluginClient> =>
+    Layer.succeed(GoPluginClient, { start })
 }
 
 /** How long after the end of a process its handshake may still turn up in the pipe. */
@@ -127,7 +126,8 @@ const awaitHandshake = Effect.fnUntraced(function* (
   const line = yield* Effect.raceFirst(Deferred.await(firstLine), exited).pipe(
     Effect.timeoutOrElse({
       duration: startTimeout,
-      orElse: () => fail("timeout", `it printed no handshake within ${Duration.format(Duration.fromInputUnsafe(startTimeout))}`),
+      orElse: () =>
+        fail("timeout", `it printed no handshake within ${Duration.format(Duration.fromInputUnsafe(startTimeout))}`),
     }),
   )
   const parsed = parse(line, options.handshake.protocolVersions)

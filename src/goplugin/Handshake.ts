@@ -58,7 +58,9 @@ export class HandshakeError extends Schema.TaggedError<HandshakeError>()("Handsh
   override get message(): string {
     const ended = this.exit === undefined ? "" : ` (${this.exit})`
     const stderr =
-      this.stderr.length === 0 ? "; it wrote nothing to stderr" : `; the end of its stderr:\n  ${this.stderr.join("\n  ")}`
+      this.stderr.length === 0
+        ? "; it wrote nothing to stderr"
+        : `; the end of its stderr:\n  ${this.stderr.join("\n  ")}`
     return `plugin ${this.pluginId} did not start: ${this.detail}${ended}${stderr}`
   }
 }

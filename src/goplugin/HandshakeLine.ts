@@ -54,7 +54,10 @@ export const parse = (
   }
   const target = toTarget(network, address)
   if (target === undefined) {
-    return problem("network", `it listens on ${JSON.stringify(`${network} ${address}`)}, which is no unix socket path or TCP address`)
+    return problem(
+      "network",
+      `it listens on ${JSON.stringify(`${network} ${address}`)}, which is no unix socket path or TCP address`,
+    )
   }
   if (protocol !== "grpc") {
     return problem("protocol", `it speaks ${protocol}, this host speaks grpc only; build the plugin with a gRPC server`)

@@ -15,16 +15,14 @@ export const HEALTH_DEADLINE: Duration.Duration = Duration.seconds(5)
 
 /** Asks the plugin whether it serves. Unlike go-plugin's own Ping it has a deadline and looks at the answer. */
 export const ping = (client: GrpcClient): Effect.Effect<void, GrpcError> =>
-  Effect.flatMap(
-    client.unary(Health.method.check, { service: SERVICE }, { deadline: HEALTH_DEADLINE }),
-    ({ status }) =>
-      status === HealthCheckResponse_ServingStatus.SERVING
-        ? Effect.void
-        : Effect.fail(
-            new GrpcError({
-              method: path(Health.method.check),
-              code: statusCode.UNAVAILABLE,
-              details: `the plugin reports ${HealthCheckResponse_ServingStatus[status] ?? status}`,
-            }),
-          ),
+  Effect.flatMap(client.unary(Health.method.check, { service: SERVICE }, { deadline: HEALTH_DEADLINE }), ({ status }) =>
+    status === HealthCheckResponse_ServingStatus.SERVING
+      ? Effect.void
+      : Effect.fail(
+          new GrpcError({
+            method: path(Health.method.check),
+            code: statusCode.UNAVAILABLE,
+            details: `the plugin reports ${HealthCheckResponse_ServingStatus[status] ?? status}`,
+          }),
+        ),
   )

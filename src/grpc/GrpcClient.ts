@@ -67,7 +67,11 @@ export const make = (
       bidi: (method) =>
         Effect.acquireRelease(
           Effect.sync(() => {
-            const call = client.makeBidiStreamRequest(path(method), serializer(method.input), deserializer(method.output))
+            const call = client.makeBidiStreamRequest(
+              path(method),
+              serializer(method.input),
+              deserializer(method.output),
+            )
             return { call, stream: bidiCall<any, any>(path(method), call) }
           }),
           ({ call }) => Effect.sync(() => call.cancel()),

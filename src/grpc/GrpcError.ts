@@ -49,4 +49,8 @@ const isServiceError = (error: unknown): error is grpc.ServiceError =>
 export const fromUnknown = (method: string, error: unknown): GrpcError =>
   isServiceError(error)
     ? new GrpcError({ method, code: error.code, details: error.details })
-    : new GrpcError({ method, code: grpc.status.UNKNOWN, details: error instanceof Error ? error.message : String(error) })
+    : new GrpcError({
+        method,
+        code: grpc.status.UNKNOWN,
+        details: error instanceof Error ? error.message : String(error),
+      })

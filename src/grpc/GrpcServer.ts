@@ -31,7 +31,7 @@ export interface ServiceImplementation<R = never> {
 export const implement = <S extends DescService, R = never>(
   service: S,
   handlers: Handlers<S, R>,
-): ServiceImplementation<R> => ({ service, handlers: handlers as ServiceImplementation["handlers"] })
+): ServiceImplementation<R> => ({ service, handlers: handlers })
 
 /** The server could not listen. */
 export class GrpcServerError extends Schema.TaggedError<GrpcServerError>()("GrpcServerError", {
@@ -71,7 +71,10 @@ export const serve = <R = never>(
       })
     }
     const server = new grpc.Server({ "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 })
-    const run = (effect: Effect.Effect<unknown, GrpcStatus, R>, done: (exit: Exit.Exit<unknown, GrpcStatus>) => void) => {
+    const run = (
+      effect: Effect.Effect<unknown, GrpcStatus, R>,
+      done: (exit: Exit.Exit<unknown, GrpcStatus>) => void,
+    ) => {
       const reported = Effect.tapCause(effect, (cause) =>
         Cause.hasDies(cause) ? Effect.logError("a gRPC handler failed unexpectedly", cause) : Effect.void,
       )

@@ -24,7 +24,7 @@ export const bidiCall = <Send, Receive>(
   let ended = false
   const waiters = new Set<() => void>()
   const wake = () => {
-    for (const waiter of [...waiters]) waiter()
+    for (const waiter of Array.from(waiters)) waiter()
   }
   call.on("error", (error) => {
     failure ??= fromUnknown(method, error)

@@ -48,12 +48,22 @@ export const serveHttp = Effect.fn("ServeHttp.serve")(function* <E>(
   const { client, pluginId } = hooks
   if (!hooks.implemented.has("serveHTTP")) return yield* new HookNotImplementedError({ pluginId, hook: HOOK })
   const call = yield* client.bidi(hookMethods.serveHTTP)
-  const mapError = Effect.mapError((error: GrpcError) => hookError(pluginId, "serveHTTP", deadline, error))
   const silent = Effect.fail(
-    new HookDeadlineError({ pluginId, hook: HOOK, deadlineMillis: Duration.toMillis(Duration.fromInputUnsafe(deadline)) }),
+    new HookDeadlineError({
+      pluginId,
+      hook: HOOK,
+      deadlineMillis: Duration.toMillis(Duration.fromInputUnsafe(deadline)),
+    }),
   )
-  const broken = (reason: string) =>
-    Effect.fail(new HookPluginError({ pluginId, hook: HOOK, id: "plugin.serve_http.protocol", reason, statusCode: 502 }))
+  // A plugin that breaks the exchange is a bad gateway; one that answers a status that isn't one has failed itself.
+  const brokenResponse = (reason: string, statusCode = 502) =>
+    new HookPluginError({ pluginId, hook: HOOK, id: "plugin.serve_http.response", reason, statusCode })
+  const broken = (reason: string, statusCode?: number) => Effect.fail(brokenResponse(reason, statusCode))
+
+  const mapError = Effect.mapError((error: GrpcError) => {
+    const mapped = hookError(pluginId, "serveHTTP", deadline, error)
+    return mapped._tag === "HookPluginError" ? brokenResponse(mapped.reason) : mapped
+  })
 
   let started = false
   const send = (message: Parameters<typeof call.send>[0]) =>
@@ -86,7 +96,7 @@ export const serveHttp = Effect.fn("ServeHttp.serve")(function* <E>(
   const { headers, statusCode } = first.value.init
   const status = statusCode === 0 ? 200 : statusCode
   // 1xx can't end an HTTP/1.1 exchange, so the contract's 100–199 are as wrong for a client as what is out of range.
-  if (status < 200 || status > 999) return yield* broken(`the plugin answered with status ${statusCode}`)
+  if (status < 200 || status > 999) return yield* broken(`the plugin answered with status ${statusCode}`, 500)
 
   const next = Effect.flatMap(mapError(call.receive), (message) =>
     Option.isNone(message)

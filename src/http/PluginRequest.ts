@@ -68,7 +68,10 @@ export const pluginRequestInit = (
     protoMinor: request.httpVersionMinor,
     headers: pluginHeaders(request, identity),
     host: request.headers.host ?? "",
-    remoteAddr: remote.remoteFamily === "IPv6" ? `[${remote.remoteAddress}]:${remote.remotePort}` : `${remote.remoteAddress}:${remote.remotePort}`,
+    remoteAddr:
+      remote.remoteFamily === "IPv6"
+        ? `[${remote.remoteAddress}]:${remote.remotePort}`
+        : `${remote.remoteAddress}:${remote.remotePort}`,
     contentLength: contentLength(request),
     pluginContext: {
       requestId: identity.requestId,

@@ -18,7 +18,7 @@ export class LineSplitter {
   }
 
   push(chunk: Uint8Array): void {
-    const text = this.#rest + this.#decoder.write(chunk as Buffer)
+    const text = this.#rest + this.#decoder.write(chunk)
     let start = 0
     for (let end = text.indexOf("\n"); end !== -1; end = text.indexOf("\n", start)) {
       this.#emit(text.slice(start, text[end - 1] === "\r" && end > start ? end - 1 : end), true)

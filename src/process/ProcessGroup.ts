@@ -39,7 +39,9 @@ const groupRuns = (pgid: number): Effect.Effect<boolean> =>
     if (!groupExists(pgid)) return false
     if (process.platform !== "linux") return true
     const stats = await Promise.all((await processIds()).map((pid) => readOrEmpty(`/proc/${pid}/stat`)))
-    return stats.map(stateAndGroup).some((member) => member.pgid === pgid && member.state !== "Z" && member.state !== "X")
+    return stats
+      .map(stateAndGroup)
+      .some((member) => member.pgid === pgid && member.state !== "Z" && member.state !== "X")
   })
 
 /** Waits until no member of the group runs, at most `limit`; answers whether the group is gone. */

@@ -56,7 +56,6 @@ export class PluginSpawnError extends Schema.TaggedError<PluginSpawnError>()("Pl
   }
 }
 
-
 /**
  * The variable that names the file descriptor of the life line: a pipe the host keeps open. End of file on it means
  * that the host is gone, whatever killed it, and that the plugin must end.

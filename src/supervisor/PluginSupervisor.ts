@@ -59,7 +59,10 @@ export interface SupervisedPlugin {
 export type PluginStateRef = SubscriptionRef.SubscriptionRef<PluginState>
 
 /** A state to hand to `start`. */
-export const makeState: Effect.Effect<PluginStateRef> = SubscriptionRef.make<PluginState>({ name: "NotRunning", since: 0 })
+export const makeState: Effect.Effect<PluginStateRef> = SubscriptionRef.make<PluginState>({
+  name: "NotRunning",
+  since: 0,
+})
 
 /**
  * One plugin's life. `start` takes a bundle through it: host API server, process, handshake, `Implemented`,
@@ -113,7 +116,11 @@ export class PluginSupervisor extends Context.Service<
         })
       })
 
-      const live = Effect.fnUntraced(function* (bundle: PluginBundle, options: SupervisorOptions, state: PluginStateRef) {
+      const live = Effect.fnUntraced(function* (
+        bundle: PluginBundle,
+        options: SupervisorOptions,
+        state: PluginStateRef,
+      ) {
         const pluginId = bundle.manifest.id
         yield* transition(state, "Starting")
         yield* Effect.addFinalizer(() => unlessFailed(state, "NotRunning"))
@@ -158,9 +165,7 @@ const transition = (state: PluginStateRef, name: PluginStateName, error?: string
 
 /** A failure is what people look for: stopping what is left of a failed plugin doesn't hide it. */
 const unlessFailed = (state: PluginStateRef, name: PluginStateName): Effect.Effect<void> =>
-  Effect.suspend(() =>
-    SubscriptionRef.getUnsafe(state).error === undefined ? transition(state, name) : Effect.void,
-  )
+  Effect.suspend(() => (SubscriptionRef.getUnsafe(state).error === undefined ? transition(state, name) : Effect.void))
 
 /** Where the plugin finds the host, and what it may know of itself (contract, "Process, environment, handshake"). */
 const pluginVariables = (
@@ -196,7 +201,9 @@ const deactivate = Effect.fn("PluginSupervisor.deactivate")(function* (hooks: Ho
     Effect.timeoutOrElse({
       duration: DEACTIVATE_LIMIT,
       orElse: () =>
-        Effect.logWarning(`plugin ${hooks.pluginId}: OnDeactivate did not end within ${Duration.format(DEACTIVATE_LIMIT)}`),
+        Effect.logWarning(
+          `plugin ${hooks.pluginId}: OnDeactivate did not end within ${Duration.format(DEACTIVATE_LIMIT)}`,
+        ),
     }),
   )
 })

@@ -127,6 +127,6 @@ export const makeNodeSqlite = Effect.fn("NodeSqlite.make")(function* (
 
 /** The client of {@link makeNodeSqlite} as a layer. */
 export const layerNodeSqlite = (filename: string): Layer.Layer<SqlClient.SqlClient, SqlError.SqlError> =>
-  Layer.effectContext(
-    Effect.map(makeNodeSqlite(filename), (client) => Context.make(SqlClient.SqlClient, client)),
-  ).pipe(Layer.provide(Reactivity.layer))
+  Layer.effectContext(Effect.map(makeNodeSqlite(filename), (client) => Context.make(SqlClient.SqlClient, client))).pipe(
+    Layer.provide(Reactivity.layer),
+  )

@@ -43,7 +43,9 @@ const supported = Math.max(...Object.keys(workspaceMigrations).map((name) => Num
 
 const latest = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  const rows = yield* sql<{ readonly version: number }>`SELECT max(migration_id) AS version FROM ${sql(MIGRATIONS_TABLE)}`
+  const rows = yield* sql<{
+    readonly version: number
+  }>`SELECT max(migration_id) AS version FROM ${sql(MIGRATIONS_TABLE)}`
   return rows[0]!.version
 })
 

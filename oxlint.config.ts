@@ -1,0 +1,62 @@
+import { defineConfig } from "oxlint"
+
+/**
+ * The rooms of src/ in the order of a plugin's life. A room imports only from those above it, so that each can be
+ * understood, and used, without what builds on it.
+ */
+const rooms = [
+  "bundle",
+  "command",
+  "process",
+  "grpc",
+  "goplugin",
+  "hooks",
+  "api",
+  "workspace",
+  "supervisor",
+  "environment",
+  "http",
+  "cli",
+]
+
+export default defineConfig({
+  plugins: ["typescript", "import", "unicorn", "oxc"],
+  categories: { correctness: "error", suspicious: "error", perf: "warn" },
+  options: { typeAware: true },
+  ignorePatterns: ["src/generated/**", "dist/**", "**/.venv/**", "**/venv/**", ".cache/**"],
+  rules: {
+    "typescript/no-floating-promises": "error",
+    "typescript/no-misused-promises": "error",
+    "typescript/no-explicit-any": "off",
+    "typescript/no-unsafe-type-assertion": "off",
+    "typescript/no-unsafe-enum-comparison": "off",
+    // TypeScript's own noImplicitReturns sees exhaustive switches; this one doesn't.
+    "typescript/consistent-return": "off",
+    "typescript/no-unsafe-enum-assignment": "off",
+    // Effect tags its data with `_tag`.
+    "no-underscore-dangle": "off",
+    "no-shadow": "off",
+    "no-await-in-loop": "off",
+    "no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
+    "import/no-cycle": "error",
+    "import/no-unassigned-import": "off",
+    "unicorn/consistent-function-scoping": "off",
+    "unicorn/no-array-sort": "off",
+  },
+  overrides: rooms.map((room, index) => ({
+    files: [`src/${room}/**`],
+    rules: {
+      "no-restricted-imports": [
+        "error",
+        {
+          patterns: [
+            {
+              group: [...rooms.slice(index + 1).map((later) => `**/${later}/**`), "**/index.ts", "**/main.ts"],
+              message: `src/${room} comes before that room: imports go one way, to rooms above (see docs/architecture.md)`,
+            },
+          ],
+        },
+      ],
+    },
+  })),
+})

@@ -1,0 +1,279 @@
+import { clone, create, type MessageInitShape } from "@bufbuild/protobuf"
+import { Clock, Context, Effect, Layer, Option } from "effect"
+import { SqlClient } from "effect/sql"
+import type { PluginApiError } from "../api/PluginApi.ts"
+import { type Channel, type ChannelSchema, ChannelType } from "../generated/mattermost/pluginapi/v1/channel_pb.js"
+import type { PluginContextSchema } from "../generated/mattermost/pluginapi/v1/hooks_common_pb.js"
+import { type Post, PostSchema } from "../generated/mattermost/pluginapi/v1/post_pb.js"
+import { TeamType } from "../generated/mattermost/pluginapi/v1/team_pb.js"
+import type { User, UserSchema } from "../generated/mattermost/pluginapi/v1/user_pb.js"
+import { HookDispatcher, type PostRejectedError } from "../hooks/HookDispatcher.ts"
+import { ChannelStore } from "./ChannelStore.ts"
+import { newId } from "./Id.ts"
+import { KeyValueStore } from "./KeyValueStore.ts"
+import { PluginConfigStore } from "./PluginConfigStore.ts"
+import { afterPlugins, forPlugin, validatePost } from "./PostRules.ts"
+import { PostStore } from "./PostStore.ts"
+import { type SystemValues, SystemStore } from "./SystemStore.ts"
+import { TeamStore } from "./TeamStore.ts"
+import { UserStore } from "./UserStore.ts"
+import { WorkspaceDatabase, type WorkspaceDatabaseError, type WorkspaceVersionError } from "./WorkspaceDatabase.ts"
+import { invalid, storing } from "./WorkspaceError.ts"
+
+/** A post to be made; `channelId` and `userId` are needed, ids and times are set by the workspace. */
+export type NewPost = MessageInitShape<typeof PostSchema>
+
+/** The fields of a post that an update may change; those left out stay as they are. */
+export type PostChange = Pick<NewPost, "message" | "props" | "fileIds" | "isPinned" | "hasReactions"> & {
+  readonly id: string
+}
+
+/** The request that a change is made for, as hooks are told. */
+export type ChangeContext = MessageInitShape<typeof PluginContextSchema>
+
+/** The name of the user, of the team and of the channel that a new workspace begins with. */
+export const ADMIN_USERNAME = "admin"
+export const TEAM_NAME = "main"
+export const CHANNEL_NAME = "town-square"
+
+/**
+ * The embedded backend: users, channels, posts and the plugins' own data in one SQLite database. Its changes run the
+ * plugins' hooks, whether a REST client asks for them or a plugin. Failures are {@link PluginApiError}s with
+ * Mattermost's ids.
+ */
+export class Workspace extends Context.Service<
+  Workspace,
+  {
+    /** The administrator, whom programs with the workspace's access token act as. */
+    readonly me: Effect.Effect<User, PluginApiError>
+    /**
+     * Makes a post: checks it, asks the plugins (`MessageWillBePosted`), stores what they made of it and tells them
+     * (`MessageHasBeenPosted`).
+     */
+    readonly createPost: (
+      post: NewPost,
+      context?: ChangeContext,
+    ) => Effect.Effect<Post, PluginApiError | PostRejectedError>
+    /** Changes a post, with `MessageWillBeUpdated` and `MessageHasBeenUpdated`. */
+    readonly updatePost: (
+      change: PostChange,
+      context?: ChangeContext,
+    ) => Effect.Effect<Post, PluginApiError | PostRejectedError>
+    /** Marks a post and its replies as deleted and tells the plugins of the post (`MessageHasBeenDeleted`). */
+    readonly deletePost: (postId: string, context?: ChangeContext) => Effect.Effect<void, PluginApiError>
+    /** Makes a user and tells the plugins (`UserHasBeenCreated`). */
+    readonly createUser: (
+      user: MessageInitShape<typeof UserSchema>,
+      context?: ChangeContext,
+    ) => Effect.Effect<User, PluginApiError>
+    /** Makes a public or private channel and tells the plugins (`ChannelHasBeenCreated`). */
+    readonly createChannel: (
+      channel: MessageInitShape<typeof ChannelSchema>,
+      context?: ChangeContext,
+    ) => Effect.Effect<Channel, PluginApiError>
+    /** The channel of two users with each other, made when there is none. */
+    readonly directChannel: (userId1: string, userId2: string) => Effect.Effect<Channel, PluginApiError>
+    /** Where posts are read; they are written by the operations above. */
+    readonly posts: Omit<PostStore["Service"], "insert" | "update" | "delete">
+    readonly users: Omit<UserStore["Service"], "create">
+    readonly teams: Omit<TeamStore["Service"], "create">
+    readonly channels: Omit<ChannelStore["Service"], "create" | "direct">
+    readonly keyValues: KeyValueStore["Service"]
+    readonly pluginConfigs: PluginConfigStore["Service"]
+    /** When the workspace was made, and its random ids. */
+    readonly system: SystemValues
+  }
+>()("effect-plugin-supervisor/workspace/Workspace") {
+  /** On the database of a `SqlClient` made by {@link WorkspaceDatabase}. A new database is filled first. */
+  static readonly layer: Layer.Layer<Workspace, PluginApiError, SqlClient.SqlClient | HookDispatcher> = Layer.effect(
+    Workspace,
+    Effect.suspend(() => make),
+  ).pipe(
+    Layer.provide([
+      ChannelStore.layer,
+      KeyValueStore.layer,
+      PluginConfigStore.layer,
+      PostStore.layer,
+      SystemStore.layer,
+      TeamStore.layer,
+      UserStore.layer,
+    ]),
+  )
+
+  /** In a data folder, which is made when it is missing. */
+  static readonly layerIn = (
+    directory: string,
+  ): Layer.Layer<Workspace, PluginApiError | WorkspaceDatabaseError | WorkspaceVersionError, HookDispatcher> =>
+    Workspace.layer.pipe(Layer.provide(WorkspaceDatabase.layer(directory)))
+
+  /** For tests: a new workspace in memory, gone at the end. */
+  static readonly layerTest: Layer.Layer<
+    Workspace,
+    PluginApiError | WorkspaceDatabaseError | WorkspaceVersionError,
+    HookDispatcher
+  > = Workspace.layer.pipe(Layer.provide(Layer.fresh(WorkspaceDatabase.layerMemory)))
+}
+
+/** Fills a new workspace and answers what it knows of itself. */
+const initialize = Effect.fn("Workspace.initialize")(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const system = yield* SystemStore
+  const users = yield* UserStore
+  const teams = yield* TeamStore
+  const channels = yield* ChannelStore
+  const fill = Effect.gen(function* () {
+    const found = yield* system.get
+    if (Option.isSome(found)) return found.value
+    const admin = yield* users.create({
+      username: ADMIN_USERNAME,
+      email: "admin@localhost",
+      emailVerified: true,
+      roles: "system_admin system_user",
+    })
+    const team = yield* teams.create({ name: TEAM_NAME, displayName: "Main", type: TeamType.OPEN })
+    yield* channels.create({
+      teamId: team.id,
+      name: CHANNEL_NAME,
+      displayName: "Town Square",
+      type: ChannelType.OPEN,
+      creatorId: admin.id,
+    })
+    const values: SystemValues = {
+      install_date: yield* Clock.currentTimeMillis,
+      diagnostic_id: yield* newId,
+      admin_id: admin.id,
+    }
+    yield* system.create(values)
+    return values
+  })
+  return yield* sql.withTransaction(fill).pipe(storing("Workspace.initialize"))
+})
+
+const make = Effect.gen(function* () {
+  const dispatcher = yield* HookDispatcher
+  const channels = yield* ChannelStore
+  const posts = yield* PostStore
+  const teams = yield* TeamStore
+  const users = yield* UserStore
+  const system = yield* initialize()
+
+  const checkRoot = Effect.fnUntraced(function* (post: Post) {
+    if (post.rootId === "") return
+    const root = yield* Effect.catchIf(
+      posts.get(post.rootId),
+      ({ statusCode }) => statusCode === 404,
+      () => invalid("api.post.create_post.root_id.app_error", `There is no post ${post.rootId} to reply to`),
+    )
+    if (root.channelId !== post.channelId) {
+      yield* invalid("api.post.create_post.channel_root_id.app_error", "The post replied to is in another channel")
+    }
+    if (root.rootId !== "") {
+      yield* invalid("api.post.create_post.root_id.app_error", "The post replied to is a reply; reply to its root")
+    }
+  })
+
+  const createPost = Effect.fn("Workspace.createPost")(function* (init: NewPost, pluginContext: ChangeContext = {}) {
+    const now = BigInt(yield* Clock.currentTimeMillis)
+    const post = clone(PostSchema, create(PostSchema, init))
+    Object.assign(post, {
+      id: yield* newId,
+      createAt: post.createAt > 0n ? post.createAt : now,
+      updateAt: now,
+      editAt: 0n,
+      deleteAt: 0n,
+      originalId: "",
+      replyCount: 0n,
+      lastReplyAt: 0n,
+    } satisfies Partial<Post>)
+    yield* validatePost(post)
+    yield* users.get(post.userId)
+    const channel = yield* channels.get(post.channelId)
+    if (channel.deleteAt !== 0n) {
+      yield* invalid("api.post.create_post.can_not_post_to_deleted.error", "The channel has been archived")
+    }
+    yield* checkRoot(post)
+    const stored = afterPlugins(post, yield* dispatcher.messageWillBePosted(forPlugin(post)))
+    yield* validatePost(stored)
+    // A caller that goes away leaves the post either not made, or made and told of.
+    yield* Effect.uninterruptible(
+      Effect.andThen(
+        posts.insert(stored),
+        dispatcher.notify("messageHasBeenPosted", { pluginContext, post: forPlugin(stored) }),
+      ),
+    )
+    return stored
+  })
+
+  const updatePost = Effect.fn("Workspace.updatePost")(function* (
+    { id, ...change }: PostChange,
+    pluginContext: ChangeContext = {},
+  ) {
+    const old = yield* posts.get(id)
+    const now = BigInt(yield* Clock.currentTimeMillis)
+    const given = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined))
+    const post = Object.assign(clone(PostSchema, old), given, { updateAt: now })
+    if (post.message !== old.message) post.editAt = now
+    yield* validatePost(post)
+    const stored = afterPlugins(post, yield* dispatcher.messageWillBeUpdated(forPlugin(post), forPlugin(old)))
+    yield* validatePost(stored)
+    yield* Effect.uninterruptible(
+      Effect.andThen(
+        posts.update(stored),
+        dispatcher.notify("messageHasBeenUpdated", {
+          pluginContext,
+          newPost: forPlugin(stored),
+          oldPost: forPlugin(old),
+        }),
+      ),
+    )
+    return stored
+  })
+
+  const deletePost = Effect.fn("Workspace.deletePost")(
+    function* (postId: string, pluginContext: ChangeContext = {}) {
+      const post = yield* posts.delete(postId)
+      yield* dispatcher.notify("messageHasBeenDeleted", { pluginContext, post: forPlugin(post) })
+    },
+    Effect.uninterruptible,
+  )
+
+  const createUser = Effect.fn("Workspace.createUser")(
+    function* (init: MessageInitShape<typeof UserSchema>, pluginContext: ChangeContext = {}) {
+      const user = yield* users.create(init)
+      yield* dispatcher.notify("userHasBeenCreated", { pluginContext, user })
+      return user
+    },
+    Effect.uninterruptible,
+  )
+
+  const createChannel = Effect.fn("Workspace.createChannel")(
+    function* (init: MessageInitShape<typeof ChannelSchema>, pluginContext: ChangeContext = {}) {
+      yield* teams.get(init.teamId ?? "")
+      const channel = yield* channels.create(init)
+      yield* dispatcher.notify("channelHasBeenCreated", { pluginContext, channel })
+      return channel
+    },
+    Effect.uninterruptible,
+  )
+
+  return Workspace.of({
+    me: users.get(system.admin_id),
+    createPost,
+    updatePost,
+    deletePost,
+    createUser,
+    createChannel,
+    directChannel: Effect.fn("Workspace.directChannel")(function* (userId1, userId2) {
+      yield* users.get(userId1)
+      yield* users.get(userId2)
+      return yield* channels.direct(userId1, userId2)
+    }),
+    posts,
+    users,
+    teams,
+    channels,
+    keyValues: yield* KeyValueStore,
+    pluginConfigs: yield* PluginConfigStore,
+    system,
+  })
+})

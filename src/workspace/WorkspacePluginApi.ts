@@ -1,0 +1,220 @@
+import { type JsonObject, type JsonValue, type MessageInitShape, toJson } from "@bufbuild/protobuf"
+import { ValueSchema } from "@bufbuild/protobuf/wkt"
+import { Effect, Layer } from "effect"
+import { PluginApi, PluginApiError, type PluginApiMethods, type PluginCaller } from "../api/PluginApi.ts"
+import { PluginBundles } from "../bundle/PluginBundle.ts"
+import type { Manifest } from "../bundle/Manifest.ts"
+import type { KeyValuePair } from "../generated/mattermost/pluginapi/v1/api_log_pb.js"
+import type { GetUsersRequest } from "../generated/mattermost/pluginapi/v1/api_user_pb.js"
+import { type PostRejectedError } from "../hooks/HookDispatcher.ts"
+import { setAlways, setIfUnchanged } from "./KeyValueStore.ts"
+import { rejected } from "./PostRejection.ts"
+import { Workspace } from "./Workspace.ts"
+import { invalid, required } from "./WorkspaceError.ts"
+import { WorkspaceSettings } from "./WorkspaceSettings.ts"
+
+const encoder = new TextEncoder()
+const jsonBytes = (value: unknown): Uint8Array => encoder.encode(JSON.stringify(value))
+
+/** A plugin's failure to get a post through is an error of the API, like any other. */
+const orRejected = <A, R>(
+  self: Effect.Effect<A, PluginApiError | PostRejectedError, R>,
+): Effect.Effect<A, PluginApiError, R> =>
+  Effect.catchTag(self, "PostRejectedError", (error) => Effect.fail(rejected(error)))
+
+/**
+ * The host API on the embedded {@link Workspace}: the part of it that the workspace has. Every other method answers
+ * that it is not implemented.
+ */
+export const WorkspacePluginApi = {
+  layer: Layer.suspend(() => PluginApi.layerEffect(make)) satisfies Layer.Layer<
+    PluginApi,
+    never,
+    Workspace | PluginBundles
+  >,
+} as const
+
+const make = Effect.gen(function* () {
+  const workspace = yield* Workspace
+  const bundles = yield* PluginBundles
+  const settings = yield* WorkspaceSettings
+  const { channels, keyValues, pluginConfigs, posts, system, teams, users } = workspace
+
+  const configOf = (plugins: { readonly [pluginId: string]: JsonObject }) => ({
+    configJson: jsonBytes(serverConfig(settings.siteUrl, plugins)),
+  })
+
+  return {
+    ...logging,
+
+    kVGet: ({ key }, { pluginId }) => Effect.map(keyValues.get(pluginId, key), (value) => ({ value })),
+    kVSet: ({ key, value }, { pluginId }) => Effect.as(keyValues.set(pluginId, key, value, setAlways), {}),
+    kVSetWithExpiry: ({ expireInSeconds, key, value }, { pluginId }) =>
+      Effect.as(keyValues.set(pluginId, key, value, { ...setAlways, expireInSeconds }), {}),
+    kVSetWithOptions: ({ key, options, value }, { pluginId }) =>
+      Effect.map(keyValues.set(pluginId, key, value, options ?? setAlways), (success) => ({ success })),
+    kVCompareAndSet: ({ key, newValue, oldValue }, { pluginId }) =>
+      Effect.map(keyValues.set(pluginId, key, newValue, setIfUnchanged(oldValue)), (success) => ({ success })),
+    kVCompareAndDelete: ({ key, oldValue }, { pluginId }) =>
+      Effect.map(keyValues.set(pluginId, key, new Uint8Array(), setIfUnchanged(oldValue)), (success) => ({ success })),
+    kVDelete: ({ key }, { pluginId }) => Effect.as(keyValues.delete(pluginId, key), {}),
+    kVDeleteAll: (_, { pluginId }) => Effect.as(keyValues.deleteAll(pluginId), {}),
+    kVList: ({ page, perPage }, { pluginId }) =>
+      Effect.map(keyValues.list(pluginId, page, perPage), (keys) => ({ keys: [...keys] })),
+
+    getServerVersion: () => Effect.succeed({ version: settings.serverVersion }),
+    getSystemInstallDate: () => Effect.succeed({ installDate: BigInt(system.install_date) }),
+    getDiagnosticId: () => Effect.succeed({ diagnosticId: system.diagnostic_id }),
+    getTelemetryId: () => Effect.succeed({ telemetryId: system.diagnostic_id }),
+    getPluginID: (_, { pluginId }) => Effect.succeed({ pluginId }),
+    getBundlePath: (_, { bundlePath }) => Effect.succeed({ path: bundlePath }),
+
+    // The settings of other plugins may hold their secrets; whoever needs them asks for what is unsanitized.
+    getConfig: (_, { pluginId }) =>
+      Effect.map(pluginConfigs.get(pluginId), (config) => configOf({ [pluginId]: config })),
+    getUnsanitizedConfig: () => Effect.map(pluginConfigs.all, configOf),
+    getPluginConfig: (_, { pluginId }) => Effect.map(pluginConfigs.get(pluginId), (config) => ({ config })),
+    savePluginConfig: ({ config }, { pluginId }) => Effect.as(pluginConfigs.save(pluginId, config ?? {}), {}),
+    loadPluginConfiguration: Effect.fn("WorkspacePluginApi.loadPluginConfiguration")(function* (
+      _,
+      { bundlePath, pluginId }: PluginCaller,
+    ) {
+      const { manifest } = yield* Effect.mapError(bundles.load(bundlePath), ({ message }) =>
+        invalid("app.plugin.manifest.app_error", message),
+      )
+      const config = { ...lowerCased(defaults(manifest)), ...lowerCased(yield* pluginConfigs.get(pluginId)) }
+      return { configJson: jsonBytes(config) }
+    }),
+
+    createUser: ({ user }) =>
+      Effect.map(Effect.flatMap(required(user, "user"), workspace.createUser), (created) => ({ user: created })),
+    getUser: ({ userId }) => Effect.map(users.get(userId), (user) => ({ user })),
+    getUserByUsername: ({ name }) => Effect.map(users.getByUsername(name), (user) => ({ user })),
+    getUserByEmail: ({ email }) => Effect.map(users.getByEmail(email), (user) => ({ user })),
+    getUsersByIds: ({ userIds }) => Effect.map(users.getMany(userIds), (found) => ({ users: [...found] })),
+    getUsers: Effect.fnUntraced(function* (request: GetUsersRequest) {
+      yield* supportedFilters(request)
+      const { active, inactive, page, perPage, role } = request
+      const found = yield* users.list(
+        { page, perPage },
+        { active: active ? true : inactive ? false : undefined, role: role === "" ? undefined : role },
+      )
+      return { users: [...found] }
+    }),
+
+    getTeams: () => Effect.map(teams.list, (found) => ({ teams: [...found] })),
+    getTeam: ({ teamId }) => Effect.map(teams.get(teamId), (team) => ({ team })),
+    getTeamByName: ({ name }) => Effect.map(teams.getByName(name), (team) => ({ team })),
+
+    createChannel: ({ channel }) =>
+      Effect.map(Effect.flatMap(required(channel, "channel"), workspace.createChannel), (created) => ({
+        channel: created,
+      })),
+    getChannel: ({ channelId }) => Effect.map(channels.get(channelId), (channel) => ({ channel })),
+    getChannelByName: ({ includeDeleted, name, teamId }) =>
+      Effect.map(channels.getByName(teamId, name, includeDeleted), (channel) => ({ channel })),
+    getChannelByNameForTeamName: ({ channelName, includeDeleted, teamName }) =>
+      teams.getByName(teamName).pipe(
+        Effect.flatMap((team) => channels.getByName(team.id, channelName, includeDeleted)),
+        Effect.map((channel) => ({ channel })),
+      ),
+    getPublicChannelsForTeam: ({ page, perPage, teamId }) =>
+      Effect.map(channels.listPublic(teamId, { page, perPage }), (found) => ({ channels: [...found] })),
+    getDirectChannel: ({ userId1, userId2 }) =>
+      Effect.map(workspace.directChannel(userId1, userId2), (channel) => ({ channel })),
+
+    createPost: ({ post }) =>
+      required(post, "post").pipe(
+        // Plugins tell each other's posts, and their own, from those of people by this (Mattermost).
+        Effect.flatMap((post) =>
+          workspace.createPost({ ...post, props: { ...post.props, from_plugin: "true" } }),
+        ),
+        orRejected,
+        Effect.map((created) => ({ post: created })),
+      ),
+    updatePost: ({ post }) =>
+      required(post, "post").pipe(
+        Effect.flatMap(({ fileIds, hasReactions, id, isPinned, message, props }) =>
+          workspace.updatePost({ fileIds, hasReactions, id, isPinned, message, props: props ?? {} }),
+        ),
+        orRejected,
+        Effect.map((updated) => ({ post: updated })),
+      ),
+    deletePost: ({ postId }) => Effect.as(workspace.deletePost(postId), {}),
+    getPost: ({ postId }) => Effect.map(posts.get(postId), (post) => ({ post })),
+    getPostsForChannel: ({ channelId, page, perPage }) =>
+      Effect.map(posts.forChannel(channelId, { page, perPage }), (postList) => ({ postList })),
+    getPostsSince: ({ channelId, time }) =>
+      Effect.map(posts.since(channelId, Number(time)), (postList) => ({ postList })),
+    getPostsAfter: ({ channelId, page, perPage, postId }) =>
+      Effect.map(posts.after(channelId, postId, { page, perPage }), (postList) => ({ postList })),
+    getPostsBefore: ({ channelId, page, perPage, postId }) =>
+      Effect.map(posts.before(channelId, postId, { page, perPage }), (postList) => ({ postList })),
+    getPostThread: ({ postId }) => Effect.map(posts.thread(postId), (postList) => ({ postList })),
+  } satisfies Partial<PluginApiMethods>
+})
+
+const log =
+  (write: (message: string) => Effect.Effect<void>) =>
+  (
+    { keyValuePairs, msg }: { readonly msg: string; readonly keyValuePairs: ReadonlyArray<KeyValuePair> },
+    { pluginId }: PluginCaller,
+  ) =>
+    Effect.as(
+      Effect.annotateLogs(write(msg), {
+        ...Object.fromEntries(
+          keyValuePairs.map(({ key, value }): [string, JsonValue] => [
+            key,
+            value === undefined ? null : toJson(ValueSchema, value),
+          ]),
+        ),
+        // Last, so that no plugin speaks in another's name.
+        plugin_id: pluginId,
+      }),
+      {},
+    )
+
+const logging = {
+  logDebug: log(Effect.logDebug),
+  logInfo: log(Effect.logInfo),
+  logWarn: log(Effect.logWarning),
+  logError: log(Effect.logError),
+}
+
+/** The part of Mattermost's configuration that the workspace has an opinion on. */
+const serverConfig = (siteUrl: string, plugins: { readonly [pluginId: string]: JsonObject }) => ({
+  ServiceSettings: { SiteURL: siteUrl },
+  PluginSettings: { Enable: true, Plugins: plugins },
+})
+
+const lowerCased = (config: { readonly [key: string]: unknown }) =>
+  Object.fromEntries(Object.entries(config).map(([key, value]) => [key.toLowerCase(), value]))
+
+/** What a manifest's settings are until an administrator sets them. */
+const defaults = ({ settings_schema: schema }: Manifest): { readonly [key: string]: unknown } =>
+  Object.fromEntries(
+    [...(schema?.settings ?? []), ...(schema?.sections ?? []).flatMap((section) => section.settings ?? [])].flatMap(
+      ({ default: value, key }) => (key === undefined || value === undefined || value === null ? [] : [[key, value]]),
+    ),
+  )
+
+const SUPPORTED_FILTERS = new Set(["$typeName", "page", "perPage", "active", "inactive", "role"])
+
+/** A filter that is not understood fails the call: a list without it would have users that were not asked for. */
+const supportedFilters = (request: GetUsersRequest): Effect.Effect<void, PluginApiError> => {
+  const unknown = Object.entries(request).find(
+    ([name, value]) =>
+      !SUPPORTED_FILTERS.has(name) &&
+      (Array.isArray(value) ? value.length > 0 : Boolean(value)) &&
+      !(name === "sort" && value === "username"),
+  )
+  return unknown === undefined
+    ? Effect.void
+    : Effect.fail(
+        new PluginApiError({
+          id: "api.plugin.not_implemented",
+          message: `The host does not implement GetUsers with ${unknown[0]}`,
+          statusCode: 501,
+        }),
+      )
+}
