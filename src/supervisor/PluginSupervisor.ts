@@ -32,6 +32,8 @@ export const DEACTIVATE_LIMIT: Duration.Duration = Duration.seconds(10)
 export interface SupervisorOptions extends PluginCommandOptions {
   /** Default {@link PLUGIN_START_TIMEOUT}. */
   readonly startTimeout?: Duration.Input | undefined
+  /** How long `OnDeactivate` may take. Default {@link DEACTIVATE_LIMIT}. */
+  readonly deactivateLimit?: Duration.Input | undefined
   /** Deadlines of the hooks. */
   readonly hooks?: HooksOptions | undefined
   /** The level from which a plugin logs. Default `INFO`. */
@@ -127,7 +129,7 @@ export class PluginSupervisor extends Context.Service<
         const plugin = yield* launch(bundle, options)
         const hooks = yield* hookClients.connect(plugin.client, pluginId, options.hooks)
         yield* activate(hooks)
-        yield* Effect.addFinalizer(() => deactivate(hooks, plugin))
+        yield* Effect.addFinalizer(() => deactivate(hooks, plugin, options.deactivateLimit ?? DEACTIVATE_LIMIT))
 
         // Dispatch reaches the plugin from here until it dies or is stopped, whichever is first.
         const registration = yield* Scope.fork(yield* Effect.scope)
@@ -192,18 +194,19 @@ const activate = Effect.fn("PluginSupervisor.activate")(function* (hooks: HookCl
   if (hooks.implemented.has("onActivate")) yield* hooks.onActivate({})
 })
 
-const deactivate = Effect.fn("PluginSupervisor.deactivate")(function* (hooks: HookClient, plugin: GoPlugin) {
+const deactivate = Effect.fn("PluginSupervisor.deactivate")(function* (
+  hooks: HookClient,
+  plugin: GoPlugin,
+  limit: Duration.Input,
+) {
   if (!hooks.implemented.has("onDeactivate")) return
   // A dead plugin is not asked, and one that dies on the way is not waited for.
   yield* hooks.onDeactivate({}).pipe(
     Effect.catch((error) => Effect.logWarning(error.message)),
     Effect.raceFirst(plugin.process.exit),
     Effect.timeoutOrElse({
-      duration: DEACTIVATE_LIMIT,
-      orElse: () =>
-        Effect.logWarning(
-          `plugin ${hooks.pluginId}: OnDeactivate did not end within ${Duration.format(DEACTIVATE_LIMIT)}`,
-        ),
+      duration: limit,
+      orElse: () => Effect.logWarning(`plugin ${hooks.pluginId}: OnDeactivate did not end in time and is not waited for`),
     }),
   )
 })

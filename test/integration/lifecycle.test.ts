@@ -1,0 +1,229 @@
+/** A Python plugin's whole life with real processes: what is called when, what fails how, and that nothing is left. */
+import { assert, describe, it } from "@effect/vitest"
+import { create } from "@bufbuild/protobuf"
+import { Effect, Exit, Fiber, Layer, Logger, Option, References, Scope, Stream, SubscriptionRef } from "effect"
+import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
+import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
+import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
+import { makeState, PluginSupervisor, type SupervisorOptions } from "../../src/supervisor/PluginSupervisor.ts"
+import { eventually, example, fixture, host, isAlive, noPython, socketFolders } from "../support/host.ts"
+
+interface Entry {
+  readonly level: string
+  readonly message: string
+  readonly annotations: { readonly [key: string]: unknown }
+}
+
+/** Collects what is logged. */
+const recorded = () => {
+  const entries: Array<Entry> = []
+  const logger = Logger.make<unknown, void>(({ fiber, logLevel, message }) => {
+    const annotations = fiber.getRef(References.CurrentLogAnnotations)
+    entries.push({ level: logLevel, message: String(Array.isArray(message) ? message[0] : message), annotations })
+  })
+  const layer = Layer.mergeAll(Logger.layer([logger]), Layer.succeed(References.MinimumLogLevel, "Trace"))
+  return { entries, layer, messages: () => entries.map(({ message }) => message) }
+}
+
+const start = Effect.fnUntraced(function* (directory: string, options: SupervisorOptions = {}) {
+  const bundle = yield* (yield* PluginBundles).load(directory)
+  const state = yield* makeState
+  const plugin = yield* (yield* PluginSupervisor).start(bundle, options, state)
+  return { ...plugin, state }
+})
+
+const mode = (MODE: string): SupervisorOptions => ({ variables: { MODE } })
+
+describe.skipIf(noPython)("the life of a Python plugin", () => {
+  it.live("activates, answers and leaves nothing behind", () => {
+    const log = recorded()
+    return Effect.gen(function* () {
+      const before = socketFolders()
+      const scope = yield* Scope.make()
+      const plugin = yield* Scope.provide(start(fixture("lifecycle")), scope)
+      const { pid } = plugin.process
+      assert.isTrue(isAlive(pid))
+      assert.strictEqual(SubscriptionRef.getUnsafe(plugin.state).name, "Running")
+      assert.strictEqual(socketFolders().length, before.length + 1)
+      assert.deepStrictEqual([...plugin.hooks.implemented].sort(), [
+        "messageHasBeenPosted",
+        "messageWillBePosted",
+        "onActivate",
+        "onConfigurationChange",
+        "onDeactivate",
+      ])
+      const order = log.messages().filter((message) => message.startsWith("On"))
+      assert.deepStrictEqual(order, ["OnConfigurationChange", "OnActivate"])
+
+      const began = Date.now()
+      yield* Scope.close(scope, Exit.void)
+      assert.isBelow(Date.now() - began, 2000, "a plugin of the SDK ends when it is asked to")
+      assert.isTrue(log.messages().includes("OnDeactivate"))
+      assert.isFalse(isAlive(pid))
+      assert.deepStrictEqual(socketFolders(), before)
+      assert.strictEqual(SubscriptionRef.getUnsafe(plugin.state).name, "NotRunning")
+    }).pipe(Effect.provide(host()), Effect.provide(log.layer))
+  })
+
+  it.live("stray prints break nothing, and prints and logs arrive at their level", () => {
+    const log = recorded()
+    return Effect.gen(function* () {
+      const plugin = yield* start(fixture("lifecycle"))
+      yield* plugin.hooks.messageHasBeenPosted({ post: { id: "p1", message: "hi" } })
+      const find = (message: string) => log.entries.find((entry) => entry.message === message)
+      yield* eventually("the last line has come", () => find("error\nin two lines") !== undefined)
+      assert.strictEqual(find("printed while active")?.level, "Info")
+      assert.isUndefined(find("debug"), "the default level is INFO")
+      assert.strictEqual(find("info")?.level, "Info")
+      assert.strictEqual(find("warning hi")?.level, "Warn")
+      assert.deepStrictEqual(find("warning hi")?.annotations["post"], { id: "p1" })
+      assert.strictEqual(find("warning hi")?.annotations["plugin_id"], "lifecycle")
+      assert.strictEqual(find("error\nin two lines")?.level, "Error")
+    }).pipe(Effect.scoped, Effect.provide(host()), Effect.provide(log.layer))
+  })
+
+  it.live("gets no variable of the host that nobody allowed", () => {
+    const log = recorded()
+    process.env["SECRET_OF_THE_HOST"] = "x"
+    process.env["PLUGIN_CLIENT_CERT"] = "x"
+    return Effect.gen(function* () {
+      yield* start(fixture("lifecycle"), { variables: { OWN: "1" } })
+      const activated = log.entries.find(({ message }) => message === "OnActivate")
+      const names = activated?.annotations["environment"] as ReadonlyArray<string>
+      assert.include(names, "OWN")
+      assert.include(names, "MATTERMOST_PLUGIN_API_TARGET")
+      assert.notInclude(names, "SECRET_OF_THE_HOST")
+      assert.notInclude(names, "PLUGIN_CLIENT_CERT")
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(host()),
+      Effect.provide(log.layer),
+      Effect.ensuring(
+        Effect.sync(() => {
+          delete process.env["SECRET_OF_THE_HOST"]
+          delete process.env["PLUGIN_CLIENT_CERT"]
+        }),
+      ),
+    )
+  })
+
+  it.live("a failing OnActivate fails the start and leaves no process", () =>
+    Effect.gen(function* () {
+      const bundle = yield* (yield* PluginBundles).load(fixture("lifecycle"))
+      const state = yield* makeState
+      const before = socketFolders()
+      const error = yield* Effect.flip((yield* PluginSupervisor).start(bundle, mode("fail"), state))
+      assert.strictEqual(error._tag, "HookPluginError")
+      assert.include(error.message, "no license")
+      assert.deepStrictEqual(socketFolders(), before, "although the Scope is still open")
+      const { error: stored, name } = SubscriptionRef.getUnsafe(state)
+      assert.strictEqual(name, "FailedToStart")
+      assert.include(stored ?? "", "no license")
+    }).pipe(Effect.scoped, Effect.provide(host())),
+  )
+
+  it.live("a plugin that dies in OnActivate has not started", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(start(fixture("lifecycle"), mode("die")))
+      assert.strictEqual(error._tag, "HookTransportError")
+    }).pipe(Effect.scoped, Effect.provide(host())),
+  )
+
+  it.live("transport, deadline and plugin errors differ, and none tells the exception's text", () =>
+    Effect.gen(function* () {
+      const { hooks, state } = yield* start(fixture("lifecycle"), {
+        hooks: { deadlines: { messageWillBePosted: "700 millis" } },
+      })
+      const post = (message: string) => Effect.flip(hooks.messageWillBePosted({ post: { message } }))
+      const late = yield* post("sleep 5")
+      assert.strictEqual(late._tag, "HookDeadlineError")
+      const raised = yield* post("raise")
+      assert.strictEqual(raised._tag, "HookPluginError")
+      assert.notInclude(raised.message, "42")
+      assert.include(raised.message, "ValueError")
+      const wrong = yield* post("wrong")
+      assert.strictEqual(wrong._tag, "HookPluginError")
+      assert.include(wrong.message, "a Post")
+      const absent = yield* Effect.flip(hooks.userWillLogIn({}))
+      assert.strictEqual(absent._tag, "HookNotImplementedError")
+      const dead = yield* post("die")
+      assert.strictEqual(dead._tag, "HookTransportError")
+      const failed = yield* SubscriptionRef.changes(state).pipe(
+        Stream.filter(({ name }) => name === "FailedToStayRunning"),
+        Stream.runHead,
+        Effect.timeout("5 seconds"),
+      )
+      assert.include(Option.getOrThrow(failed).error ?? "", "exit code 7")
+    }).pipe(Effect.scoped, Effect.provide(host())),
+  )
+
+  it.live("handlers that sleep starve neither the health check nor each other", () =>
+    Effect.gen(function* () {
+      const { hooks, ping } = yield* start(fixture("lifecycle"))
+      const sleepers = yield* Effect.forkChild(
+        Effect.forEach(Array.from({ length: 24 }), () => hooks.messageWillBePosted({ post: { message: "sleep 1" } }), {
+          concurrency: "unbounded",
+        }),
+      )
+      yield* Effect.sleep("200 millis")
+      const began = Date.now()
+      yield* ping
+      assert.isBelow(Date.now() - began, 500)
+      yield* Fiber.join(sleepers)
+      assert.isBelow(Date.now() - began, 3000)
+    }).pipe(Effect.scoped, Effect.provide(host())),
+  )
+
+  it.live("an OnDeactivate that lingers is not waited for longer than its limit", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const options = { ...mode("linger"), deactivateLimit: "300 millis" } as const
+      const plugin = yield* Scope.provide(start(fixture("lifecycle"), options), scope)
+      const began = Date.now()
+      yield* Scope.close(scope, Exit.void)
+      assert.isBelow(Date.now() - began, 3000)
+      assert.isFalse(isAlive(plugin.process.pid))
+    }).pipe(Effect.provide(host())),
+  )
+
+  it.live("children and daemons of the plugin go with it", () => {
+    const log = recorded()
+    return Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const plugin = yield* Scope.provide(start(fixture("lifecycle"), mode("child")), scope)
+      const children = log.entries.find(({ message }) => message === "children")?.annotations ?? {}
+      const pids = [plugin.process.pid, Number(children["child"]), Number(children["daemon"])]
+      assert.isTrue(pids.every(isAlive))
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(pids.filter(isAlive), [])
+    }).pipe(Effect.provide(host()), Effect.provide(log.layer))
+  })
+
+  it.live("interrupting a start leaves nothing", () =>
+    Effect.gen(function* () {
+      const before = socketFolders()
+      const fiber = yield* Effect.forkChild(Effect.scoped(start(fixture("lifecycle"))))
+      yield* Effect.sleep("150 millis")
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(socketFolders(), before)
+    }).pipe(Effect.provide(host())),
+  )
+
+  it.live("hello-python vetoes, rewrites and is part of the dispatch while it is active", () =>
+    Effect.gen(function* () {
+      const dispatcher = yield* HookDispatcher
+      const post = (message: string) => dispatcher.messageWillBePosted(create(PostSchema, { message }))
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* start(example("hello-python"))
+          const vetoed = yield* Effect.flip(post("this is Forbidden"))
+          assert.include(vetoed.reason, "not allowed")
+          const changed = yield* post("hi :wave:")
+          assert.strictEqual(changed.message, "hi 👋")
+        }),
+      )
+      const after = yield* post("this is Forbidden")
+      assert.strictEqual(after.message, "this is Forbidden")
+    }).pipe(Effect.provide(host({ getServerVersion: () => Effect.succeed({ version: "1.0.0" }) }))),
+  )
+})

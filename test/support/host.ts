@@ -1,0 +1,67 @@
+/** A real host for tests: every layer as in production, with a Python that has the SDK first on its PATH. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { NodeServices } from "@effect/platform-node"
+import { Effect, Layer, Schedule } from "effect"
+import { inject } from "vitest"
+import { PluginApi, type PluginApiMethods } from "../../src/api/PluginApi.ts"
+import { currentPlatform } from "../../src/command/PluginRuntime.ts"
+import { HostEnvironment } from "../../src/command/HostEnvironment.ts"
+import { supervisorLayer } from "../../src/environment/PluginHost.ts"
+
+const python = inject("python")
+
+/** For `describe.skipIf`: the global setup has printed the reason. */
+export const noPython = "missing" in python
+
+/** Python plugins find the interpreter with the SDK in place of the machine's. */
+export const hostEnvironment = Layer.succeed(HostEnvironment, {
+  platform: currentPlatform,
+  variables: {
+    ...process.env,
+    PATH: "missing" in python ? process.env["PATH"] : `${python.bin}:${process.env["PATH"]}`,
+  },
+})
+
+/** The supervisor with everything below it, on a host API of `methods`. */
+export const host = (methods: Partial<PluginApiMethods> = {}) =>
+  supervisorLayer.pipe(
+    Layer.provide(PluginApi.layer(methods)),
+    Layer.provide(hostEnvironment),
+    Layer.provideMerge(NodeServices.layer),
+  )
+
+export const fixture = (name: string): string => join(import.meta.dirname, "../fixtures/plugins", name)
+export const example = (name: string): string => join(import.meta.dirname, "../../examples", name)
+
+/** A folder that goes with the test. */
+export const temporaryFolder = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "test-"))),
+  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true })),
+)
+
+/** Whether a process runs; a zombie doesn't. */
+export const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+  } catch {
+    return false
+  }
+  if (process.platform !== "linux") return true
+  try {
+    return !/^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, "utf8"))
+  } catch {
+    return false
+  }
+}
+
+/** Waits until `check` holds, with a bound: for what another process does and nobody tells us of. */
+export const eventually = (what: string, check: () => boolean, millis = 10_000) =>
+  Effect.suspend(() => (check() ? Effect.void : Effect.fail(new Error(`not within ${millis} ms: ${what}`)))).pipe(
+    Effect.retry(Schedule.spaced("20 millis").pipe(Schedule.upTo({ duration: millis }))),
+  )
+
+/** The folders of plugins' sockets that exist now. */
+export const socketFolders = (): ReadonlyArray<string> =>
+  readdirSync(tmpdir()).filter((name) => /^plugin-\w{6}$/.test(name))

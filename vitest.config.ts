@@ -1,0 +1,14 @@
+import { defineConfig } from "vitest/config"
+
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts", "examples/*/test/**/*.test.ts"],
+    globalSetup: ["test/support/globalSetup.ts"],
+    // Real processes start in many tests, and the machine may have two cores.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    maxWorkers: 2,
+    // What a plugin logs matters when its test fails.
+    silent: "passed-only",
+  },
+})
