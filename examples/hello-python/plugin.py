@@ -53,7 +53,7 @@ class HelloPython(Plugin):
     @hook(HookName.ServeHTTP)
     def serve(self, ctx, writer, request):
         url = urlsplit(request.url)
-        if (request.method, url.path) == ("GET", "/hello"):
+        if request.method == "GET" and url.path in ("/", "/hello"):
             posts = int(self.api.kv_get(COUNT_KEY) or b"0")
             writer.set_header("Content-Type", "application/json")
             writer.write(json.dumps({"message": "Hello from Python!", "posts": posts}))

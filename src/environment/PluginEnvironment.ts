@@ -1,4 +1,4 @@
-import { Context, Effect, Layer, Option, Scope, Stream, SubscriptionRef } from "effect"
+import { Context, Effect, Fiber, Layer, Option, Scope, SubscriptionRef } from "effect"
 import { type PluginBundle, PluginBundles } from "../bundle/PluginBundle.ts"
 import {
   makeState,
@@ -7,7 +7,6 @@ import {
   type SupervisedPlugin,
   type SupervisorOptions,
 } from "../supervisor/PluginSupervisor.ts"
-import type { PluginState } from "../supervisor/PluginState.ts"
 
 /** Settings of all plugins of a host. */
 export interface EnvironmentOptions {
@@ -59,6 +58,7 @@ const make = Effect.fn("PluginEnvironment.make")(function* (options: Environment
     .discover(options.directory)
     .pipe(Effect.catch((error) => Effect.as(Effect.logError(error.message), [])))
   const plugins: Array<EnvironmentPlugin> = []
+  const starts: Array<Fiber.Fiber<void>> = []
   for (const entry of discovered) {
     if (entry._tag === "Failure") {
       yield* Effect.logError(entry.failure.message)
@@ -68,7 +68,7 @@ const make = Effect.fn("PluginEnvironment.make")(function* (options: Environment
     const { id } = bundle.manifest
     const state = yield* makeState
     let active: SupervisedPlugin | undefined
-    yield* supervisor.start(bundle, { ...options.defaults, ...options.plugins?.[id] }, state).pipe(
+    const starting = yield* supervisor.start(bundle, { ...options.defaults, ...options.plugins?.[id] }, state).pipe(
       Effect.tap((plugin) =>
         Effect.sync(() => {
           active = plugin
@@ -80,6 +80,7 @@ const make = Effect.fn("PluginEnvironment.make")(function* (options: Environment
       Scope.provide(yield* Scope.fork(scope)),
       Effect.forkIn(scope),
     )
+    starts.push(starting)
     plugins.push({
       bundle,
       state,
@@ -93,11 +94,6 @@ const make = Effect.fn("PluginEnvironment.make")(function* (options: Environment
   return {
     plugins,
     find: (id: string) => Option.fromNullishOr(byId.get(id.toLowerCase())),
-    settled: Effect.forEach(plugins, ({ state }) => awaitSettled(state), { discard: true }),
+    settled: Effect.asVoid(Fiber.awaitAll(starts)),
   }
 })
-
-const isSettled = (state: PluginState): boolean => state.name !== "NotRunning" && state.name !== "Starting"
-
-const awaitSettled = (state: PluginStateRef): Effect.Effect<void> =>
-  SubscriptionRef.changes(state).pipe(Stream.takeUntil(isSettled), Stream.runDrain)

@@ -29,23 +29,12 @@ export const HOP_BY_HOP = new Set([
   "upgrade",
 ])
 
+/** Where Mattermost's clients may carry a token as well: no valid place here, but no plugin's business either. */
 const SESSION_COOKIE = "MMAUTHTOKEN"
 const TOKEN_PARAMETER = "access_token"
 
-/** The token a request carries for the host: `Authorization: Bearer`, else the session cookie, else the query. */
-export const requestToken = (request: IncomingMessage): string | undefined => {
-  const bearer = /^(?:Bearer|Token) +(?<token>\S+)$/i.exec(request.headers.authorization ?? "")?.groups?.["token"]
-  if (bearer !== undefined) return bearer
-  const cookie = cookiesOf(request).find((cookie) => cookie.startsWith(`${SESSION_COOKIE}=`))
-  if (cookie !== undefined) return cookie.slice(SESSION_COOKIE.length + 1)
-  return parseTarget(request).searchParams.get(TOKEN_PARAMETER) ?? undefined
-}
-
 const cookiesOf = (request: IncomingMessage): ReadonlyArray<string> =>
   (request.headers.cookie ?? "").split(";").map((cookie) => cookie.trim())
-
-/** The request target; the base only serves the parser. */
-const parseTarget = (request: IncomingMessage): URL => new URL(request.url ?? "/", "http://localhost")
 
 /**
  * The head of a plugin's request, made from the client's by Mattermost's rules: what only the host may say is stripped

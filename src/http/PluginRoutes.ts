@@ -6,7 +6,8 @@ import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { type EnvironmentPlugin, PluginEnvironment } from "../environment/PluginEnvironment.ts"
 import { type HookError, HookPluginError } from "../hooks/HookError.ts"
 import { type PluginHttpResponse, serveHttp } from "../hooks/ServeHttp.ts"
-import { hasBody, HOP_BY_HOP, pluginRequestInit, requestToken } from "./PluginRequest.ts"
+import { bearerToken } from "./BearerToken.ts"
+import { hasBody, HOP_BY_HOP, pluginRequestInit } from "./PluginRequest.ts"
 
 /** Tells whose token a request carries; `None` for a token nobody has. */
 export type Authenticate = (token: string) => Effect.Effect<Option.Option<string>>
@@ -25,9 +26,8 @@ export const layer = (
   HttpRouter.use((router) =>
     Effect.gen(function* () {
       const environment = yield* PluginEnvironment
-      const handler = Effect.scoped(handle(environment, authenticate))
-      yield* router.add("*", "/plugins/:id", handler)
-      yield* router.add("*", "/plugins/:id/*", handler)
+      // The wildcard takes `/plugins/{id}` as well.
+      yield* router.add("*", "/plugins/:id/*", Effect.scoped(handle(environment, authenticate)))
     }),
   )
 
@@ -45,7 +45,7 @@ const handle = Effect.fn("PluginRoutes.handle")(function* (
   // These routes are served over HTTP/1.1; the HTTP/2 twins of the two have no part here.
   const incoming = NodeHttpServerRequest.toIncomingMessage(request) as IncomingMessage
   const outgoing = NodeHttpServerRequest.toServerResponse(request) as ServerResponse
-  const token = requestToken(incoming)
+  const token = bearerToken(incoming.headers.authorization)
   const userId = token === undefined ? Option.none() : yield* authenticate(token)
   const init = pluginRequestInit(incoming, active.value.bundle.manifest.id, {
     userId: Option.getOrUndefined(userId),

@@ -1,4 +1,4 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf"
+import { clone, create, type MessageInitShape } from "@bufbuild/protobuf"
 import { Clock, Context, Effect, Layer, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import type { PluginApiError } from "../api/PluginApi.ts"
@@ -54,7 +54,7 @@ export class ChannelStore extends Context.Service<
 
       const insert = Effect.fn("ChannelStore.create")(function* (init: MessageInitShape<typeof ChannelSchema>) {
         const now = BigInt(yield* Clock.currentTimeMillis)
-        const channel = Object.assign(create(ChannelSchema, init), {
+        const channel = Object.assign(clone(ChannelSchema, create(ChannelSchema, init)), {
           id: yield* newId,
           createAt: now,
           updateAt: now,

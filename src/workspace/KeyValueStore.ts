@@ -158,6 +158,9 @@ const validate = (key: string, options: KeyValueSetOptions): Effect.Effect<void,
       )
 }
 
-/** The time of expiry in milliseconds; 0 for never, which is why no other time may come out as 0. */
-const expiry = (now: number, { expireInSeconds }: KeyValueSetOptions): number =>
-  expireInSeconds === 0n ? 0 : Math.min(Math.max(1, now + Number(expireInSeconds) * 1000), Number.MAX_SAFE_INTEGER)
+/** The time of expiry in milliseconds; 0 for never, so a time that comes out as 0 becomes another one in the past. */
+const expiry = (now: number, { expireInSeconds }: KeyValueSetOptions): number => {
+  if (expireInSeconds === 0n) return 0
+  const at = now + Number(expireInSeconds) * 1000
+  return Math.min(Math.max(at === 0 ? -1 : at, Number.MIN_SAFE_INTEGER), Number.MAX_SAFE_INTEGER)
+}

@@ -39,8 +39,11 @@ export class SystemStore extends Context.Service<
           storing("SystemStore.get"),
         ),
         create: Effect.fnUntraced(function* (values: SystemValues) {
-          const entries = Object.entries(yield* encode(values))
-          yield* sql`INSERT INTO system ${sql.insert(entries.map(([name, value]) => ({ name, value })))}`
+          const rows = Object.entries(yield* encode(values)).map(([name, value]): Record<string, unknown> => ({
+            name,
+            value,
+          }))
+          yield* sql`INSERT INTO system ${sql.insert(rows)}`
         }, storing("SystemStore.create")),
       }
     }),

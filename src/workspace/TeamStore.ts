@@ -1,4 +1,4 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf"
+import { clone, create, type MessageInitShape } from "@bufbuild/protobuf"
 import { Clock, Context, Effect, Layer, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import type { PluginApiError } from "../api/PluginApi.ts"
@@ -48,7 +48,11 @@ export class TeamStore extends Context.Service<
         list: read(sql`SELECT message FROM teams ORDER BY name`).pipe(storing("TeamStore.list")),
         create: Effect.fn("TeamStore.create")(function* (init: MessageInitShape<typeof TeamSchema>) {
           const now = BigInt(yield* Clock.currentTimeMillis)
-          const team = Object.assign(create(TeamSchema, init), { id: yield* newId, createAt: now, updateAt: now })
+          const team = Object.assign(clone(TeamSchema, create(TeamSchema, init)), {
+            id: yield* newId,
+            createAt: now,
+            updateAt: now,
+          } satisfies Partial<Team>)
           const { message } = yield* encode({ message: team })
           yield* sql`INSERT INTO teams ${sql.insert({ id: team.id, name: team.name, message })}`
           return team

@@ -1,4 +1,4 @@
-import { type JsonObject, type JsonValue, type MessageInitShape, toJson } from "@bufbuild/protobuf"
+import { type JsonObject, type JsonValue, toJson } from "@bufbuild/protobuf"
 import { ValueSchema } from "@bufbuild/protobuf/wkt"
 import { Effect, Layer } from "effect"
 import { PluginApi, PluginApiError, type PluginApiMethods, type PluginCaller } from "../api/PluginApi.ts"
@@ -6,7 +6,7 @@ import { PluginBundles } from "../bundle/PluginBundle.ts"
 import type { Manifest } from "../bundle/Manifest.ts"
 import type { KeyValuePair } from "../generated/mattermost/pluginapi/v1/api_log_pb.js"
 import type { GetUsersRequest } from "../generated/mattermost/pluginapi/v1/api_user_pb.js"
-import { type PostRejectedError } from "../hooks/HookDispatcher.ts"
+import type { PostRejectedError } from "../hooks/HookDispatcher.ts"
 import { setAlways, setIfUnchanged } from "./KeyValueStore.ts"
 import { rejected } from "./PostRejection.ts"
 import { Workspace } from "./Workspace.ts"
@@ -26,13 +26,9 @@ const orRejected = <A, R>(
  * The host API on the embedded {@link Workspace}: the part of it that the workspace has. Every other method answers
  * that it is not implemented.
  */
-export const WorkspacePluginApi = {
-  layer: Layer.suspend(() => PluginApi.layerEffect(make)) satisfies Layer.Layer<
-    PluginApi,
-    never,
-    Workspace | PluginBundles
-  >,
-} as const
+export const WorkspacePluginApi: { readonly layer: Layer.Layer<PluginApi, never, Workspace | PluginBundles> } = {
+  layer: PluginApi.layerEffect(Effect.suspend(() => make)),
+}
 
 const make = Effect.gen(function* () {
   const workspace = yield* Workspace

@@ -1,0 +1,114 @@
+import { createServer } from "node:http"
+import { isIP } from "node:net"
+import { NodeHttpServer } from "@effect/platform-node"
+import { Console, Duration, Effect, Layer, Logger, Option, Redacted } from "effect"
+import { Command, Flag } from "effect/cli"
+import { HttpRouter, HttpServer } from "effect/http"
+import { PluginBundles } from "../bundle/PluginBundle.ts"
+import { PluginEnvironment } from "../environment/PluginEnvironment.ts"
+import * as PluginHost from "../environment/PluginHost.ts"
+import { HookDispatcher } from "../hooks/HookDispatcher.ts"
+import { ACCESS_TOKEN_VARIABLE, AccessToken } from "../http/AccessToken.ts"
+import { authenticator } from "../http/HttpAuthorization.ts"
+import * as PluginRoutes from "../http/PluginRoutes.ts"
+import { PluginStatusRoutes } from "../http/PluginStatusRoutes.ts"
+import { WorkspaceRoutes } from "../http/WorkspaceRoutes.ts"
+import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../workspace/Workspace.ts"
+import { WorkspacePluginApi } from "../workspace/WorkspacePluginApi.ts"
+import { SERVER_VERSION, WorkspaceSettings } from "../workspace/WorkspaceSettings.ts"
+
+/** How long requests in flight may go on when the supervisor stops; what streams for ever is cut then. */
+const HTTP_STOP_LIMIT = Duration.seconds(2)
+
+/** People read pretty logs, programs JSON; both are on stderr, so that stdout holds only what was asked for. */
+const logger = Logger.layer([
+  Logger.withConsoleError(process.stderr.isTTY ? Logger.formatLogFmt : Logger.formatJson),
+])
+
+export interface ServeOptions {
+  /** Folder of the plugins' bundles. */
+  readonly plugins: string
+  /** Folder of the workspace's data. */
+  readonly data: string
+  readonly host: string
+  /** 0 picks a free one. */
+  readonly port: number
+}
+
+/** The supervisor by itself: the plugins of a folder on an embedded workspace, behind HTTP. */
+export const serveLayer = ({ data, host, plugins, port }: ServeOptions) => {
+  const workspace = Workspace.layerIn(data).pipe(Layer.provide(HookDispatcher.layer))
+  const environment = PluginHost.layer({ directory: plugins }).pipe(
+    Layer.provide(WorkspacePluginApi.layer),
+    Layer.provide(PluginBundles.layer),
+    Layer.provideMerge(workspace),
+    Layer.provide(Layer.succeed(WorkspaceSettings, { siteUrl: url(host, port), serverVersion: SERVER_VERSION })),
+  )
+  const routes = Layer.mergeAll(
+    WorkspaceRoutes,
+    PluginStatusRoutes,
+    Layer.unwrap(Effect.map(authenticator, PluginRoutes.layer)),
+  )
+  const server = NodeHttpServer.layer(createServer, { host, port, gracefulShutdownTimeout: HTTP_STOP_LIMIT })
+  return HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
+    Layer.provideMerge(server),
+    Layer.provideMerge(environment),
+    Layer.provideMerge(AccessToken.layer),
+  )
+}
+
+const url = (host: string, port: number): string => `http://${isIP(host) === 6 ? `[${host}]` : host}:${port}`
+
+/** Tells how to reach the supervisor; when the plugins have started, with lines to try that work as they are printed. */
+const announce = Effect.fnUntraced(function* (host: string) {
+  const token = yield* AccessToken
+  const { address } = yield* HttpServer.HttpServer
+  const workspace = yield* Workspace
+  const { plugins, settled } = yield* PluginEnvironment
+  const base = url(host, "port" in address ? address.port : 0)
+  const shown = token.isGenerated ? Redacted.value(token.value) : `$${ACCESS_TOKEN_VARIABLE}`
+  yield* Console.log(`The plugin supervisor listens on ${base}`)
+  yield* Console.log(
+    token.isGenerated ? `Its token, made for this run, is ${shown}` : `Its token is the one in ${ACCESS_TOKEN_VARIABLE}`,
+  )
+
+  yield* settled
+  const team = yield* workspace.teams.getByName(TEAM_NAME)
+  const channel = yield* workspace.channels.getByName(team.id, CHANNEL_NAME)
+  const active = yield* Effect.forEach(plugins, (plugin) => plugin.active)
+  const serving = active.find((plugin) => Option.isSome(plugin) && plugin.value.hooks.implemented.has("serveHTTP"))
+  const authorization = `-H "Authorization: Bearer ${shown}"`
+  const lines = [
+    `curl ${authorization} ${base}/api/v4/plugins/statuses`,
+    `curl ${authorization} -d '{"channel_id":"${channel.id}","message":"hello python"}' ${base}/api/v4/posts`,
+  ]
+  if (serving !== undefined && Option.isSome(serving)) {
+    lines.push(`curl ${base}/plugins/${serving.value.bundle.manifest.id}/`)
+  }
+  yield* Console.log(["Try:", ...lines.map((line) => `  ${line}`)].join("\n"))
+})
+
+/** `plugin-supervisor serve`. */
+export const serve = Command.make(
+  "serve",
+  {
+    plugins: Flag.Directory("plugins").pipe(Flag.withDescription("Folder of the plugins, one folder each")),
+    data: Flag.String("data").pipe(
+      Flag.withDescription("Folder of the workspace's data; made when it is missing"),
+      Flag.withDefault("data"),
+    ),
+    host: Flag.String("host").pipe(
+      Flag.withDescription("Address to listen on; one that isn't loopback opens the host to others"),
+      Flag.withDefault("127.0.0.1"),
+    ),
+    port: Flag.Int("port").pipe(
+      Flag.withDescription("TCP port to listen on; 0 picks a free one"),
+      Flag.withDefault(8065),
+    ),
+  },
+  (options) =>
+    Effect.andThen(announce(options.host), Effect.never).pipe(
+      Effect.provide(serveLayer(options)),
+      Effect.provide(logger),
+    ),
+).pipe(Command.withDescription("Run the plugins of a folder on an embedded workspace"))

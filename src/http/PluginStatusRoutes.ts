@@ -1,0 +1,39 @@
+import { Effect, Layer, SubscriptionRef } from "effect"
+import { HttpRouter, HttpServerResponse } from "effect/http"
+import { type EnvironmentPlugin, PluginEnvironment } from "../environment/PluginEnvironment.ts"
+import { hookName } from "../hooks/HookName.ts"
+import { STATE_NUMBER } from "../supervisor/PluginState.ts"
+import type { AccessToken } from "./AccessToken.ts"
+import { HttpAuthorization } from "./HttpAuthorization.ts"
+
+/** A plugin's status as Mattermost's REST API has it, and beyond it the state's name and the implemented hooks. */
+const status = Effect.fnUntraced(function* ({ active, bundle, state }: EnvironmentPlugin) {
+  const { description, id, name, version } = bundle.manifest
+  const current = SubscriptionRef.getUnsafe(state)
+  const plugin = yield* active
+  return {
+    plugin_id: id,
+    name,
+    description: description ?? "",
+    version: version ?? "",
+    plugin_path: bundle.directory,
+    state: STATE_NUMBER[current.name],
+    state_name: current.name,
+    state_since: current.since,
+    error: current.error ?? "",
+    hooks: plugin._tag === "Some" ? [...plugin.value.hooks.implemented].map(hookName) : [],
+  }
+})
+
+/** `GET /api/v4/plugins/statuses`: every plugin with its state and, where it failed, why. */
+export const PluginStatusRoutes: Layer.Layer<never, never, HttpRouter.HttpRouter | PluginEnvironment | AccessToken> =
+  HttpRouter.use((router) =>
+    Effect.gen(function* () {
+      const { plugins } = yield* PluginEnvironment
+      yield* router.add(
+        "GET",
+        "/api/v4/plugins/statuses",
+        Effect.map(Effect.forEach(plugins, status), (statuses) => HttpServerResponse.jsonUnsafe(statuses)),
+      )
+    }),
+  ).pipe(Layer.provide(HttpAuthorization.layer))

@@ -1,0 +1,43 @@
+import { NodeServices } from "@effect/platform-node"
+import { Effect, Layer } from "effect"
+import { PluginApi, type PluginApiMethods, type PluginCaller } from "../../src/api/PluginApi.ts"
+import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
+import type { GrpcClient } from "../../src/grpc/GrpcClient.ts"
+import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
+import { testClient, type UnaryHooks } from "../../src/hooks/Hooks.ts"
+import { Workspace } from "../../src/workspace/Workspace.ts"
+import { WorkspacePluginApi } from "../../src/workspace/WorkspacePluginApi.ts"
+
+/** A workspace in memory with its hooks' dispatcher and the host API on it. */
+export const workspaceLayer = WorkspacePluginApi.layer.pipe(
+  Layer.provide(PluginBundles.layer),
+  Layer.provide(NodeServices.layer),
+  Layer.provideMerge(Workspace.layerTest),
+  Layer.provideMerge(HookDispatcher.layer),
+)
+
+export const caller: PluginCaller = { pluginId: "com.example.one", bundlePath: "/nowhere" }
+export const otherCaller: PluginCaller = { pluginId: "com.example.two", bundlePath: "/nowhere" }
+
+/** Registers a plugin whose hooks are answered in this process. */
+export const registerPlugin = (pluginId: string, handlers: Partial<UnaryHooks>) =>
+  Effect.flatMap(HookDispatcher, (dispatcher) =>
+    // Handlers answer in place of the connection, so there is none.
+    dispatcher.register(testClient(undefined as unknown as GrpcClient, pluginId, handlers)),
+  )
+
+/** The calls a plugin makes; `as` another plugin when told so. */
+export const pluginApi = Effect.map(PluginApi, (api) => {
+  const bound = (as: PluginCaller) =>
+    new Proxy(api, {
+      get: (target, name) => (request: object) =>
+        (target[name as keyof PluginApiMethods] as (request: object, caller: PluginCaller) => unknown)(request, as),
+    }) as unknown as Calls
+  return { one: bound(caller), two: bound(otherCaller) }
+})
+
+type Calls = {
+  readonly [K in keyof PluginApiMethods]: (
+    request: Partial<Omit<Parameters<PluginApiMethods[K]>[0], "$typeName" | "$unknown">>,
+  ) => ReturnType<PluginApiMethods[K]>
+}
