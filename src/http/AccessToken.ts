@@ -13,7 +13,7 @@ const digest = (text: string): Buffer => createHash("sha256").update(text).diges
 export class AccessToken extends Context.Service<
   AccessToken,
   {
-    readonly value: Redacted.Redacted<string>
+    readonly value: Redacted.Redacted
     /** Whether the token was made here; then somebody has to be told of it. */
     readonly isGenerated: boolean
     /** Whether a candidate is the token; how long it takes says nothing about the token. */
@@ -21,7 +21,7 @@ export class AccessToken extends Context.Service<
   }
 >()("effect-plugin-supervisor/http/AccessToken") {
   /** A given token. */
-  static readonly make = (value: Redacted.Redacted<string>, isGenerated = false): AccessToken["Service"] => {
+  static readonly make = (value: Redacted.Redacted, isGenerated = false): AccessToken["Service"] => {
     const expected = digest(Redacted.value(value))
     return {
       value,

@@ -51,9 +51,7 @@ const restField = (field: DescField, json: JsonValue): JsonValue => {
 const restValue = (field: DescField, json: JsonValue): JsonValue => {
   if (field.message !== undefined) {
     // `Struct` is JSON already.
-    return field.message.typeName.startsWith("google.protobuf.")
-      ? json
-      : restMessage(field.message, json as JsonObject)
+    return field.message.typeName.startsWith("google.protobuf.") ? json : restMessage(field.message, json as JsonObject)
   }
   if (field.enum !== undefined) return enumLetter(field.enum, json)
   return INTEGERS_64.has(field.scalar) ? Number(json) : json

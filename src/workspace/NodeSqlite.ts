@@ -1,14 +1,13 @@
+/**
+ * A driver for `effect/sql` on `node:sqlite`. It stands in for `@effect/sql-sqlite-node`, whose published versions
+ * import modules that effect 4.1 has moved; once that package works again, this file can go.
+ */
 import { mkdirSync, openSync, closeSync, statSync } from "node:fs"
 import { dirname } from "node:path"
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite"
 import { Context, Effect, Layer, type Scope, Semaphore, Stream } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
-
-/**
- * A driver for `effect/sql` on `node:sqlite`. It stands in for `@effect/sql-sqlite-node`, whose published versions
- * import modules that effect 4.1 has moved; once that package works again, this file can go.
- */
 
 /** How long a statement waits for another process that holds the database's lock, in milliseconds. */
 const BUSY_TIMEOUT_MILLIS = 5000
@@ -51,6 +50,7 @@ const open = Effect.fnUntraced(function* (filename: string) {
     (database) => Effect.sync(() => database.close()),
   )
   if (!inMemory) {
+    // With a write-ahead log a commit outlives a crash of the host; only a crash of the machine may lose the last ones.
     yield* Effect.try({
       try: () => database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL"),
       catch: (cause) => sqlError(cause, "open"),

@@ -73,7 +73,7 @@ export class PostStore extends Context.Service<
             ORDER BY p.create_at ${direction}, p.sequence ${direction} LIMIT ${limit + 1} OFFSET ${offset}`,
         )
         const shown = posts.slice(0, limit)
-        return listOf(order === "ASC" ? shown.reverse() : shown, posts.length > limit)
+        return listOf(order === "ASC" ? shown.toReversed() : shown, posts.length > limit)
       })
 
       const beside = (order: "ASC" | "DESC") =>

@@ -39,11 +39,11 @@ export class SystemStore extends Context.Service<
           storing("SystemStore.get"),
         ),
         create: Effect.fnUntraced(function* (values: SystemValues) {
-          const rows = Object.entries(yield* encode(values)).map(([name, value]): Record<string, unknown> => ({
-            name,
-            value,
-          }))
-          yield* sql`INSERT INTO system ${sql.insert(rows)}`
+          yield* Effect.forEach(
+            Object.entries(yield* encode(values)),
+            ([name, value]) => sql`INSERT INTO system ${sql.insert({ name, value })}`,
+            { discard: true },
+          )
         }, storing("SystemStore.create")),
       }
     }),

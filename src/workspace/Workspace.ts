@@ -229,32 +229,29 @@ const make = Effect.gen(function* () {
     return stored
   })
 
-  const deletePost = Effect.fn("Workspace.deletePost")(
-    function* (postId: string, pluginContext: ChangeContext = {}) {
-      const post = yield* posts.delete(postId)
-      yield* dispatcher.notify("messageHasBeenDeleted", { pluginContext, post: forPlugin(post) })
-    },
-    Effect.uninterruptible,
-  )
+  const deletePost = Effect.fn("Workspace.deletePost")(function* (postId: string, pluginContext: ChangeContext = {}) {
+    const post = yield* posts.delete(postId)
+    yield* dispatcher.notify("messageHasBeenDeleted", { pluginContext, post: forPlugin(post) })
+  }, Effect.uninterruptible)
 
-  const createUser = Effect.fn("Workspace.createUser")(
-    function* (init: MessageInitShape<typeof UserSchema>, pluginContext: ChangeContext = {}) {
-      const user = yield* users.create(init)
-      yield* dispatcher.notify("userHasBeenCreated", { pluginContext, user })
-      return user
-    },
-    Effect.uninterruptible,
-  )
+  const createUser = Effect.fn("Workspace.createUser")(function* (
+    init: MessageInitShape<typeof UserSchema>,
+    pluginContext: ChangeContext = {},
+  ) {
+    const user = yield* users.create(init)
+    yield* dispatcher.notify("userHasBeenCreated", { pluginContext, user })
+    return user
+  }, Effect.uninterruptible)
 
-  const createChannel = Effect.fn("Workspace.createChannel")(
-    function* (init: MessageInitShape<typeof ChannelSchema>, pluginContext: ChangeContext = {}) {
-      yield* teams.get(init.teamId ?? "")
-      const channel = yield* channels.create(init)
-      yield* dispatcher.notify("channelHasBeenCreated", { pluginContext, channel })
-      return channel
-    },
-    Effect.uninterruptible,
-  )
+  const createChannel = Effect.fn("Workspace.createChannel")(function* (
+    init: MessageInitShape<typeof ChannelSchema>,
+    pluginContext: ChangeContext = {},
+  ) {
+    yield* teams.get(init.teamId ?? "")
+    const channel = yield* channels.create(init)
+    yield* dispatcher.notify("channelHasBeenCreated", { pluginContext, channel })
+    return channel
+  }, Effect.uninterruptible)
 
   return Workspace.of({
     me: users.get(system.admin_id),

@@ -122,9 +122,7 @@ const make = Effect.gen(function* () {
     createPost: ({ post }) =>
       required(post, "post").pipe(
         // Plugins tell each other's posts, and their own, from those of people by this (Mattermost).
-        Effect.flatMap((post) =>
-          workspace.createPost({ ...post, props: { ...post.props, from_plugin: "true" } }),
-        ),
+        Effect.flatMap((post) => workspace.createPost({ ...post, props: { ...post.props, from_plugin: "true" } })),
         orRejected,
         Effect.map((created) => ({ post: created })),
       ),

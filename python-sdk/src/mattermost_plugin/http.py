@@ -138,7 +138,7 @@ class HTTPResponseWriter:
         self._headers: dict[str, tuple[str, list[str]]] = {}
         self._started = False
         self._closed = False
-        self._pending: deque[ServeHTTPResponse] = deque()
+        self._pending: deque[ServeHTTPResponse | None] = deque()
         self._bytes = 0
         self._room = threading.Condition()
         self._loop = asyncio.get_running_loop()
@@ -229,6 +229,11 @@ class HTTPResponseWriter:
         """Ends the response; done for a handler that has returned."""
         self._put(ServeHTTPResponse(body_complete=True))
 
+    def cut_off(self) -> None:
+        """Ends the response where it is, without its end; done for a handler that has failed."""
+        self._pending.append(None)
+        self._wake()
+
     def close(self) -> None:
         """Nobody reads any more: writers are woken and told."""
         with self._room:
@@ -237,12 +242,14 @@ class HTTPResponseWriter:
         self._drained.set()
 
     async def send_to(self, context: Any) -> None:
-        """Hands what is written to the host, with its back-pressure, until the response ends."""
+        """Hands what is written to the host, with its back-pressure, until the response ends or is cut off."""
         while True:
             await self._work.wait()
             self._work.clear()
             while self._pending:
                 message = self._pending.popleft()
+                if message is None:
+                    return
                 await context.write(message)
                 with self._room:
                     self._bytes -= len(message.body_chunk)

@@ -196,38 +196,35 @@ class PluginServer:
         writer = HTTPResponseWriter()
         sender = asyncio.ensure_future(writer.send_to(context))
         try:
-            aborted = await self._answer(request, writer)
-            if aborted:
-                sender.cancel()
-                await context.abort(grpc.StatusCode.INTERNAL, self._failed("ServeHTTP", "failed after it had begun"))
+            complete = await self._answer(request, writer)
             await sender
+            if not complete:
+                await context.abort(grpc.StatusCode.INTERNAL, self._failed("ServeHTTP", "failed after it had begun"))
         finally:
             # Also when the client has gone and this call was cancelled: a handler that still writes is told.
             writer.close()
             sender.cancel()
 
     async def _answer(self, request: HTTPRequest, writer: HTTPResponseWriter) -> bool:
-        """Runs the handler; answers whether the response had to be cut off."""
+        """Runs the handler; answers whether the response is whole."""
         handler = self._plugin.get_hook_handler("ServeHTTP")
         if handler is None:
             _plain(writer, 404, "Not Found")
-            return False
+            return True
         try:
             if inspect.iscoroutinefunction(handler):
                 await request.read_ahead()
             await self._run(handler, [request.plugin_context, writer, request])
-        except ClientDisconnected:
-            return True
-        except Exception:
-            _log.exception("ServeHTTP failed: %s %s", request.method, request.url.split("?", 1)[0])
+        except Exception as error:
+            if not isinstance(error, ClientDisconnected):
+                _log.exception("ServeHTTP failed: %s %s", request.method, request.url.split("?", 1)[0])
             if writer.started:
-                return True
+                writer.cut_off()
+                return False
             _plain(writer, 500, "Internal Server Error")
-            return False
-        if writer.started:
-            await writer.drain()
+            return True
         writer.finish()
-        return False
+        return True
 
 
 def _plain(writer: HTTPResponseWriter, status: int, text: str) -> None:

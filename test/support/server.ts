@@ -1,0 +1,42 @@
+/** A real HTTP server in front of real plugins, for tests. */
+import { createServer } from "node:http"
+import { NodeHttpServer, NodeServices } from "@effect/platform-node"
+import { Effect, Layer, Option } from "effect"
+import { HttpRouter, HttpServer } from "effect/http"
+import { PluginApi, type PluginApiMethods } from "../../src/api/PluginApi.ts"
+import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
+import * as PluginHost from "../../src/environment/PluginHost.ts"
+import * as PluginRoutes from "../../src/http/PluginRoutes.ts"
+import type { SupervisorOptions } from "../../src/supervisor/PluginSupervisor.ts"
+import { hostEnvironment } from "./host.ts"
+
+/** The one token that is somebody's. */
+export const TOKEN = "token-of-a-user"
+
+/** Serves the plugins of a folder on a free port. */
+export const server = (
+  directory: string,
+  methods: Partial<PluginApiMethods> = {},
+  plugins: { readonly [id: string]: SupervisorOptions } = {},
+) =>
+  HttpRouter.serve(
+    PluginRoutes.layer((token) => Effect.succeed(token === TOKEN ? Option.some("user-1") : Option.none())),
+    { disableLogger: true, disableListenLog: true },
+  ).pipe(
+    Layer.provideMerge(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0, gracefulShutdownTimeout: 500 })),
+    Layer.provideMerge(PluginHost.layer({ directory, plugins })),
+    Layer.provide(PluginApi.layer(methods)),
+    Layer.provide(hostEnvironment),
+    Layer.provideMerge(NodeServices.layer),
+  )
+
+/** The server's address. */
+export const address = Effect.map(HttpServer.HttpServer, ({ address }) => {
+  return `http://127.0.0.1:${"port" in address ? address.port : 0}`
+})
+
+/** The server's address, once every plugin is active or has failed. */
+export const baseUrl = Effect.andThen(
+  Effect.flatMap(PluginEnvironment, ({ settled }) => settled),
+  address,
+)
