@@ -1,8 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
-import { Layer } from "effect"
 import { KeyValueStore, setAlways } from "../../src/workspace/KeyValueStore.ts"
 import { WorkspaceDatabase } from "../../src/workspace/WorkspaceDatabase.ts"
 import { pluginApi, workspaceLayer } from "./fixture.ts"
@@ -18,8 +17,8 @@ const read = Effect.fnUntraced(function* (key: string) {
 
 interface Case {
   readonly name: string
-  /** The value before; `expired` for one that was there. */
-  readonly before: string | undefined | "expired"
+  /** The value before; the value `expired` has expired. */
+  readonly before: string | undefined
   readonly atomic: boolean
   readonly oldValue: string | undefined
   readonly value: string | undefined
@@ -56,16 +55,14 @@ const MATRIX: ReadonlyArray<Case> = [
       ["a", "x", undefined, false, "a"],
       ["expired", "expired", undefined, false, undefined],
     ] as const
-  ).map(
-    ([before, oldValue, value, success, after]): Case => ({
-      name: "atomic",
-      before,
-      atomic: true,
-      oldValue,
-      value,
-      expected: { success, after },
-    }),
-  ),
+  ).map(([before, oldValue, value, success, after]): Case => ({
+    name: "atomic",
+    before,
+    atomic: true,
+    oldValue,
+    value,
+    expected: { success, after },
+  })),
 ]
 
 const prepare = Effect.fnUntraced(function* (before: Case["before"]) {
@@ -153,13 +150,13 @@ describe("the key-value store", () => {
       assert.strictEqual(yield* read(longest), "v")
       for (const key of ["", `${longest}k`]) {
         for (const call of [
-          one.kVSet({ key, value: bytes("v") }),
-          one.kVSet({ key, value: NONE }),
-          one.kVSetWithExpiry({ key, value: bytes("v"), expireInSeconds: 1n }),
-          one.kVCompareAndSet({ key, oldValue: NONE, newValue: bytes("v") }),
-          one.kVCompareAndDelete({ key, oldValue: bytes("v") }),
+          Effect.asVoid(one.kVSet({ key, value: bytes("v") })),
+          Effect.asVoid(one.kVSet({ key, value: NONE })),
+          Effect.asVoid(one.kVSetWithExpiry({ key, value: bytes("v"), expireInSeconds: 1n })),
+          Effect.asVoid(one.kVCompareAndSet({ key, oldValue: NONE, newValue: bytes("v") })),
+          Effect.asVoid(one.kVCompareAndDelete({ key, oldValue: bytes("v") })),
         ]) {
-          const error = yield* Effect.flip(call as Effect.Effect<unknown, { statusCode: number; id: string }>)
+          const error = yield* Effect.flip(call)
           assert.strictEqual(error.statusCode, 400)
           assert.strictEqual(error.id, "model.plugin_key_value.is_valid.key.app_error")
         }

@@ -1,7 +1,9 @@
+import { create } from "@bufbuild/protobuf"
 import { NodeServices } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
 import { PluginApi, type PluginApiMethods, type PluginCaller } from "../../src/api/PluginApi.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
+import { PluginAPI } from "../../src/generated/mattermost/pluginapi/v1/plugin_api_pb.js"
 import type { GrpcClient } from "../../src/grpc/GrpcClient.ts"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { testClient, type UnaryHooks } from "../../src/hooks/Hooks.ts"
@@ -31,7 +33,10 @@ export const pluginApi = Effect.map(PluginApi, (api) => {
   const bound = (as: PluginCaller) =>
     new Proxy(api, {
       get: (target, name) => (request: object) =>
-        (target[name as keyof PluginApiMethods] as (request: object, caller: PluginCaller) => unknown)(request, as),
+        (target[name as keyof PluginApiMethods] as (request: object, caller: PluginCaller) => unknown)(
+          create(PluginAPI.method[name as keyof PluginApiMethods].input, request),
+          as,
+        ),
     }) as unknown as Calls
   return { one: bound(caller), two: bound(otherCaller) }
 })

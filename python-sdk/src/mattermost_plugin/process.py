@@ -31,6 +31,9 @@ _NOT_A_PROGRAM = (
 
 _handshake_fd: int | None = None
 
+_parent = os.getppid()
+_host_is_gone = threading.Event()
+
 
 def started_by_host() -> bool:
     """Whether a host started this process."""
@@ -70,7 +73,6 @@ def write_handshake(line: str) -> None:
 
 def watch_host(stop: Callable[[], None]) -> None:
     """Calls `stop` once when the host is gone, and ends the process and its group soon after, whatever `stop` does."""
-    parent = os.getppid()
     lifeline = _claim_lifeline()
     if lifeline is None:
         _ask_for_parent_death_signal()
@@ -80,11 +82,12 @@ def watch_host(stop: Callable[[], None]) -> None:
             while os.read(lifeline, 1024):
                 pass
         else:
-            while os.getppid() == parent:
+            while os.getppid() == _parent:
                 time.sleep(_PARENT_POLL)
+        _host_is_gone.set()
         stop()
         time.sleep(_ORPHAN_LIMIT)
-        end_group()
+        leave(1)
 
     threading.Thread(target=watch, name="host-watch", daemon=True).start()
 
@@ -113,11 +116,12 @@ def _ask_for_parent_death_signal() -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
-def end_group() -> None:
-    """Ends the process at once, and with it everything it started, if it leads its process group."""
-    if hasattr(os, "getpgrp") and os.getpgrp() == os.getpid():
+def leave(code: int) -> None:
+    """Ends the process at once. Without a host nobody is left to end what it started: its process group goes along."""
+    orphaned = _host_is_gone.is_set() or os.getppid() != _parent
+    if orphaned and hasattr(os, "getpgrp") and os.getpgrp() == os.getpid():
         os.killpg(os.getpgrp(), signal.SIGKILL)
-    os._exit(1)
+    os._exit(code)
 
 
 def on_signals(loop: Any, stop: Callable[[], None]) -> None:

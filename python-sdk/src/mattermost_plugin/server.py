@@ -10,7 +10,6 @@ import os
 import secrets
 import socket
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable
 
@@ -360,5 +359,4 @@ async def _to_the_end(plugin_class: type[Plugin]) -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
-    if threading.active_count():
-        os._exit(0)
+    process.leave(0)

@@ -1,0 +1,120 @@
+/** Plugins that don't get as far as a connection, as real processes of the system's shell. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import { GoPluginClient } from "../../src/goplugin/GoPluginClient.ts"
+import type { HandshakeError } from "../../src/goplugin/Handshake.ts"
+import { PluginProcess } from "../../src/process/PluginProcess.ts"
+import { temporaryFolder } from "../support/host.ts"
+
+const live = GoPluginClient.layer.pipe(Layer.provide(PluginProcess.layer))
+
+/** Starts a script as a plugin and answers why it did not start, and how long that took. */
+const failure = Effect.fnUntraced(function* (script: string, startTimeout = "5 seconds" as "5 seconds" | "300 millis") {
+  const cwd = yield* temporaryFolder
+  const began = Date.now()
+  const error = yield* Effect.flip(
+    Effect.scoped(
+      (yield* GoPluginClient).start({
+        process: {
+          pluginId: "broken",
+          executable: "/bin/sh",
+          args: ["-c", script],
+          cwd,
+          env: { PATH: "/usr/bin:/bin" },
+          waitDelay: "300 millis",
+        },
+        handshake: { magicCookieKey: "COOKIE", magicCookieValue: "value", protocolVersions: [1] },
+        socketDirectory: cwd,
+        startTimeout,
+      }),
+    ),
+  )
+  return { error: error as HandshakeError, took: Date.now() - began }
+})
+
+describe.skipIf(process.platform === "win32")("GoPluginClient", () => {
+  const fails = (
+    name: string,
+    script: string,
+    check: (failed: { readonly error: HandshakeError; readonly took: number }) => void,
+    startTimeout?: "300 millis",
+  ) =>
+    it.live(name, () =>
+      failure(script, startTimeout).pipe(
+        Effect.tap((failed) =>
+          Effect.sync(() => {
+            assert.strictEqual(failed.error._tag, "HandshakeError")
+            assert.include(failed.error.message, "plugin broken did not start")
+            check(failed)
+          }),
+        ),
+        Effect.scoped,
+        Effect.provide(live),
+      ),
+    )
+
+  fails("tells exit code 0 before the handshake, and that nothing was said", "exit 0", ({ error, took }) => {
+    assert.strictEqual(error.kind, "exited")
+    assert.strictEqual(error.exit, "exit code 0")
+    assert.include(error.message, "nothing to stderr")
+    assert.isBelow(took, 3000)
+  })
+
+  fails("tells exit code 1 and the end of stderr", "echo one >&2; echo two >&2; exit 1", ({ error }) => {
+    assert.strictEqual(error.exit, "exit code 1")
+    assert.deepStrictEqual(error.stderr, ["one", "two"])
+    assert.include(error.message, "two")
+  })
+
+  fails("tells the signal", "kill -SEGV $$", ({ error }) => {
+    assert.strictEqual(error.kind, "exited")
+    assert.strictEqual(error.exit, "signal SIGSEGV")
+  })
+
+  fails(
+    "gives up on a plugin that never prints",
+    "echo working on it >&2; sleep 300",
+    ({ error, took }) => {
+      assert.strictEqual(error.kind, "timeout")
+      assert.deepStrictEqual(error.stderr, ["working on it"])
+      assert.isBelow(took, 3000)
+    },
+    "300 millis",
+  )
+
+  fails("refuses garbage at once and stops the plugin", "echo Loading plugins; sleep 300", ({ error, took }) => {
+    assert.strictEqual(error.kind, "unrecognized")
+    assert.include(error.message, "Loading plugins")
+    assert.isUndefined(error.exit)
+    assert.isBelow(took, 3000)
+  })
+
+  fails(
+    "refuses 64 KiB and more without a line's end",
+    "head -c 200000 /dev/zero | tr '\\0' x; sleep 300",
+    ({ error }) => assert.strictEqual(error.kind, "unrecognized"),
+  )
+
+  fails("refuses a protocol version it did not offer", "echo '1|7|tcp|127.0.0.1:1|grpc|'; sleep 300", ({ error }) =>
+    assert.strictEqual(error.kind, "protocolVersion"),
+  )
+
+  fails("tells that nobody serves at the address", "echo '1|1|unix|/no/such/socket|grpc|'; sleep 300", ({ error }) => {
+    assert.strictEqual(error.kind, "unhealthy")
+    assert.include(error.message, "UNAVAILABLE")
+  })
+
+  fails("tells that it died after its handshake", "echo '1|1|unix|/no/such/socket|grpc|'; exit 5", ({ error }) => {
+    assert.strictEqual(error.kind, "unhealthy")
+    assert.strictEqual(error.exit, "exit code 5")
+  })
+
+  fails(
+    "gives the plugin the protocol's variables",
+    'echo "$COOKIE $PLUGIN_PROTOCOL_VERSIONS $PLUGIN_MIN_PORT-$PLUGIN_MAX_PORT" >&2; test -d "$PLUGIN_UNIX_SOCKET_DIR"',
+    ({ error }) => {
+      assert.deepStrictEqual(error.stderr, ["value 1 10000-25000"])
+      assert.strictEqual(error.exit, "exit code 0")
+    },
+  )
+})

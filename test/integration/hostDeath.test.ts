@@ -1,0 +1,40 @@
+/** A host that is killed by SIGKILL runs no finalizer; its plugins must end all the same. */
+import { spawn } from "node:child_process"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { inject } from "vitest"
+import { eventually, fixture, isAlive, noPython } from "../support/host.ts"
+
+const python = inject("python")
+
+describe.skipIf(noPython)("a host killed by SIGKILL", () => {
+  const dies = (name: string, mode: string, expected: number) =>
+    it.live(name, () =>
+      Effect.gen(function* () {
+        const host = yield* Effect.acquireRelease(
+          Effect.sync(() =>
+            spawn(process.execPath, [join(import.meta.dirname, "../fixtures/hostThatDies.ts"), fixture("lifecycle"), mode], {
+              env: { ...process.env, PATH: `${"bin" in python ? python.bin : ""}:${process.env["PATH"]}` },
+              stdio: ["ignore", "pipe", "inherit"],
+            }),
+          ),
+          (host) => Effect.sync(() => host.kill("SIGKILL")),
+        )
+        let output = ""
+        host.stdout.on("data", (chunk) => (output += String(chunk)))
+        yield* eventually("the plugin is active", () => /plugin \d+\n/.test(output), 20_000)
+        const plugin = Number(/plugin (\d+)/.exec(output)![1])
+        // Children announce themselves in the log that the host prints.
+        const children = [...output.matchAll(/(?:child|daemon): (\d+)/g)].map(([, pid]) => Number(pid))
+        const pids = [plugin, ...children.slice(0, expected)]
+        assert.strictEqual(pids.length, 1 + expected)
+        assert.isTrue(pids.every(isAlive))
+        host.kill("SIGKILL")
+        yield* eventually("the plugin and its group are gone", () => !pids.some(isAlive), 5000)
+      }).pipe(Effect.scoped),
+    )
+
+  dies("leaves no plugin", "", 0)
+  dies("leaves no child of a plugin in its group", "child", 1)
+})
