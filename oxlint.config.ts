@@ -17,6 +17,7 @@ const rooms = [
   "environment",
   "http",
   "cli",
+  "testing",
 ]
 
 export default defineConfig({
@@ -40,6 +41,8 @@ export default defineConfig({
     "no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
     "import/no-cycle": "error",
     "import/no-unassigned-import": "off",
+    // TypeScript checks this, and knows where the package's own name leads.
+    "import/namespace": "off",
     "unicorn/consistent-function-scoping": "off",
     "unicorn/no-array-sort": "off",
   },

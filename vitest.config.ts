@@ -1,6 +1,11 @@
 import { defineConfig } from "vitest/config"
 
+// In this repository the package's own name means its sources; users get dist/.
+const conditions = ["effect-plugin-supervisor-source", "node", "import", "module", "default"]
+
 export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
   test: {
     include: ["test/**/*.test.ts", "examples/*/test/**/*.test.ts"],
     globalSetup: ["test/support/globalSetup.ts"],

@@ -44,10 +44,14 @@ export const ensureVenv = (folder: string, requirement: string, python: string):
   process.stderr.write(`Setting up ${folder} (once): pip install ${requirement}\n`)
   rmSync(venv, { recursive: true, force: true })
   execFileSync(python, ["-m", "venv", venv], { stdio: ["ignore", 2, 2] })
-  execFileSync(interpreter, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...requirement.split(" ")], {
-    cwd: root,
-    stdio: ["ignore", 2, 2],
-  })
+  execFileSync(
+    interpreter,
+    ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...requirement.split(" ")],
+    {
+      cwd: root,
+      stdio: ["ignore", 2, 2],
+    },
+  )
   writeFileSync(mark, wanted)
   return interpreter
 }

@@ -72,4 +72,9 @@ export class PluginApiServer extends Context.Service<
         ]).pipe(Effect.annotateLogs({ plugin_id: caller.pluginId })),
     })),
   )
+
+  /** For tests: serves nothing; plugins are told of a socket that isn't there. */
+  static readonly layerTest: Layer.Layer<PluginApiServer> = Layer.succeed(PluginApiServer, {
+    serve: (_, directory) => Effect.succeed(`unix:${directory}/api.sock`),
+  })
 }

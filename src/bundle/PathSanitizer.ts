@@ -68,4 +68,9 @@ export class PathSanitizer extends Context.Service<
       }
     }),
   )
+
+  /** For tests: joins the two, and looks at no disk. */
+  static readonly layerTest: Layer.Layer<PathSanitizer> = Layer.succeed(PathSanitizer, {
+    resolve: (bundle, path) => Effect.succeed(`${bundle}/${path}`),
+  })
 }

@@ -92,4 +92,14 @@ export class PluginBundles extends Context.Service<
       return { load, discover }
     }),
   )
+
+  /** For tests: these bundles are on every disk, whatever folder is asked for. */
+  static readonly layerTest = (bundles: ReadonlyArray<PluginBundle>): Layer.Layer<PluginBundles> =>
+    Layer.succeed(PluginBundles, {
+      load: (directory) =>
+        Effect.fromNullishOr(bundles.find((bundle) => bundle.directory === directory)).pipe(
+          Effect.mapError(() => new BundleError({ directory, reason: "it is none of the test's bundles" })),
+        ),
+      discover: () => Effect.succeed(bundles.map((bundle) => Result.succeed(bundle))),
+    })
 }

@@ -21,9 +21,7 @@ import { SERVER_VERSION, WorkspaceSettings } from "../workspace/WorkspaceSetting
 const HTTP_STOP_LIMIT = Duration.seconds(2)
 
 /** People read pretty logs, programs JSON; both are on stderr, so that stdout holds only what was asked for. */
-const logger = Logger.layer([
-  Logger.withConsoleError(process.stderr.isTTY ? Logger.formatLogFmt : Logger.formatJson),
-])
+const logger = Logger.layer([Logger.withConsoleError(process.stderr.isTTY ? Logger.formatLogFmt : Logger.formatJson)])
 
 export interface ServeOptions {
   /** Folder of the plugins' bundles. */
@@ -69,7 +67,9 @@ const announce = Effect.fnUntraced(function* (host: string) {
   const shown = token.isGenerated ? Redacted.value(token.value) : `$${ACCESS_TOKEN_VARIABLE}`
   yield* Console.log(`The plugin supervisor listens on ${base}`)
   yield* Console.log(
-    token.isGenerated ? `Its token, made for this run, is ${shown}` : `Its token is the one in ${ACCESS_TOKEN_VARIABLE}`,
+    token.isGenerated
+      ? `Its token, made for this run, is ${shown}`
+      : `Its token is the one in ${ACCESS_TOKEN_VARIABLE}`,
   )
 
   yield* settled

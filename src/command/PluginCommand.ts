@@ -155,4 +155,22 @@ export class PluginCommand extends Context.Service<
       }
     }),
   )
+
+  /** For tests: a command for every bundle, of an executable that is nowhere. */
+  static readonly layerTest: Layer.Layer<PluginCommand> = Layer.succeed(PluginCommand, {
+    fromManifest: ({ directory, manifest }) => Effect.succeed(testCommand(manifest.id, directory)),
+    native: ({ executable, pluginId }) => Effect.succeed({ ...testCommand(pluginId, "/"), executable }),
+    verifyChecksums: () => Effect.void,
+  })
 }
+
+const testCommand = (pluginId: string, cwd: string): Command => ({
+  pluginId,
+  kind: "native",
+  executable: "/nowhere/plugin",
+  args: [],
+  cwd,
+  env: {},
+  waitDelay: WAIT_DELAY,
+  checksums: [],
+})

@@ -47,6 +47,14 @@ export class PluginEnvironment extends Context.Service<
     options: EnvironmentOptions,
   ): Layer.Layer<PluginEnvironment, never, PluginBundles | PluginSupervisor> =>
     Layer.effect(PluginEnvironment, make(options))
+
+  /** For tests: an environment of these plugins. */
+  static readonly layerTest = (plugins: ReadonlyArray<EnvironmentPlugin>): Layer.Layer<PluginEnvironment> =>
+    Layer.succeed(PluginEnvironment, {
+      plugins,
+      find: (id) => Option.fromNullishOr(plugins.find(({ bundle }) => bundle.manifest.id === id.toLowerCase())),
+      settled: Effect.void,
+    })
 }
 
 const make = Effect.fn("PluginEnvironment.make")(function* (options: EnvironmentOptions) {

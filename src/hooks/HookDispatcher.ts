@@ -105,6 +105,16 @@ export class HookDispatcher extends Context.Service<
       }
     }),
   )
+
+  /** For tests of a backend: no plugin has an opinion, but for what `overrides` says. */
+  static readonly layerTest = (overrides: Partial<HookDispatcher["Service"]> = {}): Layer.Layer<HookDispatcher> =>
+    Layer.succeed(HookDispatcher, {
+      register: () => Effect.void,
+      messageWillBePosted: Effect.succeed,
+      messageWillBeUpdated: Effect.succeed,
+      notify: () => Effect.void,
+      ...overrides,
+    })
 }
 
 interface Verdict {

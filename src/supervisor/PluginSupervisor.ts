@@ -160,6 +160,10 @@ export class PluginSupervisor extends Context.Service<
       }
     }),
   )
+
+  /** For tests: `start` answers what the given one answers. */
+  static readonly layerTest = (start: PluginSupervisor["Service"]["start"]): Layer.Layer<PluginSupervisor> =>
+    Layer.succeed(PluginSupervisor, { start })
 }
 
 const transition = (state: PluginStateRef, name: PluginStateName, error?: string): Effect.Effect<void> =>
@@ -206,7 +210,8 @@ const deactivate = Effect.fn("PluginSupervisor.deactivate")(function* (
     Effect.raceFirst(plugin.process.exit),
     Effect.timeoutOrElse({
       duration: limit,
-      orElse: () => Effect.logWarning(`plugin ${hooks.pluginId}: OnDeactivate did not end in time and is not waited for`),
+      orElse: () =>
+        Effect.logWarning(`plugin ${hooks.pluginId}: OnDeactivate did not end in time and is not waited for`),
     }),
   )
 })

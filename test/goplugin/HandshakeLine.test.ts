@@ -5,16 +5,16 @@ import { parse } from "../../src/goplugin/HandshakeLine.ts"
 const CERTIFICATE = "A".repeat(60)
 
 describe("HandshakeLine.parse", () => {
-  const accepted: ReadonlyArray<readonly [line: string, target: string, version?: number]> = [
-    ["1|1|unix|/tmp/plugin123|grpc|", "unix:/tmp/plugin123"],
-    ["1|1|unix|/tmp/plugin123|grpc", "unix:/tmp/plugin123"],
+  const accepted: ReadonlyArray<readonly [line: string, target: string, version: number]> = [
+    ["1|1|unix|/tmp/plugin123|grpc|", "unix:/tmp/plugin123", 1],
+    ["1|1|unix|/tmp/plugin123|grpc", "unix:/tmp/plugin123", 1],
     ["  1|2|tcp|127.0.0.1:1234|grpc||false  ", "127.0.0.1:1234", 2],
-    ["1|1|tcp|:1234|grpc|", "127.0.0.1:1234"],
-    ["1|1|tcp|[::1]:1234|grpc|", "ipv6:[::1]:1234"],
-    ["1|1|tcp|localhost:65535|grpc|legacy extra data", "localhost:65535"],
-    ["1|1|unix|/tmp/x|grpc||true|more|fields", "unix:/tmp/x"],
+    ["1|1|tcp|:1234|grpc|", "127.0.0.1:1234", 1],
+    ["1|1|tcp|[::1]:1234|grpc|", "ipv6:[::1]:1234", 1],
+    ["1|1|tcp|localhost:65535|grpc|legacy extra data", "localhost:65535", 1],
+    ["1|1|unix|/tmp/x|grpc||true|more|fields", "unix:/tmp/x", 1],
   ]
-  it.each(accepted)("accepts %j", (line, target, version = 1) => {
+  it.each(accepted)("accepts %j", (line, target, version) => {
     assert.deepStrictEqual(Result.getOrThrow(parse(line, [1, 2])), { protocolVersion: version, target })
   })
 

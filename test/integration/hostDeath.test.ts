@@ -14,10 +14,14 @@ describe.skipIf(noPython)("a host killed by SIGKILL", () => {
       Effect.gen(function* () {
         const host = yield* Effect.acquireRelease(
           Effect.sync(() =>
-            spawn(process.execPath, [join(import.meta.dirname, "../fixtures/hostThatDies.ts"), fixture("lifecycle"), mode], {
-              env: { ...process.env, PATH: `${"bin" in python ? python.bin : ""}:${process.env["PATH"]}` },
-              stdio: ["ignore", "pipe", "inherit"],
-            }),
+            spawn(
+              process.execPath,
+              [join(import.meta.dirname, "../fixtures/hostThatDies.ts"), fixture("lifecycle"), mode],
+              {
+                env: { ...process.env, PATH: `${"bin" in python ? python.bin : ""}:${process.env["PATH"]}` },
+                stdio: ["ignore", "pipe", "inherit"],
+              },
+            ),
           ),
           (host) => Effect.sync(() => host.kill("SIGKILL")),
         )
@@ -25,7 +29,8 @@ describe.skipIf(noPython)("a host killed by SIGKILL", () => {
         host.stdout.on("data", (chunk) => (output += String(chunk)))
         yield* eventually("the plugin is active", () => /plugin \d+\n/.test(output), 20_000)
         const plugin = Number(/plugin (\d+)/.exec(output)![1])
-        // Children announce themselves in the log that the host prints.
+        // Children announce themselves in the log that the host prints, which may come a little later.
+        yield* eventually("the children are known", () => expected === 0 || /child: \d+/.test(output))
         const children = [...output.matchAll(/(?:child|daemon): (\d+)/g)].map(([, pid]) => Number(pid))
         const pids = [plugin, ...children.slice(0, expected)]
         assert.strictEqual(pids.length, 1 + expected)

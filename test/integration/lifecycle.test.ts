@@ -1,12 +1,20 @@
 /** A Python plugin's whole life with real processes: what is called when, what fails how, and that nothing is left. */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { create } from "@bufbuild/protobuf"
 import { Effect, Exit, Fiber, Layer, Logger, Option, References, Scope, Stream, SubscriptionRef } from "effect"
+import { afterAll } from "vitest"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { makeState, PluginSupervisor, type SupervisorOptions } from "../../src/supervisor/PluginSupervisor.ts"
 import { eventually, example, fixture, host, isAlive, noPython, socketFolders } from "../support/host.ts"
+
+// A temporary folder of this file's own, so that what is left in it is what these tests left.
+process.env["TMPDIR"] = mkdtempSync(join(tmpdir(), "lifecycle-"))
+afterAll(() => rmSync(process.env["TMPDIR"]!, { recursive: true, force: true }))
 
 interface Entry {
   readonly level: string
@@ -52,8 +60,10 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
         "onConfigurationChange",
         "onDeactivate",
       ])
-      const order = log.messages().filter((message) => message.startsWith("On"))
-      assert.deepStrictEqual(order, ["OnConfigurationChange", "OnActivate"])
+      const order = () => log.messages().filter((message) => message.startsWith("On"))
+      // What a plugin logs comes by another way than what it answers.
+      yield* eventually("both have been logged", () => order().length === 2)
+      assert.deepStrictEqual(order(), ["OnConfigurationChange", "OnActivate"])
 
       const began = Date.now()
       yield* Scope.close(scope, Exit.void)
@@ -88,8 +98,9 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
     process.env["PLUGIN_CLIENT_CERT"] = "x"
     return Effect.gen(function* () {
       yield* start(fixture("lifecycle"), { variables: { OWN: "1" } })
-      const activated = log.entries.find(({ message }) => message === "OnActivate")
-      const names = activated?.annotations["environment"] as ReadonlyArray<string>
+      const activated = () => log.entries.find(({ message }) => message === "OnActivate")
+      yield* eventually("the environment has been logged", () => activated() !== undefined)
+      const names = activated()?.annotations["environment"] as ReadonlyArray<string>
       assert.include(names, "OWN")
       assert.include(names, "MATTERMOST_PLUGIN_API_TARGET")
       assert.notInclude(names, "SECRET_OF_THE_HOST")
@@ -191,7 +202,9 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
     return Effect.gen(function* () {
       const scope = yield* Scope.make()
       const plugin = yield* Scope.provide(start(fixture("lifecycle"), mode("child")), scope)
-      const children = log.entries.find(({ message }) => message === "children")?.annotations ?? {}
+      const logged = () => log.entries.find(({ message }) => message === "children")
+      yield* eventually("the children have been logged", () => logged() !== undefined)
+      const children = logged()?.annotations ?? {}
       const pids = [plugin.process.pid, Number(children["child"]), Number(children["daemon"])]
       assert.isTrue(pids.every(isAlive))
       yield* Scope.close(scope, Exit.void)

@@ -23,7 +23,9 @@ export const server = (
     PluginRoutes.layer((token) => Effect.succeed(token === TOKEN ? Option.some("user-1") : Option.none())),
     { disableLogger: true, disableListenLog: true },
   ).pipe(
-    Layer.provideMerge(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0, gracefulShutdownTimeout: 500 })),
+    Layer.provideMerge(
+      NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0, gracefulShutdownTimeout: 500 }),
+    ),
     Layer.provideMerge(PluginHost.layer({ directory, plugins })),
     Layer.provide(PluginApi.layer(methods)),
     Layer.provide(hostEnvironment),

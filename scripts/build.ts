@@ -1,0 +1,9 @@
+/** `npm run build`: the publishable `dist/`, JavaScript and types, with the generated stubs beside them. */
+import { execFileSync } from "node:child_process"
+import { cpSync, rmSync } from "node:fs"
+import { join } from "node:path"
+import { root } from "./python.ts"
+
+rmSync(join(root, "dist"), { recursive: true, force: true })
+execFileSync("tsc", ["-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" })
+cpSync(join(root, "src/generated"), join(root, "dist/generated"), { recursive: true })

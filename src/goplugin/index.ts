@@ -1,0 +1,10 @@
+/** `effect-plugin-supervisor/goplugin`: host plugins of any `.proto` over hashicorp/go-plugin's gRPC protocol. */
+export { type GoPlugin, GoPluginClient, type GoPluginError, type GoPluginOptions } from "./GoPluginClient.ts"
+export { type HandshakeConfig, HandshakeError, START_TIMEOUT } from "./Handshake.ts"
+export { HEALTH_DEADLINE } from "./Health.ts"
+export { SHUTDOWN_LIMIT } from "./Controller.ts"
+export * as SocketDirectory from "./SocketDirectory.ts"
+export type { GrpcClient } from "../grpc/GrpcClient.ts"
+export { GrpcError } from "../grpc/GrpcError.ts"
+export { PluginProcess } from "../process/PluginProcess.ts"
+export { type ProcessExit, type ProcessSpec, PluginSpawnError, type RunningProcess } from "../process/ProcessSpec.ts"

@@ -1,0 +1,57 @@
+/**
+ * `effect-plugin-supervisor`: plugins written in Python, or in any language that speaks go-plugin's gRPC protocol, as
+ * supervised subprocesses of an Effect backend. Start with {@link PluginHost}.
+ */
+export { PluginApi, PluginApiError, type PluginApiMethods, type PluginCaller } from "./api/PluginApi.ts"
+export { PluginApiServer } from "./api/PluginApiServer.ts"
+export { type Manifest, ManifestError } from "./bundle/Manifest.ts"
+export { PathSanitizer, UnsafePathError } from "./bundle/PathSanitizer.ts"
+export { BundleError, type PluginBundle, PluginBundles } from "./bundle/PluginBundle.ts"
+export { type Checksum, ChecksumError } from "./command/Checksum.ts"
+export { HostEnvironment } from "./command/HostEnvironment.ts"
+export {
+  type Command,
+  type NativeOptions,
+  NotExecutableError,
+  PluginCommand,
+  type PluginCommandError,
+  type PluginCommandOptions,
+} from "./command/PluginCommand.ts"
+export { detectRuntime, NoExecutableError, type PluginRuntime } from "./command/PluginRuntime.ts"
+export { PythonInterpreter, PythonNotFoundError } from "./command/PythonInterpreter.ts"
+export { WAIT_DELAY } from "./command/WaitDelay.ts"
+export { type EnvironmentOptions, type EnvironmentPlugin, PluginEnvironment } from "./environment/PluginEnvironment.ts"
+export * as PluginHost from "./environment/PluginHost.ts"
+export { GoPluginClient, type GoPluginError } from "./goplugin/GoPluginClient.ts"
+export { HandshakeError } from "./goplugin/Handshake.ts"
+export { DISMISS_POST_REASON, HookDispatcher, type Notification, PostRejectedError } from "./hooks/HookDispatcher.ts"
+export {
+  HookDeadlineError,
+  type HookError,
+  HookNotImplementedError,
+  HookPluginError,
+  HookTransportError,
+} from "./hooks/HookError.ts"
+export { type Hook, hookName, type UnaryHook } from "./hooks/HookName.ts"
+export { HOOK_DEADLINE, type HookClient, Hooks, type HooksOptions } from "./hooks/Hooks.ts"
+export { type PluginHttpRequest, type PluginHttpResponse, serveHttp } from "./hooks/ServeHttp.ts"
+export { AccessToken } from "./http/AccessToken.ts"
+export { HttpAuthorization } from "./http/HttpAuthorization.ts"
+export * as PluginRoutes from "./http/PluginRoutes.ts"
+export { PluginStatusRoutes } from "./http/PluginStatusRoutes.ts"
+export { WorkspaceRoutes } from "./http/WorkspaceRoutes.ts"
+export { PluginProcess } from "./process/PluginProcess.ts"
+export { PluginSpawnError, type ProcessExit, type RunningProcess } from "./process/ProcessSpec.ts"
+export type { PluginState, PluginStateName } from "./supervisor/PluginState.ts"
+export {
+  DEACTIVATE_LIMIT,
+  MATTERMOST_HANDSHAKE,
+  PLUGIN_START_TIMEOUT,
+  type PluginStartError,
+  PluginSupervisor,
+  type SupervisedPlugin,
+  type SupervisorOptions,
+} from "./supervisor/PluginSupervisor.ts"
+export { Workspace } from "./workspace/Workspace.ts"
+export { WorkspacePluginApi } from "./workspace/WorkspacePluginApi.ts"
+export { WorkspaceSettings } from "./workspace/WorkspaceSettings.ts"

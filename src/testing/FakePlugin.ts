@@ -1,0 +1,69 @@
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Deferred, Effect, Layer, type Scope } from "effect"
+import type { PluginApi } from "../api/PluginApi.ts"
+import { PluginApiServer } from "../api/PluginApiServer.ts"
+import { PluginCommand } from "../command/PluginCommand.ts"
+import { Health, HealthCheckResponse_ServingStatus } from "../generated/grpc/health/v1/health_pb.js"
+import { PluginHooks } from "../generated/mattermost/pluginapi/v1/plugin_hooks_pb.js"
+import { type GoPlugin, GoPluginClient } from "../goplugin/GoPluginClient.ts"
+import { ping } from "../goplugin/Health.ts"
+import * as GrpcClient from "../grpc/GrpcClient.ts"
+import { type Handlers, implement, serve } from "../grpc/GrpcServer.ts"
+import type { HookDispatcher } from "../hooks/HookDispatcher.ts"
+import { Hooks } from "../hooks/Hooks.ts"
+import type { ProcessExit } from "../process/ProcessSpec.ts"
+import { PluginSupervisor } from "../supervisor/PluginSupervisor.ts"
+
+/** The hooks of a fake plugin: handlers of the hooks service, `serveHTTP` included. */
+export type FakeHooks = Handlers<typeof PluginHooks>
+
+/** A plugin that lives in this process. */
+export interface FakePlugin extends GoPlugin {
+  /** Makes the plugin "die": its process exit is seen. */
+  readonly die: (exit: ProcessExit) => Effect.Effect<void>
+}
+
+/**
+ * Serves hooks over real gRPC from this very process, in place of a plugin's. It implements the hooks it has handlers
+ * for; its health is well. It ends with the Scope.
+ */
+export const start = Effect.fn("FakePlugin.start")(function* (
+  hooks: FakeHooks,
+): Effect.fn.Return<FakePlugin, never, Scope.Scope> {
+  const folder = yield* Effect.acquireRelease(
+    Effect.promise(() => mkdtemp(join(tmpdir(), "fake-"))),
+    (folder) => Effect.promise(() => rm(folder, { recursive: true, force: true })),
+  )
+  const implemented = PluginHooks.methods.filter(({ localName }) => localName in hooks).map(({ name }) => name)
+  const exit = yield* Deferred.make<ProcessExit>()
+  const target = yield* Effect.orDie(
+    serve(process.platform === "win32" ? { loopbackPort: 0 } : { unix: join(folder, "plugin") }, [
+      implement(PluginHooks, { implemented: () => Effect.succeed({ hooks: implemented }), ...hooks }),
+      implement(Health, {
+        check: () => Effect.succeed({ status: HealthCheckResponse_ServingStatus.SERVING }),
+      }),
+    ]),
+  )
+  const client = yield* GrpcClient.make(target)
+  return {
+    process: { pid: process.pid, exit: Deferred.await(exit), stderrTail: Effect.succeed([]) },
+    client,
+    protocolVersion: 1,
+    ping: ping(client),
+    die: (how) => Effect.asVoid(Deferred.succeed(exit, how)),
+  }
+})
+
+/** For tests: every plugin that is started is a fake one with these hooks; no process is. */
+export const layer = (hooks: FakeHooks): Layer.Layer<GoPluginClient> => GoPluginClient.layerTest(() => start(hooks))
+
+/**
+ * For tests of a backend: a supervisor whose every plugin is a fake one with these hooks. All that lies between the
+ * backend and the plugin's process is real: the supervisor, gRPC both ways, the backend's `PluginApi`.
+ */
+export const supervisor = (hooks: FakeHooks): Layer.Layer<PluginSupervisor, never, PluginApi | HookDispatcher> =>
+  PluginSupervisor.layer.pipe(
+    Layer.provide([PluginApiServer.layer, PluginCommand.layerTest, Hooks.layer, layer(hooks)]),
+  )
