@@ -21,40 +21,59 @@ export const findPython = (): { readonly command: string } | { readonly missing:
   return { missing: "there is no Python 3.9 or later with venv and pip on the PATH" }
 }
 
-/** What the installed SDK is made of: when it changes, an environment is made anew. */
-const fingerprint = (requirement: string): string => {
-  const hash = createHash("sha256").update(requirement)
-  const files = globSync(["proto/**/*.proto", "python-sdk/{pyproject.toml,setup.py,generate.py}"], { cwd: root })
-  const sources = requirement.includes("-e ") ? [] : globSync("python-sdk/src/mattermost_plugin/*.py", { cwd: root })
-  for (const file of [...files, ...sources].toSorted()) hash.update(file).update(readFileSync(join(root, file)))
+const digestOf = (seed: string, patterns: ReadonlyArray<string>): string => {
+  const hash = createHash("sha256").update(seed)
+  for (const file of globSync(patterns as Array<string>, { cwd: root }).toSorted()) {
+    hash.update(file).update(readFileSync(join(root, file)))
+  }
   return hash.digest("hex")
 }
 
+const PROTOS = ["proto/**/*.proto", "python-sdk/generate.py"]
+const PACKAGING = ["python-sdk/{pyproject.toml,setup.py}"]
+const SOURCES = ["python-sdk/src/mattermost_plugin/*.py"]
+
+const run = (command: string, ...args: ReadonlyArray<string>) =>
+  execFileSync(command, args, { cwd: root, stdio: ["ignore", 2, 2] })
+
+/** Runs `make` unless it has run for this very `digest`, which is kept in `mark`. */
+const once = (mark: string, digest: string, make: () => void): void => {
+  if (existsSync(mark) && readFileSync(mark, "utf8") === digest) return
+  make()
+  writeFileSync(mark, digest)
+}
+
 /**
- * Makes sure that `folder` holds a virtual environment with the SDK in it, and answers its interpreter. `requirement` is
- * pip's, run in the repository's root: `./python-sdk`, or `-e ./python-sdk[dev]`.
+ * Makes sure that `folder` holds a virtual environment in which pip has installed `requirement` (`./python-sdk`, say), and
+ * answers its interpreter. It is made anew when what it was made of has changed.
  */
-export const ensureVenv = (folder: string, requirement: string, python: string): string => {
+export const ensureVenv = (
+  folder: string,
+  requirement: string,
+  python: string,
+  madeOf: ReadonlyArray<string> = [...PROTOS, ...PACKAGING, ...SOURCES],
+): string => {
   const venv = join(root, folder)
-  const bin = process.platform === "win32" ? "Scripts" : "bin"
-  const interpreter = join(venv, bin, process.platform === "win32" ? "python.exe" : "python")
-  const mark = join(venv, ".installed")
-  const wanted = fingerprint(requirement)
-  if (existsSync(mark) && readFileSync(mark, "utf8") === wanted) return interpreter
-  process.stderr.write(`Setting up ${folder} (once): pip install ${requirement}\n`)
-  rmSync(venv, { recursive: true, force: true })
-  execFileSync(python, ["-m", "venv", venv], { stdio: ["ignore", 2, 2] })
-  execFileSync(
-    interpreter,
-    ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...requirement.split(" ")],
-    {
-      cwd: root,
-      stdio: ["ignore", 2, 2],
-    },
-  )
-  writeFileSync(mark, wanted)
+  const isWindows = process.platform === "win32"
+  const interpreter = join(venv, isWindows ? "Scripts" : "bin", isWindows ? "python.exe" : "python")
+  once(join(venv, ".installed"), digestOf(requirement, madeOf), () => {
+    process.stderr.write(`Setting up ${folder} (once): pip install ${requirement}\n`)
+    rmSync(venv, { recursive: true, force: true })
+    run(python, "-m", "venv", venv)
+    run(interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...requirement.split(" "))
+  })
   return interpreter
 }
 
-/** The environment of the SDK's own development, which the tests use as well. */
-export const ensureDevVenv = (python: string): string => ensureVenv("python-sdk/.venv", "-e ./python-sdk[dev]", python)
+/**
+ * The environment of the SDK's own development, which the tests use as well. The SDK's sources are used as they are; only
+ * the stubs of the contract have to be generated when it changes.
+ */
+export const ensureDevVenv = (python: string): string => {
+  const folder = "python-sdk/.venv"
+  const interpreter = ensureVenv(folder, "-e ./python-sdk[dev]", python, PACKAGING)
+  once(join(root, folder, ".generated"), digestOf("stubs", PROTOS), () =>
+    run(interpreter, join(root, "python-sdk/generate.py")),
+  )
+  return interpreter
+}

@@ -39,7 +39,9 @@ class HelloPython(Plugin):
             return
         self.count()
         if GREETING in post.message.lower():
-            answer = Post(channel_id=post.channel_id, user_id=post.user_id, root_id=post.id, message="Hello from Python!")
+            answer = Post(
+                channel_id=post.channel_id, user_id=post.user_id, root_id=post.id, message="Hello from Python!"
+            )
             self.api.create_post(answer)
 
     def count(self):

@@ -72,8 +72,8 @@ export declare const StdioData_ChannelSchema: GenEnum<StdioData_Channel>;
  */
 export declare const GRPCStdio: GenService<{
   /**
-   * StreamStdio may be opened once in a plugin's life; data sent is gone. A host must keep reading: a plugin whose output
-   * is not taken blocks as soon as its pipe is full.
+   * StreamStdio may be opened once in a plugin's life; data sent is gone. A host must keep reading: a plugin whose
+   * output is not taken blocks as soon as its pipe is full.
    *
    * @generated from rpc plugin.GRPCStdio.StreamStdio
    */

@@ -87,7 +87,7 @@ export declare const RequestContextSchema: GenMessage<RequestContext>;
  * An error of the application, as a response's `error`.
  *
  * There is an error only if `id` is not empty: a set message without an id means success. Faults of the transport are
- * gRPC statuses and never look like this.
+ * gRPC statuses instead.
  *
  * @generated from message mattermost.pluginapi.v1.AppError
  */

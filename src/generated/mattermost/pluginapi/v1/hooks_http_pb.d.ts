@@ -131,7 +131,7 @@ export declare type ServeHTTPRequestInit = Message<"mattermost.pluginapi.v1.Serv
   remoteAddr: string;
 
   /**
-   * As the client sent it, before the prefix was taken away.
+   * As the client sent it, prefix included, but without a token of the host in its query.
    *
    * @generated from field: string request_uri = 10;
    */

@@ -1,0 +1,149 @@
+/** Every snippet in the documents is run, or at least compiled, and every link leads somewhere. */
+import { execFileSync, spawn } from "node:child_process"
+import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join, resolve } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { inject } from "vitest"
+import { eventually, host, noPython } from "../support/host.ts"
+import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
+import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
+
+const root = resolve(import.meta.dirname, "../..")
+const documents = globSync(["*.md", "docs/*.md", "python-sdk/*.md"], { cwd: root }).toSorted()
+const read = (file: string) => readFileSync(join(root, file), "utf8")
+
+const snippets = (file: string, language: string): ReadonlyArray<string> =>
+  [...read(file).matchAll(/^```(\w+)\n(.*?)^```/gms)]
+    .filter(([, found]) => found === language)
+    .map(([, , body]) => body!)
+
+describe("the documents", () => {
+  it("have links that lead somewhere", () => {
+    for (const file of documents) {
+      for (const [, target = ""] of read(file).matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) {
+        assert.isTrue(existsSync(join(root, dirname(file), target)), `${file} links to ${target}`)
+      }
+    }
+  })
+
+  it("name scripts and files that exist", () => {
+    const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> }
+    for (const file of documents) {
+      for (const [, script = ""] of read(file).matchAll(/npm run (\w+)/g)) {
+        assert.isDefined(scripts[script], `${file} names npm run ${script}`)
+      }
+    }
+    for (const room of read("docs/architecture.md").matchAll(/^\| `(\w+)\/` \|/gm)) {
+      assert.isTrue(existsSync(join(root, "src", room[1]!)), `docs/architecture.md names src/${room[1]}`)
+    }
+  })
+
+  it("have TypeScript that compiles", () => {
+    const folder = join(root, ".cache/docs")
+    rmSync(folder, { recursive: true, force: true })
+    mkdirSync(folder, { recursive: true })
+    const found = documents.flatMap((file) => snippets(file, "ts"))
+    assert.isAbove(found.length, 1)
+    found.forEach((snippet, index) => writeFileSync(join(folder, `snippet${index}.ts`), snippet))
+    writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ extends: "../../tsconfig.json", include: ["*.ts"] }))
+    execFileSync(join(root, "node_modules/.bin/tsc"), ["-p", folder], { stdio: "inherit" })
+  })
+})
+
+describe.skipIf(noPython)("the plugins in the documents", () => {
+  const plugins = documents.flatMap((file) =>
+    snippets(file, "python").map((program) => ({ file, program, manifest: snippets(file, "json")[0] })),
+  )
+
+  it.live.each(plugins)("the one in $file runs", ({ manifest, program }) =>
+    Effect.gen(function* () {
+      const folder = mkdtempSync(join(tmpdir(), "docs-"))
+      yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(folder, { recursive: true, force: true })))
+      writeFileSync(
+        join(folder, "plugin.json"),
+        manifest ?? '{"id":"docs","name":"D","server":{"executable":"plugin.py"}}',
+      )
+      writeFileSync(join(folder, "plugin.py"), program)
+      const bundle = yield* (yield* PluginBundles).load(folder)
+      const { hooks } = yield* (yield* PluginSupervisor).start(bundle)
+      if (hooks.implemented.has("messageWillBePosted")) {
+        const { rejectionReason } = yield* hooks.messageWillBePosted({ post: { message: "a secret" } })
+        assert.strictEqual(rejectionReason, "secrets don't belong here")
+      } else {
+        yield* hooks.messageHasBeenPosted({ post: { message: "hello" } })
+      }
+    }).pipe(Effect.scoped, Effect.provide(host({ getServerVersion: () => Effect.succeed({ version: "1.0.0" }) }))),
+  )
+})
+
+describe.skipIf(noPython)("npm start", () => {
+  it.live(
+    "prints curl lines that work as they are printed, and stops cleanly",
+    () =>
+      Effect.gen(function* () {
+        const python = inject("python")
+        const data = mkdtempSync(join(tmpdir(), "start-"))
+        const supervisor = yield* Effect.acquireRelease(
+          Effect.sync(() =>
+            spawn("node", ["scripts/start.ts", "--port", "0", "--data", data], {
+              cwd: root,
+              env: { ...process.env, PATH: `${"bin" in python ? python.bin : ""}:${process.env["PATH"]}` },
+              stdio: ["ignore", "pipe", "pipe"],
+            }),
+          ),
+          (child) =>
+            Effect.sync(() => {
+              child.kill("SIGKILL")
+              rmSync(data, { recursive: true, force: true })
+            }),
+        )
+        let output = ""
+        let log = ""
+        supervisor.stdout.on("data", (chunk) => (output += String(chunk)))
+        supervisor.stderr.on("data", (chunk) => (log += String(chunk)))
+        yield* eventually("the lines are printed", () => /\/plugins\/hello-python\/\n/.test(output), 120_000)
+        const token = /its? token, made for this run, is (\S+)/i.exec(output)?.[1] ?? ""
+        assert.isAbove(token.length, 30)
+        const answers = [...output.matchAll(/^ {2}(curl .*)$/gm)].map(([, line]) =>
+          String(execFileSync("sh", ["-c", `${line} --silent --fail-with-body --max-time 10`])),
+        )
+        assert.strictEqual(answers.length, 3)
+        assert.include(answers[0], '"state_name":"Running"')
+        assert.include(answers[1], '"message":"hello python"')
+        assert.include(answers[2], "Hello from Python!")
+
+        const channel = /"channel_id":"(\w+)"/.exec(output)![1]
+        const base = /listens on (\S+)/.exec(output)![1]
+        const api = (path: string, body?: object) =>
+          Effect.promise(async () => {
+            const response = await fetch(`${base}/api/v4${path}`, {
+              headers: { Authorization: `Bearer ${token}` },
+              ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }),
+            })
+            return { status: response.status, json: (await response.json()) as any }
+          })
+        const vetoed = yield* api("/posts", { channel_id: channel, message: "forbidden" })
+        assert.strictEqual(vetoed.status, 400)
+        assert.strictEqual(vetoed.json.message, "Post rejected by plugin. the word 'forbidden' is not allowed here")
+        const changed = yield* api("/posts", { channel_id: channel, message: "hi :wave:" })
+        assert.strictEqual(changed.json.message, "hi 👋")
+        // The plugin's answer to the second curl line is a post of its own.
+        const posts = Effect.map(api(`/channels/${channel}/posts`), ({ json }) =>
+          Object.values<any>(json.posts).map(({ message }) => message),
+        )
+        const all = yield* Effect.repeat(Effect.delay(posts, "50 millis"), {
+          until: (messages) => messages.includes("Hello from Python!"),
+        }).pipe(Effect.timeout("10 seconds"))
+        assert.notInclude(all, "forbidden")
+
+        assert.notInclude(log, token, "a token is printed once and never logged")
+        supervisor.kill("SIGTERM")
+        yield* eventually("it has stopped", () => supervisor.exitCode !== null || supervisor.signalCode !== null)
+        assert.strictEqual(supervisor.exitCode, 0)
+        yield* eventually("the plugin said goodbye", () => log.includes("hello-python says goodbye"))
+      }).pipe(Effect.scoped),
+    180_000,
+  )
+})
