@@ -23,7 +23,7 @@ export const findPython = (): { readonly command: string } | { readonly missing:
 
 const digestOf = (seed: string, patterns: ReadonlyArray<string>): string => {
   const hash = createHash("sha256").update(seed)
-  for (const file of globSync(patterns as Array<string>, { cwd: root }).toSorted()) {
+  for (const file of globSync(patterns, { cwd: root }).toSorted()) {
     hash.update(file).update(readFileSync(join(root, file)))
   }
   return hash.digest("hex")

@@ -1,4 +1,4 @@
-/** `npm start`: the supervisor on the example plugins. Sets up what is missing first. */
+/** `npm start`: the supervisor on the example plugins. Sets up what is missing first. Flags go to `serve`. */
 import { spawn } from "node:child_process"
 import { join } from "node:path"
 import { ensureVenv, findPython, root } from "./python.ts"
@@ -10,11 +10,14 @@ if ("missing" in python) {
 }
 ensureVenv("examples/hello-python/.venv", "./python-sdk", python.command)
 
-const supervisor = spawn(
-  process.execPath,
-  [join(root, "src/main.ts"), "serve", "--plugins", "examples", "--data", ".data", ...process.argv.slice(2)],
-  { cwd: root, stdio: "inherit" },
-)
+const given = process.argv.slice(2)
+const defaults = { "--plugins": "examples", "--data": ".data" }
+const unset = Object.entries(defaults).filter(([flag]) => !given.includes(flag))
+
+const supervisor = spawn(process.execPath, [join(root, "src/main.ts"), "serve", ...unset.flat(), ...given], {
+  cwd: root,
+  stdio: "inherit",
+})
 // A terminal signals the whole group; anybody else means us, and so the supervisor.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => supervisor.kill(signal))
 supervisor.on("exit", (code, signal) => process.exit(signal === null ? (code ?? 1) : 1))

@@ -103,7 +103,11 @@ describe.skipIf(noPython)("npm start", () => {
         let log = ""
         supervisor.stdout.on("data", (chunk) => (output += String(chunk)))
         supervisor.stderr.on("data", (chunk) => (log += String(chunk)))
-        yield* eventually("the lines are printed", () => /\/plugins\/hello-python\/\n/.test(output), 120_000)
+        yield* eventually(
+          "the lines are printed",
+          () => supervisor.exitCode !== null || /\/plugins\/hello-python\/\n/.test(output),
+          120_000,
+        )
         const token = /its? token, made for this run, is (\S+)/i.exec(output)?.[1] ?? ""
         assert.isAbove(token.length, 30)
         const answers = [...output.matchAll(/^ {2}(curl .*)$/gm)].map(([, line]) =>

@@ -152,7 +152,7 @@ class PluginServer:
                 return no_handler(name, request)
             limit = self._limit(context)
             try:
-                result = await asyncio.wait_for(self._run(handler, arguments(method, request)), limit)
+                result = await asyncio.wait_for(self._started(handler, arguments(method, request)), limit)
                 return response_of(name, request, result)
             except asyncio.TimeoutError:
                 _log.error("%s did not return within %.1f s", name, limit)
@@ -179,11 +179,11 @@ class PluginServer:
         remaining = context.time_remaining()
         return self._config.hook_timeout if remaining is None else max(remaining * _DEADLINE_SHARE, 0.001)
 
-    async def _run(self, handler: Callable[..., Any], args: list[Any]) -> Any:
+    def _started(self, handler: Callable[..., Any], args: list[Any]) -> Any:
+        """Starts a handler: a coroutine on the loop, anything else on a thread; answers what to await."""
         if inspect.iscoroutinefunction(handler):
-            return await handler(*args)
-        result = await asyncio.get_running_loop().run_in_executor(self._threads, lambda: handler(*args))
-        return await result if inspect.isawaitable(result) else result
+            return handler(*args)
+        return asyncio.get_running_loop().run_in_executor(self._threads, handler, *args)
 
     # -- ServeHTTP -----------------------------------------------------------------------------------------------
 
@@ -213,7 +213,7 @@ class PluginServer:
         try:
             if inspect.iscoroutinefunction(handler):
                 await request.read_ahead()
-            await self._run(handler, [request.plugin_context, writer, request])
+            await self._started(handler, [request.plugin_context, writer, request])
         except Exception as error:
             if not isinstance(error, ClientDisconnected):
                 _log.exception("ServeHTTP failed: %s %s", request.method, request.url.split("?", 1)[0])

@@ -1,0 +1,50 @@
+/** Measuring two ways of doing the same in one run: machines are noisy, ratios less so. */
+import { Effect } from "effect"
+
+/** How often the two ways take turns; the median of the turns counts. */
+const TURNS = 7
+
+const median = (values: ReadonlyArray<number>): number => values.toSorted((a, b) => a - b)[values.length >> 1]!
+
+/** Milliseconds that `effect` takes. */
+const time = <E, R>(effect: Effect.Effect<unknown, E, R>): Effect.Effect<number, E, R> =>
+  Effect.suspend(() => {
+    const began = performance.now()
+    return Effect.map(effect, () => performance.now() - began)
+  })
+
+/** One line of the report. */
+export interface Row {
+  readonly name: string
+  /** In words, ours and the bare minimum's. */
+  readonly ours: string
+  readonly bare: string
+  /** Time of ours over time of the bare minimum. */
+  readonly ratio: number
+}
+
+/** Lets ours and the bare minimum take turns, after one turn that warms up. */
+export const compare = Effect.fnUntraced(function* <E1, R1, E2, R2>(
+  name: string,
+  ours: Effect.Effect<unknown, E1, R1>,
+  bare: Effect.Effect<unknown, E2, R2>,
+  inWords: (millis: number) => string,
+): Effect.fn.Return<Row, E1 | E2, R1 | R2> {
+  yield* ours
+  yield* bare
+  const times = { ours: [] as Array<number>, bare: [] as Array<number> }
+  for (let turn = 0; turn < TURNS; turn++) {
+    times.ours.push(yield* time(ours))
+    times.bare.push(yield* time(bare))
+  }
+  const [a, b] = [median(times.ours), median(times.bare)]
+  return { name, ours: inWords(a), bare: inWords(b), ratio: a / b }
+})
+
+/** The rows as a table. */
+export const report = (rows: ReadonlyArray<Row>): string => {
+  const header = ["", "ours", "bare minimum", "ratio"]
+  const cells = [header, ...rows.map(({ bare, name, ours, ratio }) => [name, ours, bare, `${ratio.toFixed(2)}×`])]
+  const widths = header.map((_, column) => Math.max(...cells.map((row) => row[column]!.length)))
+  return cells.map((row) => row.map((cell, column) => cell.padEnd(widths[column]!)).join("   ")).join("\n")
+}
