@@ -5,7 +5,7 @@ import { detectRuntime, platformKey } from "../../src/command/PluginRuntime.ts"
 
 const linux = { platform: "linux", arch: "x64" }
 const detect = (fields: Partial<Manifest>, platform = linux) =>
-  detectRuntime({ id: "my-plugin", name: "x", ...fields } as Manifest, platform)
+  detectRuntime({ id: "my-plugin", name: "x", ...fields }, platform)
 
 describe("detectRuntime", () => {
   const cases: ReadonlyArray<readonly [manifest: Partial<Manifest>, kind: string, executable: string]> = [

@@ -7,7 +7,8 @@ from typing import Any, Callable, cast
 
 import grpc
 import grpc.aio
-from google.protobuf import descriptor, json_format, message, struct_pb2
+from google.protobuf import descriptor, json_format, struct_pb2
+from google.protobuf.message import Message
 
 from ._generated.mattermost.pluginapi.v1.common_pb2 import AppError
 from .contract import API, is_repeated, message_class, snake_case
@@ -31,7 +32,7 @@ for _name, _method in _METHODS.items():
         _DEFAULTS.setdefault(_name, {"per_page": 60})
 
 
-def build_request(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> message.Message:
+def build_request(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message:
     """The request of a call: positional arguments in the order of the message's fields, keyword ones by their names."""
     method = _METHODS[name]
     if name.startswith("log_") and name not in ("log_audit_rec", "log_audit_rec_with_level"):
@@ -60,11 +61,11 @@ def build_request(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> m
     return request
 
 
-def _log_request(method: descriptor.MethodDescriptor, message: str, **fields: Any) -> message.Message:
+def _log_request(method: descriptor.MethodDescriptor, /, message: str, **fields: Any) -> Message:
     request: Any = message_class(method.input_type)(msg=str(message))
     for key, value in fields.items():
         request.key_value_pairs.add(key=key, value=struct_pb2.Value(string_value=str(value)))
-    return cast("message.Message", request)
+    return cast("Message", request)
 
 
 def read_response(name: str, response: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from typing import Any
 
 from google.protobuf import descriptor, message, message_factory
 
@@ -15,13 +15,14 @@ API: descriptor.ServiceDescriptor = plugin_api_pb2.DESCRIPTOR.services_by_name["
 
 def message_class(of: descriptor.Descriptor) -> type[message.Message]:
     """The Python class of a message."""
-    return cast("type[message.Message]", message_factory.GetMessageClass(of))
+    return message_factory.GetMessageClass(of)
 
 
 def is_repeated(field: descriptor.FieldDescriptor) -> bool:
     """Whether a field holds a list. protobuf 7 has no `label` any more, protobuf 4 no `is_repeated`."""
-    repeated: Any = getattr(field, "is_repeated", None)
-    return bool(field.label == field.LABEL_REPEATED if repeated is None else repeated)
+    described: Any = field
+    repeated = getattr(described, "is_repeated", None)
+    return bool(described.label == described.LABEL_REPEATED if repeated is None else repeated)
 
 
 def snake_case(name: str) -> str:

@@ -6,7 +6,7 @@ field of the response that takes it. A rejection travels in `rejection_reason` o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf import descriptor, message
 from google.protobuf.descriptor import FieldDescriptor
@@ -57,19 +57,23 @@ def app_error(hook: str, kind: str, text: str, status: int = 500) -> AppError:
     return AppError(id=f"plugin.{snake_case(hook)}.{kind}", message=text, status_code=status, where=hook)
 
 
+def _error_response(hook: str, error: AppError) -> message.Message:
+    response: Any = message_class(HOOKS.methods_by_name[hook].output_type)
+    return cast("message.Message", response(error=error))
+
+
 def failure(hook: str, text: str) -> message.Message | None:
     """The response that says that the handler failed, if the hook's response can say so."""
     method = HOOKS.methods_by_name[hook]
     if "error" not in method.output_type.fields_by_name:
         return None
-    return message_class(method.output_type)(error=app_error(hook, "error", text))
+    return _error_response(hook, app_error(hook, "error", text))
 
 
 def no_handler(hook: str, request: message.Message) -> message.Message:
     """The response of a plugin without a handler: no opinion, but that a command must have been meant for somebody."""
     if hook == "ExecuteCommand":
-        response = message_class(HOOKS.methods_by_name[hook].output_type)
-        return response(error=app_error(hook, "not_implemented", "the plugin has no slash commands", 501))
+        return _error_response(hook, app_error(hook, "not_implemented", "the plugin has no slash commands", 501))
     return response_of(hook, request, None)
 
 
@@ -79,16 +83,17 @@ def response_of(hook: str, request: message.Message, result: Any) -> message.Mes
     fields = method.output_type.fields_by_name
     payloads = [field for field in method.output_type.fields if field.name not in ("error", "rejection_reason")]
     verdict_field = "rejection_reason" if "rejection_reason" in fields else "error" if "error" in fields else None
-    response: Any = message_class(method.output_type)()
+    response = message_class(method.output_type)()
+    filled: Any = response
     if not fields:
         # A notification: whatever the handler returns, nobody hears it.
         return response
 
     values, verdict = _split(result, len(payloads), verdict_field)
     if verdict_field == "rejection_reason":
-        response.rejection_reason = "" if verdict is None else str(verdict)
+        filled.rejection_reason = "" if verdict is None else str(verdict)
     elif verdict_field == "error" and verdict is not None and verdict != "":
-        response.error.CopyFrom(app_error(hook, "rejected" if payloads else "error", str(verdict)))
+        filled.error.CopyFrom(app_error(hook, "rejected" if payloads else "error", str(verdict)))
 
     if hook == "MessagesWillBeConsumed" and values[0] is None:
         values = [request.posts]  # type: ignore[attr-defined]

@@ -71,7 +71,7 @@ def write_handshake(line: str) -> None:
     os.write(_handshake_fd, line.encode() + b"\n")
 
 
-def watch_host(stop: Callable[[], None]) -> None:
+def watch_host(stop: Callable[[], object]) -> None:
     """Calls `stop` once when the host is gone, and ends the process and its group soon after, whatever `stop` does."""
     lifeline = _claim_lifeline()
     if lifeline is None:

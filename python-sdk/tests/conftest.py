@@ -1,0 +1,154 @@
+"""Plugins as real processes, driven by a gRPC client as a host would."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any, Callable
+
+import grpc
+import pytest
+
+from mattermost_plugin.contract import API, HOOKS, message_class
+from mattermost_plugin.process import MAGIC_COOKIE_KEY, MAGIC_COOKIE_VALUE
+
+#: Seconds any single step of a test may take.
+LIMIT = 10.0
+
+HEADER = """\
+import asyncio, json, os, subprocess, sys, threading, time
+from mattermost_plugin import *
+from mattermost_plugin.types import Post
+"""
+
+
+class RunningPlugin:
+    """A plugin's process, its handshake, and a channel to it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], stderr: Path) -> None:
+        self.process = process
+        self._stderr = stderr
+        assert process.stdout is not None
+        self.handshake = process.stdout.readline().decode()
+        self.address = self.handshake.split("|")[3] if self.handshake.count("|") > 3 else ""
+        self.channel = grpc.insecure_channel(f"unix:{self.address}")
+
+    def call(self, hook: str, timeout: float = LIMIT, **fields: Any) -> Any:
+        """Calls a unary hook."""
+        method = HOOKS.methods_by_name[hook]
+        call = self.channel.unary_unary(
+            f"/{HOOKS.full_name}/{hook}",
+            request_serializer=message_class(method.input_type).SerializeToString,
+            response_deserializer=message_class(method.output_type).FromString,
+        )
+        return call(message_class(method.input_type)(**fields), timeout=timeout)
+
+    def serve_http(self, messages: Any, timeout: float = LIMIT) -> Any:
+        """Opens a ServeHTTP stream."""
+        method = HOOKS.methods_by_name["ServeHTTP"]
+        call = self.channel.stream_stream(
+            f"/{HOOKS.full_name}/ServeHTTP",
+            request_serializer=message_class(method.input_type).SerializeToString,
+            response_deserializer=message_class(method.output_type).FromString,
+        )
+        return call(messages, timeout=timeout)
+
+    def rpc(self, path: str, request: Any, response: Any) -> Any:
+        """Calls any other unary method."""
+        call = self.channel.unary_unary(
+            path, request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
+        )
+        return call(request, timeout=LIMIT)
+
+    def log(self) -> str:
+        """What the plugin wrote to stderr so far."""
+        return self._stderr.read_text()
+
+    def wait_for_log(self, text: str) -> str:
+        """The log, once it has `text`."""
+        end = time.monotonic() + LIMIT
+        while text not in self.log():
+            assert time.monotonic() < end, f"{text!r} is not in the log:\n{self.log()}"
+            time.sleep(0.01)
+        return self.log()
+
+    def wait(self, seconds: float = LIMIT) -> int:
+        """The exit code, once it has ended."""
+        return self.process.wait(seconds)
+
+
+StartPlugin = Callable[..., RunningPlugin]
+
+
+@pytest.fixture
+def start_plugin(tmp_path: Path) -> Iterator[StartPlugin]:
+    """Starts a plugin from its source, with variables in its environment; it is gone at the end of the test."""
+    started: list[RunningPlugin] = []
+
+    def start(source: str, *, header: str = HEADER, cookie: bool = True, **variables: str) -> RunningPlugin:
+        program = tmp_path / "plugin.py"
+        program.write_text(header + textwrap.dedent(source))
+        stderr = tmp_path / f"stderr{len(started)}"
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PLUGIN_PROTOCOL_VERSIONS": "1",
+            "PLUGIN_UNIX_SOCKET_DIR": str(tmp_path),
+            **({MAGIC_COOKIE_KEY: MAGIC_COOKIE_VALUE} if cookie else {}),
+            **variables,
+        }
+        process = subprocess.Popen(
+            [sys.executable, str(program)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr.open("wb"),
+            env=environment,
+            cwd=tmp_path,
+            start_new_session=True,
+        )
+        plugin = RunningPlugin(process, stderr)
+        started.append(plugin)
+        return plugin
+
+    yield start
+    for plugin in started:
+        plugin.channel.close()
+        plugin.process.kill()
+        plugin.process.wait()
+        for pipe in (plugin.process.stdin, plugin.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+@pytest.fixture
+def host_api(tmp_path: Path) -> Iterator[Callable[[dict[str, Callable[[Any], Any]]], str]]:
+    """Serves a host API with handlers by rpc name; answers its target."""
+    servers: list[grpc.Server] = []
+
+    def serve(handlers: dict[str, Callable[[Any], Any]]) -> str:
+        def handler(name: str) -> Any:
+            method = API.methods_by_name[name]
+            return grpc.unary_unary_rpc_method_handler(
+                lambda request, _: handlers[name](request),
+                message_class(method.input_type).FromString,
+                message_class(method.output_type).SerializeToString,
+            )
+
+        server = grpc.server(futures.ThreadPoolExecutor(4))
+        server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler(API.full_name, {name: handler(name) for name in handlers})]
+        )
+        target = f"unix:{tmp_path}/api.sock"
+        server.add_insecure_port(target)
+        server.start()
+        servers.append(server)
+        return target
+
+    yield serve
+    for server in servers:
+        server.stop(None)
