@@ -5,10 +5,10 @@ import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { PluginEnvironment } from "effect-plugin-supervisor"
 import { backend } from "../../examples/embedded-backend/src/backend.ts"
-import { example, hostEnvironment, noPython } from "../support/host.ts"
+import { examples, hostEnvironment, noPython } from "../support/host.ts"
 import { address } from "../support/server.ts"
 
-const live = backend(example(".")).pipe(
+const live = backend(examples).pipe(
   Layer.provideMerge(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0, gracefulShutdownTimeout: 500 })),
   Layer.provide(hostEnvironment),
   Layer.provide(NodeServices.layer),

@@ -10,7 +10,7 @@ import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { makeState, PluginSupervisor, type SupervisorOptions } from "../../src/supervisor/PluginSupervisor.ts"
-import { eventually, example, fixture, host, isAlive, noPython, socketFolders } from "../support/host.ts"
+import { eventually, examples, fixture, host, isAlive, noPython, socketFolders } from "../support/host.ts"
 
 // A temporary folder of this file's own, so that what is left in it is what these tests left.
 process.env["TMPDIR"] = mkdtempSync(join(tmpdir(), "lifecycle-"))
@@ -228,7 +228,7 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
       const post = (message: string) => dispatcher.messageWillBePosted(create(PostSchema, { message }))
       yield* Effect.scoped(
         Effect.gen(function* () {
-          yield* start(example("hello-python"))
+          yield* start(join(examples, "hello-python"))
           const vetoed = yield* Effect.flip(post("this is Forbidden"))
           assert.include(vetoed.reason, "not allowed")
           const changed = yield* post("hi :wave:")
