@@ -32,6 +32,10 @@ describe.skipIf(noPython)("a host killed by SIGKILL", () => {
         // Children announce themselves in the log that the host prints, which may come a little later.
         yield* eventually("the children are known", () => expected === 0 || /child: \d+/.test(output))
         const children = [...output.matchAll(/(?:child|daemon): (\d+)/g)].map(([, pid]) => Number(pid))
+        // The daemon has left the group, so nobody can find it once the host is dead: it is the test's to end.
+        yield* Effect.addFinalizer(() =>
+          Effect.sync(() => children.filter(isAlive).forEach((pid) => process.kill(pid, "SIGKILL"))),
+        )
         const pids = [plugin, ...children.slice(0, expected)]
         assert.strictEqual(pids.length, 1 + expected)
         assert.isTrue(pids.every(isAlive))

@@ -33,6 +33,11 @@ _handshake_fd: int | None = None
 
 _parent = os.getppid()
 _host_is_gone = threading.Event()
+_terminated = threading.Event()
+
+#: The kernel may tell of the host's death by a signal before the life line has ended and the parent has changed: the
+#: host's threads die one after the other. Seconds to wait for the rest of the news.
+_DEATH_SETTLES = 0.2
 
 
 def started_by_host() -> bool:
@@ -118,6 +123,8 @@ def _ask_for_parent_death_signal() -> None:
 
 def leave(code: int) -> None:
     """Ends the process at once. Without a host nobody is left to end what it started: its process group goes along."""
+    if _terminated.is_set():
+        _host_is_gone.wait(_DEATH_SETTLES)
     orphaned = _host_is_gone.is_set() or os.getppid() != _parent
     if orphaned and hasattr(os, "getpgrp") and os.getpgrp() == os.getpid():
         os.killpg(os.getpgrp(), signal.SIGKILL)
@@ -127,7 +134,12 @@ def leave(code: int) -> None:
 def on_signals(loop: Any, stop: Callable[[], None]) -> None:
     """SIGTERM stops gracefully; SIGINT is the terminal's word to the host, not to us."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def terminate() -> None:
+        _terminated.set()
+        stop()
+
     if sys.platform == "win32":
-        signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(stop))
+        signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(terminate))
     else:
-        loop.add_signal_handler(signal.SIGTERM, stop)
+        loop.add_signal_handler(signal.SIGTERM, terminate)

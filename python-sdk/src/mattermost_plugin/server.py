@@ -10,6 +10,7 @@ import os
 import secrets
 import socket
 import sys
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable
 
@@ -345,12 +346,11 @@ def run_plugin(plugin_class: type[Plugin]) -> None:
     except SystemExit as error:
         if isinstance(error.code, str):
             sys.stderr.write(error.code + "\n")
-        os._exit(error.code if isinstance(error.code, int) else 1)
+        process.leave(error.code if isinstance(error.code, int) else 1)
     except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        os._exit(1)
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        process.leave(1)
 
 
 async def _to_the_end(plugin_class: type[Plugin]) -> None:
