@@ -33,7 +33,6 @@ export default defineConfig({
     "typescript/no-unsafe-enum-comparison": "off",
     // TypeScript's own noImplicitReturns sees exhaustive switches; this one doesn't.
     "typescript/consistent-return": "off",
-    "typescript/no-unsafe-enum-assignment": "off",
     // Effect tags its data with `_tag`.
     "no-underscore-dangle": "off",
     "no-shadow": "off",
