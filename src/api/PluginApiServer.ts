@@ -1,9 +1,13 @@
+import { join } from "node:path"
 import type { DescMethod } from "@bufbuild/protobuf"
 import { Context, Effect, Layer, type Scope } from "effect"
 import { PluginAPI } from "../generated/mattermost/pluginapi/v1/plugin_api_pb.js"
 import { GrpcStatus, statusCode } from "../grpc/GrpcError.ts"
 import { type GrpcServerError, type Handlers, implement, serve } from "../grpc/GrpcServer.ts"
 import { PluginApi, type PluginApiError, type PluginApiMethods, type PluginCaller } from "./PluginApi.ts"
+
+/** The name of a plugin's host API socket in its private folder. */
+export const API_SOCKET = "api.sock"
 
 /** gRPC statuses for the HTTP statuses of business errors, for responses without an `error` field (contract, "Errors"). */
 const STATUS_BY_HTTP: { readonly [status: number]: number } = {
@@ -67,7 +71,7 @@ export class PluginApiServer extends Context.Service<
     PluginApiServer,
     Effect.map(PluginApi, (api) => ({
       serve: (caller: PluginCaller, directory: string) =>
-        serve(process.platform === "win32" ? { loopbackPort: 0 } : { unix: `${directory}/api.sock` }, [
+        serve(process.platform === "win32" ? { loopbackPort: 0 } : { unix: join(directory, API_SOCKET) }, [
           implement(PluginAPI, handlersFor(api, caller)),
         ]).pipe(Effect.annotateLogs({ plugin_id: caller.pluginId })),
     })),
@@ -75,6 +79,6 @@ export class PluginApiServer extends Context.Service<
 
   /** For tests: serves nothing; plugins are told of a socket that isn't there. */
   static readonly layerTest: Layer.Layer<PluginApiServer> = Layer.succeed(PluginApiServer, {
-    serve: (_, directory) => Effect.succeed(`unix:${directory}/api.sock`),
+    serve: (_, directory) => Effect.succeed(`unix:${directory}/${API_SOCKET}`),
   })
 }

@@ -1,7 +1,8 @@
-import { mkdtemp, rm } from "node:fs/promises"
+import { lstat, mkdtemp, readdir, rm } from "node:fs/promises"
+import { connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Effect, Schema, type Scope } from "effect"
+import { Duration, Effect, Schema, type Scope } from "effect"
 import { MAX_UNIX_SOCKET_PATH } from "../grpc/GrpcServer.ts"
 
 /** No folder for a plugin's sockets could be made. */
@@ -17,6 +18,14 @@ export class SocketDirectoryError extends Schema.TaggedError<SocketDirectoryErro
 /** The longest file name put into the folder: Go's `plugin` with ten random digits, and some room for the SDK's. */
 const NAME_LENGTH = 32
 
+const PREFIX = "plugin-"
+
+/** The temporary folder, or `/tmp` where its path is too long for a socket's. */
+const parent = (): string => {
+  const longest = join(tmpdir(), `${PREFIX}XXXXXX`, "x".repeat(NAME_LENGTH))
+  return Buffer.byteLength(longest) <= MAX_UNIX_SOCKET_PATH ? tmpdir() : "/tmp"
+}
+
 /**
  * A private folder (0700) for one plugin's sockets, removed with the Scope, whatever is left in it. Its path is short,
  * since a unix socket's path has about a hundred bytes: where the temporary folder's is too long, `/tmp` is taken.
@@ -24,13 +33,42 @@ const NAME_LENGTH = 32
 export const make = (pluginId: string): Effect.Effect<string, SocketDirectoryError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.tryPromise({
-      try: () => {
-        const prefix = join(tmpdir(), "plugin-")
-        const fits = Buffer.byteLength(prefix) + "XXXXXX/".length + NAME_LENGTH <= MAX_UNIX_SOCKET_PATH
-        // mkdtemp makes the folder with mode 0700.
-        return mkdtemp(fits ? prefix : "/tmp/plugin-")
-      },
+      // mkdtemp makes the folder with mode 0700.
+      try: () => mkdtemp(join(parent(), PREFIX)),
       catch: (cause) => new SocketDirectoryError({ pluginId, reason: String(cause) }),
     }),
     (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true })),
   )
+
+/** Younger folders are left alone: between making a socket and listening on it nobody answers there either. */
+const MIN_AGE = Duration.minutes(1)
+
+/**
+ * Removes the folders of hosts that were killed and could not do it themselves: folders of our own user's in which
+ * nobody listens on `socket` any more.
+ */
+export const sweep = (socket: string, minAge: Duration.Duration = MIN_AGE): Effect.Effect<void> =>
+  Effect.promise(async () => {
+    const names = await readdir(parent()).catch(() => [])
+    const ours = names.filter((name) => name.startsWith(PREFIX)).map((name) => join(parent(), name))
+    await Promise.all(
+      ours.map(async (directory) => {
+        const info = await lstat(directory).catch(() => undefined)
+        if (info === undefined || !info.isDirectory() || info.uid !== process.getuid?.()) return
+        if (Date.now() - info.mtimeMs < Duration.toMillis(minAge)) return
+        if (await isRefused(join(directory, socket))) await rm(directory, { recursive: true, force: true })
+      }),
+    )
+  })
+
+/** Whether there is a socket at a path on which nobody listens. */
+const isRefused = (path: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const connection = connect(path)
+    const done = (refused: boolean) => {
+      connection.destroy()
+      resolve(refused)
+    }
+    connection.on("connect", () => done(false))
+    connection.on("error", (error: NodeJS.ErrnoException) => done(error.code === "ECONNREFUSED"))
+  })

@@ -1,5 +1,5 @@
 import { Clock, Context, Duration, Effect, Exit, Layer, Scope, SubscriptionRef } from "effect"
-import { PluginApiServer } from "../api/PluginApiServer.ts"
+import { API_SOCKET, PluginApiServer } from "../api/PluginApiServer.ts"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
 import { PluginCommand, type PluginCommandError, type PluginCommandOptions } from "../command/PluginCommand.ts"
 import { GoPluginClient, type GoPlugin, type GoPluginError } from "../goplugin/GoPluginClient.ts"
@@ -97,6 +97,7 @@ export class PluginSupervisor extends Context.Service<
       const goPlugins = yield* GoPluginClient
       const hookClients = yield* Hooks
       const dispatcher = yield* HookDispatcher
+      yield* SocketDirectory.sweep(API_SOCKET)
 
       const launch = Effect.fn("PluginSupervisor.launch")(function* (bundle: PluginBundle, options: SupervisorOptions) {
         const pluginId = bundle.manifest.id

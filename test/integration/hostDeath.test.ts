@@ -1,10 +1,13 @@
 /** A host that is killed by SIGKILL runs no finalizer; its plugins must end all the same. */
 import { spawn } from "node:child_process"
+import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
-import { inject } from "vitest"
-import { eventually, fixture, isAlive, noPython } from "../support/host.ts"
+import { Duration, Effect } from "effect"
+import { inject, vi } from "vitest"
+import { API_SOCKET } from "../../src/api/PluginApiServer.ts"
+import * as SocketDirectory from "../../src/goplugin/SocketDirectory.ts"
+import { eventually, fixture, isAlive, noPython, temporaryFolder } from "../support/host.ts"
 
 const python = inject("python")
 
@@ -12,13 +15,18 @@ describe.skipIf(noPython)("a host killed by SIGKILL", () => {
   const dies = (name: string, mode: string, expected: number) =>
     it.live(name, () =>
       Effect.gen(function* () {
+        const folder = yield* temporaryFolder
         const host = yield* Effect.acquireRelease(
           Effect.sync(() =>
             spawn(
               process.execPath,
               [join(import.meta.dirname, "../fixtures/hostThatDies.ts"), fixture("lifecycle"), mode],
               {
-                env: { ...process.env, PATH: `${"bin" in python ? python.bin : ""}:${process.env["PATH"]}` },
+                env: {
+                  ...process.env,
+                  TMPDIR: folder,
+                  PATH: `${"bin" in python ? python.bin : ""}:${process.env["PATH"]}`,
+                },
                 stdio: ["ignore", "pipe", "inherit"],
               },
             ),
@@ -39,8 +47,17 @@ describe.skipIf(noPython)("a host killed by SIGKILL", () => {
         const pids = [plugin, ...children.slice(0, expected)]
         assert.strictEqual(pids.length, 1 + expected)
         assert.isTrue(pids.every(isAlive))
+        const folders = () => readdirSync(folder).filter((name) => name.startsWith("plugin-"))
+        vi.stubEnv("TMPDIR", folder)
+        yield* Effect.addFinalizer(() => Effect.sync(() => vi.unstubAllEnvs()))
+        const sweep = SocketDirectory.sweep(API_SOCKET, Duration.zero)
+        yield* sweep
+        assert.strictEqual(folders().length, 1, "a living host's folder is left alone")
         host.kill("SIGKILL")
         yield* eventually("the plugin and its group are gone", () => !pids.some(isAlive), 5000)
+        assert.strictEqual(folders().length, 1, "a killed host can't clean up")
+        yield* sweep
+        assert.deepStrictEqual(folders(), [], "the next one does")
       }).pipe(Effect.scoped),
     )
 
