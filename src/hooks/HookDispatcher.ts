@@ -25,7 +25,7 @@ export class PostRejectedError extends Schema.TaggedError<PostRejectedError>()("
 }
 
 /** Hooks that only tell: nothing is awaited from a plugin but that it has taken the event. */
-export type Notification = Extract<UnaryHook, `${string}Ha${"s" | "ve"}${string}`>
+export type Notification = Extract<UnaryHook, `${string}Ha${"s" | "ve"}${string}`> | "onConfigurationChange"
 
 /**
  * Calls the hooks of all active plugins by Mattermost's multi-plugin rules: one plugin after the other in the order of

@@ -118,7 +118,8 @@ const write = Effect.fnUntraced(function* (
       ),
     ),
   )
-  return HttpServerResponse.empty()
+  // It has been sent; this tells middlewares what was.
+  return HttpServerResponse.empty({ status: response.status })
 })
 
 const firstInvalid = (headers: ReadonlyArray<string>): string | undefined => {

@@ -1,4 +1,4 @@
-import { clone, create, type MessageInitShape } from "@bufbuild/protobuf"
+import { clone, create, type JsonObject, type MessageInitShape } from "@bufbuild/protobuf"
 import { Clock, Context, Effect, Layer, Option } from "effect"
 import { SqlClient } from "effect/sql"
 import type { PluginApiError } from "../api/PluginApi.ts"
@@ -79,7 +79,9 @@ export class Workspace extends Context.Service<
     readonly teams: Omit<TeamStore["Service"], "create">
     readonly channels: Omit<ChannelStore["Service"], "create" | "direct">
     readonly keyValues: KeyValueStore["Service"]
-    readonly pluginConfigs: PluginConfigStore["Service"]
+    /** Saves a plugin's settings; the plugins are told that the configuration has changed. */
+    readonly savePluginConfig: (pluginId: string, config: JsonObject) => Effect.Effect<void, PluginApiError>
+    readonly pluginConfigs: Omit<PluginConfigStore["Service"], "save">
     /** When the workspace was made, and its random ids. */
     readonly system: SystemValues
   }
@@ -151,6 +153,7 @@ const initialize = Effect.fn("Workspace.initialize")(function* () {
 
 const make = Effect.gen(function* () {
   const dispatcher = yield* HookDispatcher
+  const pluginConfigs = yield* PluginConfigStore
   const channels = yield* ChannelStore
   const posts = yield* PostStore
   const teams = yield* TeamStore
@@ -253,6 +256,11 @@ const make = Effect.gen(function* () {
     return channel
   }, Effect.uninterruptible)
 
+  const savePluginConfig = Effect.fn("Workspace.savePluginConfig")(function* (pluginId: string, config: JsonObject) {
+    yield* pluginConfigs.save(pluginId, config)
+    yield* dispatcher.notify("onConfigurationChange", {})
+  }, Effect.uninterruptible)
+
   return Workspace.of({
     me: users.get(system.admin_id),
     createPost,
@@ -270,7 +278,8 @@ const make = Effect.gen(function* () {
     teams,
     channels,
     keyValues: yield* KeyValueStore,
-    pluginConfigs: yield* PluginConfigStore,
+    savePluginConfig,
+    pluginConfigs,
     system,
   })
 })

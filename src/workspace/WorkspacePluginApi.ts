@@ -70,7 +70,7 @@ const make = Effect.gen(function* () {
       Effect.map(pluginConfigs.get(pluginId), (config) => configOf({ [pluginId]: config })),
     getUnsanitizedConfig: () => Effect.map(pluginConfigs.all, configOf),
     getPluginConfig: (_, { pluginId }) => Effect.map(pluginConfigs.get(pluginId), (config) => ({ config })),
-    savePluginConfig: ({ config }, { pluginId }) => Effect.as(pluginConfigs.save(pluginId, config ?? {}), {}),
+    savePluginConfig: ({ config }, { pluginId }) => Effect.as(workspace.savePluginConfig(pluginId, config ?? {}), {}),
     loadPluginConfiguration: Effect.fn("WorkspacePluginApi.loadPluginConfiguration")(function* (
       _,
       { bundlePath, pluginId }: PluginCaller,

@@ -39,7 +39,7 @@ describe("the workspace's database", () => {
           const channel = yield* workspace.channels.getByName(team.id, CHANNEL_NAME)
           const post = yield* workspace.createPost({ userId: me.id, channelId: channel.id, message: "kept" })
           yield* workspace.keyValues.set("p", "k", new Uint8Array([0, 255]), setAlways)
-          yield* workspace.pluginConfigs.save("p", { setting: ["x", 1] })
+          yield* workspace.savePluginConfig("p", { setting: ["x", 1] })
           return { me, post, system: workspace.system }
         }),
       )

@@ -7,6 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Layer, Logger, References } from "effect"
 import { TestClock } from "effect/testing"
 import { PluginApi } from "../../src/api/PluginApi.ts"
+import { OnConfigurationChangeResponseSchema } from "../../src/generated/mattermost/pluginapi/v1/hooks_lifecycle_pb.js"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
 import { SERVER_VERSION, WorkspaceSettings } from "../../src/workspace/WorkspaceSettings.ts"
@@ -34,6 +35,19 @@ describe("the host API on a workspace", () => {
       assert.deepInclude(error, { statusCode: 501, id: "api.plugin.not_implemented" })
       assert.deepInclude(yield* Effect.flip(one.getUsers({ inTeamId: "t" })), { statusCode: 501 })
     }).pipe(Effect.provide(workspaceLayer)),
+  )
+
+  it.effect("tells the plugins that the configuration has changed when one saves its settings", () =>
+    Effect.gen(function* () {
+      const told = yield* Deferred.make<string>()
+      yield* registerPlugin("com.example.two", {
+        onConfigurationChange: () =>
+          Effect.as(Deferred.succeed(told, "two"), create(OnConfigurationChangeResponseSchema)),
+      })
+      const { one } = yield* pluginApi
+      yield* one.savePluginConfig({ config: { a: 1 } })
+      assert.strictEqual(yield* Deferred.await(told), "two")
+    }).pipe(Effect.scoped, Effect.provide(workspaceLayer)),
   )
 
   it.effect("keeps each plugin's settings, and shows a plugin no other's secrets", () =>

@@ -26,10 +26,31 @@ _OPTIONS = [
 _METHODS: dict[str, descriptor.MethodDescriptor] = {snake_case(method.name): method for method in API.methods}
 
 #: Values that the published SDK's methods have for what is left out.
-_DEFAULTS: dict[str, dict[str, Any]] = {"kv_list": {"per_page": 100}}
+_DEFAULTS: dict[str, dict[str, Any]] = {"kv_list": {"per_page": 100}, "search_users": {"limit": 100}}
 for _name, _method in _METHODS.items():
     if "per_page" in _method.input_type.fields_by_name:
         _DEFAULTS.setdefault(_name, {"per_page": 60})
+
+#: Keywords of the published SDK's methods that are not the contract's names.
+_PUBLISHED_KEYWORDS: dict[str, dict[str, str]] = {
+    "create_command": {"command": "cmd"},
+    "create_upload_session": {"session": "upload_session"},
+    "disable_plugin": {"plugin_id": "id"},
+    "enable_plugin": {"plugin_id": "id"},
+    "execute_slash_command": {"args": "command_args"},
+    "get_emoji_list": {"sort": "sort_by"},
+    "get_groups_by_source": {"source": "group_source"},
+    "get_plugin_status": {"plugin_id": "id"},
+    "get_user_by_username": {"username": "name"},
+    "install_plugin": {"data": "file_data", "force": "replace"},
+    "open_interactive_dialog": {"dialog_request": "dialog"},
+    "patch_bot": {"patch": "bot_patch"},
+    "remove_plugin": {"plugin_id": "id"},
+    "update_command": {"command": "updated_cmd"},
+    "update_group_syncable": {"syncable": "group_syncable"},
+    "upload_data": {"session": "upload_session"},
+    "upsert_group_syncable": {"syncable": "group_syncable"},
+}
 
 
 def build_request(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message:
@@ -40,7 +61,13 @@ def build_request(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> M
     fields = [field.name for field in method.input_type.fields]
     if len(args) > len(fields):
         raise TypeError(f"{name}() takes {len(fields)} arguments ({', '.join(fields)}), {len(args)} were given")
-    values = {**_DEFAULTS.get(name, {}), **dict(zip(fields, args)), **kwargs}
+    positional = dict(zip(fields, args))
+    published = _PUBLISHED_KEYWORDS.get(name, {})
+    named = {published.get(key, key): value for key, value in kwargs.items()}
+    twice = positional.keys() & named.keys()
+    if twice:
+        raise TypeError(f"{name}() was given {', '.join(sorted(twice))} twice")
+    values = {**_DEFAULTS.get(name, {}), **positional, **named}
     unknown = values.keys() - set(fields)
     if unknown:
         raise TypeError(f"{name}() has no argument {', '.join(sorted(unknown))}; it takes {', '.join(fields)}")
@@ -49,16 +76,25 @@ def build_request(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> M
         value = values.get(field.name)
         if value is None:
             continue
-        if field.message_type is not None and field.message_type.full_name == "google.protobuf.Struct":
-            json_format.ParseDict(value, getattr(request, field.name))
-        elif field.message_type is not None and not is_repeated(field):
-            getattr(request, field.name).CopyFrom(value)
-        elif is_repeated(field):
-            target = getattr(request, field.name)
-            target.update(value) if hasattr(target, "update") else target.extend(value)
-        else:
-            setattr(request, field.name, value)
+        try:
+            _fill(request, field, value)
+        except (TypeError, ValueError, AttributeError, json_format.ParseError) as error:
+            raise TypeError(f"{name}() can't take a {type(value).__name__} as {field.name}: {error}") from error
     return request
+
+
+def _fill(request: Message, field: descriptor.FieldDescriptor, value: Any) -> None:
+    if field.message_type is not None and field.message_type.full_name == "google.protobuf.Struct":
+        json_format.ParseDict(value, getattr(request, field.name))
+    elif field.message_type is not None and not is_repeated(field):
+        getattr(request, field.name).CopyFrom(value)
+    elif is_repeated(field):
+        target = getattr(request, field.name)
+        if isinstance(value, (str, bytes)):
+            raise TypeError("a text is no list")
+        target.update(value) if hasattr(target, "update") else target.extend(value)
+    else:
+        setattr(request, field.name, value)
 
 
 def _log_request(method: descriptor.MethodDescriptor, /, message: str, **fields: Any) -> Message:

@@ -89,11 +89,24 @@ def response_of(hook: str, request: message.Message, result: Any) -> message.Mes
         # A notification: whatever the handler returns, nobody hears it.
         return response
 
-    values, verdict = _split(result, len(payloads), verdict_field)
+    def refused(value: Any) -> HookResultError:
+        accepted = _accepted(payloads, verdict_field)
+        return HookResultError(f"{hook} can't answer a {type(value).__name__}; it takes {accepted}")
+
+    split = _split(result, len(payloads), verdict_field)
+    if split is None:
+        raise refused(result)
+    values, verdict = split
+    reason = _reason(verdict)
+    if reason is None:
+        if payloads or verdict_field == "rejection_reason":
+            raise refused(verdict)
+        # Nothing is decided here but whether the handler failed, and it has returned: as in the published SDK.
+        reason = ""
     if verdict_field == "rejection_reason":
-        filled.rejection_reason = "" if verdict is None else str(verdict)
-    elif verdict_field == "error" and verdict is not None and verdict != "":
-        filled.error.CopyFrom(app_error(hook, "rejected" if payloads else "error", str(verdict)))
+        filled.rejection_reason = reason
+    elif verdict_field == "error" and reason:
+        filled.error.CopyFrom(app_error(hook, "rejected" if payloads else "error", reason))
 
     if hook == "MessagesWillBeConsumed" and values[0] is None:
         values = [request.posts]  # type: ignore[attr-defined]
@@ -105,22 +118,30 @@ def response_of(hook: str, request: message.Message, result: Any) -> message.Mes
         try:
             _assign(response, field, value, hook in _IGNORES_UNKNOWN_KEYS)
         except (TypeError, ValueError, AttributeError) as error:
-            raise HookResultError(
-                f"{hook} can't answer a {type(value).__name__}; it takes {_accepted(payloads, verdict_field)}"
-            ) from error
+            raise refused(value) from error
     return response
 
 
-def _split(result: Any, payloads: int, verdict_field: str | None) -> tuple[list[Any], Any]:
-    """A result as the response's payloads and the verdict beside them."""
+def _split(result: Any, payloads: int, verdict_field: str | None) -> tuple[list[Any], Any] | None:
+    """A result as the response's payloads and the verdict beside them; None for a tuple of a wrong length."""
     nothing: list[Any] = [None] * payloads
-    if isinstance(result, tuple):
+    if isinstance(result, tuple) and payloads and verdict_field is not None:
+        if not 2 <= len(result) <= payloads + 1:
+            return None
         # Shorter tuples leave out what comes before the verdict's own place: (payload, reason).
-        *values, verdict = result if verdict_field is not None else (*result, None)
+        *values, verdict = result
         return (values + nothing)[:payloads], verdict
     if verdict_field is not None and isinstance(result, (str, BaseException)):
         return nothing, result
     return ([result, *nothing])[:payloads] if payloads else [], None if payloads else result
+
+
+def _reason(verdict: Any) -> str | None:
+    """A verdict as text, empty when there is none; None for what is no verdict."""
+    if isinstance(verdict, BaseException):
+        # An exception without a text must not pass for no objection.
+        return str(verdict) or type(verdict).__name__
+    return verdict or "" if verdict is None or isinstance(verdict, str) else None
 
 
 def _assign(response: Any, field: FieldDescriptor, value: Any, ignore_unknown: bool) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import CancelledError
 from typing import Any
 
 from ._generated.mattermost.pluginapi.v1.hooks_http_pb2 import (
@@ -27,7 +28,10 @@ class ClientDisconnected(ConnectionError):
 
 
 class HTTPRequest:
-    """A request. The body is read as it arrives: `stream()`, `read()`, or `body` for the whole."""
+    """A request. The body is read as it arrives: `stream()`, `read()`, or `body` for the whole.
+
+    Reading raises ClientDisconnected when the client goes before the body is complete.
+    """
 
     def __init__(self, init: Any, incoming: AsyncIterator[ServeHTTPRequest], first: ServeHTTPRequest) -> None:
         self.method: str = init.method
@@ -35,7 +39,9 @@ class HTTPRequest:
         self.proto: str = init.proto
         self.proto_major: int = init.proto_major
         self.proto_minor: int = init.proto_minor
-        self.headers: dict[str, list[str]] = {header.key: list(header.values) for header in init.headers}
+        self.headers: dict[str, list[str]] = {}
+        for header in init.headers:
+            self.headers.setdefault(header.key, []).extend(header.values)
         self.host: str = init.host
         self.remote_addr: str = init.remote_addr
         self.request_uri: str = init.request_uri
@@ -64,8 +70,8 @@ class HTTPRequest:
                 try:
                     message = await self._incoming.__anext__()
                 except StopAsyncIteration:
-                    self._complete = True
-                    break
+                    # Half a body must not pass for a whole one.
+                    raise ClientDisconnected("the client has gone before its request was complete") from None
                 self._complete = message.body_complete
                 if message.body_chunk:
                     self._pending.append(message.body_chunk)
@@ -80,7 +86,10 @@ class HTTPRequest:
     def _next_blocking(self) -> bytes:
         if self._on_loop():
             raise RuntimeError("an async handler reads a large body with `async for chunk in request.stream()`")
-        return asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
+        try:
+            return asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
+        except CancelledError:
+            raise ClientDisconnected("the client has gone") from None
 
     def stream(self) -> BodyStream:
         """The body's pieces as they arrive, with `for` or `async for`."""

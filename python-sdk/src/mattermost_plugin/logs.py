@@ -34,19 +34,29 @@ class HclogHandler(logging.Handler):
 
 def format_record(record: logging.LogRecord) -> str:
     """One record as one line."""
-    message = record.getMessage()
+    try:
+        message = record.getMessage()
+    except Exception:  # noqa: BLE001, RUF100
+        # The arguments don't fit the format. That is no reason to lose them.
+        message = f"{record.msg} {record.args}"
     if record.exc_info:
         message += "\n" + logging.Formatter().formatException(record.exc_info)
+    if record.stack_info:
+        message += "\n" + record.stack_info
     # hclog wants exactly six digits of a second's fraction.
     time = datetime.datetime.fromtimestamp(record.created, datetime.timezone.utc)
     entry: dict[str, Any] = {
+        **{key: value for key, value in vars(record).items() if key not in _STANDARD},
         "@level": next((name for level, name in _LEVELS if record.levelno >= level), "trace"),
         "@message": message,
         "@module": record.name,
         "@timestamp": time.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
     }
-    entry.update((key, value) for key, value in vars(record).items() if key not in _STANDARD)
-    return json.dumps(entry, default=str, ensure_ascii=False)
+    try:
+        return json.dumps(entry, default=str, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):
+        # JSON has no such keys, numbers or circles; text has.
+        return json.dumps({key: str(value) for key, value in entry.items()}, ensure_ascii=False)
 
 
 def configure(level: str, stream: TextIO) -> None:

@@ -152,16 +152,22 @@ class PluginServer:
             if handler is None:
                 return no_handler(name, request)
             limit = self._limit(context)
+            running = asyncio.ensure_future(self._run(handler, arguments(method, request)))
             try:
-                result = await asyncio.wait_for(self._started(handler, arguments(method, request)), limit)
-                return response_of(name, request, result)
-            except asyncio.TimeoutError:
+                # Not wait_for: it waits on for a handler that ignores its cancellation, and a TimeoutError of the
+                # handler's own looks like its.
+                done, _ = await asyncio.wait([running], timeout=limit)
+            finally:
+                running.cancel()
+            if not done:
                 _log.error("%s did not return within %.1f s", name, limit)
                 await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, self._failed(name, "did not return in time"))
+            try:
+                return response_of(name, request, running.result())
             except HookResultError as error:
                 _log.error("%s", error)
                 await context.abort(grpc.StatusCode.INTERNAL, self._failed(name, str(error)))
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
                 _log.exception("%s failed", name)
                 # Nobody but the operator is told what an exception says: it may hold what is not theirs to see.
                 text = str(error) if name in _OPERATOR_HOOKS else ""
@@ -180,11 +186,17 @@ class PluginServer:
         remaining = context.time_remaining()
         return self._config.hook_timeout if remaining is None else max(remaining * _DEADLINE_SHARE, 0.001)
 
-    def _started(self, handler: Callable[..., Any], args: list[Any]) -> Any:
-        """Starts a handler: a coroutine on the loop, anything else on a thread; answers what to await."""
-        if inspect.iscoroutinefunction(handler):
-            return handler(*args)
-        return asyncio.get_running_loop().run_in_executor(self._threads, handler, *args)
+    async def _run(self, handler: Callable[..., Any], args: list[Any]) -> Any:
+        """Runs a handler: a coroutine on the loop, anything else on a thread. Answers its result."""
+        try:
+            if inspect.iscoroutinefunction(handler):
+                return await handler(*args)
+            result = await asyncio.get_running_loop().run_in_executor(self._threads, _called, handler, args)
+            # A decorator may have hidden that the handler is `async def`.
+            return await result if inspect.isawaitable(result) else result
+        except SystemExit as error:
+            # argparse exits when a user mistypes a command: that is this call's end, not the plugin's.
+            raise RuntimeError(f"the handler called sys.exit({error.code!r})") from error
 
     # -- ServeHTTP -----------------------------------------------------------------------------------------------
 
@@ -214,7 +226,7 @@ class PluginServer:
         try:
             if inspect.iscoroutinefunction(handler):
                 await request.read_ahead()
-            await self._started(handler, [request.plugin_context, writer, request])
+            await self._run(handler, [request.plugin_context, writer, request])
         except Exception as error:
             if not isinstance(error, ClientDisconnected):
                 _log.exception("ServeHTTP failed: %s %s", request.method, request.url.split("?", 1)[0])
@@ -225,6 +237,14 @@ class PluginServer:
             return True
         writer.finish()
         return True
+
+
+def _called(handler: Callable[..., Any], args: list[Any]) -> Any:
+    try:
+        return handler(*args)
+    except StopIteration as error:
+        # No future takes it: the call would never end.
+        raise RuntimeError("the handler raised StopIteration") from error
 
 
 def _plain(writer: HTTPResponseWriter, status: int, text: str) -> None:

@@ -1,0 +1,94 @@
+/** Many plugins side by side: those that can't start are reported and hold up no other. */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { NodeServices } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Logger, Option, SubscriptionRef } from "effect"
+import { afterAll } from "vitest"
+import { PluginApi } from "../../src/api/PluginApi.ts"
+import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
+import * as PluginHost from "../../src/environment/PluginHost.ts"
+import { folder } from "../support/folder.ts"
+import { hostEnvironment, isAlive, noPython, socketFolders } from "../support/host.ts"
+
+process.env["TMPDIR"] = mkdtempSync(join(tmpdir(), "environment-"))
+afterAll(() => rmSync(process.env["TMPDIR"]!, { recursive: true, force: true }))
+
+const manifest = (id: string, executable = "plugin.py") => JSON.stringify({ id, name: id, server: { executable } })
+const program = (body: string) => `
+from mattermost_plugin import *
+class Mine(Plugin):
+    @hook(HookName.OnActivate)
+    def activate(self):
+        ${body}
+run_plugin(Mine)
+`
+
+describe.skipIf(noPython)("PluginEnvironment", () => {
+  it.live("starts what can be started, says why the rest can't, and stops all at once", () => {
+    const messages: Array<string> = []
+    const logger = Logger.make<unknown, void>(({ message }) => {
+      messages.push(String(Array.isArray(message) ? message[0] : message))
+    })
+    return Effect.gen(function* () {
+      const directory = yield* folder({
+        "good/plugin.json": manifest("good-plugin"),
+        "good/plugin.py": program("pass"),
+        "also-good/plugin.json": manifest("another-plugin"),
+        "also-good/plugin.py": program("pass"),
+        "raises/plugin.json": manifest("raising-plugin"),
+        "raises/plugin.py": program("raise ValueError('no license')"),
+        "syntax/plugin.json": manifest("syntax-plugin"),
+        "syntax/plugin.py": "this is no Python",
+        "escapes/plugin.json": manifest("escaping-plugin", "../good/plugin.py"),
+        "nothing/plugin.json": JSON.stringify({ id: "no-server", name: "x" }),
+        "broken/plugin.json": "{",
+        "twin/plugin.json": manifest("good-plugin"),
+      })
+      const live = PluginHost.layer({ directory }).pipe(
+        Layer.provide(PluginApi.layer({})),
+        Layer.provide(hostEnvironment),
+        Layer.provide(NodeServices.layer),
+      )
+      const pids = yield* Effect.gen(function* () {
+        const { find, plugins, settled } = yield* PluginEnvironment
+        yield* settled
+        const states = plugins.map(({ bundle, state }) => {
+          const { error = "", name } = SubscriptionRef.getUnsafe(state)
+          return [bundle.manifest.id, name, error] as const
+        })
+        assert.deepStrictEqual(
+          states.map(([id, name]) => `${id} ${name}`),
+          [
+            "another-plugin Running",
+            "escaping-plugin FailedToStart",
+            "good-plugin Running",
+            "no-server FailedToStart",
+            "raising-plugin FailedToStart",
+            "syntax-plugin FailedToStart",
+          ],
+        )
+        const error = (id: string) => states.find(([name]) => name === id)?.[2] ?? ""
+        assert.include(error("escaping-plugin"), "leads outside of the bundle")
+        assert.include(error("no-server"), "names no executable")
+        assert.include(error("raising-plugin"), "no license")
+        assert.include(error("syntax-plugin"), "SyntaxError")
+        for (const text of ["broken/plugin.json is not a valid plugin manifest", "its id good-plugin is taken by"]) {
+          assert.isTrue(
+            messages.some((message) => message.includes(text)),
+            text,
+          )
+        }
+        assert.isTrue(Option.isNone(yield* Option.getOrThrow(find("raising-plugin")).active))
+        const active = yield* Effect.forEach(
+          ["good-plugin", "another-plugin"],
+          (id) => Option.getOrThrow(find(id)).active,
+        )
+        return active.map((plugin) => Option.getOrThrow(plugin).process.pid)
+      }).pipe(Effect.provide(live))
+      assert.deepStrictEqual(pids.filter(isAlive), [])
+      assert.deepStrictEqual(socketFolders(), [])
+    }).pipe(Effect.scoped, Effect.provide(Logger.layer([logger])))
+  })
+})
