@@ -8,9 +8,9 @@ import {
   type ProcessOutput,
   type ProcessSpec,
   type RunningProcess,
+  type Spawn,
 } from "./ProcessSpec.ts"
 import { WAIT_DELAY } from "../command/WaitDelay.ts"
-import type { PluginProcess } from "./PluginProcess.ts"
 import { awaitGroupEnd, killMarked, signalGroup } from "./ProcessGroup.ts"
 import { StderrTail } from "./StderrTail.ts"
 
@@ -36,15 +36,12 @@ const probeSetpriv: Effect.Effect<boolean> =
         )
       })
 
-/** Builds {@link PluginProcess} on `node:child_process`. */
-export const makeSpawn: Effect.Effect<PluginProcess["Service"]> = Effect.map(
-  Effect.cached(probeSetpriv),
-  (hasSetpriv) => ({
-    spawn: Effect.fn("PluginProcess.spawn")(function* (spec: ProcessSpec, output: ProcessOutput) {
-      const wrap = spec.parentDeathSignal !== undefined && (yield* hasSetpriv)
-      const child = yield* Effect.acquireRelease(start(spec, output, wrap ? spec.parentDeathSignal : undefined), stop)
-      return child.running
-    }),
+/** Makes the `spawn` of `PluginProcess` on `node:child_process`. */
+export const makeSpawn: Effect.Effect<Spawn> = Effect.map(Effect.cached(probeSetpriv), (hasSetpriv) =>
+  Effect.fn("PluginProcess.spawn")(function* (spec, output) {
+    const wrap = spec.parentDeathSignal !== undefined && (yield* hasSetpriv)
+    const child = yield* Effect.acquireRelease(start(spec, output, wrap ? spec.parentDeathSignal : undefined), stop)
+    return child.running
   }),
 )
 

@@ -1,4 +1,4 @@
-import { Duration, type Effect, Schema } from "effect"
+import { type Duration, type Effect, Schema, type Scope } from "effect"
 
 /** What to run, as a plugin's process. */
 export interface ProcessSpec {
@@ -55,6 +55,12 @@ export class PluginSpawnError extends Schema.TaggedError<PluginSpawnError>()("Pl
     return `plugin ${this.pluginId}: can't start ${this.executable}: ${this.reason}; check that the file exists, is executable and was built for this machine`
   }
 }
+
+/** Starts a process that its Scope owns. */
+export type Spawn = (
+  spec: ProcessSpec,
+  output: ProcessOutput,
+) => Effect.Effect<RunningProcess, PluginSpawnError, Scope.Scope>
 
 /**
  * The variable that names the file descriptor of the life line: a pipe the host keeps open. End of file on it means

@@ -164,13 +164,21 @@ def _assign(response: Any, field: FieldDescriptor, value: Any, ignore_unknown: b
 
 
 def _accepted(payloads: list[FieldDescriptor], verdict_field: str | None) -> str:
-    def name(field: FieldDescriptor) -> str:
-        kind = field.message_type.name if field.message_type is not None else field.name
-        return f"a list of {kind}" if is_repeated(field) else f"a {kind}"
+    def kind(field: FieldDescriptor) -> str:
+        return field.message_type.name if field.message_type is not None else type(field.default_value).__name__
 
-    forms = ["None", *(name(field) for field in payloads)]
+    def article(field: FieldDescriptor) -> str:
+        if is_repeated(field):
+            return f"a list of {kind(field)}"
+        if field.message_type is not None:
+            return f"a {kind(field)} or a dict of its fields"
+        return f"{kind(field)} ({field.name})"
+
+    # Alone, only the first payload may stand.
+    forms = ["None", *(article(field) for field in payloads[:1])]
     if verdict_field is not None:
         forms.append("a str with the reason of a rejection")
         if payloads:
-            forms.append(f"a tuple of {len(payloads) + 1} with the reason last")
+            kinds = [f"list of {kind(field)}" if is_repeated(field) else kind(field) for field in payloads]
+            forms.append(f"a tuple ({', '.join(kinds)}, reason)")
     return ", ".join(forms)

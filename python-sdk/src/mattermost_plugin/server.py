@@ -7,8 +7,6 @@ import contextlib
 import inspect
 import logging
 import os
-import secrets
-import socket
 import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -26,11 +24,9 @@ from .client import PluginAPIClient
 from .config import RuntimeConfig, load_runtime_config
 from .contract import HOOKS, message_class
 from .dispatch import HookResultError, arguments, failure, no_handler, response_of
+from .handshake import choose_protocol_version, format_handshake_line, listen
 from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter
 from .plugin import Plugin
-
-#: The app protocol versions this SDK speaks.
-PROTOCOL_VERSIONS = [1]
 
 #: Threads for sync handlers. A handler that is stuck keeps its thread, so there are more than ever run at once.
 _HANDLER_THREADS = 64
@@ -40,9 +36,6 @@ _STOP_GRACE = 0.5
 
 #: A handler's time ends this much before its call's, so that the host hears of it from us.
 _DEADLINE_SHARE = 0.95
-
-#: Longest path of a unix socket, in bytes.
-_MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 
 DEFAULT_SERVER_OPTIONS = [
     ("grpc.max_receive_message_length", -1),
@@ -270,59 +263,6 @@ def _unary(respond: Any, request: Any, response: Any) -> Any:
 # -- the process ---------------------------------------------------------------------------------------------------
 
 
-def choose_protocol_version(offered: str) -> int:
-    """The highest version both sides speak; without one our lowest, which the host then refuses (go-plugin's rule)."""
-    versions = set()
-    for entry in offered.split(","):
-        try:
-            versions.add(int(entry))
-        except ValueError:
-            if entry:
-                sys.stderr.write(f"PLUGIN_PROTOCOL_VERSIONS has {entry!r}, which is no number\n")
-    return max(versions & set(PROTOCOL_VERSIONS), default=min(PROTOCOL_VERSIONS))
-
-
-def format_handshake_line(network: str, address: str, version: int = 1) -> str:
-    """The handshake: core version, app version, network, address, protocol, and an empty certificate."""
-    line = f"1|{version}|{network}|{address}|grpc|"
-    # A host that asks for multiplexing expects a word about it.
-    return line + "|false" if os.environ.get("PLUGIN_MULTIPLEX_GRPC") else line
-
-
-def _listen(server: grpc.aio.Server) -> tuple[str, str]:
-    """Binds the server; answers the network and address of the handshake."""
-    if hasattr(socket, "AF_UNIX") and sys.platform != "win32":
-        folder = os.environ.get("PLUGIN_UNIX_SOCKET_DIR") or os.environ.get("TMPDIR") or "/tmp"
-        path = os.path.join(folder, f"plugin{secrets.token_hex(5)}")
-        if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
-            sys.exit(
-                f"the socket's path {path} is longer than {_MAX_SOCKET_PATH} bytes; set TMPDIR to a shorter folder"
-            )
-        # The socket must never be open to others, not even before its mode is set.
-        mask = os.umask(0o177)
-        try:
-            server.add_insecure_port(f"unix:{path}")
-        finally:
-            os.umask(mask)
-        _share_with_group(path)
-        return "unix", path
-    low, high = (int(os.environ.get(name) or 0) for name in ("PLUGIN_MIN_PORT", "PLUGIN_MAX_PORT"))
-    for port in range(low, high + 1) if high else [0]:
-        with contextlib.suppress(RuntimeError):
-            return "tcp", f"127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
-    sys.exit(f"no free port between {low} and {high}")
-
-
-def _share_with_group(path: str) -> None:
-    group = os.environ.get("PLUGIN_UNIX_SOCKET_GROUP")
-    if not group:
-        return
-    import shutil
-
-    shutil.chown(path, group=int(group) if group.isdigit() else group)
-    os.chmod(path, 0o660)
-
-
 async def serve_plugin(plugin_class: type[Plugin]) -> None:
     """Serves a plugin until the host wants it to stop, or is gone."""
     if os.environ.get("PLUGIN_CLIENT_CERT"):
@@ -339,7 +279,7 @@ async def serve_plugin(plugin_class: type[Plugin]) -> None:
 
     grpc_server = grpc.aio.server(options=DEFAULT_SERVER_OPTIONS)
     grpc_server.add_generic_rpc_handlers(server.handlers())
-    network, address = _listen(grpc_server)
+    network, address = listen(grpc_server)
     await grpc_server.start()
     version = choose_protocol_version(os.environ.get("PLUGIN_PROTOCOL_VERSIONS", ""))
     process.write_handshake(format_handshake_line(network, address, version))
