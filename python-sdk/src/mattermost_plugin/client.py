@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import namedtuple
 from typing import Any, Callable, cast
 
 import grpc
@@ -105,21 +106,26 @@ def _log_request(method: descriptor.MethodDescriptor, /, message: str, **fields:
 
 
 def read_response(name: str, response: Any) -> Any:
-    """What a call answers: the one field beside the error; raises the host's error, if it answered one."""
+    """What a call answers: the field beside the error, a named tuple of several, or None where there is none.
+
+    Raises the host's error, if it answered one.
+    """
     fields = {field.name: field for field in response.DESCRIPTOR.fields}
     error: AppError | None = getattr(response, "error", None) if "error" in fields else None
     if error is not None and error.id:
         raise convert_app_error(error)
-    payloads = [field for key, field in fields.items() if key != "error"]
-    if not payloads:
+    answer = {key: _value(response, field) for key, field in fields.items() if key != "error"}
+    if not answer:
         return None
-    if len(payloads) > 1:
-        return response
-    (field,) = payloads
+    if len(answer) > 1:
+        return namedtuple(name, answer)(**answer)
+    (value,) = answer.values()
+    # The contract can't tell an empty value from none.
+    return value or None if name == "kv_get" else value
+
+
+def _value(response: Any, field: descriptor.FieldDescriptor) -> Any:
     value = getattr(response, field.name)
-    if name == "kv_get":
-        # The contract can't tell an empty value from none.
-        return value or None
     if field.message_type is not None and field.message_type.full_name == "google.protobuf.Struct":
         return json_format.MessageToDict(value)
     if is_repeated(field):

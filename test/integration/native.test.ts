@@ -1,0 +1,95 @@
+/** A native plugin, in Go on the current go-plugin, beside a Python one. */
+import { execFileSync, spawnSync } from "node:child_process"
+import { cpSync } from "node:fs"
+import { join, resolve } from "node:path"
+import { assert, describe, layer } from "@effect/vitest"
+import { create } from "@bufbuild/protobuf"
+import { Effect, Exit, Layer, Logger, Option, Scope } from "effect"
+import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
+import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
+import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
+import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
+import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
+import { eventually, examples, isAlive, noPython } from "../support/host.ts"
+import { baseUrl, server } from "../support/server.ts"
+
+const source = resolve(import.meta.dirname, "../../examples/hello-go")
+const noGo = spawnSync("go", ["version"]).status !== 0
+if (noGo) process.stderr.write("Tests with Go plugins are skipped: there is no go on the PATH\n")
+
+/** The first build downloads and compiles go-plugin and gRPC. */
+const BUILD_LIMIT = 300_000
+
+const messages: Array<string> = []
+const recorder = Logger.make<unknown, void>(({ message }) => {
+  messages.push(String(Array.isArray(message) ? message[0] : message))
+})
+
+const posts: Array<string> = []
+const built = Layer.unwrap(
+  Effect.sync(() => {
+    execFileSync(join(source, "build.sh"), { stdio: "inherit" })
+    cpSync(join(source, "dist/hello-go"), join(examples, "go"), { recursive: true })
+    return server(examples, {
+      getServerVersion: () => Effect.succeed({ version: "1.2.3" }),
+      createPost: ({ post }) => Effect.sync(() => (posts.push(post?.message ?? ""), { post: post! })),
+      kVCompareAndSet: () => Effect.succeed({ success: true }),
+    })
+  }),
+).pipe(Layer.provide(Logger.layer([recorder])))
+
+describe.skipIf(noGo || noPython)("a Go plugin", () => {
+  layer(built, { timeout: BUILD_LIMIT, excludeTestServices: true })((it) => {
+    it.effect("is activated, called, served and calls back, beside a Python plugin", () =>
+      Effect.gen(function* () {
+        const base = yield* baseUrl
+        const { find } = yield* PluginEnvironment
+        const active = Option.getOrThrow(yield* Option.getOrThrow(find("hello-go")).active)
+        assert.deepStrictEqual([...active.hooks.implemented].toSorted(), [
+          "messageHasBeenPosted",
+          "messageWillBePosted",
+          "onActivate",
+          "onDeactivate",
+          "serveHTTP",
+        ])
+        assert.isTrue(Option.isSome(yield* Option.getOrThrow(find("hello-python")).active))
+        yield* active.ping
+
+        const dispatcher = yield* HookDispatcher
+        const draft = (message: string) => create(PostSchema, { id: "1", channelId: "c", message })
+        const refused = yield* Effect.flip(dispatcher.messageWillBePosted(draft("forbidden")))
+        assert.strictEqual(refused.pluginId, "hello-go", "its id comes first")
+        const changed = yield* dispatcher.messageWillBePosted(draft("hello go :wave:"))
+        assert.strictEqual(changed.message, "hello go 👋", "the Python plugin comes next")
+        yield* dispatcher.notify("messageHasBeenPosted", { post: changed })
+        yield* eventually("it has answered through the API", () => posts.includes("Hello from Go!"))
+
+        const page = yield* Effect.promise(() => fetch(`${base}/plugins/hello-go/`))
+        assert.strictEqual(yield* Effect.promise(() => page.text()), "Hello from Go!")
+        yield* eventually("what it prints is logged", () => messages.includes("serving /"))
+        assert.isTrue(messages.includes("hello-go is active"))
+
+        const body = Buffer.alloc(5 * 1024 * 1024, "go")
+        const echoed = yield* Effect.promise(() => fetch(`${base}/plugins/hello-go/echo`, { method: "POST", body }))
+        assert.isTrue(Buffer.from(yield* Effect.promise(() => echoed.arrayBuffer())).equals(body))
+      }),
+    )
+
+    it.effect("ends when it is asked to, and is checked before it runs", () =>
+      Effect.gen(function* () {
+        const bundle = yield* (yield* PluginBundles).load(join(examples, "go"))
+        const supervisor = yield* PluginSupervisor
+        const scope = yield* Scope.make()
+        const { process } = yield* Scope.provide(supervisor.start(bundle), scope)
+        const began = Date.now()
+        yield* Scope.close(scope, Exit.void)
+        assert.isBelow(Date.now() - began, 2000)
+        assert.isFalse(isAlive(process.pid))
+        assert.deepStrictEqual(yield* process.exit, { code: 0, signal: null })
+
+        const swapped = supervisor.start(bundle, { checksums: { "hello-go": "0".repeat(64) } })
+        assert.strictEqual((yield* Effect.flip(swapped))._tag, "ChecksumError")
+      }).pipe(Effect.scoped),
+    )
+  })
+})
