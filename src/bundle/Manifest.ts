@@ -27,17 +27,24 @@ const PluginId = Schema.String.check(
   }),
 )
 
+const NUMBER = "(?:0|[1-9]\\d*)"
+const PRE_RELEASE = `(?:${NUMBER}|\\d*[A-Za-z-][0-9A-Za-z-]*)`
+const BUILD = "[0-9A-Za-z-]+"
+
+/** Semantic Versioning 2.0.0, or nothing. */
 const SemanticVersion = Schema.String.check(
-  Schema.isPattern(/^(?:(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?)?$/, {
-    message: "expected a version such as 1.2.3",
-  }),
+  Schema.isPattern(
+    new RegExp(
+      `^(?:${NUMBER}\\.${NUMBER}\\.${NUMBER}(?:-${PRE_RELEASE}(?:\\.${PRE_RELEASE})*)?(?:\\+${BUILD}(?:\\.${BUILD})*)?)?$`,
+    ),
+    { message: "expected a version such as 1.2.3" },
+  ),
 )
 
 const WebUrl = Schema.String.check(
   Schema.makeFilter((text: string) =>
-    text === "" || (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol))
-      ? undefined
-      : "expected an http or https URL",
+    // The parser alone would take "https:a.b", and blanks around a URL.
+    text === "" || (/^https?:\/\/\S+$/i.test(text) && URL.canParse(text)) ? undefined : "expected an http or https URL",
   ),
 )
 
@@ -82,12 +89,13 @@ const Setting = open({
   secret: Schema.optionalKey(Schema.Boolean),
 }).check(
   Schema.makeFilter((setting: { readonly [key: string]: unknown }) => {
-    const wrong = Object.keys(ATTRIBUTE_TYPES).find(
-      (name) => isSet(setting[name]) && !ATTRIBUTE_TYPES[name]!.includes(String(setting["type"])),
-    )
-    return wrong === undefined
-      ? undefined
-      : `${wrong} goes only with the types ${ATTRIBUTE_TYPES[wrong]!.join(", ")}, not with ${String(setting["type"])}`
+    const type = String(setting["type"])
+    return Object.entries(ATTRIBUTE_TYPES)
+      .filter(([name, types]) => isSet(setting[name]) && !types.includes(type))
+      .map(([name, types]) => ({
+        path: [name],
+        issue: `goes only with the types ${types.join(", ")}, not with ${type}`,
+      }))
   }),
 )
 
@@ -165,7 +173,7 @@ export const parseManifest = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Manifest, ManifestError> {
   const invalid = (problems: typeof ManifestError.fields.problems.Type) => new ManifestError({ file, problems })
   const value = yield* Effect.try({
-    try: (): unknown => (file.endsWith(".json") ? JSON.parse(text) : Yaml.parse(text)),
+    try: (): unknown => (file.endsWith(".json") ? JSON.parse(text) : Yaml.parse(text, { logLevel: "error" })),
     catch: (error) => invalid([{ path: "", message: `it can't be read: ${(error as Error).message}` }]),
   })
   const manifest = yield* Effect.mapError(decode(value), ({ issue }) =>

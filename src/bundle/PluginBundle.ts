@@ -55,6 +55,10 @@ export class PluginBundles extends Context.Service<
         if (file === undefined) {
           return yield* new BundleError({ directory, reason: `it has no manifest; add a plugin.json to it` })
         }
+        const info = yield* Effect.mapError(fs.stat(file), unreadable(file))
+        // Reading a pipe would wait for somebody to write into it.
+        if (info.type !== "File")
+          return yield* new BundleError({ directory, reason: `its manifest ${file} is no file` })
         const text = yield* Effect.mapError(fs.readFileString(file), unreadable(file))
         return { directory: real, manifest: yield* parseManifest(file, text) }
       })

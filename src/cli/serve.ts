@@ -31,12 +31,18 @@ export interface ServeOptions {
   readonly host: string
   /** 0 picks a free one. */
   readonly port: number
+  /** Variables of the host that plugins may see: `NAME` or `PREFIX_*`. */
+  readonly allowEnv: ReadonlyArray<string>
+  readonly pluginLogLevel: "DEBUG" | "INFO" | "WARNING" | "ERROR"
 }
 
 /** The supervisor by itself: the plugins of a folder on an embedded workspace, behind HTTP. */
-export const serveLayer = ({ data, host, plugins, port }: ServeOptions) => {
+export const serveLayer = ({ allowEnv, data, host, pluginLogLevel, plugins, port }: ServeOptions) => {
   const workspace = Workspace.layerIn(data).pipe(Layer.provide(HookDispatcher.layer))
-  const environment = PluginHost.layer({ directory: plugins }).pipe(
+  const environment = PluginHost.layer({
+    directory: plugins,
+    defaults: { allowVariables: allowEnv, logLevel: pluginLogLevel },
+  }).pipe(
     Layer.provide(WorkspacePluginApi.layer),
     Layer.provide(PluginBundles.layer),
     Layer.provideMerge(workspace),
@@ -104,6 +110,14 @@ export const serve = Command.make(
     port: Flag.Int("port").pipe(
       Flag.withDescription("TCP port to listen on; 0 picks a free one"),
       Flag.withDefault(8065),
+    ),
+    allowEnv: Flag.String("allow-env").pipe(
+      Flag.withDescription("Environment variable that plugins may see, NAME or PREFIX_*; may be repeated"),
+      Flag.atLeast(0),
+    ),
+    pluginLogLevel: Flag.Literals("plugin-log-level", ["DEBUG", "INFO", "WARNING", "ERROR"]).pipe(
+      Flag.withDescription("Level from which plugins log"),
+      Flag.withDefault("INFO"),
     ),
   },
   (options) =>

@@ -38,7 +38,8 @@ export const verify = Effect.fn("Checksum.verify")(function* (
   { file, sha256: expected }: Checksum,
 ) {
   const actual = yield* Effect.mapError(sha256(fs, file), () => new ChecksumError({ pluginId, file, expected }))
-  const [wanted, found] = [Buffer.from(expected.toLowerCase(), "hex"), Buffer.from(actual, "hex")]
+  // As text: decoding would drop whatever follows the last hexadecimal digit.
+  const [wanted, found] = [Buffer.from(expected.toLowerCase()), Buffer.from(actual)]
   if (wanted.length !== found.length || !timingSafeEqual(wanted, found)) {
     return yield* new ChecksumError({ pluginId, file, expected, actual })
   }

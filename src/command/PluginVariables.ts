@@ -28,7 +28,10 @@ export const pluginVariables = (
   const patterns = [...INHERITED, ...(platform === "win32" ? INHERITED_WINDOWS : []), ...allowed]
   // Windows knows its variables in any case.
   const name = (text: string) => (platform === "win32" ? text.toUpperCase() : text)
-  const inherited = Object.entries(host).filter(([key]) => matches(patterns.map(name), name(key)))
+  const own = new Set(Object.keys(values).map(name))
+  const inherited = Object.entries(host).filter(
+    ([key]) => matches(patterns.map(name), name(key)) && !own.has(name(key)),
+  )
   return Object.fromEntries(
     [...inherited, ...Object.entries(values)].filter(
       (entry): entry is [string, string] => entry[1] !== undefined && !matches(PROTOCOL, entry[0].toUpperCase()),

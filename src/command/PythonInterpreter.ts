@@ -38,8 +38,12 @@ export class PythonInterpreter extends Context.Service<
       // A venv's python is a link to the interpreter it was made from, outside of the bundle by nature, so it is looked
       // up here and not by the PathSanitizer: it names no path of the manifest's.
       const inBundle = isWindows ? ["Scripts/python.exe"] : ["bin/python", "bin/python3"]
+      // Windows calls it Path.
+      const searchPath = Object.entries(variables).find(
+        ([name]) => (isWindows ? name.toUpperCase() : name) === "PATH",
+      )?.[1]
       const onPath = (isWindows ? NAMES.map((name) => `${name}.exe`) : NAMES).flatMap((name) =>
-        (variables["PATH"] ?? "")
+        (searchPath ?? "")
           .split(isWindows ? ";" : ":")
           // A relative entry would be taken from the current folder, which is nobody's promise.
           .filter((folder) => path.isAbsolute(folder))

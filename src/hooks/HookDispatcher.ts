@@ -1,4 +1,6 @@
+import type { MessageInitShape } from "@bufbuild/protobuf"
 import { Context, Effect, Layer, Schema, type Scope } from "effect"
+import type { PluginContextSchema } from "../generated/mattermost/pluginapi/v1/hooks_common_pb.js"
 import type { Post } from "../generated/mattermost/pluginapi/v1/post_pb.js"
 import type { RequestInit } from "../grpc/GrpcMethod.ts"
 import type { HookError } from "./HookError.ts"
@@ -24,6 +26,9 @@ export class PostRejectedError extends Schema.TaggedError<PostRejectedError>()("
   }
 }
 
+/** What plugins are told of the request behind an event: who asked, from where, with what. */
+export type RequestContext = MessageInitShape<typeof PluginContextSchema>
+
 /** Hooks that only tell: nothing is awaited from a plugin but that it has taken the event. */
 export type Notification = Extract<UnaryHook, `${string}Ha${"s" | "ve"}${string}`> | "onConfigurationChange"
 
@@ -40,9 +45,13 @@ export class HookDispatcher extends Context.Service<
      * Runs `MessageWillBePosted`: each plugin sees what the one before it made of the post; the first reason stops the
      * chain. A plugin that fails is logged and passed over, as in Mattermost.
      */
-    readonly messageWillBePosted: (post: Post) => Effect.Effect<Post, PostRejectedError>
+    readonly messageWillBePosted: (post: Post, context?: RequestContext) => Effect.Effect<Post, PostRejectedError>
     /** Runs `MessageWillBeUpdated` by the same rules. */
-    readonly messageWillBeUpdated: (newPost: Post, oldPost: Post) => Effect.Effect<Post, PostRejectedError>
+    readonly messageWillBeUpdated: (
+      newPost: Post,
+      oldPost: Post,
+      context?: RequestContext,
+    ) => Effect.Effect<Post, PostRejectedError>
     /** Tells every plugin that implements the hook, in the background; failures are logged. */
     readonly notify: <K extends Notification>(hook: K, request: RequestInit<HookMethods[K]>) => Effect.Effect<void>
   }
@@ -87,10 +96,12 @@ export class HookDispatcher extends Context.Service<
                 if (registered.get(hooks.pluginId) === hooks) registered.delete(hooks.pluginId)
               }),
           ),
-        messageWillBePosted: (post) =>
-          chain("messageWillBePosted", post, (hooks, post) => hooks.messageWillBePosted({ post })),
-        messageWillBeUpdated: (newPost, oldPost) =>
-          chain("messageWillBeUpdated", newPost, (hooks, newPost) => hooks.messageWillBeUpdated({ newPost, oldPost })),
+        messageWillBePosted: (post, pluginContext = {}) =>
+          chain("messageWillBePosted", post, (hooks, post) => hooks.messageWillBePosted({ pluginContext, post })),
+        messageWillBeUpdated: (newPost, oldPost, pluginContext = {}) =>
+          chain("messageWillBeUpdated", newPost, (hooks, newPost) =>
+            hooks.messageWillBeUpdated({ pluginContext, newPost, oldPost }),
+          ),
         notify: (hook, request) =>
           Effect.forEach(
             implementing(hook),
@@ -110,8 +121,8 @@ export class HookDispatcher extends Context.Service<
   static readonly layerTest = (overrides: Partial<HookDispatcher["Service"]> = {}): Layer.Layer<HookDispatcher> =>
     Layer.succeed(HookDispatcher, {
       register: () => Effect.void,
-      messageWillBePosted: Effect.succeed,
-      messageWillBeUpdated: Effect.succeed,
+      messageWillBePosted: (post) => Effect.succeed(post),
+      messageWillBeUpdated: (post) => Effect.succeed(post),
       notify: () => Effect.void,
       ...overrides,
     })

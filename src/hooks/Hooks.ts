@@ -41,6 +41,8 @@ export interface HookClient extends UnaryHooks {
   readonly pluginId: string
   /** The hooks that the plugin implements; asked once. */
   readonly implemented: ReadonlySet<Hook>
+  /** How long a hook may take. */
+  readonly deadline: (hook: Hook) => Duration.Input
   /** The connection to the plugin. */
   readonly client: GrpcClient
 }
@@ -93,9 +95,10 @@ const connect = Effect.fn("Hooks.connect")(function* (
           : Effect.fail(hookError(pluginId, "implemented", IMPLEMENTED_DEADLINE, error)),
       ),
     )
+  const deadlineOf = (hook: Hook) => options.deadlines?.[hook] ?? options.deadline ?? HOOK_DEADLINE
   const call = Effect.fnUntraced(function* (hook: UnaryHook, request: RequestInit<HookMethods[UnaryHook]>) {
     const method = hookMethods[hook]
-    const deadline = options.deadlines?.[hook] ?? options.deadline ?? HOOK_DEADLINE
+    const deadline = deadlineOf(hook)
     const response = yield* Effect.mapError(client.unary(method, request, { deadline }), (error) =>
       hookError(pluginId, hook, deadline, error),
     )
@@ -109,7 +112,7 @@ const connect = Effect.fn("Hooks.connect")(function* (
       statusCode: error.statusCode || 500,
     })
   })
-  return { ...unaryCalls(pluginId, implemented, call), pluginId, implemented, client }
+  return { ...unaryCalls(pluginId, implemented, call), pluginId, implemented, deadline: deadlineOf, client }
 })
 
 /** One method per unary hook: `call` for those the plugin implements, an immediate failure for the others. */
@@ -154,5 +157,5 @@ export const testClient = (client: GrpcClient, pluginId: string, handlers: Parti
   const implemented = new Set(Object.keys(handlers) as Array<UnaryHook>)
   const call = (hook: UnaryHook, request: any): Effect.Effect<unknown, HookError> =>
     (handlers[hook] as (request: unknown) => Effect.Effect<unknown, HookError>)(request)
-  return { ...unaryCalls(pluginId, implemented, call), pluginId, implemented, client }
+  return { ...unaryCalls(pluginId, implemented, call), pluginId, implemented, deadline: () => HOOK_DEADLINE, client }
 }

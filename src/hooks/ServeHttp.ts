@@ -7,7 +7,7 @@ import type {
 import type { GrpcError } from "../grpc/GrpcError.ts"
 import { HookDeadlineError, type HookError, HookNotImplementedError, HookPluginError } from "./HookError.ts"
 import { hookMethods, hookName } from "./HookName.ts"
-import { HOOK_DEADLINE, type HookClient, hookError } from "./Hooks.ts"
+import { type HookClient, hookError } from "./Hooks.ts"
 
 /** Size of body chunks to a plugin: what the contract recommends. */
 export const CHUNK_SIZE = 64 * 1024
@@ -36,14 +36,14 @@ const HOOK = hookName("serveHTTP")
  * Sends one HTTP request to a plugin (`ServeHTTP`) and answers as soon as the head of the response is there; both
  * bodies stream with back-pressure. Closing the Scope cancels the call, which tells the plugin that the client is gone.
  *
- * `deadline` bounds the plugin's silence before its response begins: from the end of the request's body, and for each
+ * `deadline`, by default the hook's own, bounds the plugin's silence before its response begins: from the end of the request's body, and for each
  * chunk it does not take. After that the body may take any time (server-sent events never end). A plugin that answers
  * completely before it has read the request stops the upload.
  */
 export const serveHttp = Effect.fn("ServeHttp.serve")(function* <E>(
   hooks: HookClient,
   request: PluginHttpRequest<E>,
-  deadline: Duration.Input = HOOK_DEADLINE,
+  deadline: Duration.Input = hooks.deadline("serveHTTP"),
 ): Effect.fn.Return<PluginHttpResponse, HookError, Scope.Scope> {
   const { client, pluginId } = hooks
   if (!hooks.implemented.has("serveHTTP")) return yield* new HookNotImplementedError({ pluginId, hook: HOOK })

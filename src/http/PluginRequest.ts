@@ -10,8 +10,8 @@ export interface RequestIdentity {
   readonly requestId: string
 }
 
-/** The path prefix of a plugin's own URLs. */
-export const pluginPrefix = (pluginId: string): string => `/plugins/${pluginId}`
+/** What leads to a plugin in a request's target, whatever way the client wrote the id. */
+const PLUGIN_PREFIX = /^\/plugins\/[^/?]*/
 
 /** Headers that only the host may set, and one that would tell the plugin of pages elsewhere (Mattermost's rule). */
 const STRIPPED = new Set(["mattermost-user-id", "mattermost-plugin-id", "referer"])
@@ -42,16 +42,15 @@ const cookiesOf = (request: IncomingMessage): ReadonlyArray<string> =>
  */
 export const pluginRequestInit = (
   request: IncomingMessage,
-  pluginId: string,
   identity: RequestIdentity,
 ): MessageInitShape<typeof ServeHTTPRequestInitSchema> => {
-  const query = withoutToken(request.url ?? "/")
-  const path = query.slice(pluginPrefix(pluginId).length)
+  const target = withoutToken(request.url ?? "/")
+  const path = target.replace(PLUGIN_PREFIX, "")
   const remote = request.socket
   return {
     method: request.method ?? "GET",
     url: path.startsWith("/") ? path : `/${path}`,
-    requestUri: query,
+    requestUri: target,
     proto: `HTTP/${request.httpVersion}`,
     protoMajor: request.httpVersionMajor,
     protoMinor: request.httpVersionMinor,

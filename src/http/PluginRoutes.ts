@@ -47,7 +47,7 @@ const handle = Effect.fn("PluginRoutes.handle")(function* (
   const outgoing = NodeHttpServerRequest.toServerResponse(request) as ServerResponse
   const token = bearerToken(incoming.headers.authorization)
   const userId = token === undefined ? Option.none() : yield* authenticate(token)
-  const init = pluginRequestInit(incoming, active.value.bundle.manifest.id, {
+  const init = pluginRequestInit(incoming, {
     userId: Option.getOrUndefined(userId),
     requestId: randomUUID(),
   })

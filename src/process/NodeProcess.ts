@@ -11,7 +11,7 @@ import {
   type Spawn,
 } from "./ProcessSpec.ts"
 import { WAIT_DELAY } from "../command/WaitDelay.ts"
-import { awaitGroupEnd, killMarked, signalGroup } from "./ProcessGroup.ts"
+import { awaitGroupEnd, groupExists, killMarked, signalGroup } from "./ProcessGroup.ts"
 import { StderrTail } from "./StderrTail.ts"
 
 /** Marks every process that descends from one plugin start; see {@link killMarked}. */
@@ -49,6 +49,7 @@ interface Child {
   readonly node: ChildProcess
   readonly marker: string
   readonly spec: ProcessSpec
+  readonly group: { isGone: boolean }
   readonly exit: Deferred.Deferred<ProcessExit>
   readonly closed: Deferred.Deferred<void>
   readonly running: RunningProcess
@@ -87,7 +88,12 @@ const start = (spec: ProcessSpec, output: ProcessOutput, parentDeathSignal: stri
       const exit = Deferred.makeUnsafe<ProcessExit>()
       const closed = Deferred.makeUnsafe<void>()
       const tail = new StderrTail()
-      node.on("exit", (code, signal) => Deferred.doneUnsafe(exit, Exit.succeed({ code, signal })))
+      const group = { isGone: false }
+      node.on("exit", (code, signal) => {
+        // Once nobody is left, the group's id may become a stranger's: it is never signalled again.
+        if (!groupExists(node.pid!)) group.isGone = true
+        Deferred.doneUnsafe(exit, Exit.succeed({ code, signal }))
+      })
       node.on("close", () => Deferred.doneUnsafe(closed, Exit.void))
       // A pipe that breaks tells nothing that the exit does not.
       for (const pipe of [node.stdin!, node.stdout!, node.stderr!]) pipe.on("error", () => {})
@@ -105,26 +111,28 @@ const start = (spec: ProcessSpec, output: ProcessOutput, parentDeathSignal: stri
           return tail.lines()
         }),
       }
-      resume(Effect.succeed({ node, marker, spec, exit, closed, running }))
+      resume(Effect.succeed({ node, marker, spec, group, exit, closed, running }))
     })
   })
 
 const stop = Effect.fn("PluginProcess.stop")(function* (child: Child) {
-  const pgid = child.running.pid
-  // The leader may be gone already; what it left in its group is asked all the same.
-  yield* signalGroup(pgid, "SIGTERM")
-  const gone = yield* awaitGroupEnd(pgid, child.spec.waitDelay ?? WAIT_DELAY)
-  if (!gone) {
-    yield* Effect.logWarning(
-      `plugin ${child.spec.pluginId} did not end within its wait delay after SIGTERM; its process group is killed`,
-    )
-    yield* signalGroup(pgid, "SIGKILL")
-    yield* awaitGroupEnd(pgid, KILL_LIMIT)
-  }
+  yield* stopGroup(child)
   yield* killMarked(MARKER_VARIABLE, child.marker)
   yield* bounded(Deferred.await(child.exit), KILL_LIMIT)
   yield* bounded(Deferred.await(child.closed), DRAIN_LIMIT)
   for (const pipe of [child.node.stdin, child.node.stdout, child.node.stderr]) pipe?.destroy()
+})
+
+/** Ends the process and all of its group. The leader may be gone already; what it left is asked all the same. */
+const stopGroup = Effect.fnUntraced(function* ({ group, running, spec }: Child) {
+  if (group.isGone) return
+  yield* signalGroup(running.pid, "SIGTERM")
+  if (yield* awaitGroupEnd(running.pid, spec.waitDelay ?? WAIT_DELAY)) return
+  yield* Effect.logWarning(
+    `plugin ${spec.pluginId} did not end within its wait delay after SIGTERM; its process group is killed`,
+  )
+  yield* signalGroup(running.pid, "SIGKILL")
+  yield* awaitGroupEnd(running.pid, KILL_LIMIT)
 })
 
 const bounded = (wait: Effect.Effect<unknown>, limit: Duration.Duration): Effect.Effect<void> =>

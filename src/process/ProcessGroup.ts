@@ -8,7 +8,8 @@ const POLL_INTERVAL = Duration.millis(10)
 export const signalGroup = (pgid: number, signal: NodeJS.Signals): Effect.Effect<void> =>
   Effect.ignore(Effect.try(() => process.kill(-pgid, signal)))
 
-const groupExists = (pgid: number): boolean => {
+/** Whether a group has any member, be it a zombie. */
+export const groupExists = (pgid: number): boolean => {
   try {
     process.kill(-pgid, 0)
     return true

@@ -195,7 +195,7 @@ const make = Effect.gen(function* () {
       yield* invalid("api.post.create_post.can_not_post_to_deleted.error", "The channel has been archived")
     }
     yield* checkRoot(post)
-    const stored = afterPlugins(post, yield* dispatcher.messageWillBePosted(forPlugin(post)))
+    const stored = afterPlugins(post, yield* dispatcher.messageWillBePosted(forPlugin(post), pluginContext))
     yield* validatePost(stored)
     // A caller that goes away leaves the post either not made, or made and told of.
     yield* Effect.uninterruptible(
@@ -217,7 +217,10 @@ const make = Effect.gen(function* () {
     const post = Object.assign(clone(PostSchema, old), given, { updateAt: now })
     if (post.message !== old.message) post.editAt = now
     yield* validatePost(post)
-    const stored = afterPlugins(post, yield* dispatcher.messageWillBeUpdated(forPlugin(post), forPlugin(old)))
+    const stored = afterPlugins(
+      post,
+      yield* dispatcher.messageWillBeUpdated(forPlugin(post), forPlugin(old), pluginContext),
+    )
     yield* validatePost(stored)
     yield* Effect.uninterruptible(
       Effect.andThen(

@@ -1,7 +1,8 @@
+import { execFileSync } from "node:child_process"
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Result } from "effect"
+import { Effect, Layer, Result, type Scope } from "effect"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { folder, type Node } from "../support/folder.ts"
 
@@ -17,7 +18,7 @@ const discover = Effect.fnUntraced(function* (files: { readonly [path: string]: 
 })
 
 describe("PluginBundles", () => {
-  const live_ = <A, E>(effect: Effect.Effect<A, E, PluginBundles | import("effect").Scope.Scope>) =>
+  const live_ = <A, E>(effect: Effect.Effect<A, E, PluginBundles | Scope.Scope>) =>
     effect.pipe(Effect.scoped, Effect.provide(live))
 
   it.effect("takes plugin.yml before plugin.yaml before plugin.json", () =>
@@ -72,12 +73,68 @@ describe("PluginBundles", () => {
     ),
   )
 
+  it.effect("reports manifests that are no files, and waits for none of them", () =>
+    live_(
+      Effect.gen(function* () {
+        const root = yield* folder({ "a/plugin.json": { folder: true }, "b/readme.txt": "", "c/plugin.yml": "" })
+        if (process.platform !== "win32") execFileSync("mkfifo", [join(root, "b/plugin.json")])
+        const found = yield* (yield* PluginBundles).discover(root)
+        const messages = found.map((entry) => (Result.isFailure(entry) ? entry.failure.message : "a bundle"))
+        assert.include(messages.shift(), "/a/plugin.json is no file")
+        if (process.platform !== "win32") assert.include(messages.shift(), "/b/plugin.json is no file")
+        assert.include(messages.shift(), "/c/plugin.yml is not a valid plugin manifest")
+        assert.isEmpty(messages)
+      }),
+    ),
+  )
+
+  it.effect("follows a link to a bundle, and answers where it leads", () =>
+    live_(
+      Effect.gen(function* () {
+        const elsewhere = yield* folder({ "plugin.json": json("linked") })
+        const root = yield* folder({ "a-link": { link: elsewhere }, "b-dangling": { link: "gone" } })
+        const found = yield* (yield* PluginBundles).discover(root)
+        assert.deepStrictEqual(
+          found.map((entry) => Result.isSuccess(entry) && entry.success.directory),
+          [elsewhere],
+        )
+      }),
+    ),
+  )
+
+  it.effect("tells what a folder lacks", () =>
+    live_(
+      Effect.gen(function* () {
+        const { load } = yield* PluginBundles
+        const empty = yield* folder({ "readme.txt": "" })
+        const none = yield* Effect.flip(load(empty))
+        assert.strictEqual(none._tag, "BundleError")
+        assert.include(none.message, `${empty}: it has no manifest`)
+        const gone = yield* Effect.flip(load(join(empty, "gone")))
+        assert.strictEqual(gone._tag, "BundleError")
+        assert.include(gone.message, join(empty, "gone"))
+      }),
+    ),
+  )
+
+  it.effect("finds nothing in an empty folder", () =>
+    live_(Effect.map(discover({}), (found) => assert.deepStrictEqual(found, []))),
+  )
+
   it.effect("keeps the first of two bundles with one id, and names both", () =>
     live_(
       Effect.gen(function* () {
-        const found = yield* discover({ "a/plugin.json": json("same"), "b/plugin.json": json("SAME") })
+        const found = yield* discover({
+          "a/plugin.json": json("same"),
+          "b/plugin.json": json("SAME"),
+          "c/plugin.json": json("other"),
+          "d/plugin.json": json("same"),
+        })
         assert.strictEqual(found[0], "same")
         assert.include(found[1], "/b: its id same is taken by /a")
+        assert.strictEqual(found[2], "other")
+        assert.include(found[3], "/d: its id same is taken by /a")
+        assert.lengthOf(found, 4)
       }),
     ),
   )

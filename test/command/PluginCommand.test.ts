@@ -1,4 +1,4 @@
-import { chmodSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { createHash } from "node:crypto"
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
@@ -126,11 +126,54 @@ describe("PluginCommand", () => {
     Effect.gen(function* () {
       const files = { plugin: { executable: "binary" } }
       const { verifyChecksums } = yield* PluginCommand
-      for (const wrong of [sha256("other"), "", "zz", sha256("binary").slice(2)]) {
+      const right = sha256("binary")
+      for (const wrong of [sha256("other"), "", "zz", right.slice(2), `${right}00`, `${right}zz`, `sha256:${right}`]) {
         const { command: built } = yield* command(files, { executable: "plugin" }, { checksums: { plugin: wrong } })
         assert.strictEqual(built.checksums.length, 1)
         assert.strictEqual((yield* Effect.flip(verifyChecksums(built)))._tag, "ChecksumError")
       }
+    }),
+  )
+
+  test(
+    "takes a native plugin's pinned checksum that is right",
+    Effect.gen(function* () {
+      const { command: built } = yield* command(
+        { plugin: { executable: "binary" } },
+        { executable: "plugin" },
+        { checksums: { "./plugin": sha256("binary") } },
+      )
+      assert.lengthOf(built.checksums, 1)
+      yield* (yield* PluginCommand).verifyChecksums(built)
+    }),
+  )
+
+  test(
+    "tells of a file that is gone when its checksum is due",
+    Effect.gen(function* () {
+      const { command: built, directory } = yield* command(
+        { "bin/plugin": { executable: "binary" } },
+        { executable: "bin/plugin" },
+      )
+      rmSync(join(directory, "bin/plugin"))
+      const { verifyChecksums } = yield* PluginCommand
+      const gone = yield* Effect.flip(verifyChecksums(built))
+      assert.isUndefined(gone.actual)
+      assert.strictEqual(gone.expected, sha256("binary"))
+      assert.include(gone.message, `${join(directory, "bin/plugin")} can't be read`)
+      mkdirSync(join(directory, "bin/plugin"))
+      assert.isUndefined((yield* Effect.flip(verifyChecksums(built))).actual)
+    }),
+  )
+
+  test(
+    "makes no command of a bundle without an executable for this platform, or without its Python file",
+    Effect.gen(function* () {
+      const none = yield* Effect.flip(command({}, { executables: { "windows-amd64": "plugin.exe" } }))
+      assert.strictEqual(none._tag, "NoExecutableError")
+      const missing = yield* Effect.flip(command({}, { executable: "plugin.py" }))
+      assert.strictEqual(missing._tag, "UnsafePathError")
+      assert.include(missing.message, "doesn't exist")
     }),
   )
 

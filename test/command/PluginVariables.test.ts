@@ -39,6 +39,13 @@ describe("pluginVariables", () => {
     })
   })
 
+  it("takes a star at the end alone for a prefix", () => {
+    for (const pattern of ["*_REGION", "AWS", "A*S_REGION", "aws_*", ""]) {
+      assert.deepStrictEqual(pluginVariables(host, "linux", [pattern]), basic, pattern)
+    }
+    assert.deepStrictEqual(pluginVariables({ LCX: "1", LC_TIME: "2", Path: "3" }, "linux"), { LC_TIME: "2" })
+  })
+
   it("lets the operator's values win over the host's", () => {
     assert.strictEqual(pluginVariables(host, "linux", ["AWS_REGION"], { AWS_REGION: "own" })["AWS_REGION"], "own")
     assert.strictEqual(pluginVariables(host, "linux", [], { PATH: "/own" })["PATH"], "/own")
@@ -56,6 +63,32 @@ describe("pluginVariables", () => {
         LD_PRELOAD: "/x.so",
       },
     )
+  })
+
+  it.each([
+    "PLUGIN_CLIENT_CERT",
+    "PLUGIN_MIN_PORT",
+    "plugin_protocol_versions",
+    "MATTERMOST_PLUGIN",
+    "MATTERMOST_PLUGIN_API_TARGET",
+    "Mattermost_Api_Target",
+  ])("neither inherits nor lets the operator set %s", (name) => {
+    for (const platform of ["linux", "win32"]) {
+      assert.deepStrictEqual(pluginVariables({ [name]: "host" }, platform, [name, "PLUGIN_*"], { [name]: "own" }), {})
+    }
+  })
+
+  it("has each variable of Windows once, the operator's", () => {
+    const variables = { Path: "C:\\host", SYSTEMROOT: "C:\\Windows" }
+    assert.deepStrictEqual(pluginVariables(variables, "win32", ["path"], { PATH: "C:\\own" }), {
+      SYSTEMROOT: "C:\\Windows",
+      PATH: "C:\\own",
+    })
+    assert.deepStrictEqual(pluginVariables({ PATH: "/host", LANG: "C" }, "linux", [], { path: "own" }), {
+      PATH: "/host",
+      LANG: "C",
+      path: "own",
+    })
   })
 
   it("knows Windows' variables in any case", () => {

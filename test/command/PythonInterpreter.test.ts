@@ -11,12 +11,13 @@ const exe = { executable: "#!/bin/sh\n" }
 /** Looks for an interpreter in a bundle with these files, on a host with this platform and PATH. */
 const find = Effect.fnUntraced(function* (
   files: { readonly [path: string]: Node },
-  PATH: string,
+  PATH: string | undefined,
   platform: "linux" | "win32" = "linux",
+  name = "PATH",
 ) {
   const bundle = yield* folder({ "plugin.py": "", ...files })
   const layer = PythonInterpreter.layer.pipe(
-    Layer.provide(Layer.succeed(HostEnvironment, { platform: { platform, arch: "x64" }, variables: { PATH } })),
+    Layer.provide(Layer.succeed(HostEnvironment, { platform: { platform, arch: "x64" }, variables: { [name]: PATH } })),
     Layer.provide(NodeServices.layer),
   )
   const found = yield* Effect.result(
@@ -72,6 +73,46 @@ describe("PythonInterpreter", () => {
       assert.strictEqual(found._tag === "Success" && found.success, join(second, "python3"))
       const { found: other } = yield* find({}, first)
       assert.strictEqual(other._tag === "Success" && other.success, join(first, "python"))
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("takes the bundle's own before any on the PATH", () =>
+    Effect.gen(function* () {
+      const system = yield* folder({ python3: exe })
+      const { bundle, found } = yield* find({ ".venv/bin/python3": exe }, system)
+      assert.strictEqual(found._tag === "Success" && found.success, join(bundle, ".venv/bin/python3"))
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("passes over folders and what can't be executed on the PATH", () =>
+    Effect.gen(function* () {
+      const first = yield* folder({ python3: "" })
+      const second = yield* folder({ python3: { folder: true } })
+      const third = yield* folder({ python3: exe })
+      const { found } = yield* find({}, [first, second, third].join(":"))
+      assert.strictEqual(found._tag === "Success" && found.success, join(third, "python3"))
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("looks on Windows' Path, in any case, for python3.exe", () =>
+    Effect.gen(function* () {
+      const system = yield* folder({ python3: "", "python3.exe": "" })
+      for (const name of ["PATH", "Path"]) {
+        const { found } = yield* find({ "venv/bin/python": exe }, `relative;;${system}`, "win32", name)
+        assert.strictEqual(found._tag === "Success" && found.success, join(system, "python3.exe"))
+      }
+      const { found } = yield* find({}, system, "linux", "Path")
+      assert.isTrue(found._tag === "Failure")
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("does without a PATH, and tells where it looked on Windows", () =>
+    Effect.gen(function* () {
+      const { bundle, found } = yield* find({}, undefined, "win32")
+      assert.deepStrictEqual(
+        found._tag === "Failure" && found.failure.tried,
+        ["venv", ".venv"].map((venv) => join(bundle, venv, "Scripts/python.exe")),
+      )
     }).pipe(Effect.scoped),
   )
 

@@ -12,7 +12,9 @@ const messages: Array<string> = []
 const recorder = Logger.make<unknown, void>(({ message }) => {
   messages.push(String(Array.isArray(message) ? message[0] : message))
 })
-const live = server(fixture(".")).pipe(Layer.provide(Logger.layer([recorder])))
+const live = server(fixture("."), {}, { "http-cases": { hooks: { deadlines: { serveHTTP: "1 second" } } } }).pipe(
+  Layer.provide(Logger.layer([recorder])),
+)
 
 const get = (path: string, init: RequestInit = {}) =>
   Effect.flatMap(baseUrl, (base) => Effect.tryPromise(() => fetch(`${base}${path}`, init)))
@@ -196,6 +198,22 @@ describe.skipIf(noPython)("ServeHTTP", () => {
         const response = yield* get("/plugins/http-cases/inspect", { method: "HEAD" })
         assert.strictEqual(response.status, 200)
         assert.strictEqual(yield* text(response), "")
+      }),
+    )
+
+    it.effect("answers 504 for a plugin that does not begin to answer", () =>
+      Effect.gen(function* () {
+        const began = Date.now()
+        const response = yield* get("/plugins/http-cases/silent", { method: "POST", body: "x" })
+        assert.strictEqual(response.status, 504)
+        assert.isBelow(Date.now() - began, 5000)
+      }),
+    )
+
+    it.effect("understands an id in any spelling of its URL", () =>
+      Effect.gen(function* () {
+        const response = yield* get("/plugins/http%2Dcases/inspect?a=%2F")
+        assert.strictEqual((yield* Effect.promise(() => response.json() as Promise<any>)).url, "/inspect?a=%2F")
       }),
     )
 
