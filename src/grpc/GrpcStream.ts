@@ -21,7 +21,10 @@ export const bidiCall = <Send, Receive>(
   call: Readable & Partial<Pick<Writable, "write" | "end" | "destroyed" | "writable">>,
 ): BidiCall<Send, Receive> => {
   let failure: GrpcError | undefined
-  let ended = false
+  /** The other side's direction has ended. Ours may go on: a server answers after its client has sent everything. */
+  let received = false
+  /** The call is over, both ways. */
+  let closed = false
   const waiters = new Set<() => void>()
   const wake = () => {
     for (const waiter of Array.from(waiters)) waiter()
@@ -32,11 +35,18 @@ export const bidiCall = <Send, Receive>(
   })
   call.on("readable", wake)
   call.on("end", () => {
-    ended = true
+    received = true
     wake()
   })
-  call.on("close", () => {
-    ended = true
+  const close = () => {
+    received = true
+    closed = true
+    wake()
+  }
+  call.on("close", close)
+  // A client's call is over with its status, whatever it still wanted to send.
+  call.on("status", () => {
+    closed = true
     wake()
   })
 
@@ -49,7 +59,7 @@ export const bidiCall = <Send, Receive>(
       } else if (failure !== undefined) {
         waiters.delete(attempt)
         resume(Effect.fail(failure))
-      } else if (ended) {
+      } else if (received) {
         waiters.delete(attempt)
         resume(Effect.succeedNone)
       }
@@ -63,20 +73,20 @@ export const bidiCall = <Send, Receive>(
 
   const send = (message: Send) =>
     Effect.callback<void, GrpcError>((resume) => {
-      const closed = () =>
+      const refuse = () =>
         resume(Effect.fail(failure ?? fromUnknown(method, new Error("the call has ended, nothing more can be sent"))))
-      if (failure !== undefined || ended) return closed()
+      if (failure !== undefined || closed) return refuse()
       const onFailure = () => {
-        if (failure === undefined && !ended) return
+        if (failure === undefined && !closed) return
         waiters.delete(onFailure)
-        closed()
+        refuse()
       }
       waiters.add(onFailure)
       call.write!(message, (error?: Error | null) => {
         waiters.delete(onFailure)
         if (error) {
           failure ??= fromUnknown(method, error)
-          closed()
+          refuse()
         } else {
           resume(Effect.void)
         }
@@ -89,7 +99,7 @@ export const bidiCall = <Send, Receive>(
   return {
     send,
     end: Effect.sync(() => {
-      if (!ended) call.end?.()
+      if (!closed) call.end?.()
     }),
     receive,
   }

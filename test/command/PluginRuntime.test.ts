@@ -28,7 +28,14 @@ describe("detectRuntime", () => {
   })
 
   it("tells which platforms there is an executable for", () => {
-    for (const manifest of [{}, { server: {} }, { webapp: { bundle_path: "x" } }]) {
+    const nothing: ReadonlyArray<Partial<Manifest>> = [
+      {},
+      { server: {} },
+      { server: { runtime: "python" } },
+      { server: { executable: "", python: { entry_point: "" } } },
+      { webapp: { bundle_path: "x" } },
+    ]
+    for (const manifest of nothing) {
       assert.isTrue(Result.isFailure(detect(manifest)))
     }
     const missing = detect({ server: { executables: { "darwin-arm64": "d", "windows-amd64": "w" } } })
@@ -45,7 +52,10 @@ describe("platformKey", () => {
     ["linux", "x64", "linux-amd64"],
     ["linux", "arm64", "linux-arm64"],
     ["darwin", "arm64", "darwin-arm64"],
+    ["darwin", "x64", "darwin-amd64"],
     ["win32", "x64", "windows-amd64"],
+    ["win32", "arm64", "windows-arm64"],
+    ["sunos", "x64", "solaris-amd64"],
     ["linux", "ia32", "linux-386"],
     ["freebsd", "x64", "freebsd-amd64"],
   ])("%s %s is %s", (platform, arch, key) => {
