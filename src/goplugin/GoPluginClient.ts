@@ -4,6 +4,8 @@ import type { GrpcError } from "../grpc/GrpcError.ts"
 import { LineSplitter } from "../process/LineSplitter.ts"
 import { PluginProcess } from "../process/PluginProcess.ts"
 import { describeExit, type PluginSpawnError, type ProcessSpec, type RunningProcess } from "../process/ProcessSpec.ts"
+import * as AutoMtls from "./AutoMtls.ts"
+import type { Curve } from "./AutoMtls.ts"
 import * as Controller from "./Controller.ts"
 import { environment, type HandshakeConfig, HandshakeError, START_TIMEOUT } from "./Handshake.ts"
 import { type HandshakeLine, parse } from "./HandshakeLine.ts"
@@ -18,6 +20,11 @@ export interface GoPluginOptions {
   readonly handshake: HandshakeConfig
   /** The private folder for the plugin's sockets; see `SocketDirectory`. */
   readonly socketDirectory?: string | undefined
+  /**
+   * AutoMTLS: both sides make a certificate for this start and trust no other. Default: none, since the connection is a
+   * socket in a private folder. A curve other than P-256 is for plugins that want it.
+   */
+  readonly autoMtls?: Curve | undefined
   /** How long the plugin may take from its start to its handshake. Default {@link START_TIMEOUT}. */
   readonly startTimeout?: Duration.Input | undefined
 }
@@ -64,11 +71,14 @@ const start = Effect.fn("GoPluginClient.start")(function* (
   options: GoPluginOptions,
 ): Effect.fn.Return<GoPlugin, GoPluginError, Scope.Scope> {
   const firstLine = Deferred.makeUnsafe<string>()
-  const process = yield* spawn(processes, options, firstLine)
+  const host = options.autoMtls === undefined ? undefined : yield* AutoMtls.makeCertificate(options.autoMtls)
+  const process = yield* spawn(processes, options, firstLine, host)
   const fail = failWith(options.process.pluginId, process)
-  const { protocolVersion, target } = yield* awaitHandshake(options, process, firstLine, fail)
+  const { certificate, protocolVersion, target } = yield* awaitHandshake(options, process, firstLine, fail)
 
-  const client = yield* GrpcClient.make(target)
+  const credentials =
+    host === undefined || certificate === undefined ? undefined : AutoMtls.credentials(host, certificate)
+  const client = yield* GrpcClient.make(target, credentials)
   yield* Effect.addFinalizer(() => Controller.shutdown(client, process.exit))
   yield* Effect.forkScoped(Stdio.drain(client, logStdio(options.process.pluginId)))
   yield* Effect.catch(Health.ping(client), (error) =>
@@ -82,6 +92,7 @@ const spawn = Effect.fnUntraced(function* (
   processes: PluginProcess["Service"],
   options: GoPluginOptions,
   firstLine: Deferred.Deferred<string>,
+  host: AutoMtls.HostCertificate | undefined,
 ) {
   const run = Effect.runForkWith(yield* Effect.context())
   const stdout = new LineSplitter((line) => Deferred.doneUnsafe(firstLine, Effect.succeed(line)))
@@ -92,7 +103,7 @@ const spawn = Effect.fnUntraced(function* (
   return yield* processes.spawn(
     {
       ...options.process,
-      env: { ...options.process.env, ...environment(options.handshake, options.socketDirectory) },
+      env: { ...options.process.env, ...environment(options.handshake, options.socketDirectory, host?.certificate) },
     },
     {
       // Whatever follows the handshake on the real stdout is read, so that the plugin never blocks, and dropped
@@ -130,7 +141,7 @@ const awaitHandshake = Effect.fnUntraced(function* (
         fail("timeout", `it printed no handshake within ${Duration.format(Duration.fromInputUnsafe(startTimeout))}`),
     }),
   )
-  const parsed = parse(line, options.handshake.protocolVersions)
+  const parsed = parse(line, options.handshake.protocolVersions, options.autoMtls !== undefined)
   return Result.isSuccess(parsed) ? parsed.success : yield* fail(parsed.failure.kind, parsed.failure.detail)
 })
 

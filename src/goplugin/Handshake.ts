@@ -25,12 +25,14 @@ const PORT_RANGE = { min: 10_000, max: 25_000 }
 export const environment = (
   config: HandshakeConfig,
   socketDirectory: string | undefined,
+  hostCertificate?: string,
 ): { readonly [name: string]: string } => ({
   [config.magicCookieKey]: config.magicCookieValue,
   PLUGIN_PROTOCOL_VERSIONS: config.protocolVersions.join(","),
   PLUGIN_MIN_PORT: String(PORT_RANGE.min),
   PLUGIN_MAX_PORT: String(PORT_RANGE.max),
   ...(socketDirectory === undefined ? {} : { PLUGIN_UNIX_SOCKET_DIR: socketDirectory }),
+  ...(hostCertificate === undefined ? {} : { PLUGIN_CLIENT_CERT: hostCertificate }),
 })
 
 /** A plugin's process started, but no usable connection came of it. */

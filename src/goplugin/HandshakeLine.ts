@@ -1,5 +1,6 @@
 import { isIPv6 } from "node:net"
 import { Result } from "effect"
+import { parsePluginCertificate } from "./AutoMtls.ts"
 
 /** The one core protocol version there is (go-plugin 1.8). */
 export const CORE_PROTOCOL_VERSION = 1
@@ -10,6 +11,8 @@ export interface HandshakeLine {
   readonly protocolVersion: number
   /** grpc-js target of the plugin's server. */
   readonly target: string
+  /** The plugin's certificate as PEM, where the host asked for AutoMTLS. */
+  readonly certificate?: string | undefined
 }
 
 /** Why a line was refused: the check that failed, and what it found. */
@@ -28,11 +31,13 @@ const QUOTE_LENGTH = 200
 
 /**
  * Reads a handshake line, `core|app|network|address[|protocol[|cert[|mux…]]]`, making go-plugin's checks in go-plugin's
- * order. `versions` are the app protocol versions the host offers.
+ * order. `versions` are the app protocol versions the host offers. Beyond go-plugin, AutoMTLS that only one side speaks is
+ * found here: a Go host fails at the first call when its plugin has no certificate, and crashes on one it didn't ask for.
  */
 export const parse = (
   line: string,
   versions: ReadonlyArray<number>,
+  autoMtls = false,
 ): Result.Result<HandshakeLine, HandshakeProblem> => {
   const [core, app, network, address, protocol = "netrpc", certificate = ""] = line.trim().split("|")
   if (core === undefined || app === undefined || network === undefined || address === undefined) {
@@ -62,10 +67,21 @@ export const parse = (
   if (protocol !== "grpc") {
     return problem("protocol", `it speaks ${protocol}, this host speaks grpc only; build the plugin with a gRPC server`)
   }
-  if (certificate.length > MIN_CERTIFICATE_LENGTH) {
-    return problem("certificate", "it answers with a TLS certificate although the host did not ask for TLS")
+  const hasCertificate = certificate.length > MIN_CERTIFICATE_LENGTH
+  if (autoMtls !== hasCertificate) {
+    return problem(
+      "certificate",
+      hasCertificate
+        ? "it answers with a TLS certificate although the host did not ask for TLS"
+        : "it has no TLS certificate although the host asked for AutoMTLS; turn AutoMTLS off for a plugin that does not speak it",
+    )
   }
-  return Result.succeed({ protocolVersion: Number(app), target })
+  const protocolVersion = Number(app)
+  if (!hasCertificate) return Result.succeed({ protocolVersion, target })
+  const parsed = parsePluginCertificate(certificate)
+  return Result.isFailure(parsed)
+    ? problem("certificate", parsed.failure)
+    : Result.succeed({ protocolVersion, target, certificate: parsed.success })
 }
 
 const isDecimal = (text: string): boolean => /^-?\d+$/.test(text)

@@ -1,4 +1,5 @@
 /** `effect-plugin-supervisor/goplugin`: host plugins of any `.proto` over hashicorp/go-plugin's gRPC protocol. */
+export type { Curve } from "./AutoMtls.ts"
 export { type GoPlugin, GoPluginClient, type GoPluginError, type GoPluginOptions } from "./GoPluginClient.ts"
 export { type HandshakeConfig, HandshakeError, START_TIMEOUT } from "./Handshake.ts"
 export { HEALTH_DEADLINE } from "./Health.ts"

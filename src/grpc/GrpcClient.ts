@@ -45,6 +45,8 @@ const channelOptions: grpc.ChannelOptions = {
   "grpc.enable_http_proxy": 0,
   "grpc.use_local_subchannel_pool": 1,
   "grpc.default_authority": "localhost",
+  // Plugins' certificates are for this name, wherever they listen.
+  "grpc.ssl_target_name_override": "localhost",
   // A plugin's server listens before its address is known here; only a dying plugin refuses. Retry quickly so that
   // the first call does not wait for the one-second default.
   "grpc.initial_reconnect_backoff_ms": 50,

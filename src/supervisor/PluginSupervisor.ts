@@ -3,6 +3,7 @@ import { API_SOCKET, PluginApiServer } from "../api/PluginApiServer.ts"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
 import { PluginCommand, type PluginCommandError, type PluginCommandOptions } from "../command/PluginCommand.ts"
 import { GoPluginClient, type GoPlugin, type GoPluginError } from "../goplugin/GoPluginClient.ts"
+import type { Curve } from "../goplugin/AutoMtls.ts"
 import type { HandshakeConfig } from "../goplugin/Handshake.ts"
 import * as SocketDirectory from "../goplugin/SocketDirectory.ts"
 import type { GrpcServerError } from "../grpc/GrpcServer.ts"
@@ -32,6 +33,8 @@ export const DEACTIVATE_LIMIT: Duration.Duration = Duration.seconds(10)
 export interface SupervisorOptions extends PluginCommandOptions {
   /** Default {@link PLUGIN_START_TIMEOUT}. */
   readonly startTimeout?: Duration.Input | undefined
+  /** Encrypts the connection, for a plugin that speaks AutoMTLS: any on go-plugin does. Default: no encryption. */
+  readonly autoMtls?: Curve | undefined
   /** How long `OnDeactivate` may take. Default {@link DEACTIVATE_LIMIT}. */
   readonly deactivateLimit?: Duration.Input | undefined
   /** Deadlines of the hooks. */
@@ -115,6 +118,7 @@ export class PluginSupervisor extends Context.Service<
           },
           handshake: MATTERMOST_HANDSHAKE,
           socketDirectory,
+          autoMtls: options.autoMtls,
           startTimeout: options.startTimeout ?? PLUGIN_START_TIMEOUT,
         })
       })

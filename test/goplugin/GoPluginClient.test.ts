@@ -9,7 +9,11 @@ import { temporaryFolder } from "../support/host.ts"
 const live = GoPluginClient.layer.pipe(Layer.provide(PluginProcess.layer))
 
 /** Starts a script as a plugin and answers why it did not start, and how long that took. */
-const failure = Effect.fnUntraced(function* (script: string, startTimeout = "5 seconds" as "5 seconds" | "300 millis") {
+const failure = Effect.fnUntraced(function* (
+  script: string,
+  startTimeout = "5 seconds" as "5 seconds" | "300 millis",
+  autoMtls?: "P-256",
+) {
   const cwd = yield* temporaryFolder
   const began = Date.now()
   const error = yield* Effect.flip(
@@ -26,6 +30,7 @@ const failure = Effect.fnUntraced(function* (script: string, startTimeout = "5 s
         handshake: { magicCookieKey: "COOKIE", magicCookieValue: "value", protocolVersions: [1] },
         socketDirectory: cwd,
         startTimeout,
+        autoMtls,
       }),
     ),
   )
@@ -38,9 +43,10 @@ describe.skipIf(process.platform === "win32")("GoPluginClient", () => {
     script: string,
     check: (failed: { readonly error: HandshakeError; readonly took: number }) => void,
     startTimeout?: "300 millis",
+    autoMtls?: "P-256",
   ) =>
     it.live(name, () =>
-      failure(script, startTimeout).pipe(
+      failure(script, startTimeout, autoMtls).pipe(
         Effect.tap((failed) =>
           Effect.sync(() => {
             assert.strictEqual(failed.error._tag, "HandshakeError")
@@ -108,6 +114,19 @@ describe.skipIf(process.platform === "win32")("GoPluginClient", () => {
     assert.strictEqual(error.kind, "unhealthy")
     assert.strictEqual(error.exit, "exit code 5")
   })
+
+  fails(
+    "refuses a plugin that ignores AutoMTLS, at once and by name",
+    `case "$PLUGIN_CLIENT_CERT" in "-----BEGIN CERTIFICATE-----"*) echo asked >&2;; esac
+     echo '1|1|unix|/no/such/socket|grpc|'; sleep 300`,
+    ({ error, took }) => {
+      assert.strictEqual(error.kind, "certificate")
+      assert.deepStrictEqual(error.stderr, ["asked"])
+      assert.isBelow(took, 3000)
+    },
+    undefined,
+    "P-256",
+  )
 
   fails(
     "gives the plugin the protocol's variables",

@@ -42,6 +42,18 @@ describe("HandshakeLine.parse", () => {
     if (Result.isFailure(result)) assert.strictEqual(result.failure.kind, kind)
   })
 
+  it("wants a certificate where the host asked for one, and a whole one", () => {
+    const problemOf = (field: string) => {
+      const result = parse(`1|1|unix|/tmp/x|grpc|${field}`, [1], true)
+      return Result.isFailure(result) ? result.failure : undefined
+    }
+    assert.include(problemOf("")?.detail, "no TLS certificate")
+    assert.include(problemOf("short")?.detail, "no TLS certificate")
+    assert.include(problemOf("*".repeat(60))?.detail, "not base64")
+    assert.include(problemOf(CERTIFICATE)?.detail, "can't be read")
+    assert.strictEqual(problemOf(CERTIFICATE)?.kind, "certificate")
+  })
+
   it("makes go-plugin's checks in go-plugin's order", () => {
     const kind = (line: string) => {
       const result = parse(line, [1])

@@ -8,6 +8,8 @@ import { Effect, Exit, Layer, Logger, Option, Scope } from "effect"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
+import { PluginHooks } from "../../src/generated/mattermost/pluginapi/v1/plugin_hooks_pb.js"
+import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
 import { eventually, examples, isAlive, noPython } from "../support/host.ts"
@@ -73,6 +75,22 @@ describe.skipIf(noGo || noPython)("a Go plugin", () => {
         const echoed = yield* Effect.promise(() => fetch(`${base}/plugins/hello-go/echo`, { method: "POST", body }))
         assert.isTrue(Buffer.from(yield* Effect.promise(() => echoed.arrayBuffer())).equals(body))
       }),
+    )
+
+    it.effect.each(["P-256", "P-384", "P-521"] as const)("speaks AutoMTLS on %s", (autoMtls) =>
+      Effect.gen(function* () {
+        const bundle = yield* (yield* PluginBundles).load(join(examples, "go"))
+        const { hooks, ping } = yield* (yield* PluginSupervisor).start(bundle, { autoMtls })
+        yield* ping
+        const { rejectionReason } = yield* hooks.messageWillBePosted({ post: { message: "forbidden" } })
+        assert.include(rejectionReason, "not allowed")
+        // Whoever has no certificate of the host's is not let in.
+        const stranger = yield* GrpcClient.make(hooks.client.target)
+        const refused = yield* Effect.flip(
+          stranger.unary(PluginHooks.method.implemented, {}, { deadline: "3 seconds" }),
+        )
+        assert.strictEqual(refused.status, "UNAVAILABLE")
+      }).pipe(Effect.scoped),
     )
 
     it.effect("ends when it is asked to, and is checked before it runs", () =>

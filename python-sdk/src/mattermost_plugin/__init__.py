@@ -4,6 +4,7 @@ from . import process
 
 # Before anything else: what a plugin prints while it is imported must not precede its handshake.
 process.claim_stdout()
+process.keep_grpc_out_of_children()
 
 from ._version import __version__  # noqa: E402
 from .client import AsyncPluginAPIClient, PluginAPIClient  # noqa: E402

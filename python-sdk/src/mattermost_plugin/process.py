@@ -70,6 +70,15 @@ def claim_stdout() -> None:
     sys.stdout = LogWriter(logging.getLogger("stdout"))
 
 
+def keep_grpc_out_of_children() -> None:
+    """Keeps gRPC from touching forked children: before their exec it can hang them, and who waits for them.
+
+    Done before gRPC is imported. A plugin that calls gRPC in children it forks may set the variable itself.
+    """
+    if started_by_host():
+        os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+
 def write_handshake(line: str) -> None:
     """Writes the one line the host waits for."""
     assert _handshake_fd is not None, "claim_stdout comes first"
