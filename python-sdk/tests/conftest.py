@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent import futures
 from pathlib import Path
 from typing import Any, Callable
@@ -35,6 +36,8 @@ class RunningPlugin:
         self.process = process
         self._stderr = stderr
         assert process.stdout is not None
+        readable, _, _ = select.select([process.stdout], [], [], LIMIT)
+        assert readable, f"neither a handshake nor an end:\n{self.log()}"
         self.handshake = process.stdout.readline().decode()
         self.address = self.handshake.split("|")[3] if self.handshake.count("|") > 3 else ""
         self.channel = grpc.insecure_channel(f"unix:{self.address}")
@@ -66,6 +69,22 @@ class RunningPlugin:
         )
         return call(request, timeout=LIMIT)
 
+    def busy(self, hook: str) -> Any:
+        """Calls a hook that won't answer soon; answers the call, which has arrived."""
+        method = HOOKS.methods_by_name[hook]
+        call = self.channel.unary_unary(
+            f"/{HOOKS.full_name}/{hook}",
+            request_serializer=message_class(method.input_type).SerializeToString,
+            response_deserializer=message_class(method.output_type).FromString,
+        )
+        begun = self.log().count("begun")
+        running = call.future(message_class(method.input_type)(), timeout=60)
+        end = time.monotonic() + LIMIT
+        while self.log().count("begun") == begun:
+            assert time.monotonic() < end, self.log()
+            time.sleep(0.01)
+        return running
+
     def log(self) -> str:
         """What the plugin wrote to stderr so far."""
         return self._stderr.read_text()
@@ -83,6 +102,14 @@ class RunningPlugin:
         return self.process.wait(seconds)
 
 
+def code_of(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
+    """The status and the details of a call that fails."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    error: Any = caught.value
+    return error.code(), error.details()
+
+
 StartPlugin = Callable[..., RunningPlugin]
 
 
@@ -91,7 +118,14 @@ def start_plugin(tmp_path: Path) -> Iterator[StartPlugin]:
     """Starts a plugin from its source, with variables in its environment; it is gone at the end of the test."""
     started: list[RunningPlugin] = []
 
-    def start(source: str, *, header: str = HEADER, cookie: bool = True, **variables: str) -> RunningPlugin:
+    def start(
+        source: str,
+        *,
+        header: str = HEADER,
+        cookie: str = MAGIC_COOKIE_VALUE,
+        pass_fds: Sequence[int] = (),
+        **variables: str,
+    ) -> RunningPlugin:
         program = tmp_path / "plugin.py"
         program.write_text(header + textwrap.dedent(source))
         stderr = tmp_path / f"stderr{len(started)}"
@@ -99,18 +133,20 @@ def start_plugin(tmp_path: Path) -> Iterator[StartPlugin]:
             "PATH": os.environ["PATH"],
             "PLUGIN_PROTOCOL_VERSIONS": "1",
             "PLUGIN_UNIX_SOCKET_DIR": str(tmp_path),
-            **({MAGIC_COOKIE_KEY: MAGIC_COOKIE_VALUE} if cookie else {}),
+            **({MAGIC_COOKIE_KEY: cookie} if cookie else {}),
             **variables,
         }
-        process = subprocess.Popen(
-            [sys.executable, str(program)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr.open("wb"),
-            env=environment,
-            cwd=tmp_path,
-            start_new_session=True,
-        )
+        with stderr.open("wb") as errors:
+            process = subprocess.Popen(
+                [sys.executable, str(program)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                cwd=tmp_path,
+                start_new_session=True,
+                pass_fds=pass_fds,
+            )
         plugin = RunningPlugin(process, stderr)
         started.append(plugin)
         return plugin

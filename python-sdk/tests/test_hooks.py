@@ -1,21 +1,17 @@
-"""The decorator, the registry, and what handlers get and may answer."""
+"""Which hooks there are, the decorator, and the registry."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
 
 from mattermost_plugin import HookName, HookRegistrationError, Plugin, hook
-from mattermost_plugin.contract import HOOKS, message_class
-from mattermost_plugin.dispatch import HookResultError, arguments, handler_arguments, no_handler, response_of
-from mattermost_plugin.types import CommandResponse, EmailNotificationContent, FileData, FileInfo, Post, User
+from mattermost_plugin.contract import HOOKS
+from mattermost_plugin.dispatch import handler_arguments
 
 ALL_HOOKS = [method.name for method in HOOKS.methods if method.name != "Implemented"]
-
-
-def request(hook_name: str, **fields: Any) -> Any:
-    return message_class(HOOKS.methods_by_name[hook_name].input_type)(**fields)
 
 
 def test_hook_names_are_the_contracts() -> None:
@@ -97,116 +93,85 @@ def test_a_handler_with_an_underscore_fails_when_it_is_made() -> None:
             def _activate(self) -> None: ...
 
 
-ARGUMENTS = {
-    "OnActivate": [],
-    "OnInstall": ["plugin_context", "event"],
-    "RunDataRetention": ["now_time", "batch_size"],
-    "ConfigurationWillBeSaved": ["new_config"],
-    "MessageWillBePosted": ["plugin_context", "post"],
-    "MessageWillBeUpdated": ["plugin_context", "new_post", "old_post"],
-    "MessagesWillBeConsumed": ["posts"],
-    "FileWillBeUploaded": ["plugin_context", "file_info", "file_content"],
-    "NotificationWillBePushed": ["push_notification", "user_id"],
-    "PreferencesHaveChanged": ["plugin_context", "preferences"],
-    "UserHasJoinedChannel": ["plugin_context", "channel_member", "actor"],
-    "ExecuteCommand": ["plugin_context", "args"],
-    "OnWebSocketConnect": ["web_conn_id", "user_id"],
-    "OnSharedChannelsSyncMsg": ["sync_msg", "remote_cluster"],
-    "OnSharedChannelsAttachmentSyncMsg": ["file_info", "post", "remote_cluster"],
-    "GenerateSupportData": ["plugin_context"],
-}
+def test_an_override_that_is_no_handler_takes_the_hook_away() -> None:
+    class Base(Plugin):
+        @hook(HookName.OnActivate)
+        def activate(self) -> str:
+            return "base"
+
+        @hook(HookName.OnDeactivate)
+        def deactivate(self) -> str:
+            return "base"
+
+    class Derived(Base):
+        def activate(self) -> str:
+            return "no handler any more"
+
+        @hook(HookName.OnDeactivate)
+        def deactivate(self) -> str:
+            return "derived"
+
+    assert Base.implemented_hooks() == ["OnActivate", "OnDeactivate"], "the base class is as it was"
+    assert Derived.implemented_hooks() == ["OnDeactivate"]
+    assert Derived().invoke_hook("OnDeactivate") == "derived"
+    with pytest.raises(KeyError, match="Derived has no handler for OnActivate"):
+        Derived().invoke_hook("OnActivate")
 
 
-@pytest.mark.parametrize(("name", "expected"), ARGUMENTS.items())
-def test_handlers_get_the_fields_of_the_request(name: str, expected: list[str]) -> None:
-    assert handler_arguments(HOOKS.methods_by_name[name]) == expected
+def test_two_handlers_of_one_class_are_refused() -> None:
+    with pytest.raises(HookRegistrationError, match=r"Twice\.one and Twice\.two both handle OnActivate; keep one"):
+
+        class Twice(Plugin):
+            @hook(HookName.OnActivate)
+            def one(self) -> None: ...
+
+            @hook("OnActivate")
+            def two(self) -> None: ...
 
 
-def test_argument_values() -> None:
-    method = HOOKS.methods_by_name["UserHasJoinedChannel"]
-    context, member, actor = arguments(method, request("UserHasJoinedChannel"))
-    assert (context.session_id, member.user_id) == ("", ""), "messages are there even when they are empty"
-    assert actor is None, "nobody but the user did it"
-    _, _, actor = arguments(method, request("UserHasJoinedChannel", actor=User(id="u")))
-    assert actor.id == "u"
-    (posts,) = arguments(
-        HOOKS.methods_by_name["MessagesWillBeConsumed"], request("MessagesWillBeConsumed", posts=[Post(id="1")])
-    )
-    assert isinstance(posts, list) and posts[0].id == "1"
+def test_a_mark_survives_other_decorators() -> None:
+    def traced(handler: Any) -> Any:
+        @functools.wraps(handler)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return "traced", handler(*args, **kwargs)
+
+        return wrapper
+
+    class Traced(Plugin):
+        @traced
+        @hook(HookName.OnActivate)
+        def outside(self) -> str:
+            return "activated"
+
+        @hook(HookName.OnDeactivate)
+        @traced
+        def inside(self) -> str:
+            return "deactivated"
+
+    assert Traced.implemented_hooks() == ["OnActivate", "OnDeactivate"]
+    assert Traced().invoke_hook("OnActivate") == ("traced", "activated")
+    assert Traced().invoke_hook("OnDeactivate") == ("traced", "deactivated")
 
 
-RESULTS: list[tuple[str, Any, dict[str, Any]]] = [
-    ("MessageHasBeenPosted", "whatever", {}),
-    ("OnActivate", None, {}),
-    ("OnActivate", "no license", {"error.id": "plugin.on_activate.error", "error.message": "no license"}),
-    ("OnActivate", ValueError("no"), {"error.message": "no", "error.status_code": 500, "error.where": "OnActivate"}),
-    ("OnInstall", "", {"error.id": ""}),
-    ("MessageWillBePosted", None, {"modified_post.id": "", "rejection_reason": ""}),
-    ("MessageWillBePosted", Post(id="1"), {"modified_post.id": "1", "rejection_reason": ""}),
-    ("MessageWillBePosted", (Post(id="1"), ""), {"modified_post.id": "1", "rejection_reason": ""}),
-    ("MessageWillBePosted", (None, "no"), {"modified_post.id": "", "rejection_reason": "no"}),
-    ("MessageWillBePosted", "no", {"rejection_reason": "no"}),
-    ("MessageWillBePosted", {"id": "1"}, {"modified_post.id": "1"}),
-    ("FileWillBeUploaded", (FileInfo(id="f"), b"new", ""), {"modified_file_info.id": "f", "modified_content": b"new"}),
-    ("FileWillBeUploaded", (None, "no"), {"rejection_reason": "no", "modified_content": b""}),
-    ("FileWillBeUploaded", "no", {"rejection_reason": "no"}),
-    ("NotificationWillBePushed", (None, "no"), {"rejection_reason": "no"}),
-    ("EmailNotificationWillBeSent", EmailNotificationContent(subject="s"), {"modified_content.subject": "s"}),
-    ("UserWillLogIn", "no", {"rejection_reason": "no"}),
-    ("UserWillLogIn", None, {"rejection_reason": ""}),
-    ("ExecuteCommand", {"text": "hi", "unknown": 1}, {"response.text": "hi"}),
-    ("ExecuteCommand", CommandResponse(text="hi"), {"response.text": "hi", "error.id": ""}),
-    ("ConfigurationWillBeSaved", (None, "no"), {"error.id": "plugin.configuration_will_be_saved.rejected"}),
-    ("RunDataRetention", 5, {"deleted_count": 5}),
-    ("RunDataRetention", None, {"deleted_count": 0}),
-    ("RunDataRetention", (5, "partly"), {"deleted_count": 5, "error.message": "partly"}),
-    ("OnSharedChannelsPing", None, {"healthy": True}),
-    ("OnSharedChannelsPing", False, {"healthy": False}),
-    ("OnSAMLLogin", "no", {"error.message": "no"}),
-]
+@pytest.mark.parametrize("name", ALL_HOOKS)
+def test_arity_is_checked_for_every_hook(name: str) -> None:
+    names = handler_arguments(HOOKS.methods_by_name[name])
+    handlers: dict[str, Any] = {}
+    for count in (len(names), len(names) + 1):
+        parameters = "".join(f", p{index}" for index in range(count))
+        exec(f"def takes_{count}(self{parameters}): ...", handlers)
+    hook(name)(handlers[f"takes_{len(names)}"])
+    with pytest.raises(
+        HookRegistrationError, match=rf"takes_{len(names) + 1} can't handle {name}: it must take \(self"
+    ):
+        hook(name)(handlers[f"takes_{len(names) + 1}"])
 
 
-@pytest.mark.parametrize(("name", "result", "expected"), RESULTS)
-def test_results(name: str, result: Any, expected: dict[str, Any]) -> None:
-    response = response_of(name, request(name), result)
-    for path, value in expected.items():
-        found = response
-        for part in path.split("."):
-            found = getattr(found, part)
-        assert found == value, path
+def test_a_plugin_without_a_host() -> None:
+    class Alone(Plugin): ...
 
-
-def test_lists() -> None:
-    posts = [Post(id="1"), Post(id="2")]
-    asked = request("MessagesWillBeConsumed", posts=posts)
-    consumed: Any = response_of("MessagesWillBeConsumed", asked, [posts[1]])
-    assert [post.id for post in consumed.posts] == ["2"]
-    unchanged: Any = response_of("MessagesWillBeConsumed", asked, None)
-    assert [post.id for post in unchanged.posts] == ["1", "2"]
-    support: Any = response_of("GenerateSupportData", request("GenerateSupportData"), ([FileData(filename="f")], "x"))
-    assert (support.files[0].filename, support.error.message) == ("f", "x")
-
-
-@pytest.mark.parametrize(
-    ("name", "result", "accepted"),
-    [
-        ("MessageWillBePosted", 42, "a Post, a str with the reason of a rejection"),
-        ("MessageWillBePosted", User(id="u"), "a Post"),
-        ("MessageWillBePosted", {"massage": "typo"}, "a Post"),
-        ("MessagesWillBeConsumed", "posts", "a list of Post"),
-        ("RunDataRetention", Post(), "a deleted_count"),
-        ("ExecuteCommand", 42, "a CommandResponse"),
-    ],
-)
-def test_wrong_results_fail_and_tell_what_would_do(name: str, result: Any, accepted: str) -> None:
-    with pytest.raises(HookResultError, match=accepted):
-        response_of(name, request(name), result)
-
-
-@pytest.mark.parametrize("name", [name for name in ALL_HOOKS if name != "ServeHTTP"])
-def test_no_handler_means_no_opinion(name: str) -> None:
-    response: Any = no_handler(name, request(name))
-    assert getattr(response, "rejection_reason", "") == ""
-    error = getattr(response, "error", None)
-    expected = "plugin.execute_command.not_implemented" if name == "ExecuteCommand" else ""
-    assert error is None or error.id == expected
+    plugin = Alone()
+    assert plugin.config is None
+    assert plugin.logger.name == "Alone"
+    with pytest.raises(RuntimeError, match="no host API"):
+        _ = plugin.api

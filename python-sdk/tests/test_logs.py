@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import logging
 import re
 import sys
+import threading
 from typing import Any
 
 import pytest
 
-from mattermost_plugin import load_runtime_config
+from mattermost_plugin import RuntimeConfig, load_runtime_config
 from mattermost_plugin.logs import HclogHandler, LogWriter, format_record
 
 
@@ -46,8 +48,46 @@ def test_fields() -> None:
     assert "args" not in entry
 
 
-def test_messages_that_are_no_text() -> None:
-    assert record(logging.INFO, {"a": 1})["@message"] == "{'a': 1}"
+def test_the_own_fields_are_not_for_extra() -> None:
+    entry = record(logging.INFO, "m", **{"@level": "error", "@message": "forged", "harmless": 1})
+    assert (entry["@level"], entry["@message"], entry["harmless"]) == ("info", "m", 1)
+
+
+@pytest.mark.parametrize(("created", "expected"), [(0, "000000"), (1.5, "500000"), (1.000001, "000001")])
+def test_six_digits_of_a_second(created: float, expected: str) -> None:
+    stamp = record(logging.INFO, "m", created=created)["@timestamp"]
+    assert re.fullmatch(rf"1970-01-01T00:00:0\d\.{expected}Z", stamp), stamp
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ({"a": 1}, "{'a': 1}"),
+        (None, "None"),
+        (42, "42"),
+        (ValueError("no"), "no"),
+        (b"b", "b'b'"),
+        ("ä\n\u2028", "ä\n\u2028"),
+    ],
+)
+def test_messages_that_are_no_text(message: Any, text: str) -> None:
+    assert record(logging.INFO, message)["@message"] == text
+
+
+def test_arguments_that_do_not_fit_are_not_lost() -> None:
+    assert record(logging.INFO, "%d posts of %s", "many")["@message"] == "%d posts of %s ('many',)"
+
+
+def test_extra_that_json_can_not_say_is_not_lost() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    for extra in (circle, {(1, 2): 3}, float("nan"), float("inf")):
+        entry = record(logging.INFO, "m", extra=extra, other="o")
+        assert (entry["@message"], entry["other"], entry["extra"]) == ("m", "o", str(extra))
+
+
+def test_the_stack_is_told_where_it_is_asked_for() -> None:
+    assert record(logging.INFO, "m", stack_info="Stack: f()")["@message"] == "m\nStack: f()"
 
 
 def test_one_line_with_the_traceback() -> None:
@@ -57,9 +97,12 @@ def test_one_line_with_the_traceback() -> None:
     try:
         raise ValueError("no")
     except ValueError:
-        logger.exception("failed\nbadly")
+        logger.exception("failed\nbadly", extra={"where": "here"})
     (line,) = stream.getvalue().splitlines()
-    assert "ValueError: no" in json.loads(line)["@message"]
+    entry = json.loads(line)
+    assert entry["@level"] == "error" and entry["where"] == "here"
+    assert entry["@message"].startswith("failed\nbadly\nTraceback (most recent call last):\n")
+    assert entry["@message"].endswith("ValueError: no")
 
 
 def test_a_broken_stream_breaks_nothing() -> None:
@@ -79,6 +122,55 @@ def test_what_is_printed_becomes_records() -> None:
     assert len(stream.getvalue().splitlines()) == 2
     writer.flush()
     assert [json.loads(line)["@message"] for line in stream.getvalue().splitlines()] == ["one", "two", "three"]
+
+
+def test_what_is_printed_may_look_like_a_format() -> None:
+    stream = io.StringIO()
+    logger = logging.Logger("stdout")
+    logger.addHandler(HclogHandler(stream))
+    print("100 %s", file=LogWriter(logger))
+    assert json.loads(stream.getvalue())["@message"] == "100 %s"
+
+
+def test_the_stand_in_can_what_stdout_can() -> None:
+    stream = io.StringIO()
+    logger = logging.Logger("stdout")
+    logger.addHandler(HclogHandler(stream))
+    writer = LogWriter(logger)
+    writer.reconfigure(line_buffering=True)
+    writer.buffer.write(b"bytes \xff\r\n")
+    writer.writelines(["ä\ud800\n", "\n"])
+    assert (writer.encoding, writer.isatty(), writer.fileno()) == ("utf-8", False, 1)
+    lines = [json.loads(line)["@message"] for line in stream.getvalue().splitlines()]
+    assert lines == ["bytes \\xff\r", "ä\\ud800"]
+
+
+def test_each_thread_prints_lines_of_its_own() -> None:
+    stream = io.StringIO()
+    logger = logging.Logger("stdout")
+    logger.addHandler(HclogHandler(stream))
+    writer = LogWriter(logger)
+    print("half", end="", file=writer)
+    other = threading.Thread(target=print, args=("whole",), kwargs={"file": writer})
+    other.start()
+    other.join()
+    print(" and half", file=writer)
+    assert [json.loads(line)["@message"] for line in stream.getvalue().splitlines()] == ["whole", "half and half"]
+
+
+def test_what_the_host_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MATTERMOST_PLUGIN_PATH", "/bundle")
+    monkeypatch.setenv("MATTERMOST_PLUGIN_API_TARGET", "unix:/first")
+    monkeypatch.setenv("MATTERMOST_API_TARGET", "unix:/second")
+    config = load_runtime_config()
+    assert (config.plugin_path, config.api_target) == ("/bundle", "unix:/first")
+    monkeypatch.delenv("MATTERMOST_PLUGIN_API_TARGET")
+    assert load_runtime_config().api_target == "unix:/second"
+    monkeypatch.delenv("MATTERMOST_API_TARGET")
+    assert load_runtime_config().api_target == ""
+    assert load_runtime_config() == RuntimeConfig(plugin_path="/bundle")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.plugin_id = "other"  # type: ignore[misc]
 
 
 def test_runtime_config(monkeypatch: pytest.MonkeyPatch) -> None:

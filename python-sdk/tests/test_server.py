@@ -1,25 +1,20 @@
-"""Hooks and HTTP over real gRPC, against a plugin's real process."""
+"""Hooks over real gRPC, against a plugin's real process."""
 
 from __future__ import annotations
 
-import queue
 import time
-from collections.abc import Iterator
-from typing import Any, Callable
+from concurrent import futures
+from typing import Any
 
 import grpc
 import pytest
 
 from mattermost_plugin import contract
-from mattermost_plugin._generated.mattermost.pluginapi.v1.hooks_http_pb2 import (
-    HTTPHeader,
-    ServeHTTPRequest,
-    ServeHTTPRequestInit,
-)
 from mattermost_plugin.contract import API, message_class
+from mattermost_plugin.dispatch import handler_arguments, response_of
 from mattermost_plugin.types import Post
 
-from .conftest import LIMIT, StartPlugin
+from .conftest import StartPlugin, code_of
 
 HOOKS = """
     class Hooks(Plugin):
@@ -45,6 +40,11 @@ HOOKS = """
         async def check_update(self, ctx, new, old):
             if new.message == "sleep":
                 await asyncio.sleep(30)
+            if new.message == "stubborn":
+                try:
+                    await asyncio.sleep(30)
+                except asyncio.CancelledError:
+                    await asyncio.sleep(30)
             await asyncio.sleep(0)
             return f"{old.message} to {new.message}"
 
@@ -54,13 +54,6 @@ HOOKS = """
 
     run_plugin(Hooks)
 """
-
-
-def code_of(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    error: Any = caught.value
-    return error.code(), error.details()
 
 
 def test_hooks(start_plugin: StartPlugin, host_api: Any) -> None:
@@ -97,18 +90,22 @@ def test_hooks(start_plugin: StartPlugin, host_api: Any) -> None:
     assert "can't stop" in plugin.call("OnDeactivate").error.message
 
 
-@pytest.mark.parametrize("hook", ["MessageWillBePosted", "MessageWillBeUpdated"])
-def test_a_handler_has_less_time_than_its_call(start_plugin: StartPlugin, hook: str) -> None:
+@pytest.mark.parametrize(
+    ("hook", "fields"),
+    [
+        ("MessageWillBePosted", {"post": Post(message="sleep")}),
+        ("MessageWillBeUpdated", {"new_post": Post(message="sleep")}),
+        ("MessageWillBeUpdated", {"new_post": Post(message="stubborn")}),
+    ],
+    ids=["sync", "async", "async that ignores its cancellation"],
+)
+def test_a_handler_has_less_time_than_its_call(start_plugin: StartPlugin, hook: str, fields: dict[str, Any]) -> None:
     plugin = start_plugin(HOOKS)
-    slow = {
-        "MessageWillBePosted": {"post": Post(message="sleep")},
-        "MessageWillBeUpdated": {"new_post": Post(message="sleep")},
-    }
     plugin.call("Implemented")
     began = time.monotonic()
-    code, details = code_of(lambda: plugin.call(hook, timeout=1, **slow[hook]))
+    code, details = code_of(lambda: plugin.call(hook, timeout=1, **fields))
     assert code == grpc.StatusCode.DEADLINE_EXCEEDED
-    assert details.endswith("did not return in time"), "the plugin says so before the host gives up"
+    assert details == f"plugin Hooks: {hook} did not return in time", "the plugin says so before the host gives up"
     assert time.monotonic() - began < 2
 
 
@@ -120,146 +117,135 @@ def test_the_hosts_limit_holds_where_a_call_has_none(start_plugin: StartPlugin) 
     assert code == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-HTTP = """
-    class Http(Plugin):
-        @hook(HookName.ServeHTTP)
-        def serve(self, ctx, writer, request):
-            getattr(self, request.url.strip("/"))(writer, request)
+UNUSUAL = """
+    import argparse, functools
 
-        def inspect(self, writer, request):
-            writer.set_header("X-One", "1")
-            writer.set_header("x-one", "2")
-            writer.add_header("X-ONE", "3")
-            writer.write_header(201)
-            writer.write(request.get_header("content-TYPE") + str(request.get_all_headers("accept")) + request.method)
-            writer.write(request.body)
+    def plain(handler):
+        @functools.wraps(handler)
+        def wrapper(*args):
+            return handler(*args)
+        return wrapper
 
-        def echo(self, writer, request):
-            for chunk in request.stream():
-                writer.write(chunk)
+    class Unusual(Plugin):
+        @hook(HookName.MessageWillBePosted)
+        def check(self, ctx, post):
+            if post.message == "timeout":
+                raise TimeoutError("the database's")
+            if post.message == "stop":
+                next(iter([]))
+            if post.message == "exit":
+                argparse.ArgumentParser(exit_on_error=False).error("no such option")
+            if post.message == "empty":
+                return ValueError()
 
-        def large(self, writer, request):
-            writer.write(b"x" * 200_000)
+        @hook(HookName.MessageWillBeUpdated)
+        async def check_update(self, ctx, new, old):
+            if new.message == "cancelled":
+                task = asyncio.ensure_future(asyncio.sleep(5))
+                task.cancel()
+                await task
+            sys.exit(3)
 
-        def nothing(self, writer, request):
-            pass
+        @hook(HookName.UserWillLogIn)
+        @plain
+        async def hidden(self, ctx, user):
+            await asyncio.sleep(0)
+            return "from a coroutine"
 
-        def fail(self, writer, request):
+        @hook(HookName.OnActivate)
+        def activate(self):
+            raise KeyError("setting")
+
+        @hook(HookName.OnInstall)
+        def install(self, ctx, event):
             raise ValueError("the secret is 42")
 
-        def fail_late(self, writer, request):
-            writer.write(b"begun")
-            raise ValueError("the secret is 42")
+        @hook(HookName.OnConfigurationChange)
+        def change(self):
+            self.api
 
-        def headers_late(self, writer, request):
-            writer.write(b"begun")
-            writer.set_header("X", "too late")
-
-        def for_ever(self, writer, request):
-            try:
-                while True:
-                    writer.write(b"x" * 65536)
-            except ClientDisconnected:
-                self.logger.info("the client has gone")
-
-    run_plugin(Http)
+    run_plugin(Unusual)
 """
 
 
-def init(url: str, **fields: Any) -> ServeHTTPRequest:
-    headers = [HTTPHeader(key="Content-Type", values=["text/x"]), HTTPHeader(key="Accept", values=["a", "b"])]
-    return ServeHTTPRequest(
-        init=ServeHTTPRequestInit(method="POST", url=url, headers=headers, content_length=-1), **fields
+def test_handlers_that_end_in_unusual_ways(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(UNUSUAL)
+
+    def posted(message: str) -> tuple[grpc.StatusCode, str]:
+        return code_of(lambda: plugin.call("MessageWillBePosted", post=Post(message=message), timeout=3))
+
+    def updated(message: str) -> tuple[grpc.StatusCode, str]:
+        return code_of(lambda: plugin.call("MessageWillBeUpdated", new_post=Post(message=message), timeout=3))
+
+    said = "plugin Unusual: MessageWillBePosted raised"
+    assert posted("timeout") == (grpc.StatusCode.INTERNAL, f"{said} TimeoutError")
+    assert posted("stop") == (grpc.StatusCode.INTERNAL, f"{said} RuntimeError")
+    assert posted("exit") == (grpc.StatusCode.INTERNAL, f"{said} RuntimeError")
+    assert updated("exit")[0] == grpc.StatusCode.INTERNAL
+    assert updated("cancelled") == (
+        grpc.StatusCode.INTERNAL,
+        "plugin Unusual: MessageWillBeUpdated raised CancelledError",
+    )
+    log = plugin.log()
+    for text in ("the database's", "the handler raised StopIteration", "called sys.exit(2)", "called sys.exit(3)"):
+        assert text in log, text
+    rejected = plugin.call("MessageWillBePosted", post=Post(message="empty"))
+    assert rejected.rejection_reason == "ValueError", "an exception without a text is no assent"
+    assert plugin.call("UserWillLogIn").rejection_reason == "from a coroutine"
+    assert plugin.process.poll() is None, "and the plugin lives"
+
+
+def test_errors_of_the_operators_hooks(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(UNUSUAL)
+    activated = plugin.call("OnActivate").error
+    assert (activated.id, activated.status_code, activated.where, activated.message) == (
+        "plugin.on_activate.error",
+        500,
+        "OnActivate",
+        "KeyError: 'setting'",
+    )
+    changed = plugin.call("OnConfigurationChange").error
+    assert changed.id == "plugin.on_configuration_change.error"
+    assert "has no host API" in changed.message
+    installed = plugin.call("OnInstall").error
+    assert (installed.id, installed.message) == (
+        "plugin.on_install.error",
+        "plugin Unusual: OnInstall raised ValueError",
     )
 
 
-def get(plugin: Any, url: str, *messages: ServeHTTPRequest) -> list[Any]:
-    return list(plugin.serve_http(iter([init(url, body_complete=not messages), *messages])))
-
-
-def test_http(start_plugin: StartPlugin) -> None:
-    plugin = start_plugin(HTTP)
-    answer = get(
-        plugin, "/inspect", ServeHTTPRequest(body_chunk=b"bo"), ServeHTTPRequest(body_chunk=b"dy", body_complete=True)
-    )
-    head = answer[0].init
-    assert head.status_code == 201
-    assert [(header.key, list(header.values)) for header in head.headers] == [("x-one", ["2", "3"])]
-    assert b"".join(message.body_chunk for message in answer) == b"text/x['a', 'b']POSTbody"
-    assert [message.body_complete for message in answer] == [False] * (len(answer) - 1) + [True]
-    assert not any(message.HasField("init") for message in answer[1:])
-
-    large = get(plugin, "/large")
-    assert sum(len(message.body_chunk) for message in large) == 200_000
-    assert max(len(message.body_chunk) for message in large) == 65536
-
-    (nothing,) = get(plugin, "/nothing")
-    assert nothing.init.status_code == 200 and nothing.body_complete
-
-    failed = get(plugin, "/fail")
-    assert failed[0].init.status_code == 500
-    assert b"".join(message.body_chunk for message in failed) == b"Internal Server Error"
-
-
-def test_http_that_fails_late_is_cut_off(start_plugin: StartPlugin) -> None:
-    plugin = start_plugin(HTTP)
-    for url in ("/fail_late", "/headers_late"):
-        received = []
-        with pytest.raises(grpc.RpcError) as caught:
-            received.extend(plugin.serve_http(iter([init(url, body_complete=True)])))
-        error: Any = caught.value
-        assert error.code() == grpc.StatusCode.INTERNAL
-        assert "42" not in error.details()
-
-
-def test_http_streams_both_ways(start_plugin: StartPlugin) -> None:
-    plugin = start_plugin(HTTP)
-    outgoing: queue.Queue[ServeHTTPRequest | None] = queue.Queue()
-
-    def messages() -> Iterator[ServeHTTPRequest]:
-        while (message := outgoing.get(timeout=LIMIT)) is not None:
-            yield message
-
-    call = plugin.serve_http(messages())
-    outgoing.put(init("/echo"))
-    for part in (b"one", b"two"):
-        outgoing.put(ServeHTTPRequest(body_chunk=part))
-        assert next(call).body_chunk == part
-    outgoing.put(ServeHTTPRequest(body_complete=True))
-    outgoing.put(None)
-    assert next(call).body_complete
-
-
-def test_a_client_that_goes_is_noticed_by_the_handler(start_plugin: StartPlugin) -> None:
-    plugin = start_plugin(HTTP)
-    call = plugin.serve_http(iter([init("/for_ever", body_complete=True)]))
-    next(call)
-    call.cancel()
-    plugin.wait_for_log("the client has gone")
-
-
-def test_http_without_a_head_or_a_handler(start_plugin: StartPlugin) -> None:
-    plugin = start_plugin(HTTP)
-    code, details = code_of(lambda: list(plugin.serve_http(iter([ServeHTTPRequest(body_complete=True)]))))
-    assert (code, details) == (grpc.StatusCode.INVALID_ARGUMENT, "the first message of ServeHTTP has no init")
-    silent = start_plugin("""
-    class Silent(Plugin): ...
-
-    run_plugin(Silent)
-    """)
-    assert get(silent, "/")[0].init.status_code == 404
-
-
-def test_async_http(start_plugin: StartPlugin) -> None:
+def test_every_hook_arrives(start_plugin: StartPlugin) -> None:
     plugin = start_plugin("""
-    class Async(Plugin):
-        @hook(HookName.ServeHTTP)
-        async def serve(self, ctx, writer, request):
-            async for chunk in request.stream():
-                writer.write(chunk.upper())
-                await writer.drain()
+    def handler(name):
+        def handle(self, *args):
+            print(f"{name.value} got {len(args)}")
+        return hook(name)(handle)
 
-    run_plugin(Async)
+    All = type("All", (Plugin,), {f"on_{name.value}": handler(name) for name in HookName})
+    run_plugin(All)
     """)
-    answer = get(plugin, "/", ServeHTTPRequest(body_chunk=b"a"), ServeHTTPRequest(body_chunk=b"b", body_complete=True))
-    assert b"".join(message.body_chunk for message in answer) == b"AB"
+    names = [method.name for method in contract.HOOKS.methods if method.name != "Implemented"]
+    assert plugin.call("Implemented").hooks == sorted(names)
+    for name in names:
+        if name == "ServeHTTP":
+            continue
+        method = contract.HOOKS.methods_by_name[name]
+        response = plugin.call(name)
+        assert response == response_of(name, message_class(method.input_type)(), None)
+        assert f'"{name} got {len(handler_arguments(method))}"' in plugin.log()
+
+
+def test_hooks_run_side_by_side(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin("""
+    class Together(Plugin):
+        meeting = threading.Barrier(24)
+
+        @hook(HookName.UserWillLogIn)
+        def wait(self, ctx, user):
+            return str(self.meeting.wait(5) is not None)
+
+    run_plugin(Together)
+    """)
+    with futures.ThreadPoolExecutor(24) as threads:
+        answers = list(threads.map(lambda _: plugin.call("UserWillLogIn").rejection_reason, range(24)))
+    assert answers == ["True"] * 24

@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import threading
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 #: Attributes every record has; what else a record carries came by `extra`.
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -68,29 +68,38 @@ def configure(level: str, stream: TextIO) -> None:
     root.setLevel(level)
 
 
-class LogWriter(io.TextIOBase):
+class LogWriter(io.TextIOWrapper):
     """A stand-in for `sys.stdout`: each line that is printed becomes a log record."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__(cast("Any", _LogLines(logger)), "utf-8", "backslashreplace", newline="\n", write_through=True)
+
+
+class _LogLines(io.RawIOBase):
+    """The bytes under `LogWriter`. Each thread completes its own lines."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
         self._rest = threading.local()
 
     def writable(self) -> bool:
-        """Always."""
         return True
 
-    def write(self, text: str) -> int:
-        """Logs the lines that `text` completes; each thread completes its own."""
-        *lines, rest = (getattr(self._rest, "text", "") + text).split("\n")
-        self._rest.text = rest
-        for line in lines:
-            if line:
-                self._logger.info(line)
-        return len(text)
+    def fileno(self) -> int:
+        # A child that is given this stdout writes where the descriptor leads: to the log.
+        return 1
+
+    def write(self, data: Any) -> int:
+        *lines, self._rest.data = (getattr(self._rest, "data", b"") + bytes(data)).split(b"\n")
+        self._log(lines)
+        return len(data)
 
     def flush(self) -> None:
         """Logs a line that has no end yet."""
-        rest = getattr(self._rest, "text", "")
-        self._rest.text = ""
-        if rest:
-            self._logger.info(rest)
+        rest, self._rest.data = getattr(self._rest, "data", b""), b""
+        self._log([rest])
+
+    def _log(self, lines: list[bytes]) -> None:
+        for line in lines:
+            if line:
+                self._logger.info("%s", line.decode(errors="backslashreplace"))

@@ -1,0 +1,379 @@
+"""For every hook of the contract: what its handler is given, and what each result of it answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from mattermost_plugin import DISMISS_POST_ERROR
+from mattermost_plugin.contract import HOOKS, is_repeated, message_class
+from mattermost_plugin.dispatch import HookResultError, arguments, handler_arguments, no_handler, response_of
+from mattermost_plugin.types import (
+    AppError,
+    CommandResponse,
+    ConfigJson,
+    EmailNotificationContent,
+    FileData,
+    FileInfo,
+    Post,
+    PushNotification,
+    SyncResponse,
+    User,
+)
+
+UNARY = [method.name for method in HOOKS.methods if method.name not in ("Implemented", "ServeHTTP")]
+NOTIFICATIONS = [name for name in UNARY if not HOOKS.methods_by_name[name].output_type.fields]
+
+#: A handler's arguments, as the published SDK hands them over.
+ARGUMENTS: dict[str, list[str]] = {
+    "OnActivate": [],
+    "OnDeactivate": [],
+    "OnConfigurationChange": [],
+    "OnInstall": ["plugin_context", "event"],
+    "OnSendDailyTelemetry": [],
+    "RunDataRetention": ["now_time", "batch_size"],
+    "OnCloudLimitsUpdated": ["limits"],
+    "ConfigurationWillBeSaved": ["new_config"],
+    "MessageWillBePosted": ["plugin_context", "post"],
+    "MessageWillBeUpdated": ["plugin_context", "new_post", "old_post"],
+    "MessageHasBeenPosted": ["plugin_context", "post"],
+    "MessageHasBeenUpdated": ["plugin_context", "new_post", "old_post"],
+    "MessagesWillBeConsumed": ["posts"],
+    "MessageHasBeenDeleted": ["plugin_context", "post"],
+    "FileWillBeUploaded": ["plugin_context", "file_info", "file_content"],
+    "ReactionHasBeenAdded": ["plugin_context", "reaction"],
+    "ReactionHasBeenRemoved": ["plugin_context", "reaction"],
+    "NotificationWillBePushed": ["push_notification", "user_id"],
+    "EmailNotificationWillBeSent": ["email_notification"],
+    "PreferencesHaveChanged": ["plugin_context", "preferences"],
+    "UserHasBeenCreated": ["plugin_context", "user"],
+    "UserWillLogIn": ["plugin_context", "user"],
+    "UserHasLoggedIn": ["plugin_context", "user"],
+    "UserHasBeenDeactivated": ["plugin_context", "user"],
+    "OnSAMLLogin": ["plugin_context", "user", "assertion"],
+    "ChannelHasBeenCreated": ["plugin_context", "channel"],
+    "UserHasJoinedChannel": ["plugin_context", "channel_member", "actor"],
+    "UserHasLeftChannel": ["plugin_context", "channel_member", "actor"],
+    "UserHasJoinedTeam": ["plugin_context", "team_member", "actor"],
+    "UserHasLeftTeam": ["plugin_context", "team_member", "actor"],
+    "ExecuteCommand": ["plugin_context", "args"],
+    "OnWebSocketConnect": ["web_conn_id", "user_id"],
+    "OnWebSocketDisconnect": ["web_conn_id", "user_id"],
+    "WebSocketMessageHasBeenPosted": ["web_conn_id", "user_id", "request"],
+    "OnPluginClusterEvent": ["plugin_context", "event"],
+    "OnSharedChannelsSyncMsg": ["sync_msg", "remote_cluster"],
+    "OnSharedChannelsPing": ["remote_cluster"],
+    "OnSharedChannelsAttachmentSyncMsg": ["file_info", "post", "remote_cluster"],
+    "OnSharedChannelsProfileImageSyncMsg": ["user", "remote_cluster"],
+    "GenerateSupportData": ["plugin_context"],
+}
+
+
+def request(hook: str, **fields: Any) -> Any:
+    return message_class(HOOKS.methods_by_name[hook].input_type)(**fields)
+
+
+def filled(field: FieldDescriptor, number: int) -> Any:
+    """A value for a field that no other field has."""
+    of = field.message_type
+    if of is not None:
+        return (
+            [filled_message(of, number), filled_message(of, number + 1)]
+            if is_repeated(field)
+            else filled_message(of, number)
+        )
+    return {str: f"{field.name}{number}", bytes: b"%d" % number, int: number}[type(field.default_value)]
+
+
+def filled_message(of: Descriptor, number: int) -> Any:
+    first = of.fields[0]
+    return message_class(of)(**{first.name: filled(first, number)})
+
+
+def test_the_tables_are_about_every_hook() -> None:
+    assert list(ARGUMENTS) == UNARY
+    assert sorted([*ANSWERS, *NOTIFICATIONS]) == sorted(UNARY)
+    assert sorted(ACCEPTED) == sorted(set(ANSWERS) - ONLY_FAILURES)
+
+
+@pytest.mark.parametrize("hook", UNARY)
+def test_arguments(hook: str) -> None:
+    method = HOOKS.methods_by_name[hook]
+    values = {field.name: filled(field, 10 * number) for number, field in enumerate(method.input_type.fields, 1)}
+    assert handler_arguments(method) == ARGUMENTS[hook]
+    assert arguments(method, request(hook, **values)) == [values[name] for name in ARGUMENTS[hook]]
+
+
+@pytest.mark.parametrize("hook", UNARY)
+def test_arguments_that_the_host_left_out(hook: str) -> None:
+    method = HOOKS.methods_by_name[hook]
+    for name, value in zip(ARGUMENTS[hook], arguments(method, request(hook))):
+        if name == "actor":
+            assert value is None, "nobody but the user did it"
+        else:
+            assert value is not None, f"{name} is there, be it empty"
+
+
+def test_arguments_may_be_changed() -> None:
+    method = HOOKS.methods_by_name["MessagesWillBeConsumed"]
+    asked = request("MessagesWillBeConsumed", posts=[Post(id="1"), Post(id="2")])
+    (posts,) = arguments(method, asked)
+    posts.pop()
+    posts[0].message = "changed"
+    response = response_of("MessagesWillBeConsumed", asked, posts)
+    assert response == message_class(method.output_type)(posts=[Post(id="1", message="changed")])
+
+
+def error(hook: str, identifier: str, message: str) -> dict[str, Any]:
+    return {"error": AppError(id=f"plugin.{identifier}", message=message, status_code=500, where=hook)}
+
+
+def failures(hook: str, identifier: str) -> list[tuple[Any, dict[str, Any]]]:
+    """Of a hook that can only fail or not. What says neither is passed over, as the published SDK does."""
+    return [
+        (None, {}),
+        ("", {}),
+        ("no", error(hook, f"{identifier}.error", "no")),
+        (ValueError("no"), error(hook, f"{identifier}.error", "no")),
+        (ValueError(), error(hook, f"{identifier}.error", "ValueError")),
+        (True, {}),
+        (False, {}),
+        (42, {}),
+        ((1, 2), {}),
+    ]
+
+
+def rejections(field: str, whole: Any, fields: dict[str, Any]) -> list[tuple[Any, dict[str, Any]]]:
+    """Of a hook that may change something, or reject it."""
+    changed = {field: whole}
+    return [
+        (None, {}),
+        (whole, changed),
+        (fields, changed),
+        ((whole, ""), changed),
+        ((whole, None), changed),
+        ((fields, ""), changed),
+        ((None, ""), {}),
+        ((None, None), {}),
+        ((None, "no"), {"rejection_reason": "no"}),
+        ((whole, "no"), {**changed, "rejection_reason": "no"}),
+        ("no", {"rejection_reason": "no"}),
+        ("", {}),
+        (ValueError("no"), {"rejection_reason": "no"}),
+        (ValueError(), {"rejection_reason": "ValueError"}),
+        ((None, KeyError()), {"rejection_reason": "KeyError"}),
+    ]
+
+
+POSTS = [Post(id="1"), Post(id="2")]
+
+#: Hooks that can only fail or not.
+ONLY_FAILURES = {
+    "OnActivate",
+    "OnDeactivate",
+    "OnConfigurationChange",
+    "OnInstall",
+    "OnSAMLLogin",
+    "OnSharedChannelsAttachmentSyncMsg",
+    "OnSharedChannelsProfileImageSyncMsg",
+}
+
+#: By hook, a handler's results and the fields of the response that each answers.
+ANSWERS: dict[str, list[tuple[Any, dict[str, Any]]]] = {
+    "OnActivate": failures("OnActivate", "on_activate"),
+    "OnDeactivate": failures("OnDeactivate", "on_deactivate"),
+    "OnConfigurationChange": failures("OnConfigurationChange", "on_configuration_change"),
+    "OnInstall": failures("OnInstall", "on_install"),
+    "OnSAMLLogin": failures("OnSAMLLogin", "on_saml_login"),
+    "OnSharedChannelsAttachmentSyncMsg": failures(
+        "OnSharedChannelsAttachmentSyncMsg", "on_shared_channels_attachment_sync_msg"
+    ),
+    "OnSharedChannelsProfileImageSyncMsg": failures(
+        "OnSharedChannelsProfileImageSyncMsg", "on_shared_channels_profile_image_sync_msg"
+    ),
+    "RunDataRetention": [
+        (None, {}),
+        (0, {}),
+        (5, {"deleted_count": 5}),
+        ((5, ""), {"deleted_count": 5}),
+        ((5, None), {"deleted_count": 5}),
+        (
+            (5, "partly"),
+            {"deleted_count": 5, **error("RunDataRetention", "run_data_retention.rejected", "partly")},
+        ),
+    ],
+    "ConfigurationWillBeSaved": [
+        (None, {}),
+        (ConfigJson(config_json=b"{}"), {"modified_config": ConfigJson(config_json=b"{}")}),
+        ({"config_json": b"{}"}, {"modified_config": ConfigJson(config_json=b"{}")}),
+        ((ConfigJson(config_json=b"{}"), None), {"modified_config": ConfigJson(config_json=b"{}")}),
+        ((None, "no"), error("ConfigurationWillBeSaved", "configuration_will_be_saved.rejected", "no")),
+        ((None, ValueError("no")), error("ConfigurationWillBeSaved", "configuration_will_be_saved.rejected", "no")),
+        ("no", error("ConfigurationWillBeSaved", "configuration_will_be_saved.rejected", "no")),
+    ],
+    "MessageWillBePosted": [
+        *rejections("modified_post", Post(id="1"), {"id": "1"}),
+        ((None, DISMISS_POST_ERROR), {"rejection_reason": "plugin.message_will_be_posted.dismiss_post"}),
+    ],
+    "MessageWillBeUpdated": rejections("modified_post", Post(id="1"), {"id": "1"}),
+    "MessagesWillBeConsumed": [
+        (None, {"posts": POSTS}),
+        (POSTS[1:], {"posts": POSTS[1:]}),
+        (tuple(POSTS), {"posts": POSTS}),
+        ((post for post in POSTS), {"posts": POSTS}),
+        ([], {}),
+    ],
+    "FileWillBeUploaded": [
+        (None, {}),
+        (FileInfo(id="f"), {"modified_file_info": FileInfo(id="f")}),
+        ({"id": "f"}, {"modified_file_info": FileInfo(id="f")}),
+        ((FileInfo(id="f"), ""), {"modified_file_info": FileInfo(id="f")}),
+        ((FileInfo(id="f"), b"new", ""), {"modified_file_info": FileInfo(id="f"), "modified_content": b"new"}),
+        ((None, b"new", None), {"modified_content": b"new"}),
+        ((None, "no"), {"rejection_reason": "no"}),
+        ((None, None, "no"), {"rejection_reason": "no"}),
+        ("no", {"rejection_reason": "no"}),
+    ],
+    "NotificationWillBePushed": rejections("modified_notification", PushNotification(message="m"), {"message": "m"}),
+    "EmailNotificationWillBeSent": rejections(
+        "modified_content", EmailNotificationContent(subject="s"), {"subject": "s"}
+    ),
+    "UserWillLogIn": [
+        (None, {}),
+        ("", {}),
+        ("no", {"rejection_reason": "no"}),
+        (ValueError("no"), {"rejection_reason": "no"}),
+        (ValueError(), {"rejection_reason": "ValueError"}),
+    ],
+    "ExecuteCommand": [
+        (None, {}),
+        (CommandResponse(text="hi"), {"response": CommandResponse(text="hi")}),
+        (
+            {"text": "hi", "response_type": "ephemeral", "attachmentz": [1], "goto_location": None},
+            {"response": CommandResponse(text="hi", response_type="ephemeral")},
+        ),
+        ((CommandResponse(text="hi"), None), {"response": CommandResponse(text="hi")}),
+        ((None, "no"), error("ExecuteCommand", "execute_command.rejected", "no")),
+    ],
+    "OnSharedChannelsSyncMsg": [
+        (None, {}),
+        (SyncResponse(users_last_update_at=7), {"response": SyncResponse(users_last_update_at=7)}),
+        ((SyncResponse(users_last_update_at=7), ""), {"response": SyncResponse(users_last_update_at=7)}),
+        ((None, "no"), error("OnSharedChannelsSyncMsg", "on_shared_channels_sync_msg.rejected", "no")),
+    ],
+    "OnSharedChannelsPing": [(None, {"healthy": True}), (True, {"healthy": True}), (False, {})],
+    "GenerateSupportData": [
+        (None, {}),
+        ([], {}),
+        ([FileData(filename="f")], {"files": [FileData(filename="f")]}),
+        (([FileData(filename="f")], None), {"files": [FileData(filename="f")]}),
+        (
+            ([FileData(filename="f")], "some are missing"),
+            {
+                "files": [FileData(filename="f")],
+                **error("GenerateSupportData", "generate_support_data.rejected", "some are missing"),
+            },
+        ),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("hook", "result", "fields"), [(hook, *answer) for hook, answers in ANSWERS.items() for answer in answers]
+)
+def test_results(hook: str, result: Any, fields: dict[str, Any]) -> None:
+    asked = request(hook, posts=POSTS) if hook == "MessagesWillBeConsumed" else request(hook)
+    expected = message_class(HOOKS.methods_by_name[hook].output_type)(**fields)
+    assert response_of(hook, asked, result) == expected
+
+
+@pytest.mark.parametrize("hook", NOTIFICATIONS)
+def test_nobody_hears_what_the_handler_of_a_notification_returns(hook: str) -> None:
+    for result in (None, "text", 42, object(), (1, 2), ValueError("no")):
+        assert response_of(hook, request(hook), result).ByteSize() == 0
+
+
+#: By hook, what an error about a wrong result says that it takes.
+ACCEPTED: dict[str, str] = {
+    "RunDataRetention": "None, int (deleted_count), a str with the reason of a rejection, a tuple (int, reason)",
+    "ConfigurationWillBeSaved": "None, a ConfigJson or a dict of its fields, a str with the reason of a rejection, "
+    "a tuple (ConfigJson, reason)",
+    "MessageWillBePosted": "None, a Post or a dict of its fields, a str with the reason of a rejection, "
+    "a tuple (Post, reason)",
+    "MessageWillBeUpdated": "None, a Post or a dict of its fields, a str with the reason of a rejection, "
+    "a tuple (Post, reason)",
+    "MessagesWillBeConsumed": "None, a list of Post",
+    "FileWillBeUploaded": "None, a FileInfo or a dict of its fields, a str with the reason of a rejection, "
+    "a tuple (FileInfo, bytes, reason)",
+    "NotificationWillBePushed": "None, a PushNotification or a dict of its fields, a str with the reason of a "
+    "rejection, a tuple (PushNotification, reason)",
+    "EmailNotificationWillBeSent": "None, a EmailNotificationContent or a dict of its fields, a str with the reason "
+    "of a rejection, a tuple (EmailNotificationContent, reason)",
+    "UserWillLogIn": "None, a str with the reason of a rejection",
+    "ExecuteCommand": "None, a CommandResponse or a dict of its fields, a str with the reason of a rejection, "
+    "a tuple (CommandResponse, reason)",
+    "OnSharedChannelsSyncMsg": "None, a SyncResponse or a dict of its fields, a str with the reason of a rejection, "
+    "a tuple (SyncResponse, reason)",
+    "OnSharedChannelsPing": "None, bool (healthy)",
+    "GenerateSupportData": "None, a list of FileData, a str with the reason of a rejection, "
+    "a tuple (list of FileData, reason)",
+}
+
+
+@pytest.mark.parametrize("hook", ACCEPTED)
+def test_a_wrong_result_is_told_what_would_do(hook: str) -> None:
+    with pytest.raises(HookResultError) as caught:
+        response_of(hook, request(hook), object())
+    assert str(caught.value) == f"{hook} can't answer a object; it takes {ACCEPTED[hook]}"
+
+
+@pytest.mark.parametrize(
+    ("hook", "result"),
+    [
+        ("MessageWillBePosted", 42),
+        ("MessageWillBePosted", b"bytes"),
+        ("MessageWillBePosted", [Post()]),
+        ("MessageWillBePosted", User(id="u")),
+        ("MessageWillBePosted", {"massage": "a typo"}),
+        ("MessageWillBePosted", {"id": 42}),
+        ("MessageWillBePosted", ()),
+        ("MessageWillBePosted", (Post(),)),
+        ("MessageWillBePosted", (Post(), Post(), "no")),
+        ("MessageWillBePosted", (None, 42)),
+        ("MessageWillBePosted", (Post(), False)),
+        ("MessagesWillBeConsumed", "posts"),
+        ("MessagesWillBeConsumed", Post()),
+        ("MessagesWillBeConsumed", [Post(), User()]),
+        ("FileWillBeUploaded", b"content"),
+        ("FileWillBeUploaded", (FileInfo(), "a text", "")),
+        ("UserWillLogIn", True),
+        ("UserWillLogIn", False),
+        ("UserWillLogIn", (None, "no")),
+        ("RunDataRetention", Post()),
+        ("RunDataRetention", 2**70),
+        ("OnSharedChannelsPing", (True, "")),
+        ("GenerateSupportData", FileData()),
+        ("GenerateSupportData", (FileData(), FileData())),
+        ("ExecuteCommand", 42),
+        ("ExecuteCommand", {"text": 42}),
+    ],
+)
+def test_wrong_results(hook: str, result: Any) -> None:
+    with pytest.raises(HookResultError, match=f"^{hook} can't answer a .*; it takes None"):
+        response_of(hook, request(hook), result)
+
+
+@pytest.mark.parametrize("hook", UNARY)
+def test_no_handler_means_no_opinion(hook: str) -> None:
+    fields: dict[str, Any] = {}
+    asked = request(hook)
+    if hook == "MessagesWillBeConsumed":
+        asked, fields = request(hook, posts=POSTS), {"posts": POSTS}
+    elif hook == "OnSharedChannelsPing":
+        fields = {"healthy": True}
+    elif hook == "ExecuteCommand":
+        fields = error(hook, "execute_command.not_implemented", "the plugin has no slash commands")
+        fields["error"].status_code = 501
+    assert no_handler(hook, asked) == message_class(HOOKS.methods_by_name[hook].output_type)(**fields)

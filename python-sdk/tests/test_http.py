@@ -1,0 +1,342 @@
+"""ServeHTTP over real gRPC, against a plugin's real process."""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from mattermost_plugin._generated.mattermost.pluginapi.v1.hooks_http_pb2 import (
+    HTTPHeader,
+    ServeHTTPRequest,
+    ServeHTTPRequestInit,
+)
+from mattermost_plugin.types import PluginContext
+
+from .conftest import LIMIT, RunningPlugin, StartPlugin, code_of
+
+HTTP = """
+    class Http(Plugin):
+        @hook(HookName.ServeHTTP)
+        def serve(self, ctx, writer, request):
+            getattr(self, request.url.strip("/"))(writer, request)
+
+        def inspect(self, writer, request):
+            writer.set_header("X-One", "1")
+            writer.set_header("x-one", "2")
+            writer.add_header("X-ONE", "3")
+            writer.write_header(201)
+            seen = {name: value for name, value in vars(request).items() if not name.startswith("_")}
+            seen["plugin_context"] = request.plugin_context.request_id
+            seen["found"] = [request.get_header("content-TYPE"), request.get_header("no", "default")]
+            seen["all"] = request.get_all_headers("accept") + request.get_all_headers("no")
+            seen["body"] = [request.body.decode(), request.body.decode(), request.read().decode()]
+            assert writer.write(json.dumps(seen)) == len(json.dumps(seen))
+
+        def echo(self, writer, request):
+            for chunk in request.stream():
+                writer.write(chunk)
+
+        def sizes(self, writer, request):
+            for size in (0, 1, 65536, 65537, 200_000):
+                assert writer.write(memoryview(b"x" * size)) == size
+            writer.write("ä")
+            writer.flush()
+
+        def nothing(self, writer, request):
+            pass
+
+        def head_only(self, writer, request):
+            writer.write_header(204)
+
+        def fail(self, writer, request):
+            writer.set_header("Content-Type", "application/json")
+            writer.set_header("Set-Cookie", "session")
+            raise ValueError("the secret is 42")
+
+        def bad_status(self, writer, request):
+            writer.write_header(1000)
+
+        def fail_late(self, writer, request):
+            writer.write(b"begun")
+            raise ValueError("the secret is 42")
+
+        def headers_late(self, writer, request):
+            writer.write(b"begun")
+            writer.set_header("X", "too late")
+
+        def save(self, writer, request):
+            writer.write(b"begun")
+            try:
+                self.logger.info("saved %d bytes", len(request.body))
+            except ClientDisconnected:
+                self.logger.info("the upload broke off")
+
+        def for_ever(self, writer, request):
+            written = 0
+            try:
+                while True:
+                    written += writer.write(b"x" * 65536)
+            except ClientDisconnected:
+                self.logger.info("the client has gone after %d bytes", written)
+
+    run_plugin(Http)
+"""
+
+
+def init(url: str, **fields: Any) -> ServeHTTPRequest:
+    headers = [HTTPHeader(key="Content-Type", values=["text/x"]), HTTPHeader(key="Accept", values=["a", "b"])]
+    described: dict[str, Any] = {"method": "POST", "headers": headers, "content_length": -1, **fields.pop("more", {})}
+    return ServeHTTPRequest(init=ServeHTTPRequestInit(url=url, **described), **fields)
+
+
+def get(plugin: RunningPlugin, url: str, *messages: ServeHTTPRequest, **more: Any) -> list[Any]:
+    return list(plugin.serve_http(iter([init(url, body_complete=not messages, more=more), *messages])))
+
+
+def body_of(answer: list[Any]) -> bytes:
+    return b"".join(message.body_chunk for message in answer)
+
+
+def headers_of(answer: list[Any]) -> dict[str, list[str]]:
+    return {header.key: list(header.values) for header in answer[0].init.headers}
+
+
+BODY = [ServeHTTPRequest(body_chunk=b"bo"), ServeHTTPRequest(body_chunk=b"dy", body_complete=True)]
+
+
+def test_a_request_and_its_response(start_plugin: StartPlugin) -> None:
+    answer = get(
+        start_plugin(HTTP),
+        "/inspect",
+        *BODY,
+        proto="HTTP/1.1",
+        proto_major=1,
+        proto_minor=1,
+        host="example.org",
+        remote_addr="192.0.2.1:1",
+        request_uri="/plugins/p/inspect",
+        content_length=4,
+        plugin_context=PluginContext(request_id="r"),
+        headers=[
+            HTTPHeader(key="Content-Type", values=["text/x"]),
+            HTTPHeader(key="Accept", values=["a", "b"]),
+            HTTPHeader(key="Accept", values=["c"]),
+            HTTPHeader(key="accept", values=["d"]),
+        ],
+    )
+    assert answer[0].init.status_code == 201
+    assert headers_of(answer) == {"x-one": ["2", "3"]}, "names are one in any case"
+    assert [message.body_complete for message in answer] == [False] * (len(answer) - 1) + [True]
+    assert not any(message.HasField("init") for message in answer[1:])
+    assert json.loads(body_of(answer)) == {
+        "method": "POST",
+        "url": "/inspect",
+        "proto": "HTTP/1.1",
+        "proto_major": 1,
+        "proto_minor": 1,
+        "headers": {"Content-Type": ["text/x"], "Accept": ["a", "b", "c"], "accept": ["d"]},
+        "host": "example.org",
+        "remote_addr": "192.0.2.1:1",
+        "request_uri": "/plugins/p/inspect",
+        "content_length": 4,
+        "plugin_context": "r",
+        "found": ["text/x", "default"],
+        "all": ["a", "b", "c", "d"],
+        "body": ["body", "body", ""],
+    }
+
+
+def test_pieces_are_small(start_plugin: StartPlugin) -> None:
+    answer = get(start_plugin(HTTP), "/sizes")
+    assert [len(message.body_chunk) for message in answer if message.body_chunk] == [
+        *(1, 65536),
+        *(65536, 1),
+        *(65536, 65536, 65536, 200_000 - 3 * 65536),
+        len("ä".encode()),
+    ]
+    assert [message.flush for message in answer[-2:]] == [True, False]
+
+
+def test_responses_without_a_body(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(HTTP)
+    (nothing,) = get(plugin, "/nothing")
+    assert nothing.init.status_code == 200 and nothing.body_complete and not nothing.body_chunk
+    head_only = get(plugin, "/head_only")
+    assert head_only[0].init.status_code == 204
+    assert body_of(head_only) == b"" and head_only[-1].body_complete
+
+
+@pytest.mark.parametrize("url", ["/fail", "/bad_status", "/no_such_method"])
+def test_a_failure_before_the_head_is_a_plain_500(start_plugin: StartPlugin, url: str) -> None:
+    plugin = start_plugin(HTTP)
+    failed = get(plugin, url)
+    assert failed[0].init.status_code == 500
+    assert headers_of(failed) == {"Content-Type": ["text/plain; charset=utf-8"]}, "nothing of the handler's own is left"
+    assert body_of(failed) == b"Internal Server Error"
+    assert failed[-1].body_complete
+    assert f"ServeHTTP failed: POST {url}" in plugin.wait_for_log("Traceback")
+
+
+@pytest.mark.parametrize("url", ["/fail_late", "/headers_late"])
+def test_a_failure_after_the_head_cuts_the_response_off(start_plugin: StartPlugin, url: str) -> None:
+    received: list[Any] = []
+    call = start_plugin(HTTP).serve_http(iter([init(url, body_complete=True)]))
+
+    def receive() -> None:
+        for message in call:
+            received.append(message)
+
+    code, details = code_of(receive)
+    assert body_of(received) == b"begun"
+    assert not any(message.body_complete for message in received)
+    assert (code, details) == (grpc.StatusCode.INTERNAL, "plugin Http: ServeHTTP failed after it had begun")
+
+
+class Upload:
+    """A request whose messages are sent one by one."""
+
+    def __init__(self, plugin: RunningPlugin, url: str, **more: Any) -> None:
+        self._outgoing: queue.Queue[ServeHTTPRequest | None] = queue.Queue()
+        self.call = plugin.serve_http(self._messages())
+        self.send(init(url, more=more))
+
+    def _messages(self) -> Iterator[ServeHTTPRequest]:
+        while (message := self._outgoing.get(timeout=LIMIT)) is not None:
+            yield message
+
+    def send(self, *messages: ServeHTTPRequest | None) -> None:
+        for message in messages:
+            self._outgoing.put(message)
+
+
+def test_http_streams_both_ways(start_plugin: StartPlugin) -> None:
+    upload = Upload(start_plugin(HTTP), "/echo")
+    for part in (b"one", b"two"):
+        upload.send(ServeHTTPRequest(body_chunk=part))
+        assert next(upload.call).body_chunk == part, "it arrives while the request goes on"
+    upload.send(ServeHTTPRequest(body_complete=True), None)
+    assert next(upload.call).body_complete
+
+
+def test_a_whole_upload_is_saved(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(HTTP)
+    assert body_of(get(plugin, "/save", *BODY)) == b"begun"
+    plugin.wait_for_log("saved 4 bytes")
+
+
+@pytest.mark.parametrize("how", ["cancelled", "ended without its end"])
+def test_half_an_upload_does_not_pass_for_a_whole_one(start_plugin: StartPlugin, how: str) -> None:
+    plugin = start_plugin(HTTP)
+    upload = Upload(plugin, "/save")
+    upload.send(ServeHTTPRequest(body_chunk=b"half"))
+    next(upload.call)
+    if how == "cancelled":
+        upload.call.cancel()
+    upload.send(None)
+    assert "saved" not in plugin.wait_for_log("the upload broke off")
+
+
+def test_a_client_that_goes_is_noticed_by_the_handler(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(HTTP)
+    call = plugin.serve_http(iter([init("/for_ever", body_complete=True)]))
+    next(call)
+    # A client that does not read is not written to without end.
+    time.sleep(0.5)
+    call.cancel()
+    (written,) = re.findall(r"gone after (\d+) bytes", plugin.wait_for_log("the client has gone"))
+    assert int(written) < 16 * 1024 * 1024
+
+
+def test_a_request_without_a_head(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(HTTP)
+    for messages in ([ServeHTTPRequest(body_chunk=b"b", body_complete=True)], []):
+        code, details = code_of(lambda: list(plugin.serve_http(iter(messages))))  # noqa: B023
+        assert (code, details) == (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "the first message of ServeHTTP has no init",
+        )
+
+
+def test_a_plugin_without_a_handler(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin("""
+    class Silent(Plugin): ...
+
+    run_plugin(Silent)
+    """)
+    answer = get(plugin, "/")
+    assert answer[0].init.status_code == 404
+    assert headers_of(answer) == {"Content-Type": ["text/plain; charset=utf-8"]}
+    assert body_of(answer) == b"Not Found" and answer[-1].body_complete
+
+
+ASYNC = """
+    class Async(Plugin):
+        @hook(HookName.ServeHTTP)
+        async def serve(self, ctx, writer, request):
+            await getattr(self, request.url.strip("/"))(writer, request)
+
+        async def upper(self, writer, request):
+            async for chunk in request.stream():
+                writer.write(chunk.upper())
+                await writer.drain()
+
+        async def whole(self, writer, request):
+            writer.write(request.body + await request.aread())
+
+        async def later(self, writer, request):
+            writer.write(b"begun")
+            writer.write(await request.aread())
+
+        async def for_ever(self, writer, request):
+            written = 0
+            try:
+                while True:
+                    written += writer.write(b"x" * 65536)
+                    await writer.drain()
+            except (asyncio.CancelledError, ClientDisconnected) as error:
+                self.logger.info("%s after %d bytes", type(error).__name__, written)
+                raise
+
+    run_plugin(Async)
+"""
+
+
+def test_async_handlers(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(ASYNC)
+    assert body_of(get(plugin, "/upper", *BODY)) == b"BODY"
+    assert body_of(get(plugin, "/later", *BODY)) == b"begunbody"
+    assert body_of(get(plugin, "/whole", *BODY, content_length=4)) == b"bodybody", "a small body is there at once"
+    refused = get(plugin, "/whole", *BODY)
+    assert refused[0].init.status_code == 500
+    plugin.wait_for_log("an async handler reads a large body with `async for chunk in request.stream()`")
+
+
+def test_an_async_handler_ends_when_its_client_goes(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(ASYNC)
+    call = plugin.serve_http(iter([init("/for_ever", body_complete=True)]))
+    next(call)
+    time.sleep(0.5)
+    call.cancel()
+    ended = r"(?:CancelledError|ClientDisconnected) after (\d+) bytes"
+    plugin.wait_for_log(" after ")
+    (written,) = re.findall(ended, plugin.log())
+    assert int(written) < 16 * 1024 * 1024
+
+
+def test_a_response_in_progress_does_not_hold_up_the_end(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(HTTP)
+    upload = Upload(plugin, "/echo")
+    upload.send(ServeHTTPRequest(body_chunk=b"one"))
+    next(upload.call)
+    began = time.monotonic()
+    plugin.process.terminate()
+    assert plugin.wait() == 0
+    assert time.monotonic() - began < 2
+    upload.send(None)
