@@ -4,7 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import setup
 from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
@@ -14,10 +14,12 @@ from generate import PROTO, generate
 
 class BuildWithStubs(build_py):
     def run(self) -> None:
-        generate()
-        self.distribution.packages = find_packages("src")
-        self.finalize_options()
+        # An editable install uses the source tree; any other build leaves the tree as it is.
+        if self.editable_mode:
+            generate()
         super().run()
+        if not self.editable_mode:
+            generate(Path(self.build_lib) / "mattermost_plugin" / "_generated")
 
 
 class SdistWithContract(sdist):

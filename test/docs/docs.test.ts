@@ -1,12 +1,12 @@
 /** Every snippet in the documents is run, or at least compiled, and every link leads somewhere. */
 import { execFileSync, spawn } from "node:child_process"
-import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join, resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { inject } from "vitest"
-import { eventually, host, noPython } from "../support/host.ts"
+import { eventually, host, noPython, temporaryFolder } from "../support/host.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
 
@@ -75,6 +75,45 @@ describe.skipIf(noPython)("the plugins in the documents", () => {
         yield* hooks.messageHasBeenPosted({ post: { message: "hello" } })
       }
     }).pipe(Effect.scoped, Effect.provide(host({ getServerVersion: () => Effect.succeed({ version: "1.0.0" }) }))),
+  )
+})
+
+describe.skipIf(noPython)("getting started", () => {
+  it.live(
+    "its commands make a plugin run",
+    () =>
+      Effect.gen(function* () {
+        // A checkout with a plugins folder, and in it the plugin that the document shows.
+        const folder = yield* temporaryFolder
+        for (const name of ["python-sdk", "proto", "src", "node_modules", "package.json"]) {
+          symlinkSync(join(root, name), join(folder, name))
+        }
+        const plugin = join(folder, "plugins/my-plugin")
+        mkdirSync(plugin, { recursive: true })
+        writeFileSync(join(plugin, "plugin.py"), snippets("docs/python-plugins.md", "python")[0]!)
+        writeFileSync(join(plugin, "plugin.json"), snippets("docs/python-plugins.md", "json")[0]!)
+        const commands = snippets("docs/python-plugins.md", "sh")[0]!.trim()
+        assert.match(commands, /serve --plugins plugins$/)
+        const supervisor = yield* Effect.acquireRelease(
+          Effect.sync(() =>
+            spawn("sh", ["-ec", `${commands.replace(/\nnode /, "\nexec node ")} --port 0`], { cwd: folder }),
+          ),
+          (child) => Effect.sync(() => child.kill("SIGTERM")),
+        )
+        let output = ""
+        let log = ""
+        supervisor.stdout.on("data", (chunk) => (output += String(chunk)))
+        supervisor.stderr.on("data", (chunk) => (log += String(chunk)))
+        const settled = () => supervisor.exitCode !== null || /\/plugins\/my-plugin\/\n/.test(output)
+        yield* eventually("the plugin serves", settled, 120_000)
+        assert.isNull(supervisor.exitCode, log)
+        const base = /listens on (\S+)/.exec(output)![1]
+        const page = yield* Effect.promise(() => fetch(`${base}/plugins/my-plugin/`))
+        assert.strictEqual(yield* Effect.promise(() => page.text()), "Hello from my plugin!")
+        supervisor.kill("SIGTERM")
+        yield* eventually("it has stopped", () => supervisor.exitCode !== null || supervisor.signalCode !== null)
+      }).pipe(Effect.scoped),
+    180_000,
   )
 })
 

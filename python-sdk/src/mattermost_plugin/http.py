@@ -23,6 +23,14 @@ _READ_AHEAD = 1024 * 1024
 _HIGH_WATER = 256 * 1024
 
 
+def _runs_on(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the caller runs on this loop, and so must not wait for it."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
 class ClientDisconnected(ConnectionError):
     """The client has gone: nobody reads the response any more."""
 
@@ -77,14 +85,8 @@ class HTTPRequest:
                     self._pending.append(message.body_chunk)
             return self._pending.popleft() if self._pending else b""
 
-    def _on_loop(self) -> bool:
-        try:
-            return asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            return False
-
     def _next_blocking(self) -> bytes:
-        if self._on_loop():
+        if _runs_on(self._loop):
             raise RuntimeError("an async handler reads a large body with `async for chunk in request.stream()`")
         try:
             return asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
@@ -208,7 +210,7 @@ class HTTPResponseWriter:
 
     def _put(self, message: ServeHTTPResponse) -> None:
         with self._room:
-            if not self._on_loop():
+            if not _runs_on(self._loop):
                 self._room.wait_for(lambda: self._closed or self._bytes < _HIGH_WATER)
             if self._closed:
                 raise ClientDisconnected("the client has gone")
@@ -218,16 +220,10 @@ class HTTPResponseWriter:
                 message.init.CopyFrom(ServeHTTPResponseInit(status_code=self.status_code, headers=headers))
             self._pending.append(message)
             self._bytes += len(message.body_chunk)
-        if self._on_loop():
+        if _runs_on(self._loop):
             self._wake()
         else:
             self._loop.call_soon_threadsafe(self._wake)
-
-    def _on_loop(self) -> bool:
-        try:
-            return asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            return False
 
     def _wake(self) -> None:
         if self._bytes >= _HIGH_WATER:
