@@ -65,7 +65,12 @@ export class PluginBundles extends Context.Service<
 
       const isBundle = Effect.fnUntraced(function* (directory: string) {
         const info = yield* fs.stat(directory)
-        return info.type === "Directory" && (yield* manifestFile(directory)) !== undefined
+        if (info.type !== "Directory") return false
+        // A folder that can't be looked into is not passed over: loading it tells why.
+        return yield* Effect.match(manifestFile(directory), {
+          onFailure: () => true,
+          onSuccess: (file) => file !== undefined,
+        })
       })
 
       const discover = Effect.fn("PluginBundles.discover")(function* (directory: string) {

@@ -88,6 +88,19 @@ describe("PluginBundles", () => {
     ),
   )
 
+  it.effect("reports a folder in which it can't look for a manifest", () =>
+    live_(
+      Effect.gen(function* () {
+        const [first, second] = yield* discover({
+          "a/plugin.yml": { link: "plugin.yml" },
+          "b/plugin.json": json("plugin-b"),
+        })
+        assert.include(first, "/a: it can't be read")
+        assert.strictEqual(second, "plugin-b")
+      }),
+    ),
+  )
+
   it.effect("follows a link to a bundle, and answers where it leads", () =>
     live_(
       Effect.gen(function* () {

@@ -4,7 +4,7 @@ import { Effect, Layer } from "effect"
 import { GoPluginClient } from "../../src/goplugin/GoPluginClient.ts"
 import type { HandshakeError } from "../../src/goplugin/Handshake.ts"
 import { PluginProcess } from "../../src/process/PluginProcess.ts"
-import { temporaryFolder } from "../support/host.ts"
+import { temporaryFolder } from "../support/folder.ts"
 
 const live = GoPluginClient.layer.pipe(Layer.provide(PluginProcess.layer))
 

@@ -7,7 +7,8 @@ import { Duration, Effect } from "effect"
 import { inject, vi } from "vitest"
 import { API_SOCKET } from "../../src/api/PluginApiServer.ts"
 import * as SocketDirectory from "../../src/goplugin/SocketDirectory.ts"
-import { eventually, fixture, isAlive, noPython, temporaryFolder } from "../support/host.ts"
+import { temporaryFolder } from "../support/folder.ts"
+import { eventually, fixture, isAlive, noPython } from "../support/host.ts"
 
 const python = inject("python")
 

@@ -5,7 +5,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { PluginProcess } from "../../src/process/PluginProcess.ts"
 import { describeExit, type ProcessSpec } from "../../src/process/ProcessSpec.ts"
-import { eventually, isAlive, temporaryFolder } from "../support/host.ts"
+import { temporaryFolder } from "../support/folder.ts"
+import { eventually, isAlive } from "../support/host.ts"
 
 /** Runs a shell script as a plugin's process, in a folder of its own. */
 const run = Effect.fnUntraced(function* (script: string, options: Partial<ProcessSpec> = {}) {

@@ -1,8 +1,14 @@
 /** Folders on disk for tests: a table of paths to contents. */
-import { chmodSync, mkdirSync, realpathSync, symlinkSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { Effect } from "effect"
-import { temporaryFolder } from "./host.ts"
+
+/** A folder that goes with the test. */
+export const temporaryFolder = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "test-"))),
+  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true })),
+)
 
 /** A file's content; or that it can be executed; or where it links to; or a folder. */
 export type Node = string | { readonly executable: string } | { readonly link: string } | { readonly folder: true }

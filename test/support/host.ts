@@ -42,12 +42,6 @@ cpSync(join(import.meta.dirname, "../../examples"), examples, {
 })
 afterAll(() => rmSync(examples, { recursive: true, force: true }))
 
-/** A folder that goes with the test. */
-export const temporaryFolder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "test-"))),
-  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true })),
-)
-
 /** Whether a process runs; a zombie doesn't. */
 export const isAlive = (pid: number): boolean => {
   try {
