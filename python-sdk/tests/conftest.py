@@ -16,6 +16,7 @@ from typing import Any, Callable
 import grpc
 import pytest
 
+from mattermost_plugin._generated.plugin import grpc_controller_pb2
 from mattermost_plugin.contract import API, HOOKS, message_class
 from mattermost_plugin.process import MAGIC_COOKIE_KEY, MAGIC_COOKIE_VALUE
 
@@ -26,6 +27,40 @@ HEADER = """\
 import asyncio, json, os, subprocess, sys, threading, time
 from mattermost_plugin import *
 from mattermost_plugin.types import Post
+"""
+
+
+#: A plugin without a hook.
+IDLE = """
+    class Idle(Plugin):
+        pass
+
+    run_plugin(Idle)
+"""
+
+#: Handlers that take a minute: on a thread, on the loop, and in the loop's way. Each logs "begun".
+STUCK = """
+    class Stuck(Plugin):
+        @hook(HookName.MessageWillBePosted)
+        def stuck(self, ctx, post):
+            self.logger.info("begun")
+            time.sleep(60)
+
+        @hook(HookName.MessageWillBeUpdated)
+        async def stuck_async(self, ctx, new, old):
+            self.logger.info("begun")
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                self.logger.info("cancelled")
+                raise
+
+        @hook(HookName.MessageHasBeenPosted)
+        async def blocks_the_loop(self, ctx, post):
+            self.logger.info("begun")
+            time.sleep(60)
+
+    run_plugin(Stuck)
 """
 
 
@@ -69,7 +104,7 @@ class RunningPlugin:
         )
         return call(request, timeout=LIMIT)
 
-    def busy(self, hook: str) -> Any:
+    def busy(self, hook: str, timeout: float = 60) -> Any:
         """Calls a hook that won't answer soon; answers the call, which has arrived."""
         method = HOOKS.methods_by_name[hook]
         call = self.channel.unary_unary(
@@ -78,12 +113,16 @@ class RunningPlugin:
             response_deserializer=message_class(method.output_type).FromString,
         )
         begun = self.log().count("begun")
-        running = call.future(message_class(method.input_type)(), timeout=60)
+        running = call.future(message_class(method.input_type)(), timeout=timeout)
         end = time.monotonic() + LIMIT
         while self.log().count("begun") == begun:
-            assert time.monotonic() < end, self.log()
+            assert self.process.poll() is None and time.monotonic() < end, self.log()
             time.sleep(0.01)
         return running
+
+    def shut_down(self) -> None:
+        """Asks it to end, as a host does."""
+        self.rpc("/plugin.GRPCController/Shutdown", grpc_controller_pb2.Empty(), grpc_controller_pb2.Empty)
 
     def log(self) -> str:
         """What the plugin wrote to stderr so far."""

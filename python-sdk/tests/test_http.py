@@ -70,6 +70,8 @@ HTTP = """
         def headers_late(self, writer, request):
             writer.write(b"begun")
             writer.set_header("X", "too late")
+            writer.write_header(404)
+            writer.write(b" more")
 
         def save(self, writer, request):
             writer.write(b"begun")
@@ -184,10 +186,18 @@ def test_a_failure_before_the_head_is_a_plain_500(start_plugin: StartPlugin, url
     assert f"ServeHTTP failed: POST {url}" in plugin.wait_for_log("Traceback")
 
 
-@pytest.mark.parametrize("url", ["/fail_late", "/headers_late"])
-def test_a_failure_after_the_head_cuts_the_response_off(start_plugin: StartPlugin, url: str) -> None:
+def test_a_header_after_the_head_is_too_late_and_no_failure(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(HTTP)
+    answer = get(plugin, "/headers_late")
+    assert body_of(answer) == b"begun more"
+    assert headers_of(answer) == {}
+    assert answer[-1].body_complete
+    assert "its header X is not sent" in plugin.wait_for_log("its status 404 is not sent")
+
+
+def test_a_failure_after_the_head_cuts_the_response_off(start_plugin: StartPlugin) -> None:
     received: list[Any] = []
-    call = start_plugin(HTTP).serve_http(iter([init(url, body_complete=True)]))
+    call = start_plugin(HTTP).serve_http(iter([init("/fail_late", body_complete=True)]))
 
     def receive() -> None:
         for message in call:

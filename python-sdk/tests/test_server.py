@@ -14,7 +14,7 @@ from mattermost_plugin.contract import API, message_class
 from mattermost_plugin.dispatch import handler_arguments, response_of
 from mattermost_plugin.types import Post
 
-from .conftest import StartPlugin, code_of
+from .conftest import STUCK, StartPlugin, code_of
 
 HOOKS = """
     class Hooks(Plugin):
@@ -107,6 +107,15 @@ def test_a_handler_has_less_time_than_its_call(start_plugin: StartPlugin, hook: 
     assert code == grpc.StatusCode.DEADLINE_EXCEEDED
     assert details == f"plugin Hooks: {hook} did not return in time", "the plugin says so before the host gives up"
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("ends", ["at its deadline", "by the host"])
+def test_an_async_handler_is_cancelled_when_its_call_ends(start_plugin: StartPlugin, ends: str) -> None:
+    plugin = start_plugin(STUCK)
+    running = plugin.busy("MessageWillBeUpdated", timeout=0.5 if ends == "at its deadline" else 60)
+    if ends == "by the host":
+        running.cancel()
+    plugin.wait_for_log("cancelled")
 
 
 def test_the_hosts_limit_holds_where_a_call_has_none(start_plugin: StartPlugin) -> None:

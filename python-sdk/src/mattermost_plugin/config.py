@@ -38,6 +38,7 @@ def load_runtime_config() -> RuntimeConfig:
         _log.warning("MATTERMOST_PLUGIN_HOOK_TIMEOUT is no positive number; %s s are taken", DEFAULT_HOOK_TIMEOUT)
         hook_timeout = DEFAULT_HOOK_TIMEOUT
     level = os.environ.get("MATTERMOST_PLUGIN_LOG_LEVEL", "INFO").upper()
+    level = {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(level, level)
     return RuntimeConfig(
         plugin_id=os.environ.get("MATTERMOST_PLUGIN_ID", ""),
         api_target=os.environ.get("MATTERMOST_PLUGIN_API_TARGET") or os.environ.get("MATTERMOST_API_TARGET", ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -15,6 +16,8 @@ from ._generated.mattermost.pluginapi.v1.hooks_http_pb2 import (
     ServeHTTPResponse,
     ServeHTTPResponseInit,
 )
+
+_log = logging.getLogger("mattermost_plugin")
 
 #: Bodies of up to this many bytes are read before an `async def` handler starts, so that it may use `request.body`.
 _READ_AHEAD = 1024 * 1024
@@ -168,26 +171,28 @@ class HTTPResponseWriter:
         return self._started
 
     def set_header(self, name: str, value: str) -> None:
-        """Sets a header to one value. Names are compared in any case."""
-        self._check_not_started()
-        self._headers[name.lower()] = (name, [value])
+        """Sets a header to one value. Names are compared in any case. Too late once the response has begun."""
+        if self._still_open(f"header {name}"):
+            self._headers[name.lower()] = (name, [value])
 
     def add_header(self, name: str, value: str) -> None:
-        """Adds a value to a header."""
-        self._check_not_started()
-        self._headers.setdefault(name.lower(), (name, []))[1].append(value)
+        """Adds a value to a header. Too late once the response has begun."""
+        if self._still_open(f"header {name}"):
+            self._headers.setdefault(name.lower(), (name, []))[1].append(value)
 
-    def _check_not_started(self) -> None:
+    def _still_open(self, what: str) -> bool:
+        """Whether the head may still change. As in the published SDK, being too late is a warning and nothing more."""
         if self._started:
-            raise RuntimeError("the response has begun; set its headers before the first write")
+            _log.warning("the response has begun, so its %s is not sent; set it before the first write", what)
+        return not self._started
 
     def write_header(self, status_code: int) -> None:
-        """Fixes the status and the headers and sends them."""
-        self._check_not_started()
+        """Fixes the status and the headers and sends them. Too late once the response has begun."""
         if not 100 <= status_code <= 999:
             raise ValueError(f"{status_code} is no HTTP status")
-        self.status_code = status_code
-        self._put(ServeHTTPResponse())
+        if self._still_open(f"status {status_code}"):
+            self.status_code = status_code
+            self._put(ServeHTTPResponse())
 
     def write(self, data: bytes | str) -> int:
         """Sends a piece of the body; answers its length in bytes. ClientDisconnected when the client has gone."""
