@@ -1,10 +1,12 @@
 /** A native plugin, in Go on the current go-plugin, beside a Python one. */
 import { execFileSync, spawnSync } from "node:child_process"
-import { cpSync } from "node:fs"
+import { cpSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { assert, describe, layer } from "@effect/vitest"
 import { create } from "@bufbuild/protobuf"
 import { Effect, Exit, Layer, Logger, Option, Scope } from "effect"
+import { afterAll } from "vitest"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
@@ -19,6 +21,9 @@ const source = resolve(import.meta.dirname, "../../examples/hello-go")
 const noGo = spawnSync("go", ["version"]).status !== 0
 if (noGo) process.stderr.write("Tests with Go plugins are skipped: there is no go on the PATH\n")
 
+const plugins = mkdtempSync(join(tmpdir(), "native-"))
+afterAll(() => rmSync(plugins, { recursive: true, force: true }))
+
 /** The first build downloads and compiles go-plugin and gRPC. */
 const BUILD_LIMIT = 300_000
 
@@ -31,8 +36,9 @@ const posts: Array<string> = []
 const built = Layer.unwrap(
   Effect.sync(() => {
     execFileSync(join(source, "build.sh"), { stdio: "inherit" })
-    cpSync(join(source, "dist/hello-go"), join(examples, "go"), { recursive: true })
-    return server(examples, {
+    cpSync(join(source, "dist/hello-go"), join(plugins, "go"), { recursive: true })
+    cpSync(join(examples, "hello-python"), join(plugins, "python"), { recursive: true })
+    return server(plugins, {
       getServerVersion: () => Effect.succeed({ version: "1.2.3" }),
       createPost: ({ post }) => Effect.sync(() => (posts.push(post?.message ?? ""), { post: post! })),
       kVCompareAndSet: () => Effect.succeed({ success: true }),
@@ -79,7 +85,7 @@ describe.skipIf(noGo || noPython)("a Go plugin", () => {
 
     it.effect.each(["P-256", "P-384", "P-521"] as const)("speaks AutoMTLS on %s", (autoMtls) =>
       Effect.gen(function* () {
-        const bundle = yield* (yield* PluginBundles).load(join(examples, "go"))
+        const bundle = yield* (yield* PluginBundles).load(join(plugins, "go"))
         const { hooks, ping } = yield* (yield* PluginSupervisor).start(bundle, { autoMtls })
         yield* ping
         const { rejectionReason } = yield* hooks.messageWillBePosted({ post: { message: "forbidden" } })
@@ -95,7 +101,7 @@ describe.skipIf(noGo || noPython)("a Go plugin", () => {
 
     it.effect("ends when it is asked to, and is checked before it runs", () =>
       Effect.gen(function* () {
-        const bundle = yield* (yield* PluginBundles).load(join(examples, "go"))
+        const bundle = yield* (yield* PluginBundles).load(join(plugins, "go"))
         const supervisor = yield* PluginSupervisor
         const scope = yield* Scope.make()
         const { process } = yield* Scope.provide(supervisor.start(bundle), scope)

@@ -1,10 +1,10 @@
 /** A real host for tests: every layer as in production, with a Python that has the SDK first on its PATH. */
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { Effect, Layer, Schedule } from "effect"
-import { afterAll, inject } from "vitest"
+import { inject } from "vitest"
 import { PluginApi, type PluginApiMethods } from "../../src/api/PluginApi.ts"
 import { currentPlatform } from "../../src/command/PluginRuntime.ts"
 import { HostEnvironment } from "../../src/command/HostEnvironment.ts"
@@ -34,13 +34,8 @@ export const host = (methods: Partial<PluginApiMethods> = {}) =>
 
 export const fixture = (name: string): string => join(import.meta.dirname, "../fixtures/plugins", name)
 
-/** The example plugins in a folder of this run's own, without the environments that `npm start` makes for them. */
-export const examples = mkdtempSync(join(tmpdir(), "examples-"))
-cpSync(join(import.meta.dirname, "../../examples"), examples, {
-  recursive: true,
-  filter: (source) => !source.includes(".venv"),
-})
-afterAll(() => rmSync(examples, { recursive: true, force: true }))
+/** The example plugins in a folder of this run's own. */
+export const examples = inject("examples")
 
 /** Whether a process runs; a zombie doesn't. */
 export const isAlive = (pid: number): boolean => {
