@@ -23,12 +23,15 @@ from .hooks import DISMISS_POST_ERROR, HookName, HookRegistrationError, hook  # 
 from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter  # noqa: E402
 from .plugin import Plugin  # noqa: E402
 from .server import run_plugin, serve_plugin  # noqa: E402
+from .types import Command, CommandResponse  # noqa: E402
 
 __all__ = [
     "DISMISS_POST_ERROR",
     "AlreadyExistsError",
     "AsyncPluginAPIClient",
     "ClientDisconnected",
+    "Command",
+    "CommandResponse",
     "HTTPRequest",
     "HTTPResponseWriter",
     "HookName",
