@@ -1355,7 +1355,7 @@ export declare type Status = Message<"mattermost.pluginapi.v1.Status"> & {
   lastActivityAt: bigint;
 
   /**
-   * In seconds, unlike every other time of the contract; 0 for no end.
+   * In seconds, as is SetUserStatusTimedDNDRequest.end_time, and unlike all other times of the contract; 0 for no end.
    *
    * @generated from field: int64 dnd_end_time = 5;
    */
