@@ -5,7 +5,6 @@ import { LineSplitter } from "../process/LineSplitter.ts"
 import { PluginProcess } from "../process/PluginProcess.ts"
 import { describeExit, type PluginSpawnError, type ProcessSpec, type RunningProcess } from "../process/ProcessSpec.ts"
 import * as AutoMtls from "./AutoMtls.ts"
-import type { Curve } from "./AutoMtls.ts"
 import * as Controller from "./Controller.ts"
 import { environment, type HandshakeConfig, HandshakeError, START_TIMEOUT } from "./Handshake.ts"
 import { type HandshakeLine, parse } from "./HandshakeLine.ts"
@@ -24,7 +23,7 @@ export interface GoPluginOptions {
    * AutoMTLS: both sides make a certificate for this start and trust no other. Default: none, since the connection is a
    * socket in a private folder. A curve other than P-256 is for plugins that want it.
    */
-  readonly autoMtls?: Curve | undefined
+  readonly autoMtls?: AutoMtls.Curve | undefined
   /** How long the plugin may take from its start to its handshake. Default {@link START_TIMEOUT}. */
   readonly startTimeout?: Duration.Input | undefined
 }
@@ -81,10 +80,11 @@ const start = Effect.fn("GoPluginClient.start")(function* (
   const client = yield* GrpcClient.make(target, credentials)
   yield* Effect.addFinalizer(() => Controller.shutdown(client, process.exit))
   yield* Effect.forkScoped(Stdio.drain(client, logStdio(options.process.pluginId)))
-  yield* Effect.catch(Health.ping(client), (error) =>
+  const ping = Health.ping(client)
+  yield* Effect.catch(ping, (error) =>
     fail("unhealthy", `it printed its handshake, but its health check failed: ${error.message}`),
   )
-  return { process, client, protocolVersion, ping: Health.ping(client) }
+  return { process, client, protocolVersion, ping }
 })
 
 /** Starts the process with the protocol's environment; its stderr becomes log entries, its first stdout line is caught. */

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto"
 import { type IncomingMessage, type ServerResponse, validateHeaderName, validateHeaderValue } from "node:http"
 import { NodeHttpServerRequest } from "@effect/platform-node"
-import { Effect, type Layer, Option, type Scope, Stream, SubscriptionRef } from "effect"
+import { Effect, type Layer, Option, Stream, SubscriptionRef } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { type EnvironmentPlugin, PluginEnvironment } from "../environment/PluginEnvironment.ts"
-import { type HookError, HookPluginError } from "../hooks/HookError.ts"
+import type { HookError } from "../hooks/HookError.ts"
 import { type PluginHttpResponse, serveHttp } from "../hooks/ServeHttp.ts"
 import { bearerToken } from "./BearerToken.ts"
 import { hasBody, HOP_BY_HOP, pluginRequestInit } from "./PluginRequest.ts"
@@ -94,7 +94,7 @@ const write = Effect.fnUntraced(function* (
   outgoing: ServerResponse,
   response: PluginHttpResponse,
   method: string,
-): Effect.fn.Return<HttpServerResponse.HttpServerResponse, never, Scope.Scope> {
+): Effect.fn.Return<HttpServerResponse.HttpServerResponse> {
   const headers = response.headers
     .filter(([name]) => !HOP_BY_HOP.has(name.toLowerCase()))
     .flatMap(([name, values]) => values.flatMap((value) => [name, value]))
@@ -111,7 +111,7 @@ const write = Effect.fnUntraced(function* (
   yield* response.body.pipe(
     Stream.runForEach((bytes) => (hasNoBody ? Effect.void : writeChunk(outgoing, bytes))),
     Effect.andThen(end(outgoing)),
-    Effect.catch((error: HookError | HookPluginError | Error) =>
+    Effect.catch((error: HookError | Error) =>
       Effect.andThen(
         Effect.logWarning(`a plugin's response was cut off: ${error.message}`),
         Effect.sync(() => outgoing.destroy()),

@@ -1,7 +1,8 @@
 import { Effect, Layer, Option, Schema } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { JsonValue } from "@bufbuild/protobuf"
-import { type ChangeContext, TEAM_NAME, Workspace } from "../workspace/Workspace.ts"
+import type { RequestContext } from "../hooks/HookDispatcher.ts"
+import { TEAM_NAME, Workspace } from "../workspace/Workspace.ts"
 import { invalid, notFound } from "../workspace/WorkspaceError.ts"
 import type { AccessToken } from "./AccessToken.ts"
 import { RequestId, respond, type RestError } from "./AppErrorResponse.ts"
@@ -51,7 +52,7 @@ const pageOf = (query: typeof PageQuery.Type) => ({
 const param = (name: string) => Effect.map(HttpRouter.params, (params) => params[name] ?? "")
 
 /** The request as hooks are told of it. */
-const changeContext: Effect.Effect<ChangeContext, never, RequestId | HttpServerRequest.HttpServerRequest> = Effect.gen(
+const changeContext: Effect.Effect<RequestContext, never, RequestId | HttpServerRequest.HttpServerRequest> = Effect.gen(
   function* () {
     const { headers, remoteAddress } = yield* HttpServerRequest.HttpServerRequest
     return {

@@ -3,11 +3,10 @@ import { Clock, Context, Effect, Layer, Option } from "effect"
 import { SqlClient } from "effect/sql"
 import type { PluginApiError } from "../api/PluginApi.ts"
 import { type Channel, type ChannelSchema, ChannelType } from "../generated/mattermost/pluginapi/v1/channel_pb.js"
-import type { PluginContextSchema } from "../generated/mattermost/pluginapi/v1/hooks_common_pb.js"
 import { type Post, PostSchema } from "../generated/mattermost/pluginapi/v1/post_pb.js"
 import { TeamType } from "../generated/mattermost/pluginapi/v1/team_pb.js"
 import type { User, UserSchema } from "../generated/mattermost/pluginapi/v1/user_pb.js"
-import { HookDispatcher, type PostRejectedError } from "../hooks/HookDispatcher.ts"
+import { HookDispatcher, type PostRejectedError, type RequestContext } from "../hooks/HookDispatcher.ts"
 import { ChannelStore } from "./ChannelStore.ts"
 import { newId } from "./Id.ts"
 import { KeyValueStore } from "./KeyValueStore.ts"
@@ -27,9 +26,6 @@ export type NewPost = MessageInitShape<typeof PostSchema>
 export type PostChange = Pick<NewPost, "message" | "props" | "fileIds" | "isPinned" | "hasReactions"> & {
   readonly id: string
 }
-
-/** The request that a change is made for, as hooks are told. */
-export type ChangeContext = MessageInitShape<typeof PluginContextSchema>
 
 /** The name of the user, of the team and of the channel that a new workspace begins with. */
 export const ADMIN_USERNAME = "admin"
@@ -52,24 +48,24 @@ export class Workspace extends Context.Service<
      */
     readonly createPost: (
       post: NewPost,
-      context?: ChangeContext,
+      context?: RequestContext,
     ) => Effect.Effect<Post, PluginApiError | PostRejectedError>
     /** Changes a post, with `MessageWillBeUpdated` and `MessageHasBeenUpdated`. */
     readonly updatePost: (
       change: PostChange,
-      context?: ChangeContext,
+      context?: RequestContext,
     ) => Effect.Effect<Post, PluginApiError | PostRejectedError>
     /** Marks a post and its replies as deleted and tells the plugins of the post (`MessageHasBeenDeleted`). */
-    readonly deletePost: (postId: string, context?: ChangeContext) => Effect.Effect<void, PluginApiError>
+    readonly deletePost: (postId: string, context?: RequestContext) => Effect.Effect<void, PluginApiError>
     /** Makes a user and tells the plugins (`UserHasBeenCreated`). */
     readonly createUser: (
       user: MessageInitShape<typeof UserSchema>,
-      context?: ChangeContext,
+      context?: RequestContext,
     ) => Effect.Effect<User, PluginApiError>
     /** Makes a public or private channel and tells the plugins (`ChannelHasBeenCreated`). */
     readonly createChannel: (
       channel: MessageInitShape<typeof ChannelSchema>,
-      context?: ChangeContext,
+      context?: RequestContext,
     ) => Effect.Effect<Channel, PluginApiError>
     /** The channel of two users with each other, made when there is none. */
     readonly directChannel: (userId1: string, userId2: string) => Effect.Effect<Channel, PluginApiError>
@@ -175,7 +171,7 @@ const make = Effect.gen(function* () {
     }
   })
 
-  const createPost = Effect.fn("Workspace.createPost")(function* (init: NewPost, pluginContext: ChangeContext = {}) {
+  const createPost = Effect.fn("Workspace.createPost")(function* (init: NewPost, pluginContext: RequestContext = {}) {
     const now = BigInt(yield* Clock.currentTimeMillis)
     const post = clone(PostSchema, create(PostSchema, init))
     Object.assign(post, {
@@ -209,7 +205,7 @@ const make = Effect.gen(function* () {
 
   const updatePost = Effect.fn("Workspace.updatePost")(function* (
     { id, ...change }: PostChange,
-    pluginContext: ChangeContext = {},
+    pluginContext: RequestContext = {},
   ) {
     const old = yield* posts.get(id)
     const now = BigInt(yield* Clock.currentTimeMillis)
@@ -235,14 +231,14 @@ const make = Effect.gen(function* () {
     return stored
   })
 
-  const deletePost = Effect.fn("Workspace.deletePost")(function* (postId: string, pluginContext: ChangeContext = {}) {
+  const deletePost = Effect.fn("Workspace.deletePost")(function* (postId: string, pluginContext: RequestContext = {}) {
     const post = yield* posts.delete(postId)
     yield* dispatcher.notify("messageHasBeenDeleted", { pluginContext, post: forPlugin(post) })
   }, Effect.uninterruptible)
 
   const createUser = Effect.fn("Workspace.createUser")(function* (
     init: MessageInitShape<typeof UserSchema>,
-    pluginContext: ChangeContext = {},
+    pluginContext: RequestContext = {},
   ) {
     const user = yield* users.create(init)
     yield* dispatcher.notify("userHasBeenCreated", { pluginContext, user })
@@ -251,7 +247,7 @@ const make = Effect.gen(function* () {
 
   const createChannel = Effect.fn("Workspace.createChannel")(function* (
     init: MessageInitShape<typeof ChannelSchema>,
-    pluginContext: ChangeContext = {},
+    pluginContext: RequestContext = {},
   ) {
     yield* teams.get(init.teamId ?? "")
     const channel = yield* channels.create(init)
