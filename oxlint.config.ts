@@ -24,7 +24,7 @@ export default defineConfig({
   plugins: ["typescript", "import", "unicorn", "oxc"],
   categories: { correctness: "error", suspicious: "error", perf: "warn" },
   options: { typeAware: true },
-  ignorePatterns: ["src/generated/**", "dist/**", "**/.venv/**", "**/venv/**", ".cache/**"],
+  ignorePatterns: ["**/generated/**", "dist/**", "**/.venv/**", "**/venv/**", ".cache/**"],
   rules: {
     "typescript/no-floating-promises": "error",
     "typescript/no-misused-promises": "error",

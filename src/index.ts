@@ -22,7 +22,8 @@ export { PythonInterpreter, PythonNotFoundError } from "./command/PythonInterpre
 export { WAIT_DELAY } from "./command/WaitDelay.ts"
 export { type EnvironmentOptions, type EnvironmentPlugin, PluginEnvironment } from "./environment/PluginEnvironment.ts"
 export * as PluginHost from "./environment/PluginHost.ts"
-export { GoPluginClient, type GoPluginError } from "./goplugin/GoPluginClient.ts"
+export type { GoPluginError } from "./goplugin/GoPlugin.ts"
+export { GoPluginClient } from "./goplugin/GoPluginClient.ts"
 export { HandshakeError } from "./goplugin/Handshake.ts"
 export { DISMISS_POST_REASON, HookDispatcher, type Notification, PostRejectedError } from "./hooks/HookDispatcher.ts"
 export {

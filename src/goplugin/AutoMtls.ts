@@ -1,6 +1,6 @@
 import { webcrypto, X509Certificate } from "node:crypto"
-import * as grpc from "@grpc/grpc-js"
 import { Effect, Result } from "effect"
+import type { TlsConfig } from "../grpc/Tls.ts"
 
 /**
  * The curves of the host's key. P-256 is understood by every plugin; grpcio's BoringSSL can't verify the P-521 keys that
@@ -8,13 +8,11 @@ import { Effect, Result } from "effect"
  */
 export type Curve = "P-256" | "P-384" | "P-521"
 
-/** The host's side of AutoMTLS: a key made for one plugin start, and its self-signed certificate. */
-export interface HostCertificate {
-  /** The certificate as PEM: the value of `PLUGIN_CLIENT_CERT`. */
-  readonly certificate: string
-  /** The private key as PEM; it never leaves the process. */
-  readonly privateKey: string
-}
+/**
+ * The host's side of AutoMTLS, as PEM: a key made for one plugin start, which never leaves the process, and its
+ * self-signed certificate, the value of `PLUGIN_CLIENT_CERT`.
+ */
+export type HostCertificate = NonNullable<TlsConfig["identity"]>
 
 /** The hash that goes with each curve (FIPS 186-5 §6.1.1 pairs them by strength). */
 const HASH: { readonly [C in Curve]: string } = { "P-256": "SHA-256", "P-384": "SHA-384", "P-521": "SHA-512" }
@@ -68,11 +66,3 @@ export const parsePluginCertificate = (field: string): Result.Result<string, str
     catch: (error) => `its certificate can't be read: ${(error as Error).message}`,
   })
 }
-
-/** Both sides know each other's certificate, and trust no other. */
-export const credentials = (host: HostCertificate, pluginCertificate: string): grpc.ChannelCredentials =>
-  grpc.credentials.createSsl(
-    Buffer.from(pluginCertificate),
-    Buffer.from(host.privateKey),
-    Buffer.from(host.certificate),
-  )

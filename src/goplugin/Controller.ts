@@ -6,14 +6,20 @@ import type { GrpcClient } from "../grpc/GrpcClient.ts"
 export const SHUTDOWN_LIMIT: Duration.Duration = Duration.seconds(2)
 
 /**
- * Asks a plugin to end and waits for `exit`, {@link SHUTDOWN_LIMIT} in all; answers whether it has ended. The call's own
- * outcome says little, since a Go plugin drops the connection instead of answering; only a plugin without the service is
- * not waited for.
+ * Asks a plugin to end and waits for `exit`, `limit` in all; answers whether it has ended. The call's own outcome says
+ * little, since a Go plugin drops the connection instead of answering; only a plugin without the service is not waited
+ * for.
  */
-export const shutdown = (client: GrpcClient, exit: Effect.Effect<unknown>): Effect.Effect<boolean> =>
-  client.unary(GRPCController.method.shutdown, {}, { deadline: SHUTDOWN_LIMIT }).pipe(
+export const shutdown = (
+  client: GrpcClient,
+  exit: Effect.Effect<unknown>,
+  limit: Duration.Input = SHUTDOWN_LIMIT,
+): Effect.Effect<boolean> =>
+  client.unary(GRPCController.method.shutdown, {}, { deadline: limit }).pipe(
     Effect.as(true),
     Effect.catch((error) => Effect.succeed(!error.isUnimplemented)),
     Effect.flatMap((asked) => (asked ? Effect.as(exit, true) : Effect.succeed(false))),
-    Effect.timeoutOrElse({ duration: SHUTDOWN_LIMIT, orElse: () => Effect.succeed(false) }),
+    // A plugin that ends without an answer has done what it was asked.
+    Effect.raceFirst(Effect.as(exit, true)),
+    Effect.timeoutOrElse({ duration: limit, orElse: () => Effect.succeed(false) }),
   )

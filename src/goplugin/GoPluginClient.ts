@@ -1,154 +1,188 @@
-import { Context, Deferred, Duration, Effect, Layer, Option, Result, type Scope } from "effect"
-import * as GrpcClient from "../grpc/GrpcClient.ts"
-import type { GrpcError } from "../grpc/GrpcError.ts"
-import { LineSplitter } from "../process/LineSplitter.ts"
+import { Context, Duration, Effect, FileSystem, Layer, type Scope } from "effect"
+import * as Checksum from "../command/Checksum.ts"
+import { DEFAULT_SERVER_NAME, type TlsConfig } from "../grpc/Tls.ts"
 import { PluginProcess } from "../process/PluginProcess.ts"
-import { describeExit, type PluginSpawnError, type ProcessSpec, type RunningProcess } from "../process/ProcessSpec.ts"
 import * as AutoMtls from "./AutoMtls.ts"
-import * as Controller from "./Controller.ts"
-import { environment, type HandshakeConfig, HandshakeError, START_TIMEOUT } from "./Handshake.ts"
-import { type HandshakeLine, parse } from "./HandshakeLine.ts"
-import * as Health from "./Health.ts"
-import { type LogLine, LogParser } from "./LogLine.ts"
-import * as Stdio from "./Stdio.ts"
+import * as BrokerMux from "./BrokerMux.ts"
+import * as BrokerSockets from "./BrokerSockets.ts"
+import * as Connection from "./Connection.ts"
+import type { ConnectionOptions, GoPlugin, GoPluginError, GoPluginOptions } from "./GoPlugin.ts"
+import { checkConfig } from "./Handshake.ts"
+import type { HandshakeLine } from "./HandshakeLine.ts"
+import { launch } from "./Launch.ts"
+import * as Reattach from "./Reattach.ts"
+import * as SocketAddress from "./SocketAddress.ts"
+import * as SocketDirectory from "./SocketDirectory.ts"
+import { sinkConsumer } from "./Stdio.ts"
 
-/** How to start one plugin. */
-export interface GoPluginOptions {
-  /** The process; the protocol's own variables are added to its environment. */
-  readonly process: ProcessSpec
-  readonly handshake: HandshakeConfig
-  /** The private folder for the plugin's sockets; see `SocketDirectory`. */
-  readonly socketDirectory?: string | undefined
-  /**
-   * AutoMTLS: both sides make a certificate for this start and trust no other. Default: none, since the connection is a
-   * socket in a private folder. A curve other than P-256 is for plugins that want it.
-   */
-  readonly autoMtls?: AutoMtls.Curve | undefined
-  /** How long the plugin may take from its start to its handshake. Default {@link START_TIMEOUT}. */
-  readonly startTimeout?: Duration.Input | undefined
+/** How to reattach to a plugin that runs already. */
+export interface ReattachOptions extends ConnectionOptions {
+  /** Names the plugin in errors and logs. */
+  readonly pluginId: string
+  readonly config: Reattach.ReattachConfig
+  /** TLS of your own. AutoMTLS can't be had: its keys are with the host that started the plugin. */
+  readonly tls?: TlsConfig | undefined
+  /** The group that may use what the host serves by the broker. */
+  readonly socketGroup?: SocketDirectory.SocketGroup | undefined
+  /** How the process is watched and ended, where its id means nothing here (a container, say). Default: by its id. */
+  readonly process?: Reattach.AttachedProcess | undefined
 }
-
-/** A started plugin: its process, and the connection to it. */
-export interface GoPlugin {
-  readonly process: RunningProcess
-  readonly client: GrpcClient.GrpcClient
-  /** The app protocol version the plugin chose. */
-  readonly protocolVersion: number
-  /** Asks the plugin whether it serves; bounded by `HEALTH_DEADLINE`. */
-  readonly ping: Effect.Effect<void, GrpcError>
-}
-
-/** What keeps a plugin from starting. */
-export type GoPluginError = PluginSpawnError | HandshakeError
 
 /**
- * The host's side of hashicorp/go-plugin's gRPC protocol; it knows nothing of hooks. `start` spawns the plugin, reads
- * its handshake, connects, and checks its health. When the Scope closes the plugin is asked to end (`GRPCController`),
- * and what remains of it is stopped with its process.
+ * The host's side of hashicorp/go-plugin's gRPC protocol; it knows nothing of hooks. A plugin belongs to the Scope it is
+ * started in: there is nothing else to close, and a Scope that closes twice, or while the plugin still starts, is fine.
  */
 export class GoPluginClient extends Context.Service<
   GoPluginClient,
   {
-    readonly start: (options: GoPluginOptions) => Effect.Effect<GoPlugin, GoPluginError, Scope.Scope>
+    /**
+     * Spawns the plugin, reads its handshake, connects, and checks its health. When the Scope closes the plugin is asked
+     * to end (`GRPCController`), and after `shutdownLimit` stopped: SIGTERM to its process group, SIGKILL after the
+     * process' wait delay. What another host needs to reattach meanwhile is in `reattachConfig`.
+     */
+    readonly start: <V extends number = number>(
+      options: GoPluginOptions<V>,
+    ) => Effect.Effect<GoPlugin<V>, GoPluginError, Scope.Scope>
+    /**
+     * Connects to a plugin that somebody else has started. When the Scope closes it is asked to end, and killed if it
+     * does not; one in test mode is let be. Its own stderr, and how it ended, are not to be had.
+     */
+    readonly reattach: (
+      options: ReattachOptions,
+    ) => Effect.Effect<GoPlugin, Reattach.ReattachError | SocketDirectory.SocketDirectoryError, Scope.Scope>
   }
 >()("effect-plugin-supervisor/goplugin/GoPluginClient") {
-  static readonly layer: Layer.Layer<GoPluginClient, never, PluginProcess> = Layer.effect(
+  static readonly layer: Layer.Layer<GoPluginClient, never, PluginProcess | FileSystem.FileSystem> = Layer.effect(
     GoPluginClient,
-    Effect.map(PluginProcess, (processes) => ({ start: (options: GoPluginOptions) => start(processes, options) })),
-  )
-
-  /** For tests: `start` answers what the given one answers, and no process is started. */
-  static readonly layerTest = (start: GoPluginClient["Service"]["start"]): Layer.Layer<GoPluginClient> =>
-    Layer.succeed(GoPluginClient, { start })
-}
-
-/** How long after the end of a process its handshake may still turn up in the pipe. */
-const LATE_LINE_LIMIT = Duration.millis(100)
-
-const start = Effect.fn("GoPluginClient.start")(function* (
-  processes: PluginProcess["Service"],
-  options: GoPluginOptions,
-): Effect.fn.Return<GoPlugin, GoPluginError, Scope.Scope> {
-  const firstLine = Deferred.makeUnsafe<string>()
-  const host = options.autoMtls === undefined ? undefined : yield* AutoMtls.makeCertificate(options.autoMtls)
-  const process = yield* spawn(processes, options, firstLine, host)
-  const fail = failWith(options.process.pluginId, process)
-  const { certificate, protocolVersion, target } = yield* awaitHandshake(options, process, firstLine, fail)
-
-  const credentials =
-    host === undefined || certificate === undefined ? undefined : AutoMtls.credentials(host, certificate)
-  const client = yield* GrpcClient.make(target, credentials)
-  yield* Effect.addFinalizer(() => Controller.shutdown(client, process.exit))
-  yield* Effect.forkScoped(Stdio.drain(client, logStdio(options.process.pluginId)))
-  const ping = Health.ping(client)
-  yield* Effect.catch(ping, (error) =>
-    fail("unhealthy", `it printed its handshake, but its health check failed: ${error.message}`),
-  )
-  return { process, client, protocolVersion, ping }
-})
-
-/** Starts the process with the protocol's environment; its stderr becomes log entries, its first stdout line is caught. */
-const spawn = Effect.fnUntraced(function* (
-  processes: PluginProcess["Service"],
-  options: GoPluginOptions,
-  firstLine: Deferred.Deferred<string>,
-  host: AutoMtls.HostCertificate | undefined,
-) {
-  const run = Effect.runForkWith(yield* Effect.context())
-  const stdout = new LineSplitter((line) => Deferred.doneUnsafe(firstLine, Effect.succeed(line)))
-  const parser = new LogParser()
-  const stderr = new LineSplitter((line) => {
-    if (line !== "") run(logLine(options.process.pluginId, "plugin_stderr", parser.parse(line)))
-  })
-  return yield* processes.spawn(
-    {
-      ...options.process,
-      env: { ...options.process.env, ...environment(options.handshake, options.socketDirectory, host?.certificate) },
-    },
-    {
-      // Whatever follows the handshake on the real stdout is read, so that the plugin never blocks, and dropped
-      // (go-plugin 1.8 does the same).
-      stdout: (chunk) => Deferred.isDoneUnsafe(firstLine) || stdout.push(chunk),
-      stderr: (chunk) => stderr.push(chunk),
-    },
-  )
-})
-
-type Fail = (kind: HandshakeError["kind"], detail: string) => Effect.Effect<never, HandshakeError>
-
-/** Fails with all that is known of the process: how it ended, if it has, and the end of its stderr. */
-const failWith = (pluginId: string, process: RunningProcess): Fail =>
-  Effect.fnUntraced(function* (kind, detail) {
-    const exit = Option.map(yield* Effect.timeoutOption(process.exit, LATE_LINE_LIMIT), describeExit)
-    const stderr = yield* process.stderrTail
-    return yield* new HandshakeError({ pluginId, kind, detail, stderr, exit: Option.getOrUndefined(exit) })
-  })
-
-const awaitHandshake = Effect.fnUntraced(function* (
-  options: GoPluginOptions,
-  process: RunningProcess,
-  firstLine: Deferred.Deferred<string>,
-  fail: Fail,
-): Effect.fn.Return<HandshakeLine, HandshakeError> {
-  const startTimeout = options.startTimeout ?? START_TIMEOUT
-  const exited = Effect.andThen(Effect.andThen(process.exit, Effect.sleep(LATE_LINE_LIMIT)), () =>
-    fail("exited", "it ended before its handshake"),
-  )
-  const line = yield* Effect.raceFirst(Deferred.await(firstLine), exited).pipe(
-    Effect.timeoutOrElse({
-      duration: startTimeout,
-      orElse: () =>
-        fail("timeout", `it printed no handshake within ${Duration.format(Duration.fromInputUnsafe(startTimeout))}`),
+    Effect.gen(function* () {
+      const processes = yield* PluginProcess
+      const fs = yield* FileSystem.FileSystem
+      return { start: (options) => start(processes, fs, options), reattach }
     }),
   )
-  const parsed = parse(line, options.handshake.protocolVersions, options.autoMtls !== undefined)
-  return Result.isSuccess(parsed) ? parsed.success : yield* fail(parsed.failure.kind, parsed.failure.detail)
+
+  /** For tests: `start` answers what the given one answers, and no process is started; there is none to reattach to. */
+  static readonly layerTest = (
+    start: (options: GoPluginOptions) => Effect.Effect<GoPlugin, GoPluginError, Scope.Scope>,
+  ): Layer.Layer<GoPluginClient> =>
+    Layer.succeed(GoPluginClient, {
+      start: start as GoPluginClient["Service"]["start"],
+      reattach: ({ pluginId }) =>
+        Effect.fail(new Reattach.ReattachError({ pluginId, kind: "notFound", detail: "this is a test's client" })),
+    })
+}
+
+/** What a plugin wrote right before its end is dealt with, for this long. */
+const STDERR_LIMIT = Duration.millis(500)
+
+const start = Effect.fn("GoPluginClient.start")(function* <V extends number>(
+  processes: PluginProcess["Service"],
+  fs: FileSystem.FileSystem,
+  options: GoPluginOptions<V>,
+): Effect.fn.Return<GoPlugin<V>, GoPluginError, Scope.Scope> {
+  const { handshake, multiplex = false, socketGroup, tls } = options
+  const { pluginId } = options.process
+  yield* checkConfig(pluginId, handshake, multiplex)
+  yield* Effect.forEach(options.checksums ?? [], (checksum) => Checksum.verify(fs, pluginId, checksum))
+  const socketDirectory = options.socketDirectory ?? (yield* SocketDirectory.make(pluginId, socketGroup))
+  const host = tls !== undefined && "autoMtls" in tls ? yield* AutoMtls.makeCertificate(tls.autoMtls) : undefined
+  const { fail, line, process } = yield* launch(
+    processes,
+    options,
+    { socketDirectory, socketGroup, multiplex, hostCertificate: host?.certificate },
+    {
+      versions: handshake.protocolVersions,
+      certificate: tls === undefined ? "refused" : host === undefined ? "optional" : "required",
+      multiplex,
+    },
+    yield* stderrConsumer(options),
+  )
+  const unhealthy = (what: string) => (error: Error) =>
+    fail("unhealthy", `it printed its handshake, but ${what}: ${error.message}`)
+  const { target, transport } = multiplex
+    ? yield* Effect.catch(
+        BrokerMux.make(pluginId, line.address, socketDirectory),
+        unhealthy("no multiplexed connection could be made"),
+      )
+    : {
+        target: SocketAddress.target(line.address),
+        transport: BrokerSockets.make(pluginId, socketDirectory, socketGroup),
+      }
+  const connection = yield* Connection.open({
+    pluginId,
+    target,
+    transport,
+    tls: tlsOf(options, host, line),
+    exit: process.exit,
+    shutDown: true,
+    options,
+  })
+  yield* Effect.catch(connection.ping, unhealthy("its health check failed"))
+  return {
+    ...connection,
+    process,
+    // The handshake was checked against the host's versions.
+    protocolVersion: line.protocolVersion as V,
+    reattachConfig: {
+      Protocol: "grpc",
+      ProtocolVersion: line.protocolVersion,
+      Pid: process.pid,
+      Test: false,
+      Addr: SocketAddress.format(line.address),
+    },
+  }
 })
 
-const logLine = (pluginId: string, source: string, { fields, level, message }: LogLine): Effect.Effect<void> =>
-  Effect.annotateLogs(Effect.logWithLevel(level)(message), { ...fields, plugin_id: pluginId, source })
+/** TLS as both sides agreed on it in the handshake. A certificate in the line is the only one trusted. */
+const tlsOf = (
+  { tls }: GoPluginOptions,
+  host: AutoMtls.HostCertificate | undefined,
+  { certificate }: HandshakeLine,
+): TlsConfig | undefined => {
+  if (tls === undefined) return undefined
+  if (!("autoMtls" in tls)) return certificate === undefined ? tls : { ...tls, authorities: certificate }
+  return certificate === undefined
+    ? undefined
+    : { authorities: certificate, identity: host, serverName: DEFAULT_SERVER_NAME }
+}
 
-const logStdio =
-  (pluginId: string) =>
-  (channel: Stdio.StdioChannel, message: string): Effect.Effect<void> =>
-    logLine(pluginId, `plugin_${channel}`, { level: "Info", message, fields: {} })
+/** Outlives the process, for its last words. */
+const stderrConsumer = Effect.fnUntraced(function* ({ output, process }: GoPluginOptions) {
+  if (output?.processStderr === undefined) return undefined
+  const consumer = yield* sinkConsumer(output.processStderr, `stderr of plugin ${process.pluginId}`, "dropping")
+  yield* Effect.addFinalizer(() =>
+    Effect.timeoutOrElse(consumer.end, { duration: STDERR_LIMIT, orElse: () => Effect.void }),
+  )
+  return consumer
+})
+
+const reattach = Effect.fn("GoPluginClient.reattach")(function* (
+  options: ReattachOptions,
+): Effect.fn.Return<GoPlugin, Reattach.ReattachError | SocketDirectory.SocketDirectoryError, Scope.Scope> {
+  const { config, pluginId, socketGroup, tls } = options
+  const { address, process } = yield* Reattach.find(pluginId, config, options.process)
+  const socketDirectory = yield* SocketDirectory.make(pluginId, socketGroup)
+  // Whoever does not prove to be a plugin is not killed.
+  let owned = false
+  yield* Effect.addFinalizer(() => (owned ? process.kill : Effect.void))
+  const connection = yield* Connection.open({
+    pluginId,
+    target: SocketAddress.target(address),
+    transport: BrokerSockets.make(pluginId, socketDirectory, socketGroup),
+    tls,
+    exit: process.exit,
+    shutDown: config.Test !== true,
+    options,
+  })
+  yield* Effect.catch(
+    connection.ping,
+    ({ message }) => new Reattach.ReattachError({ pluginId, kind: "unhealthy", detail: message }),
+  )
+  owned = config.Test !== true
+  return {
+    ...connection,
+    process: { pid: process.pid, exit: process.exit, stderrTail: Effect.succeed([]) },
+    protocolVersion: config.ProtocolVersion ?? 0,
+    reattachConfig: config,
+  }
+})

@@ -1,45 +1,85 @@
-import { Duration, Schema } from "effect"
+import { Duration, Effect, Schema } from "effect"
+import type { ProcessSpec } from "../process/ProcessSpec.ts"
 
-/** What host and plugin must agree on before they talk. */
-export interface HandshakeConfig {
+/**
+ * What host and plugin must agree on before they talk.
+ *
+ * `V` are the app protocol versions as a type: with `protocolVersions: [1, 2] as const` a started plugin's
+ * `protocolVersion` is `1 | 2`, and a `switch` over it, or a record of clients by version, is checked to be complete.
+ */
+export interface HandshakeConfig<V extends number = number> {
   /** Name of the variable that tells a plugin it was started by its host. A courtesy to users, not a secret. */
   readonly magicCookieKey: string
   readonly magicCookieValue: string
-  /** App protocol versions the host can speak. */
-  readonly protocolVersions: ReadonlyArray<number>
+  /** App protocol versions the host can speak. The plugin chooses the highest that it speaks too. */
+  readonly protocolVersions: ReadonlyArray<V>
+  /** The TCP ports a plugin without unix sockets may listen on, both included. Default {@link PORT_RANGE}. */
+  readonly ports?: PortRange | undefined
+}
+
+/** TCP ports, both included. 0 and 0: any that is free. */
+export interface PortRange {
+  readonly min: number
+  readonly max: number
 }
 
 /** Default of go-plugin (1.8, `ClientConfig.StartTimeout`): how long a plugin may take to print its handshake. */
 export const START_TIMEOUT: Duration.Duration = Duration.seconds(60)
 
-/**
- * The TCP ports a plugin without unix sockets may listen on: go-plugin's defaults (1.8, `ClientConfig.MinPort` and
- * `MaxPort`).
- */
-const PORT_RANGE = { min: 10_000, max: 25_000 }
+/** Default of go-plugin (1.8, `ClientConfig.MinPort` and `MaxPort`). */
+export const PORT_RANGE: PortRange = { min: 10_000, max: 25_000 }
+
+/** What the protocol's variables say beside the handshake itself. */
+export interface ProtocolVariables {
+  readonly socketDirectory: string
+  /** The group that may use the plugin's sockets, by name or number. */
+  readonly socketGroup?: string | number | undefined
+  /** The host's certificate as PEM, where it asks for AutoMTLS. */
+  readonly hostCertificate?: string | undefined
+  readonly multiplex?: boolean | undefined
+}
+
+/** Every variable of the protocol (go-plugin 1.8, `client.go`), but for the magic cookie, which the app names. */
+const PROTOCOL_VARIABLES: ReadonlySet<string> = new Set([
+  "PLUGIN_MIN_PORT",
+  "PLUGIN_MAX_PORT",
+  "PLUGIN_PROTOCOL_VERSIONS",
+  "PLUGIN_CLIENT_CERT",
+  "PLUGIN_MULTIPLEX_GRPC",
+  "PLUGIN_UNIX_SOCKET_DIR",
+  "PLUGIN_UNIX_SOCKET_GROUP",
+])
 
 /**
- * The variables the protocol sets for a plugin (go-plugin 1.8, `client.go`). They come last, so that neither the host's
- * environment nor an operator's setting can change them.
+ * A plugin's environment: `given`, then the protocol's variables, which nothing can change. Those in `given` are taken
+ * out first: a host that is itself somebody's plugin has some in its own environment, and handed down they would make
+ * the plugin answer to a host that is not its own (go-plugin 1.8 hands them down).
  */
 export const environment = (
-  config: HandshakeConfig,
-  socketDirectory: string | undefined,
-  hostCertificate?: string,
-): { readonly [name: string]: string } => ({
-  [config.magicCookieKey]: config.magicCookieValue,
-  PLUGIN_PROTOCOL_VERSIONS: config.protocolVersions.join(","),
-  PLUGIN_MIN_PORT: String(PORT_RANGE.min),
-  PLUGIN_MAX_PORT: String(PORT_RANGE.max),
-  ...(socketDirectory === undefined ? {} : { PLUGIN_UNIX_SOCKET_DIR: socketDirectory }),
+  given: ProcessSpec["env"],
+  { magicCookieKey, magicCookieValue, ports = PORT_RANGE, protocolVersions }: HandshakeConfig,
+  { hostCertificate, multiplex = false, socketDirectory, socketGroup }: ProtocolVariables,
+): ProcessSpec["env"] => ({
+  ...Object.fromEntries(Object.entries(given).filter(([name]) => !PROTOCOL_VARIABLES.has(name.toUpperCase()))),
+  [magicCookieKey]: magicCookieValue,
+  PLUGIN_PROTOCOL_VERSIONS: protocolVersions.join(","),
+  PLUGIN_MIN_PORT: String(ports.min),
+  PLUGIN_MAX_PORT: String(ports.max),
+  PLUGIN_UNIX_SOCKET_DIR: socketDirectory,
+  ...(socketGroup === undefined ? {} : { PLUGIN_UNIX_SOCKET_GROUP: String(socketGroup) }),
   ...(hostCertificate === undefined ? {} : { PLUGIN_CLIENT_CERT: hostCertificate }),
+  ...(multiplex ? { PLUGIN_MULTIPLEX_GRPC: "true" } : {}),
 })
 
-/** A plugin's process started, but no usable connection came of it. */
+/** No usable connection came of a plugin. */
 export class HandshakeError extends Schema.TaggedError<HandshakeError>()("HandshakeError", {
   pluginId: Schema.String,
-  /** Which check failed. `exited`: it ended before the handshake; `unhealthy`: it does not answer the health check. */
+  /**
+   * Which check failed. `config`: the host's own settings, and nothing was started; `exited`: the plugin ended before
+   * its handshake; `unhealthy`: it does not answer the health check.
+   */
   kind: Schema.Literals([
+    "config",
     "timeout",
     "exited",
     "unhealthy",
@@ -49,6 +89,7 @@ export class HandshakeError extends Schema.TaggedError<HandshakeError>()("Handsh
     "network",
     "protocol",
     "certificate",
+    "multiplex",
   ]),
   /** What was found, and the cure where one is known. */
   detail: Schema.String,
@@ -56,13 +97,40 @@ export class HandshakeError extends Schema.TaggedError<HandshakeError>()("Handsh
   exit: Schema.optional(Schema.String),
   /** The last lines the plugin wrote to stderr, oldest first. */
   stderr: Schema.Array(Schema.String),
+  /** What is known of the executable, where it looks as if it could not even begin to run. */
+  diagnosis: Schema.Array(Schema.String),
 }) {
   override get message(): string {
     const ended = this.exit === undefined ? "" : ` (${this.exit})`
+    const diagnosis = this.diagnosis.map((note) => `\n  ${note}`).join("")
     const stderr =
       this.stderr.length === 0
         ? "; it wrote nothing to stderr"
         : `; the end of its stderr:\n  ${this.stderr.join("\n  ")}`
-    return `plugin ${this.pluginId} did not start: ${this.detail}${ended}${stderr}`
+    const heard = this.kind === "config" ? "" : stderr
+    return `plugin ${this.pluginId} did not start: ${this.detail}${ended}${heard}${diagnosis}`
   }
+}
+
+/** Refuses settings that no plugin could be started with. */
+export const checkConfig = (
+  pluginId: string,
+  { magicCookieKey, magicCookieValue, ports, protocolVersions }: HandshakeConfig,
+  multiplex: boolean,
+): Effect.Effect<void, HandshakeError> => {
+  const refuse = (detail: string) =>
+    Effect.fail(new HandshakeError({ pluginId, kind: "config", detail, stderr: [], diagnosis: [] }))
+  if (!/^[^=\0]+$/.test(magicCookieKey) || magicCookieValue === "") {
+    return refuse("the handshake needs a magic cookie: the name of a variable, and a value")
+  }
+  if (protocolVersions.length === 0 || !protocolVersions.every(Number.isSafeInteger)) {
+    return refuse("the handshake needs one protocol version or more, all of them whole numbers")
+  }
+  const inRange = (port: number) => Number.isInteger(port) && port >= 0 && port <= 65_535
+  if (ports !== undefined && !(inRange(ports.min) && inRange(ports.max) && ports.min <= ports.max)) {
+    return refuse(`there are no ports between ${ports.min} and ${ports.max}`)
+  }
+  if (multiplex && process.platform === "win32")
+    return refuse("multiplexing needs unix sockets, which this host has not")
+  return Effect.void
 }

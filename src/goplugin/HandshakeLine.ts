@@ -1,6 +1,7 @@
-import { isIPv6 } from "node:net"
 import { Result } from "effect"
 import { parsePluginCertificate } from "./AutoMtls.ts"
+import type { HandshakeError } from "./Handshake.ts"
+import * as SocketAddress from "./SocketAddress.ts"
 
 /** The one core protocol version there is (go-plugin 1.8). */
 export const CORE_PROTOCOL_VERSION = 1
@@ -9,38 +10,50 @@ export const CORE_PROTOCOL_VERSION = 1
 export interface HandshakeLine {
   /** The app protocol version the plugin chose among the host's. */
   readonly protocolVersion: number
-  /** grpc-js target of the plugin's server. */
-  readonly target: string
-  /** The plugin's certificate as PEM, where the host asked for AutoMTLS. */
+  /** Where the plugin's server listens. */
+  readonly address: SocketAddress.SocketAddress
+  /** The plugin's certificate as PEM, where it sent one. */
   readonly certificate?: string | undefined
+}
+
+/** What a host may ask of a plugin's line. */
+export interface HandshakeExpectations {
+  /** The app protocol versions the host offers. */
+  readonly versions: ReadonlyArray<number>
+  /** Whether the line has a certificate: with AutoMTLS it must, with TLS of the user's own it may. Default `refused`. */
+  readonly certificate?: "required" | "optional" | "refused" | undefined
+  /** Whether the host wants the broker multiplexed. */
+  readonly multiplex?: boolean | undefined
 }
 
 /** Why a line was refused: the check that failed, and what it found. */
 export interface HandshakeProblem {
-  readonly kind: "unrecognized" | "coreVersion" | "protocolVersion" | "network" | "protocol" | "certificate"
+  readonly kind: HandshakeError["kind"]
   readonly detail: string
 }
 
 const problem = (kind: HandshakeProblem["kind"], detail: string) => Result.fail<HandshakeProblem>({ kind, detail })
 
-/** A certificate field shorter than this is legacy extra data and ignored (go-plugin, `client.go`). */
+/** A certificate field shorter than this is legacy extra data and ignored (go-plugin 1.8, `client.go`). */
 const MIN_CERTIFICATE_LENGTH = 50
 
 /** Longest part of a foreign line repeated in an error. */
 const QUOTE_LENGTH = 200
 
+/** Whether a line looks like a handshake, whatever it says. */
+export const isHandshake = (line: string): boolean => /^\s*\d+\|\d+\|(unix|tcp)\|/.test(line)
+
 /**
  * Reads a handshake line, `core|app|network|address[|protocol[|cert[|mux…]]]`, making go-plugin's checks in go-plugin's
- * order. `versions` are the app protocol versions the host offers. Beyond go-plugin, AutoMTLS that only one side speaks is
- * found here: a Go host fails at the first call when its plugin has no certificate, and crashes on one it didn't ask for.
+ * order (1.8, `Client.Start`). Beyond go-plugin, TLS that only one side speaks is found here: a Go host fails at the
+ * first call when its plugin has no certificate, and crashes on one it didn't ask for.
  */
 export const parse = (
   line: string,
-  versions: ReadonlyArray<number>,
-  autoMtls = false,
+  { certificate: expected = "refused", multiplex = false, versions }: HandshakeExpectations,
 ): Result.Result<HandshakeLine, HandshakeProblem> => {
-  const [core, app, network, address, protocol = "netrpc", certificate = ""] = line.trim().split("|")
-  if (core === undefined || app === undefined || network === undefined || address === undefined) {
+  const [core, app, network, socket, protocol = "netrpc", certificate = "", mux = ""] = line.trim().split("|")
+  if (core === undefined || app === undefined || network === undefined || socket === undefined) {
     return problem(
       "unrecognized",
       `the first line on its stdout is not a go-plugin handshake: ${JSON.stringify(line.slice(0, QUOTE_LENGTH))}; nothing may be printed to stdout before the handshake`,
@@ -57,43 +70,30 @@ export const parse = (
   if (!versions.includes(Number(app))) {
     return problem("protocolVersion", `it speaks protocol version ${app}, this host offers ${versions.join(", ")}`)
   }
-  const target = toTarget(network, address)
-  if (target === undefined) {
-    return problem(
-      "network",
-      `it listens on ${JSON.stringify(`${network} ${address}`)}, which is no unix socket path or TCP address`,
-    )
-  }
+  const address = SocketAddress.parse(network, socket)
+  if (typeof address === "string") return problem("network", `it says where it listens, but ${address}`)
   if (protocol !== "grpc") {
     return problem("protocol", `it speaks ${protocol}, this host speaks grpc only; build the plugin with a gRPC server`)
   }
   const hasCertificate = certificate.length > MIN_CERTIFICATE_LENGTH
-  if (autoMtls !== hasCertificate) {
+  if (hasCertificate && expected === "refused") {
+    return problem("certificate", "it answers with a TLS certificate although the host did not ask for TLS")
+  }
+  if (!hasCertificate && expected === "required") {
     return problem(
       "certificate",
-      hasCertificate
-        ? "it answers with a TLS certificate although the host did not ask for TLS"
-        : "it has no TLS certificate although the host asked for AutoMTLS; turn AutoMTLS off for a plugin that does not speak it",
+      "it has no TLS certificate although the host asked for AutoMTLS; turn AutoMTLS off for a plugin that does not speak it",
     )
   }
-  const protocolVersion = Number(app)
-  if (!hasCertificate) return Result.succeed({ protocolVersion, target })
-  const parsed = parsePluginCertificate(certificate)
-  return Result.isFailure(parsed)
-    ? problem("certificate", parsed.failure)
-    : Result.succeed({ protocolVersion, target, certificate: parsed.success })
+  const parsed = hasCertificate ? parsePluginCertificate(certificate) : undefined
+  if (parsed !== undefined && Result.isFailure(parsed)) return problem("certificate", parsed.failure)
+  if (multiplex && !/^(1|t|T|true|TRUE|True)$/.test(mux)) {
+    return problem(
+      "multiplex",
+      "it does not multiplex its broker's connections although the host asked for it; turn multiplexing off, or build the plugin with go-plugin 1.6 or newer",
+    )
+  }
+  return Result.succeed({ protocolVersion: Number(app), address, certificate: parsed?.success })
 }
 
 const isDecimal = (text: string): boolean => /^-?\d+$/.test(text)
-
-const toTarget = (network: string, address: string): string | undefined => {
-  if (network === "unix") return address.startsWith("/") ? `unix:${address}` : undefined
-  if (network !== "tcp") return undefined
-  const match = /^(?:\[(?<v6>[^\]]*)\]|(?<host>[^:[\]]*)):(?<port>\d{1,5})$/.exec(address)
-  const port = Number(match?.groups?.["port"])
-  if (match === null || port < 1 || port > 65535) return undefined
-  const v6 = match.groups?.["v6"]
-  if (v6 !== undefined) return isIPv6(v6) ? `ipv6:[${v6}]:${port}` : undefined
-  // Go prints ":1234" for a listener on every interface; it is reached on this machine's own.
-  return `${match.groups?.["host"] || "127.0.0.1"}:${port}`
-}

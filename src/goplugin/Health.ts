@@ -13,10 +13,13 @@ const SERVICE = "plugin"
  */
 export const HEALTH_DEADLINE: Duration.Duration = Duration.seconds(5)
 
-/** Asks the plugin whether it serves. Unlike go-plugin's own Ping it has a deadline and looks at the answer. */
-export const ping = (client: GrpcClient): Effect.Effect<void, GrpcError> =>
+/**
+ * Asks the plugin whether it serves. Unlike go-plugin's own Ping it has a deadline and, unless `requireServing` is false,
+ * looks at the answer.
+ */
+export const ping = (client: GrpcClient, requireServing = true): Effect.Effect<void, GrpcError> =>
   Effect.flatMap(client.unary(Health.method.check, { service: SERVICE }, { deadline: HEALTH_DEADLINE }), ({ status }) =>
-    status === HealthCheckResponse_ServingStatus.SERVING
+    !requireServing || status === HealthCheckResponse_ServingStatus.SERVING
       ? Effect.void
       : Effect.fail(
           new GrpcError({

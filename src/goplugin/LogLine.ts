@@ -1,4 +1,4 @@
-import { Option, Schema } from "effect"
+import { Effect, Option, Schema } from "effect"
 
 /** Severity of a plugin's log line, named as Effect's log levels are. */
 export type LogLevel = "Trace" | "Debug" | "Info" | "Warn" | "Error"
@@ -61,3 +61,7 @@ const parseHclog = (line: string): Option.Option<LogLine> =>
       fields: timestamp === undefined ? fields : { ...fields, timestamp },
     })
   })
+
+/** Writes a plugin's line to the log; `source` says which of its outputs it came from. */
+export const logLine = (pluginId: string, source: string, { fields, level, message }: LogLine): Effect.Effect<void> =>
+  Effect.annotateLogs(Effect.logWithLevel(level)(message), { ...fields, plugin_id: pluginId, source })

@@ -1,9 +1,11 @@
-import { lstat, mkdtemp, readdir, rm } from "node:fs/promises"
+import { execFile } from "node:child_process"
+import { chmod, lstat, mkdtemp, readdir, rm } from "node:fs/promises"
 import { connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { promisify } from "node:util"
 import { Duration, Effect, Schema, type Scope } from "effect"
-import { MAX_UNIX_SOCKET_PATH } from "../grpc/GrpcServer.ts"
+import { GrpcServerError, MAX_UNIX_SOCKET_PATH } from "../grpc/GrpcServer.ts"
 
 /** No folder for a plugin's sockets could be made. */
 export class SocketDirectoryError extends Schema.TaggedError<SocketDirectoryError>()("SocketDirectoryError", {
@@ -26,19 +28,49 @@ const parent = (): string => {
   return Buffer.byteLength(longest) <= MAX_UNIX_SOCKET_PATH ? tmpdir() : "/tmp"
 }
 
+/** A user's group, by name or number. */
+export type SocketGroup = string | number
+
+/** `chgrp` knows groups by name wherever they come from; nothing in Node does. */
+const shareWith = async (path: string, group: SocketGroup, mode: number): Promise<void> => {
+  await promisify(execFile)("chgrp", ["--", String(group), path], { timeout: 5000 })
+  await chmod(path, mode)
+}
+
+/** Opens a socket or folder to a group, if there is one to open it to. */
+export const share = (
+  path: string,
+  group: SocketGroup | undefined,
+  mode: number,
+): Effect.Effect<void, GrpcServerError> =>
+  group === undefined
+    ? Effect.void
+    : Effect.tryPromise({
+        try: () => shareWith(path, group, mode),
+        catch: (cause) =>
+          new GrpcServerError({ address: path, reason: `no access for group ${group}: ${String(cause)}` }),
+      })
+
 /**
  * A private folder (0700) for one plugin's sockets, removed with the Scope, whatever is left in it. Its path is short,
  * since a unix socket's path has about a hundred bytes: where the temporary folder's is too long, `/tmp` is taken.
+ * With a `group`, for a plugin that runs as another user, the folder is the group's too (0770; go-plugin 1.8,
+ * `UnixSocketConfig`).
  */
-export const make = (pluginId: string): Effect.Effect<string, SocketDirectoryError, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.tryPromise({
-      // mkdtemp makes the folder with mode 0700.
-      try: () => mkdtemp(join(parent(), PREFIX)),
-      catch: (cause) => new SocketDirectoryError({ pluginId, reason: String(cause) }),
-    }),
+export const make = (
+  pluginId: string,
+  group?: SocketGroup,
+): Effect.Effect<string, SocketDirectoryError, Scope.Scope> => {
+  const attempt = <A>(step: () => Promise<A>) =>
+    Effect.tryPromise({ try: step, catch: (cause) => new SocketDirectoryError({ pluginId, reason: String(cause) }) })
+  return Effect.acquireRelease(
+    // mkdtemp makes the folder with mode 0700.
+    attempt(() => mkdtemp(join(parent(), PREFIX))),
     (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true })),
+  ).pipe(
+    Effect.tap((directory) => (group === undefined ? Effect.void : attempt(() => shareWith(directory, group, 0o770)))),
   )
+}
 
 /** Younger folders are left alone: between making a socket and listening on it nobody answers there either. */
 const MIN_AGE = Duration.minutes(1)

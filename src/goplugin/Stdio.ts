@@ -1,41 +1,91 @@
-import { Effect, Stream } from "effect"
+import { Cause, type Duration, Effect, Fiber, Queue, type Scope, type Sink, Stream } from "effect"
 import { GRPCStdio, StdioData_Channel } from "../generated/plugin/grpc_stdio_pb.js"
 import type { GrpcClient } from "../grpc/GrpcClient.ts"
 import { LineSplitter } from "../process/LineSplitter.ts"
 
-/** Which of the plugin's own streams a line was written to. */
-export type StdioChannel = "stdout" | "stderr"
+/** Where a plugin's bytes go. */
+export type ByteSink = Sink.Sink<unknown, Uint8Array, unknown, unknown>
+
+/** Takes the chunks of one of a plugin's outputs, and waits where it has to; `end` waits until all is dealt with. */
+export interface Consumer {
+  readonly push: (chunk: Uint8Array) => Effect.Effect<void>
+  readonly end: Effect.Effect<void>
+}
+
+/** Chunks that wait for a sink that is slower than its plugin; the plugin waits then too. A chunk is 1 KiB or less. */
+const QUEUE_SIZE = 64
 
 /**
- * Takes what a plugin writes to its stdout and stderr after the handshake (`GRPCStdio`), line by line, until the plugin
- * ends. It must run whether anybody wants the lines or not: a Go plugin blocks once 64 KiB are waiting. Every end of the
- * stream is a normal one: plugins need not have the service.
+ * Runs a sink over what is pushed. A sink that ends early or fails is no reason for the plugin to wait: what comes after
+ * is dropped, and a failure is logged. Where the sink is slow, `push` waits (`suspend`), or the chunk is lost
+ * (`dropping`).
+ */
+export const sinkConsumer = Effect.fnUntraced(function* (
+  sink: ByteSink,
+  what: string,
+  strategy: "suspend" | "dropping" = "suspend",
+): Effect.fn.Return<Consumer, never, Scope.Scope> {
+  const queue = yield* Queue.make<Uint8Array, Cause.Done>({ capacity: QUEUE_SIZE, strategy })
+  let lost = 0
+  const running = yield* Stream.fromQueue(queue).pipe(
+    Stream.run(sink),
+    Effect.tapCause((cause) =>
+      Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning(`the sink for ${what} failed`, cause),
+    ),
+    Effect.ensuring(Queue.shutdown(queue)),
+    Effect.exit,
+    Effect.forkScoped,
+  )
+  return {
+    push: Effect.fnUntraced(function* (chunk) {
+      if ((yield* Queue.offer(queue, chunk)) || running.pollUnsafe() !== undefined) return
+      lost++
+    }),
+    end: Effect.gen(function* () {
+      yield* Queue.end(queue)
+      yield* Fiber.await(running)
+      if (lost > 0) yield* Effect.logWarning(`the sink for ${what} was too slow: ${lost} chunks are lost`)
+    }),
+  }
+})
+
+/** Hands on whole lines. */
+export const lineConsumer = (onLine: (line: string) => Effect.Effect<void>): Consumer => {
+  const lines: Array<string> = []
+  const splitter = new LineSplitter((line) => lines.push(line))
+  const handOn = Effect.suspend(() => Effect.forEach(lines.splice(0), onLine, { discard: true }))
+  return {
+    push: (chunk) => {
+      splitter.push(chunk)
+      return handOn
+    },
+    end: Effect.suspend(() => {
+      splitter.flush()
+      return handOn
+    }),
+  }
+}
+
+/**
+ * Takes what a plugin writes to its stdout and stderr after the handshake (`GRPCStdio`), until the plugin ends. It must
+ * run whether anybody wants it or not: a Go plugin blocks once 64 KiB are waiting. Every end of the stream is a normal
+ * one: plugins need not have the service. What has come by then is dealt with, for at most `limit`.
  */
 export const drain = (
   client: GrpcClient,
-  onLine: (channel: StdioChannel, line: string) => Effect.Effect<void>,
+  consumers: { readonly stdout: Consumer; readonly stderr: Consumer },
+  limit: Duration.Input,
 ): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const lines: Array<readonly [StdioChannel, string]> = []
-    const splitters = {
-      [StdioData_Channel.STDOUT]: new LineSplitter((line) => lines.push(["stdout", line])),
-      [StdioData_Channel.STDERR]: new LineSplitter((line) => lines.push(["stderr", line])),
-    }
-    const handOn = Effect.suspend(() =>
-      Effect.forEach(lines.splice(0), ([channel, line]) => onLine(channel, line), { discard: true }),
-    )
-    return client.serverStream(GRPCStdio.method.streamStdio, {}).pipe(
-      Stream.runForEach(({ channel, data }) => {
-        if (channel === StdioData_Channel.INVALID) return Effect.void
-        splitters[channel]?.push(data)
-        return handOn
-      }),
-      Effect.ignore,
-      Effect.ensuring(
-        Effect.suspend(() => {
-          for (const splitter of Object.values(splitters)) splitter.flush()
-          return handOn
-        }),
+  client.serverStream(GRPCStdio.method.streamStdio, {}).pipe(
+    Stream.runForEach(({ channel, data }) => {
+      if (channel === StdioData_Channel.STDOUT) return consumers.stdout.push(data)
+      if (channel === StdioData_Channel.STDERR) return consumers.stderr.push(data)
+      return Effect.logWarning(`the plugin wrote to its output channel ${channel}, which this host does not know`)
+    }),
+    Effect.ignore,
+    Effect.ensuring(
+      Effect.all([consumers.stdout.end, consumers.stderr.end], { concurrency: 2, discard: true }).pipe(
+        Effect.timeoutOrElse({ duration: limit, orElse: () => Effect.void }),
       ),
-    )
-  })
+    ),
+  )

@@ -3,15 +3,18 @@ import { Duration, Effect, Option, type Scope, Stream } from "effect"
 import { fromUnknown, type GrpcError } from "./GrpcError.ts"
 import {
   type BidiStreaming,
+  type ClientStreaming,
   deserializer,
   path,
   type RequestInit,
   type Response,
   serializer,
   type ServerStreaming,
+  type Streaming,
   type Unary,
 } from "./GrpcMethod.ts"
-import { type BidiCall, bidiCall } from "./GrpcStream.ts"
+import { type BidiCall, bidiCall, messages } from "./GrpcStream.ts"
+import { clientCredentials, DEFAULT_SERVER_NAME, type TlsConfig } from "./Tls.ts"
 
 /** A connection to one gRPC server; connects lazily and closes with its Scope. */
 export interface GrpcClient {
@@ -28,6 +31,11 @@ export interface GrpcClient {
     method: M,
     request: RequestInit<M>,
   ) => Stream.Stream<Response<M>, GrpcError>
+  /** Sends a stream of messages, as fast as the server takes them, and answers the one response. */
+  readonly clientStream: <M extends ClientStreaming, E, R>(
+    method: M,
+    requests: Stream.Stream<RequestInit<M>, E, R>,
+  ) => Effect.Effect<Response<M>, GrpcError | E, R>
   /** Opens a bidirectional stream; it is cancelled when the Scope closes before the call has ended. */
   readonly bidi: <M extends BidiStreaming>(
     method: M,
@@ -39,45 +47,31 @@ export interface GrpcClient {
  * no keepalive pings (grpc-go servers answer frequent ones with GOAWAY), never a proxy from the environment, and no
  * sharing of a connection with an earlier plugin that used the same address.
  */
-const channelOptions: grpc.ChannelOptions = {
+const channelOptions = (tls: TlsConfig | undefined): grpc.ChannelOptions => ({
   "grpc.max_receive_message_length": -1,
   "grpc.max_send_message_length": -1,
   "grpc.enable_http_proxy": 0,
   "grpc.use_local_subchannel_pool": 1,
   "grpc.default_authority": "localhost",
-  // Plugins' certificates are for this name, wherever they listen.
-  "grpc.ssl_target_name_override": "localhost",
+  "grpc.ssl_target_name_override": tls?.serverName ?? DEFAULT_SERVER_NAME,
   // A plugin's server listens before its address is known here; only a dying plugin refuses. Retry quickly so that
   // the first call does not wait for the one-second default.
   "grpc.initial_reconnect_backoff_ms": 50,
-}
+})
 
-/** Opens a client on `target`; nothing is sent before the first call. */
-export const make = (
-  target: string,
-  credentials: grpc.ChannelCredentials = grpc.credentials.createInsecure(),
-): Effect.Effect<GrpcClient, never, Scope.Scope> =>
+/** Opens a client on `target`, in the clear unless `tls` is given; nothing is sent before the first call. */
+export const make = (target: string, tls?: TlsConfig): Effect.Effect<GrpcClient, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.sync(() => new grpc.Client(target, credentials, channelOptions)),
+      Effect.sync(() => new grpc.Client(target, clientCredentials(tls), channelOptions(tls))),
       (client) => Effect.sync(() => client.close()),
     ),
     (client) => ({
       target,
       unary: (method, request, options) => unary(client, method, request, options?.deadline),
       serverStream: (method, request) => serverStream(client, method, request),
-      bidi: (method) =>
-        Effect.acquireRelease(
-          Effect.sync(() => {
-            const call = client.makeBidiStreamRequest(
-              path(method),
-              serializer(method.input),
-              deserializer(method.output),
-            )
-            return { call, stream: bidiCall<any, any>(path(method), call) }
-          }),
-          ({ call }) => Effect.sync(() => call.cancel()),
-        ).pipe(Effect.map(({ stream }) => stream)),
+      clientStream: (method, requests) => clientStream(client, method, requests),
+      bidi: (method) => open(client, method),
     }),
   )
 
@@ -105,6 +99,22 @@ const unary = <M extends Unary>(
     return Effect.sync(() => call.cancel())
   })
 
+/**
+ * Opens a stream of any kind as a bidirectional one: on the wire they are the same, and only the number of messages
+ * that either side sends differs.
+ */
+const open = <M extends Streaming>(
+  client: grpc.Client,
+  method: M,
+): Effect.Effect<BidiCall<RequestInit<M>, Response<M>>, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const call = client.makeBidiStreamRequest(path(method), serializer(method.input), deserializer(method.output))
+      return { call, stream: bidiCall<any, any>(path(method), call) }
+    }),
+    ({ call }) => Effect.sync(() => call.cancel()),
+  ).pipe(Effect.map(({ stream }) => stream))
+
 const serverStream = <M extends ServerStreaming>(
   client: grpc.Client,
   method: M,
@@ -112,21 +122,32 @@ const serverStream = <M extends ServerStreaming>(
 ): Stream.Stream<Response<M>, GrpcError> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      const call = yield* Effect.acquireRelease(
-        Effect.sync(() =>
-          client.makeServerStreamRequest(path(method), serializer(method.input), deserializer(method.output), request),
-        ),
-        (call) => Effect.sync(() => call.cancel()),
+      const call = yield* open(client, method)
+      // What keeps it from being sent ends the call, and is the stream's own error.
+      yield* Effect.ignore(call.send(request))
+      yield* call.end
+      return messages(call)
+    }),
+  )
+
+const clientStream = <M extends ClientStreaming, E, R>(
+  client: grpc.Client,
+  method: M,
+  requests: Stream.Stream<RequestInit<M>, E, R>,
+): Effect.Effect<Response<M>, GrpcError | E, R> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const call = yield* open(client, method)
+      // A server may answer before it has taken everything; what is left then is not sent, and the answer counts.
+      const send = (message: RequestInit<M>) => Effect.catch(call.send(message), () => Effect.never)
+      const sending = Stream.runForEach(requests, send).pipe(Effect.andThen(call.end), Effect.andThen(Effect.never))
+      const answer = Effect.flatMap(
+        call.receive,
+        Option.match({
+          onNone: () => Effect.fail(fromUnknown(path(method), new Error("the call ended without a response"))),
+          onSome: Effect.succeed,
+        }),
       )
-      const { receive } = bidiCall<never, Response<M>>(path(method), call)
-      return Stream.unfold(undefined, () =>
-        Effect.map(
-          receive,
-          Option.match({
-            onNone: () => undefined,
-            onSome: (message) => [message, undefined] as const,
-          }),
-        ),
-      )
+      return yield* Effect.raceFirst(answer, sending)
     }),
   )

@@ -3,6 +3,7 @@ import {
   type DescMessage,
   type DescMethod,
   type DescMethodBiDiStreaming,
+  type DescMethodClientStreaming,
   type DescMethodServerStreaming,
   type DescMethodUnary,
   type DescService,
@@ -36,10 +37,17 @@ export type ServerStreaming<
   I extends DescMessage = DescMessage,
   O extends DescMessage = DescMessage,
 > = DescMethodServerStreaming<I, O>
+export type ClientStreaming<
+  I extends DescMessage = DescMessage,
+  O extends DescMessage = DescMessage,
+> = DescMethodClientStreaming<I, O>
 export type BidiStreaming<
   I extends DescMessage = DescMessage,
   O extends DescMessage = DescMessage,
 > = DescMethodBiDiStreaming<I, O>
+
+/** A method that streams in at least one direction. */
+export type Streaming = ClientStreaming | ServerStreaming | BidiStreaming
 
 /** A method's HTTP/2 path. */
 export const path = (method: DescMethod): string => `/${method.parent.typeName}/${method.name}`
@@ -58,11 +66,14 @@ export const deserializer =
   (bytes: Buffer): MessageShape<D> =>
     fromBinary(schema, bytes)
 
-/** The grpc-js definition of a generated method. */
+/**
+ * The grpc-js definition of a generated method. A method that streams in one direction is served as one that streams in
+ * both: on the wire they are the same.
+ */
 export const definition = (method: DescMethod): grpc.MethodDefinition<any, any> => ({
   path: path(method),
-  requestStream: method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming",
-  responseStream: method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming",
+  requestStream: method.methodKind !== "unary",
+  responseStream: method.methodKind !== "unary",
   requestSerialize: serializer(method.input),
   requestDeserialize: deserializer(method.input),
   responseSerialize: serializer(method.output),

@@ -1,19 +1,25 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf"
 import * as grpc from "@grpc/grpc-js"
-import { Cause, Effect, Exit, Fiber, Option, Schema, Scope } from "effect"
-import { GrpcStatus } from "./GrpcError.ts"
+import { Cause, Effect, Exit, Fiber, Option, Schema, Scope, Stream } from "effect"
+import { type GrpcError, GrpcStatus } from "./GrpcError.ts"
 import { definition, path, type Request, type ResponseInit } from "./GrpcMethod.ts"
-import { type BidiCall, bidiCall } from "./GrpcStream.ts"
+import { type BidiCall, bidiCall, messages } from "./GrpcStream.ts"
+import { serverCredentials, type TlsConfig } from "./Tls.ts"
 
 /** Where a server listens: a unix socket's path, or a TCP port on the loopback interface (0 picks a free one). */
 export type ListenAddress = { readonly unix: string } | { readonly loopbackPort: number }
 
-/** The handler of one rpc: unary handlers answer a message, bidirectional ones talk over the call until they return. */
+/**
+ * The handler of one rpc: it is handed a message or the stream of them, and answers a message or a stream of them;
+ * bidirectional ones talk over the call until they return.
+ */
 export type Handler<M extends DescMethod, R = never> = M extends { methodKind: "unary" }
   ? (request: Request<M>) => Effect.Effect<ResponseInit<M>, GrpcStatus, R>
-  : M extends { methodKind: "bidi_streaming" }
-    ? (call: BidiCall<ResponseInit<M>, Request<M>>) => Effect.Effect<void, GrpcStatus, R>
-    : never
+  : M extends { methodKind: "server_streaming" }
+    ? (request: Request<M>) => Stream.Stream<ResponseInit<M>, GrpcStatus, R>
+    : M extends { methodKind: "client_streaming" }
+      ? (requests: Stream.Stream<Request<M>, GrpcError>) => Effect.Effect<ResponseInit<M>, GrpcStatus, R>
+      : (call: BidiCall<ResponseInit<M>, Request<M>>) => Effect.Effect<void, GrpcStatus, R>
 
 /** Handlers by rpc name; an rpc without one answers UNIMPLEMENTED. */
 export type Handlers<S extends DescService, R = never> = {
@@ -54,11 +60,13 @@ const SHUTDOWN_GRACE_MILLIS = 500
 
 /**
  * Serves services on one address until the Scope closes, and answers the grpc-js target that reaches it. Handlers run
- * in the caller's context; a handler's fiber is interrupted when its call is cancelled and when the Scope closes.
+ * in the caller's context; a handler's fiber is interrupted when its call is cancelled and when the Scope closes. With
+ * `tls` only clients of its authorities are let in.
  */
 export const serve = <R = never>(
   address: ListenAddress,
   services: ReadonlyArray<ServiceImplementation<R>>,
+  tls?: TlsConfig,
 ): Effect.Effect<string, GrpcServerError, R | Scope.Scope> =>
   Effect.gen(function* () {
     const context = yield* Effect.context<R>()
@@ -72,8 +80,8 @@ export const serve = <R = never>(
     }
     const server = new grpc.Server({ "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 })
     const run = (
-      effect: Effect.Effect<unknown, GrpcStatus, R>,
-      done: (exit: Exit.Exit<unknown, GrpcStatus>) => void,
+      effect: Effect.Effect<unknown, GrpcStatus | GrpcError, R>,
+      done: (exit: Exit.Exit<unknown, GrpcStatus | GrpcError>) => void,
     ) => {
       const reported = Effect.tapCause(effect, (cause) =>
         Cause.hasDies(cause) ? Effect.logError("a gRPC handler failed unexpectedly", cause) : Effect.void,
@@ -92,13 +100,13 @@ export const serve = <R = never>(
         implementation[method.localName] =
           method.methodKind === "unary"
             ? unaryHandler(handler as AnyUnary<R>, run)
-            : bidiHandler(path(method), handler as AnyBidi<R>, run)
+            : bidiHandler(path(method), overCall(method.methodKind, handler), run)
       }
       server.addService(definitions, implementation)
     }
     const port = yield* Effect.acquireRelease(
       Effect.callback<number, GrpcServerError>((resume) => {
-        server.bindAsync(target, grpc.ServerCredentials.createInsecure(), (error, port) =>
+        server.bindAsync(target, serverCredentials(tls), (error, port) =>
           resume(
             error === null
               ? Effect.succeed(port)
@@ -119,15 +127,30 @@ export const serve = <R = never>(
   })
 
 type Run<R> = (
-  effect: Effect.Effect<unknown, GrpcStatus, R>,
-  done: (exit: Exit.Exit<unknown, GrpcStatus>) => void,
-) => Fiber.Fiber<unknown, GrpcStatus>
+  effect: Effect.Effect<unknown, GrpcStatus | GrpcError, R>,
+  done: (exit: Exit.Exit<unknown, GrpcStatus | GrpcError>) => void,
+) => Fiber.Fiber<unknown, GrpcStatus | GrpcError>
 
 type AnyUnary<R> = (request: object) => Effect.Effect<object, GrpcStatus, R>
-type AnyBidi<R> = (call: BidiCall<object, object>) => Effect.Effect<void, GrpcStatus, R>
+type AnyBidi<R> = (call: BidiCall<object, object>) => Effect.Effect<void, GrpcStatus | GrpcError, R>
+
+/** A handler of one direction's stream, as one that talks over the call. */
+const overCall = <R>(kind: Exclude<DescMethod["methodKind"], "unary">, handler: any): AnyBidi<R> => {
+  if (kind === "bidi_streaming") return handler
+  if (kind === "client_streaming") return (call) => Effect.flatMap(handler(messages(call)), call.send)
+  return (call) =>
+    Effect.flatMap(
+      call.receive,
+      Option.match({
+        onNone: () =>
+          Effect.fail(new GrpcStatus({ code: grpc.status.INVALID_ARGUMENT, details: "the call has no request" })),
+        onSome: (request) => Stream.runForEach(handler(request) as Stream.Stream<object, GrpcStatus, R>, call.send),
+      }),
+    )
+}
 
 /** A defect's text stays on our side: the other side is told only that its call failed. */
-const statusOf = (cause: Cause.Cause<GrpcStatus>): Partial<grpc.StatusObject> => {
+const statusOf = (cause: Cause.Cause<GrpcStatus | GrpcError>): Partial<grpc.StatusObject> => {
   const error = Cause.findErrorOption(cause)
   if (Option.isSome(error)) return { code: error.value.code, details: error.value.details }
   return Cause.hasInterruptsOnly(cause)

@@ -1,5 +1,5 @@
 import type { Readable, Writable } from "node:stream"
-import { Effect, Option } from "effect"
+import { Effect, Option, Stream } from "effect"
 import { fromUnknown, type GrpcError } from "./GrpcError.ts"
 
 /** Both directions of one streaming call, with back-pressure: nothing is buffered beyond grpc-js' own small window. */
@@ -12,13 +12,21 @@ export interface BidiCall<in Send, out Receive> {
   readonly receive: Effect.Effect<Option.Option<Receive>, GrpcError>
 }
 
+/** What is received, until the other side has ended. */
+export const messages = <Receive>({
+  receive,
+}: Pick<BidiCall<never, Receive>, "receive">): Stream.Stream<Receive, GrpcError> =>
+  Stream.unfold(undefined, () =>
+    Effect.map(receive, Option.match({ onNone: () => undefined, onSome: (message) => [message, undefined] as const })),
+  )
+
 /**
  * Wraps a grpc-js call's two Node streams. The error that ends a call reaches everyone who waits on it and everyone who
  * uses it later, and never goes uncaught.
  */
 export const bidiCall = <Send, Receive>(
   method: string,
-  call: Readable & Partial<Pick<Writable, "write" | "end" | "destroyed" | "writable">>,
+  call: Readable & Pick<Writable, "write" | "end">,
 ): BidiCall<Send, Receive> => {
   let failure: GrpcError | undefined
   /** The other side's direction has ended. Ours may go on: a server answers after its client has sent everything. */
@@ -82,7 +90,7 @@ export const bidiCall = <Send, Receive>(
         refuse()
       }
       waiters.add(onFailure)
-      call.write!(message, (error?: Error | null) => {
+      call.write(message, (error?: Error | null) => {
         waiters.delete(onFailure)
         if (error) {
           failure ??= fromUnknown(method, error)
@@ -99,7 +107,7 @@ export const bidiCall = <Send, Receive>(
   return {
     send,
     end: Effect.sync(() => {
-      if (!closed) call.end?.()
+      if (!closed) call.end()
     }),
     receive,
   }

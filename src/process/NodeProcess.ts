@@ -11,6 +11,7 @@ import {
   type Spawn,
 } from "./ProcessSpec.ts"
 import { WAIT_DELAY } from "../command/WaitDelay.ts"
+import { diagnose } from "./ExecutableDiagnosis.ts"
 import { awaitGroupEnd, groupExists, killMarked, signalGroup } from "./ProcessGroup.ts"
 import { StderrTail } from "./StderrTail.ts"
 
@@ -58,26 +59,29 @@ interface Child {
 const start = (spec: ProcessSpec, output: ProcessOutput, parentDeathSignal: string | undefined) =>
   Effect.callback<Child, PluginSpawnError>((resume) => {
     const marker = randomUUID()
+    const lifeline = spec.inheritStdin === true ? 3 : 0
     const [executable, args] =
       parentDeathSignal === undefined
         ? [spec.executable, spec.args]
         : ["setpriv", ["--pdeathsig", parentDeathSignal.slice(3), "--", spec.executable, ...spec.args]]
-    const fail = (error: Error) =>
+    const fail = ({ message: reason }: Error) =>
       resume(
-        Effect.fail(
-          new PluginSpawnError({ pluginId: spec.pluginId, executable: spec.executable, reason: error.message }),
+        Effect.flatMap(diagnose(spec.executable), (diagnosis) =>
+          Effect.fail(
+            new PluginSpawnError({ pluginId: spec.pluginId, executable: spec.executable, reason, diagnosis }),
+          ),
         ),
       )
     let node: ChildProcess
     try {
       node = spawn(executable, args, {
         cwd: spec.cwd,
-        env: { ...spec.env, [LIFELINE_VARIABLE]: "0", [MARKER_VARIABLE]: marker },
+        env: { ...spec.env, [LIFELINE_VARIABLE]: String(lifeline), [MARKER_VARIABLE]: marker },
         // A group of its own: one signal reaches the plugin and what it started, and a Ctrl-C meant for the host
         // does not reach the plugin.
         detached: true,
-        // stdin is the life line: the host never writes to it, and the kernel closes it when the host dies.
-        stdio: ["pipe", "pipe", "pipe"],
+        // The life line: the host never writes to it, and the kernel closes it when the host dies.
+        stdio: lifeline === 0 ? ["pipe", "pipe", "pipe"] : ["inherit", "pipe", "pipe", "pipe"],
         windowsHide: true,
       })
     } catch (error) {
@@ -96,7 +100,7 @@ const start = (spec: ProcessSpec, output: ProcessOutput, parentDeathSignal: stri
       })
       node.on("close", () => Deferred.doneUnsafe(closed, Exit.void))
       // A pipe that breaks tells nothing that the exit does not.
-      for (const pipe of [node.stdin!, node.stdout!, node.stderr!]) pipe.on("error", () => {})
+      for (const pipe of node.stdio) pipe?.on("error", () => {})
       node.stdout!.on("data", output.stdout)
       node.stderr!.on("data", (chunk: Uint8Array) => {
         tail.push(chunk)
@@ -120,7 +124,7 @@ const stop = Effect.fn("PluginProcess.stop")(function* (child: Child) {
   yield* killMarked(MARKER_VARIABLE, child.marker)
   yield* bounded(Deferred.await(child.exit), KILL_LIMIT)
   yield* bounded(Deferred.await(child.closed), DRAIN_LIMIT)
-  for (const pipe of [child.node.stdin, child.node.stdout, child.node.stderr]) pipe?.destroy()
+  for (const pipe of child.node.stdio) pipe?.destroy()
 })
 
 /** Ends the process and all of its group. The leader may be gone already; what it left is asked all the same. */

@@ -25,11 +25,30 @@ const readOrEmpty = (path: string): Promise<string> => readFile(path, "latin1").
 const processIds = async (): Promise<ReadonlyArray<string>> =>
   (await readdir("/proc").catch(() => [])).filter((name) => /^\d+$/.test(name))
 
-/** The state and group of a process from `/proc/<pid>/stat`; the command in parentheses may hold anything. */
-const stateAndGroup = (stat: string): { readonly state: string; readonly pgid: number } => {
-  const [state = "X", , pgid = "0"] = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
-  return { state, pgid: Number(pgid) }
+/** What `/proc/<pid>/stat` says of a process; the command in parentheses may hold anything. */
+const parseStat = (stat: string) => {
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+  const [state = "X", , pgid = "0"] = fields
+  // The 22nd field in all (proc_pid_stat(5)), in clock ticks since the machine was started.
+  return { runs: state !== "" && state !== "Z" && state !== "X", pgid: Number(pgid), started: fields[19] ?? "" }
 }
+
+/**
+ * Tells a process that runs from a later one with the same id; `undefined` when none runs. Outside Linux only whether
+ * one runs can be told.
+ */
+export const identify = (pid: number): Effect.Effect<string | undefined> =>
+  Effect.promise(async () => {
+    try {
+      process.kill(pid, 0)
+    } catch (error) {
+      // EPERM: it is somebody else's, but it is.
+      if ((error as NodeJS.ErrnoException).code !== "EPERM") return undefined
+    }
+    if (process.platform !== "linux") return ""
+    const { runs, started } = parseStat(await readOrEmpty(`/proc/${pid}/stat`))
+    return runs ? started : undefined
+  })
 
 /**
  * Whether a group has a member that still runs. On Linux zombies don't count: where PID 1 reaps nobody, as in many
@@ -40,9 +59,7 @@ const groupRuns = (pgid: number): Effect.Effect<boolean> =>
     if (!groupExists(pgid)) return false
     if (process.platform !== "linux") return true
     const stats = await Promise.all((await processIds()).map((pid) => readOrEmpty(`/proc/${pid}/stat`)))
-    return stats
-      .map(stateAndGroup)
-      .some((member) => member.pgid === pgid && member.state !== "Z" && member.state !== "X")
+    return stats.map(parseStat).some((member) => member.pgid === pgid && member.runs)
   })
 
 /** Waits until no member of the group runs, at most `limit`; answers whether the group is gone. */

@@ -10,7 +10,7 @@ export interface ProcessSpec {
   /** Working directory. */
   readonly cwd: string
   /** The whole environment; nothing is inherited beside it. */
-  readonly env: { readonly [name: string]: string }
+  readonly env: { readonly [name: string]: string | undefined }
   /** How long the process group may take to end after SIGTERM before it gets SIGKILL. Default `WAIT_DELAY`. */
   readonly waitDelay?: Duration.Input | undefined
   /**
@@ -18,6 +18,11 @@ export interface ProcessSpec {
    * `setpriv`). A process that watches its life line needs none, but may have one for plugins built without the SDK.
    */
   readonly parentDeathSignal?: "SIGTERM" | "SIGKILL" | undefined
+  /**
+   * Whether the process reads the host's stdin. Default false: its stdin is the life line, which otherwise is the file
+   * descriptor 3. A process of a group of its own that reads from a terminal is stopped by the kernel (SIGTTIN).
+   */
+  readonly inheritStdin?: boolean | undefined
 }
 
 /** Where a process' output goes. Both are called as chunks arrive; the pipes are drained whatever the sinks do. */
@@ -50,9 +55,12 @@ export class PluginSpawnError extends Schema.TaggedError<PluginSpawnError>()("Pl
   pluginId: Schema.String,
   executable: Schema.String,
   reason: Schema.String,
+  /** What is known of the executable: where it is, who may run it, which machine it was built for. */
+  diagnosis: Schema.Array(Schema.String),
 }) {
   override get message(): string {
-    return `plugin ${this.pluginId}: can't start ${this.executable}: ${this.reason}; check that the file exists, is executable and was built for this machine`
+    const diagnosis = this.diagnosis.map((note) => `\n  ${note}`).join("")
+    return `plugin ${this.pluginId}: can't start ${this.executable}: ${this.reason}; check that the file exists, is executable and was built for this machine${diagnosis}`
   }
 }
 

@@ -2,8 +2,9 @@ import { Clock, Context, Duration, Effect, Exit, Layer, Scope, SubscriptionRef }
 import { API_SOCKET, PluginApiServer } from "../api/PluginApiServer.ts"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
 import { PluginCommand, type PluginCommandError, type PluginCommandOptions } from "../command/PluginCommand.ts"
-import { GoPluginClient, type GoPlugin, type GoPluginError } from "../goplugin/GoPluginClient.ts"
 import type { Curve } from "../goplugin/AutoMtls.ts"
+import type { GoPlugin, GoPluginError } from "../goplugin/GoPlugin.ts"
+import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
 import type { HandshakeConfig } from "../goplugin/Handshake.ts"
 import * as SocketDirectory from "../goplugin/SocketDirectory.ts"
 import type { GrpcServerError } from "../grpc/GrpcServer.ts"
@@ -35,6 +36,8 @@ export interface SupervisorOptions extends PluginCommandOptions {
   readonly startTimeout?: Duration.Input | undefined
   /** Encrypts the connection, for a plugin that speaks AutoMTLS: any on go-plugin does. Default: no encryption. */
   readonly autoMtls?: Curve | undefined
+  /** How long the plugin may take to end after it was asked to, before SIGTERM. Default two seconds, as go-plugin's. */
+  readonly shutdownLimit?: Duration.Input | undefined
   /** How long `OnDeactivate` may take. Default {@link DEACTIVATE_LIMIT}. */
   readonly deactivateLimit?: Duration.Input | undefined
   /** Deadlines of the hooks. */
@@ -118,7 +121,8 @@ export class PluginSupervisor extends Context.Service<
           },
           handshake: MATTERMOST_HANDSHAKE,
           socketDirectory,
-          autoMtls: options.autoMtls,
+          tls: options.autoMtls === undefined ? undefined : { autoMtls: options.autoMtls },
+          shutdownLimit: options.shutdownLimit,
           startTimeout: options.startTimeout ?? PLUGIN_START_TIMEOUT,
         })
       })

@@ -7,9 +7,10 @@ import { PluginApiServer } from "../api/PluginApiServer.ts"
 import { PluginCommand } from "../command/PluginCommand.ts"
 import { Health, HealthCheckResponse_ServingStatus } from "../generated/grpc/health/v1/health_pb.js"
 import { PluginHooks } from "../generated/mattermost/pluginapi/v1/plugin_hooks_pb.js"
-import { type GoPlugin, GoPluginClient } from "../goplugin/GoPluginClient.ts"
-import { ping } from "../goplugin/Health.ts"
-import * as GrpcClient from "../grpc/GrpcClient.ts"
+import * as BrokerSockets from "../goplugin/BrokerSockets.ts"
+import * as Connection from "../goplugin/Connection.ts"
+import type { GoPlugin } from "../goplugin/GoPlugin.ts"
+import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
 import { type Handlers, implement, serve } from "../grpc/GrpcServer.ts"
 import type { HookDispatcher } from "../hooks/HookDispatcher.ts"
 import { Hooks } from "../hooks/Hooks.ts"
@@ -46,12 +47,26 @@ export const start = Effect.fn("FakePlugin.start")(function* (
       }),
     ]),
   )
-  const client = yield* GrpcClient.make(target)
+  const connection = yield* Connection.open({
+    pluginId: "fake",
+    target,
+    tls: undefined,
+    transport: BrokerSockets.make("fake", folder, undefined),
+    exit: Deferred.await(exit),
+    shutDown: false,
+    options: {},
+  })
   return {
+    ...connection,
     process: { pid: process.pid, exit: Deferred.await(exit), stderrTail: Effect.succeed([]) },
-    client,
     protocolVersion: 1,
-    ping: ping(client),
+    reattachConfig: {
+      Protocol: "grpc",
+      ProtocolVersion: 1,
+      Pid: process.pid,
+      Test: true,
+      Addr: { Network: "unix", String: target.replace(/^unix:/, "") },
+    },
     die: (how) => Effect.asVoid(Deferred.succeed(exit, how)),
   }
 })

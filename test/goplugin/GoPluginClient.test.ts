@@ -1,4 +1,5 @@
 /** Plugins that don't get as far as a connection, as real processes of the system's shell. */
+import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { GoPluginClient } from "../../src/goplugin/GoPluginClient.ts"
@@ -6,7 +7,7 @@ import type { HandshakeError } from "../../src/goplugin/Handshake.ts"
 import { PluginProcess } from "../../src/process/PluginProcess.ts"
 import { temporaryFolder } from "../support/folder.ts"
 
-const live = GoPluginClient.layer.pipe(Layer.provide(PluginProcess.layer))
+const live = GoPluginClient.layer.pipe(Layer.provide([PluginProcess.layer, NodeServices.layer]))
 
 /** Starts a script as a plugin and answers why it did not start, and how long that took. */
 const failure = Effect.fnUntraced(function* (
@@ -30,7 +31,7 @@ const failure = Effect.fnUntraced(function* (
         handshake: { magicCookieKey: "COOKIE", magicCookieValue: "value", protocolVersions: [1] },
         socketDirectory: cwd,
         startTimeout,
-        autoMtls,
+        tls: autoMtls === undefined ? undefined : { autoMtls },
       }),
     ),
   )

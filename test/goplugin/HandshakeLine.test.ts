@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import { parse } from "../../src/goplugin/HandshakeLine.ts"
+import * as SocketAddress from "../../src/goplugin/SocketAddress.ts"
 
 const CERTIFICATE = "A".repeat(60)
 
@@ -15,7 +16,8 @@ describe("HandshakeLine.parse", () => {
     ["1|1|unix|/tmp/x|grpc||true|more|fields", "unix:/tmp/x", 1],
   ]
   it.each(accepted)("accepts %j", (line, target, version) => {
-    assert.deepStrictEqual(Result.getOrThrow(parse(line, [1, 2])), { protocolVersion: version, target })
+    const { address, certificate, protocolVersion } = Result.getOrThrow(parse(line, { versions: [1, 2] }))
+    assert.deepStrictEqual([SocketAddress.target(address), protocolVersion, certificate], [target, version, undefined])
   })
 
   const refused: ReadonlyArray<readonly [line: string, kind: string]> = [
@@ -28,6 +30,7 @@ describe("HandshakeLine.parse", () => {
     ["1|11|unix|/tmp/x|grpc", "protocolVersion"],
     ["1|1|udp|127.0.0.1:1|grpc", "network"],
     ["1|1|unix|relative|grpc", "network"],
+    [`1|1|unix|/${"x".repeat(120)}|grpc`, "network"],
     ["1|1|tcp|127.0.0.1|grpc", "network"],
     ["1|1|tcp|127.0.0.1:0|grpc", "network"],
     ["1|1|tcp|127.0.0.1:65536|grpc", "network"],
@@ -37,14 +40,14 @@ describe("HandshakeLine.parse", () => {
     [`1|1|unix|/tmp/x|grpc|${CERTIFICATE}`, "certificate"],
   ]
   it.each(refused)("refuses %j", (line, kind) => {
-    const result = parse(line, [1, 2])
+    const result = parse(line, { versions: [1, 2] })
     assert.isTrue(Result.isFailure(result))
     if (Result.isFailure(result)) assert.strictEqual(result.failure.kind, kind)
   })
 
   it("wants a certificate where the host asked for one, and a whole one", () => {
     const problemOf = (field: string) => {
-      const result = parse(`1|1|unix|/tmp/x|grpc|${field}`, [1], true)
+      const result = parse(`1|1|unix|/tmp/x|grpc|${field}`, { versions: [1], certificate: "required" })
       return Result.isFailure(result) ? result.failure : undefined
     }
     assert.include(problemOf("")?.detail, "no TLS certificate")
@@ -56,7 +59,7 @@ describe("HandshakeLine.parse", () => {
 
   it("makes go-plugin's checks in go-plugin's order", () => {
     const kind = (line: string) => {
-      const result = parse(line, [1])
+      const result = parse(line, { versions: [1] })
       return Result.isFailure(result) ? result.failure.kind : "accepted"
     }
     assert.strictEqual(kind(`9|9|udp|x|netrpc|${CERTIFICATE}`), "coreVersion")
@@ -66,7 +69,7 @@ describe("HandshakeLine.parse", () => {
   })
 
   it("repeats only the beginning of a foreign line", () => {
-    const result = parse("x".repeat(100_000), [1])
+    const result = parse("x".repeat(100_000), { versions: [1] })
     assert.isTrue(Result.isFailure(result) && result.failure.detail.length < 1000)
   })
 })

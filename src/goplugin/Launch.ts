@@ -1,0 +1,94 @@
+import { Deferred, Duration, Effect, Option, Result, type Scope } from "effect"
+import { LineSplitter } from "../process/LineSplitter.ts"
+import type { PluginProcess } from "../process/PluginProcess.ts"
+import { diagnose } from "../process/ExecutableDiagnosis.ts"
+import { describeExit, type PluginSpawnError, type RunningProcess } from "../process/ProcessSpec.ts"
+import type { GoPluginOptions } from "./GoPlugin.ts"
+import { environment, HandshakeError, type ProtocolVariables, START_TIMEOUT } from "./Handshake.ts"
+import { type HandshakeExpectations, type HandshakeLine, isHandshake, parse } from "./HandshakeLine.ts"
+import { LogParser, logLine } from "./LogLine.ts"
+import type { Consumer } from "./Stdio.ts"
+
+/** A process that has printed its handshake. */
+export interface Launched {
+  readonly process: RunningProcess
+  readonly line: HandshakeLine
+  /** Fails with all that is known of the process. */
+  readonly fail: Fail
+}
+
+type Fail = (kind: HandshakeError["kind"], detail: string) => Effect.Effect<never, HandshakeError>
+
+/** How long after the end of a process its handshake may still turn up in the pipe. */
+const LATE_LINE_LIMIT = Duration.millis(100)
+
+/** Lines skipped before the handshake: a banner, a warning or two of a library; not a program that talks on. */
+const MAX_STRAY_LINES = 1000
+
+/** Starts the process with the protocol's environment and waits for its handshake. */
+export const launch = Effect.fnUntraced(function* (
+  processes: PluginProcess["Service"],
+  options: GoPluginOptions,
+  variables: ProtocolVariables,
+  expectations: HandshakeExpectations,
+  stderrSink: Pick<Consumer, "push"> | undefined,
+): Effect.fn.Return<Launched, PluginSpawnError | HandshakeError, Scope.Scope> {
+  const { handshake, process: spec, skipStrayLines = false, startTimeout = START_TIMEOUT } = options
+  const { executable, pluginId } = spec
+  const firstLine = Deferred.makeUnsafe<string>()
+  const run = Effect.runForkWith(yield* Effect.context())
+  let strayLines = 0
+  const stdout = new LineSplitter((line) => {
+    if (Deferred.isDoneUnsafe(firstLine)) return
+    if (!skipStrayLines || isHandshake(line) || strayLines === MAX_STRAY_LINES) {
+      Deferred.doneUnsafe(firstLine, Effect.succeed(line))
+    } else {
+      strayLines++
+      run(logLine(pluginId, "plugin_stdout", { level: "Info", message: line, fields: {} }))
+    }
+  })
+  const parser = new LogParser()
+  const stderr = new LineSplitter((line) => {
+    if (line !== "") run(logLine(pluginId, "plugin_stderr", parser.parse(line)))
+  })
+  const process = yield* processes.spawn(
+    { ...spec, env: environment(spec.env, handshake, variables) },
+    {
+      // Whatever follows the handshake on the real stdout is read, so that the plugin never blocks, and dropped
+      // (go-plugin 1.8 does the same).
+      stdout: (chunk) => Deferred.isDoneUnsafe(firstLine) || stdout.push(chunk),
+      stderr: (chunk) => {
+        stderr.push(chunk)
+        if (stderrSink !== undefined) run(stderrSink.push(chunk))
+      },
+    },
+  )
+
+  const fail: Fail = Effect.fnUntraced(function* (kind, detail) {
+    const exit = Option.getOrUndefined(yield* Effect.timeoutOption(process.exit, LATE_LINE_LIMIT))
+    const stderr = yield* process.stderrTail
+    // 126 and 127 are what wrappers and shells answer for a program that can't be run.
+    const neverRan = kind === "exited" && (stderr.length === 0 || exit?.code === 126 || exit?.code === 127)
+    return yield* new HandshakeError({
+      pluginId,
+      kind,
+      detail,
+      stderr,
+      exit: exit === undefined ? undefined : describeExit(exit),
+      diagnosis: neverRan ? yield* diagnose(executable) : [],
+    })
+  })
+  const exited = Effect.andThen(Effect.andThen(process.exit, Effect.sleep(LATE_LINE_LIMIT)), () =>
+    fail("exited", "it ended before its handshake"),
+  )
+  const line = yield* Effect.raceFirst(Deferred.await(firstLine), exited).pipe(
+    Effect.timeoutOrElse({
+      duration: startTimeout,
+      orElse: () =>
+        fail("timeout", `it printed no handshake within ${Duration.format(Duration.fromInputUnsafe(startTimeout))}`),
+    }),
+  )
+  const parsed = parse(line, expectations)
+  if (Result.isFailure(parsed)) return yield* fail(parsed.failure.kind, parsed.failure.detail)
+  return { process, line: parsed.success, fail }
+})
