@@ -41,6 +41,7 @@ export class YamuxSession {
     this.#nextId = this.#isClient ? 1 : 2
     socket.on("data", (chunk: Buffer) => this.#receive(chunk))
     socket.on("error", (error) => this.#end(error))
+    socket.on("end", () => this.#end(new Error("the other side has closed the connection")))
     socket.on("close", () => this.#end(new Error("the connection was closed")))
   }
 
@@ -91,8 +92,8 @@ export class YamuxSession {
     if (this.#failure !== undefined) return
     this.#failure = reason
     for (const stream of this.#streams.values()) stream.destroy(reason)
-    this.#socket.end()
-    this.#socket.destroy()
+    // The last frame says why; whoever opened the connection sees to it that it ends.
+    this.#socket.end(() => this.#socket.destroy())
   }
 
   #protocolError(what: string): void {
@@ -176,6 +177,11 @@ class YamuxStream extends Duplex {
   /** What could not be sent yet, and whom to tell once it was. */
   #waiting: { chunk: Buffer; readonly done: () => void } | undefined
   #ended = { here: false, there: false }
+  /** What has come and is not asked for yet; `null` is the end. Never more than the window. */
+  readonly #received: Array<Buffer | null> = []
+  #isReading = false
+  /** What was handed on since the other side was told so. */
+  #handedOn = 0
 
   constructor(session: YamuxSession, id: number) {
     super()
@@ -197,11 +203,8 @@ class YamuxStream extends Duplex {
   }
 
   override _read(): void {
-    // What was read makes room again; told in halves of the window, so that not every read costs a frame.
-    const room = WINDOW - this.receiveWindow - this.readableLength
-    if (room < WINDOW / 2 || this.#ended.there) return
-    this.receiveWindow += room
-    this.#session.send(TYPE.windowUpdate, 0, this.id, room)
+    this.#isReading = true
+    this.#handOn()
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
@@ -213,7 +216,8 @@ class YamuxStream extends Duplex {
   /** Payload has come. */
   receive(data: Buffer): void {
     this.receiveWindow -= data.length
-    if (!this.destroyed && !this.#ended.there) this.push(data)
+    this.#received.push(data)
+    this.#handOn()
   }
 
   /** The other side has read. */
@@ -228,8 +232,22 @@ class YamuxStream extends Duplex {
       this.destroy(new Error("the other side has reset the stream"))
     } else if ((flags & FLAG.fin) !== 0 && !this.#ended.there) {
       this.#ended.there = true
-      this.push(null)
+      this.#received.push(null)
+      this.#handOn()
     }
+  }
+
+  #handOn(): void {
+    while (this.#isReading && !this.destroyed && this.#received.length > 0) {
+      const data = this.#received.shift()!
+      this.#isReading = this.push(data)
+      this.#handedOn += data?.length ?? 0
+    }
+    // What was read makes room again; told in halves of the window, so that not every read costs a frame.
+    if (this.#handedOn < WINDOW / 2 || this.#ended.there) return
+    this.receiveWindow += this.#handedOn
+    this.#session.send(TYPE.windowUpdate, 0, this.id, this.#handedOn)
+    this.#handedOn = 0
   }
 
   #sendWaiting(): void {
