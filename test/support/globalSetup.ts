@@ -1,4 +1,5 @@
-import { cpSync, mkdtempSync, rmSync } from "node:fs"
+import { execFileSync, spawnSync } from "node:child_process"
+import { cpSync, existsSync, globSync, mkdtempSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import type { TestProject } from "vitest/node"
@@ -8,12 +9,32 @@ declare module "vitest" {
   interface ProvidedContext {
     /** The folder of the interpreter that has the SDK; or why there is none. */
     python: { readonly bin: string } | { readonly missing: string }
+    /** The folder of the Go fixtures' programs; or why there is none. */
+    goFixtures: { readonly directory: string } | { readonly missing: string }
     /** The example plugins, without the environments that `npm start` makes for them. */
     examples: string
   }
 }
 
-/** Sets up what all tests share, once: the environment that Python plugins run in, and a copy of the examples. */
+/** Builds the Go fixtures, unless they were since they last changed. The first time, go-plugin and gRPC are compiled. */
+const goFixtures = () => {
+  if (spawnSync("go", ["version"]).status !== 0) {
+    const missing = "there is no go on the PATH"
+    process.stderr.write(`Tests with Go plugins and hosts are skipped: ${missing}\n`)
+    return { missing }
+  }
+  const source = join(root, "test/fixtures/goplugin")
+  const directory = join(root, ".cache/go-fixtures")
+  const sources = globSync(["go/**/*.go", "go/go.*", "go/build.sh", "proto/**/*.proto"], { cwd: source })
+  const changed = Math.max(...sources.map((file) => statSync(join(source, file)).mtimeMs))
+  const programs = ["fixture", "host"].map((name) => join(directory, name))
+  if (!programs.every((program) => existsSync(program) && statSync(program).mtimeMs > changed)) {
+    execFileSync(join(source, "go/build.sh"), [directory], { stdio: "inherit" })
+  }
+  return { directory }
+}
+
+/** Sets up what all tests share, once: the environment that Python plugins run in, Go's programs, and the examples. */
 export default function setup(project: TestProject): () => void {
   const python = findPython()
   if ("missing" in python) {
@@ -22,6 +43,7 @@ export default function setup(project: TestProject): () => void {
   } else {
     project.provide("python", { bin: dirname(ensureDevVenv(python.command)) })
   }
+  project.provide("goFixtures", goFixtures())
   const examples = mkdtempSync(join(tmpdir(), "examples-"))
   cpSync(join(root, "examples"), examples, {
     recursive: true,

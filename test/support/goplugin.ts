@@ -1,0 +1,123 @@
+/** Plugins of the fixtures' own protocol, on the generic host. */
+import { join } from "node:path"
+import { NodeServices } from "@effect/platform-node"
+import { Effect, Layer, Logger, References, type Scope, Sink } from "effect"
+import { inject } from "vitest"
+import { GoPluginClient, type GoPluginOptions, PluginProcess } from "../../src/goplugin/index.ts"
+
+/** The generic host with all below it. */
+export const goPluginHost = GoPluginClient.layer.pipe(Layer.provide([PluginProcess.layer, NodeServices.layer]))
+
+const fixtures = join(import.meta.dirname, "../fixtures/goplugin")
+const python = inject("python")
+const go = inject("goFixtures")
+
+/** Why there is no Go, or undefined; the global setup has printed it. */
+export const noGo = "missing" in go ? go.missing : undefined
+
+/** A program of the Go fixtures. */
+export const goProgram = (name: "fixture" | "host"): string => ("missing" in go ? "" : join(go.directory, name))
+
+/** The magic cookie of all fixtures. */
+export const handshake = {
+  magicCookieKey: "FIXTURE_COOKIE",
+  magicCookieValue: "conformance",
+  protocolVersions: [1],
+} as const
+
+type Settings = Partial<Omit<GoPluginOptions, "process">> & {
+  readonly env?: { readonly [name: string]: string } | undefined
+  readonly process?: Partial<GoPluginOptions["process"]> | undefined
+}
+
+/** A kind of plugin that can be started. */
+export interface Kind {
+  readonly name: string
+  /** Why it can't be tried here. */
+  readonly missing: string | undefined
+  readonly options: (settings?: Settings) => GoPluginOptions
+}
+
+const kind = (
+  name: string,
+  missing: string | undefined,
+  executable: string,
+  args: ReadonlyArray<string>,
+  own: { readonly [name: string]: string } = {},
+): Kind => ({
+  name,
+  missing,
+  options: ({ env, process: spec, ...settings } = {}) => ({
+    handshake,
+    startTimeout: "20 seconds",
+    ...settings,
+    process: {
+      pluginId: `${name}-fixture`,
+      executable,
+      args,
+      cwd: fixtures,
+      env: { PATH: process.env["PATH"], TMPDIR: process.env["TMPDIR"], ...own, ...env },
+      waitDelay: "2 seconds",
+      ...spec,
+    },
+  }),
+})
+
+/** A plugin on current go-plugin. */
+export const goKind = kind("go", noGo, goProgram("fixture"), [])
+
+/** A plugin on our Python SDK. */
+export const pythonKind = kind(
+  "python",
+  "missing" in python ? python.missing : undefined,
+  "missing" in python ? "" : join(python.bin, "python"),
+  [join(fixtures, "python/fixture.py")],
+)
+
+/** A plugin that misbehaves. */
+export const misbehaving = kind("misbehaving", undefined, process.execPath, [join(fixtures, "misbehaving.ts")], {
+  NODE_NO_WARNINGS: "1",
+})
+
+/** Starts a plugin in the Scope. */
+export const start = (kind: Kind, settings?: Settings) =>
+  Effect.flatMap(GoPluginClient, (client) => client.start(kind.options(settings)))
+
+/** Why a plugin does not start; it fails if it does. */
+export const startError = (kind: Kind, settings?: Settings) => Effect.scoped(Effect.flip(start(kind, settings)))
+
+/** A sink that keeps what it is given. */
+export const collect = () => {
+  const chunks: Array<Uint8Array> = []
+  return {
+    sink: Sink.forEach((chunk: Uint8Array) => Effect.sync(() => chunks.push(chunk))),
+    bytes: () => Buffer.concat(chunks),
+    text: () => Buffer.concat(chunks).toString(),
+  }
+}
+
+/** An entry of the host's log. */
+export interface Entry {
+  readonly level: string
+  readonly message: string
+  readonly fields: { readonly [name: string]: unknown }
+}
+
+/** Runs a test with its log recorded. */
+export const recorded = <A, E, R>(
+  test: (log: ReadonlyArray<Entry>) => Effect.Effect<A, E, R>,
+): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
+  Effect.suspend(() => {
+    const log: Array<Entry> = []
+    const logger = Logger.make<unknown, void>(({ fiber, logLevel, message }) => {
+      log.push({
+        level: logLevel,
+        message: String(Array.isArray(message) ? message[0] : message),
+        fields: fiber.getRef(References.CurrentLogAnnotations),
+      })
+    })
+    return Effect.scoped(test(log)).pipe(
+      Effect.provide(Logger.layer([logger])),
+      Effect.provideService(References.MinimumLogLevel, "All"),
+    )
+  })
