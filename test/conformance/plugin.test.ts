@@ -1,0 +1,451 @@
+/** The same cases against a plugin on current go-plugin and one on our Python SDK, as real processes. */
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Option, Scope, Sink } from "effect"
+import {
+  type BrokerError,
+  type GoPlugin,
+  GoPluginClient,
+  type HandshakeError,
+  implement,
+  statusCode,
+} from "../../src/goplugin/index.ts"
+import { PingPong, Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
+import { temporaryFolder } from "../support/folder.ts"
+import {
+  collect,
+  type Entry,
+  goKind,
+  goPluginHost,
+  handshake,
+  type Kind,
+  pythonKind,
+  recorded,
+  start,
+  startError,
+} from "../support/goplugin.ts"
+import { eventually, isAlive, socketFolders } from "../support/host.ts"
+
+const { double, stream, printKV, printStdio, payload, dialHost, serveBack, environment, leave } = Test.method
+
+const offering = (...protocolVersions: ReadonlyArray<number>) => ({ handshake: { ...handshake, protocolVersions } })
+const MIB = 1024 * 1024
+
+const pong = implement(PingPong, { ping: () => Effect.succeed({ message: "pong from the host" }) })
+
+/** Asks a plugin to connect back to the host, and the host to connect to what the plugin serves. */
+const bothDirections = Effect.fnUntraced(function* ({ broker, client }: GoPlugin) {
+  const id = yield* broker.nextId
+  yield* broker.serve(id, [pong])
+  const { message } = yield* client.unary(dialHost, { id })
+  const served = yield* client.unary(serveBack, {})
+  const back = yield* broker.connect(served.id)
+  const answer = yield* back.unary(PingPong.method.ping, {})
+  return [message, answer.message]
+})
+
+const BOTH = ["pong from the host", "pong from the plugin"]
+
+const suite = (kind: Kind) => {
+  const live = <E>(name: string, test: (log: ReadonlyArray<Entry>) => Effect.Effect<unknown, E, any>) =>
+    it.live(name, () => recorded(test).pipe(Effect.provide(goPluginHost)) as Effect.Effect<unknown, E>)
+  const isGo = kind === goKind
+
+  live("round trip: handshake, a call, a graceful end with exit code 0", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const plugin = yield* Scope.provide(start(kind), scope)
+      assert.strictEqual(plugin.protocolVersion, 1)
+      assert.strictEqual((yield* plugin.client.unary(double, { number: 21 })).number, 42)
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(yield* plugin.process.exit, { code: 0, signal: null })
+    }),
+  )
+
+  live("round trip: a stream of the app's own, both ways, in order", () =>
+    Effect.gen(function* () {
+      const { client } = yield* start(kind)
+      const call = yield* client.bidi(stream)
+      const answers: Array<number> = []
+      for (const number of [21, 22, 23, 24, 25, 26]) {
+        yield* call.send({ number })
+        answers.push(Option.getOrThrow(yield* call.receive).number)
+      }
+      yield* call.end
+      assert.isTrue(Option.isNone(yield* call.receive))
+      assert.deepStrictEqual(answers, [42, 44, 46, 48, 50, 52])
+    }),
+  )
+
+  live("round trip: the plugin's own clean-up runs when it is stopped", () =>
+    Effect.gen(function* () {
+      const file = join(yield* temporaryFolder, "cleaned-up")
+      yield* Effect.scoped(start(kind, { env: { FIXTURE_CLEANUP: file } }))
+      assert.isTrue(existsSync(file))
+    }),
+  )
+
+  live("messages: 16 MiB both ways", () =>
+    Effect.gen(function* () {
+      const { client } = yield* start(kind, { env: { FIXTURE_UNLIMITED: "1" } })
+      const { data, received } = yield* client.unary(payload, { data: new Uint8Array(16 * MIB), size: 16 * MIB })
+      assert.deepStrictEqual([data.length, received], [16 * MIB, 16 * MIB])
+    }),
+  )
+
+  live("messages: what is larger than a plugin's own limit is its error, and our side has none", () =>
+    Effect.gen(function* () {
+      const { client } = yield* start(kind)
+      assert.strictEqual((yield* client.unary(payload, { size: 8 * MIB })).data.length, 8 * MIB)
+      const sent = yield* Effect.exit(client.unary(payload, { data: new Uint8Array(5 * MIB) }))
+      // Go's servers take 4 MiB unless told otherwise; the SDK's have no limit.
+      assert.strictEqual(Exit.isFailure(sent), isGo)
+      if (isGo) {
+        const error = yield* Effect.flip(client.unary(payload, { data: new Uint8Array(5 * MIB) }))
+        assert.strictEqual(error.code, statusCode.RESOURCE_EXHAUSTED)
+      }
+    }),
+  )
+
+  live("versions: the highest that both speak, by number", () =>
+    Effect.gen(function* () {
+      const negotiated = (offered: ReadonlyArray<number>, FIXTURE_VERSIONS: string) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const plugin = yield* start(kind, { ...offering(...offered), env: { FIXTURE_VERSIONS } })
+            const { number } = yield* plugin.client.unary(double, { number: 0 })
+            return [plugin.protocolVersion, number / 100 + 1]
+          }),
+        )
+      assert.deepStrictEqual(yield* negotiated([1], "1,2"), [1, 1])
+      assert.deepStrictEqual(yield* negotiated([1, 2], "2"), [2, 2])
+      assert.deepStrictEqual(yield* negotiated([9, 2, 10], "9,10,11"), [10, 10])
+    }),
+  )
+
+  live("versions: none in common is refused, naming both sides'", () =>
+    Effect.gen(function* () {
+      const error = (yield* startError(kind, { ...offering(1, 3), env: { FIXTURE_VERSIONS: "2,4" } })) as HandshakeError
+      assert.strictEqual(error.kind, "protocolVersion")
+      assert.include(error.message, "it speaks protocol version 2, this host offers 1, 3")
+    }),
+  )
+
+  live("handshake: without the magic cookie it says so on stderr, and nothing on stdout", () =>
+    Effect.gen(function* () {
+      const error = (yield* startError(kind, {
+        handshake: { ...handshake, magicCookieValue: "other" },
+      })) as HandshakeError
+      assert.strictEqual(error.kind, "exited")
+      assert.strictEqual(error.exit, "exit code 1")
+      assert.include(error.stderr.join("\n"), "This binary is a plugin")
+    }),
+  )
+
+  live("handshake: a line before it is refused, or skipped and logged where that is asked for", (log) =>
+    Effect.gen(function* () {
+      const banner = { env: { FIXTURE_BANNER: "Loading plugins…\nalmost there\n" } }
+      const error = (yield* startError(kind, banner)) as HandshakeError
+      assert.strictEqual(error.kind, "unrecognized")
+      assert.include(error.message, "Loading plugins…")
+      const { client } = yield* start(kind, { ...banner, skipStrayLines: true })
+      assert.strictEqual((yield* client.unary(double, { number: 1 })).number, 2)
+      assert.isTrue(log.some(({ message }) => message === "almost there"))
+    }),
+  )
+
+  live("handshake: a failed start is not followed by a second one, and leaves nothing behind", () =>
+    Effect.gen(function* () {
+      const folders = socketFolders()
+      const marks = join(yield* temporaryFolder, "starts")
+      const options = kind.options({ startTimeout: "20 seconds" })
+      yield* startError(kind, {
+        process: {
+          executable: "/bin/sh",
+          args: ["-c", `echo started >> "${marks}"; FIXTURE_COOKIE= exec "$0" "$@"`, options.process.executable].concat(
+            options.process.args,
+          ),
+        },
+      })
+      assert.strictEqual(readFileSync(marks, "utf8"), "started\n")
+      assert.deepStrictEqual(socketFolders(), folders)
+    }),
+  )
+
+  live("environment: the host's is not inherited, what is given is, and the protocol's comes last", () =>
+    Effect.gen(function* () {
+      process.env["CONFORMANCE_HOST_VARIABLE"] = "of the host"
+      const { client } = yield* start(kind, {
+        env: {
+          GIVEN: "given",
+          PLUGIN_PROTOCOL_VERSIONS: "7",
+          // A host that is a plugin itself has these; handed down they would turn on TLS and multiplexing.
+          PLUGIN_CLIENT_CERT: "-----BEGIN CERTIFICATE-----",
+          PLUGIN_MULTIPLEX_GRPC: "true",
+          FIXTURE_COOKIE: "not this",
+        },
+      })
+      const value = (name: string) =>
+        Effect.map(client.unary(environment, { name }), ({ exists, value }) => (exists ? value : undefined))
+      assert.strictEqual(yield* value("CONFORMANCE_HOST_VARIABLE"), undefined)
+      assert.strictEqual(yield* value("GIVEN"), "given")
+      assert.strictEqual(yield* value("PLUGIN_PROTOCOL_VERSIONS"), "1")
+      assert.strictEqual(yield* value("PLUGIN_CLIENT_CERT"), undefined)
+      assert.strictEqual(yield* value("PLUGIN_MULTIPLEX_GRPC"), undefined)
+      assert.strictEqual(yield* value("FIXTURE_COOKIE"), "conformance")
+    }),
+  )
+
+  live("environment: the host's can be handed down", () =>
+    Effect.gen(function* () {
+      process.env["CONFORMANCE_HOST_VARIABLE"] = "of the host"
+      const { client } = yield* start(kind, { env: { ...(process.env as Record<string, string>) } })
+      assert.strictEqual(
+        (yield* client.unary(environment, { name: "CONFORMANCE_HOST_VARIABLE" })).value,
+        "of the host",
+      )
+    }),
+  )
+
+  live("sockets: a private folder, for the group where one is named, and nothing left of it", () =>
+    Effect.gen(function* () {
+      const folders = socketFolders()
+      const modes = (socketGroup?: number) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const plugin = yield* start(kind, { socketGroup })
+            const { value: folder } = yield* plugin.client.unary(environment, { name: "PLUGIN_UNIX_SOCKET_DIR" })
+            yield* plugin.broker.serve(1, [pong])
+            const mode = (path: string) => (statSync(path).mode & 0o777).toString(8)
+            const sockets = readdirSync(folder).map((name) => join(folder, name))
+            return {
+              folder: mode(folder),
+              group: [...new Set([folder, ...sockets].map((path) => statSync(path).gid))],
+              sockets: [...new Set(sockets.map(mode))],
+            }
+          }),
+        )
+      assert.strictEqual((yield* modes()).folder, "700")
+      if (process.getuid?.() === 0) {
+        assert.deepStrictEqual(yield* modes(4242), { folder: "770", group: [4242], sockets: ["660"] })
+      }
+      assert.deepStrictEqual(socketFolders(), folders)
+    }),
+  )
+
+  live("stdio: stdout and stderr reach their sinks byte for byte", () =>
+    Effect.gen(function* () {
+      const [stdout, stderr] = [collect(), collect()]
+      const sent = { stdout: Buffer.from([0, 255, 10, 13, 195, 40]), stderr: Buffer.from("näh\r\nand no end of line") }
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const { client } = yield* start(kind, { output: { stdout: stdout.sink, stderr: stderr.sink } })
+          yield* client.unary(printStdio, sent)
+          // What was written right before the end is not lost.
+          yield* client.unary(printStdio, { stdout: Buffer.from("last words") })
+          yield* eventually("it has come", () => stdout.text().endsWith("last words"))
+        }),
+      )
+      assert.deepStrictEqual(stdout.bytes(), Buffer.concat([sent.stdout, Buffer.from("last words")]))
+      assert.deepStrictEqual(stderr.bytes(), sent.stderr)
+    }),
+  )
+
+  live("stdio: without a sink it is logged by line, and much of it blocks nobody", (log) =>
+    Effect.gen(function* () {
+      const { client } = yield* start(kind)
+      const line = `${"x".repeat(99)}\n`
+      yield* client.unary(printStdio, { stdout: Buffer.from(line.repeat(5000)), stderr: Buffer.from("and this\n") })
+      yield* eventually("all is logged", () => log.filter(({ message }) => message.length === 99).length === 5000)
+      yield* eventually("stderr too", () => log.some(({ message }) => message === "and this"))
+      assert.strictEqual(log.find(({ message }) => message === "and this")?.fields["source"], "plugin_stderr")
+    }),
+  )
+
+  live("stdio: a sink that fails or has enough is reported and holds up nobody", (log) =>
+    Effect.gen(function* () {
+      const { client } = yield* start(kind, {
+        output: { stdout: Sink.fail("this sink leaks"), stderr: Sink.take<Uint8Array>(1) },
+      })
+      const much = Buffer.alloc(MIB, "y\n")
+      yield* client.unary(printStdio, { stdout: much, stderr: much })
+      yield* client.unary(printStdio, { stdout: much, stderr: much })
+      yield* eventually("it is logged", () => log.some(({ message }) => message.includes("the sink for stdout of")))
+    }),
+  )
+
+  live("log: what the plugin logs arrives with its level and fields", (log) =>
+    Effect.gen(function* () {
+      const { client } = yield* start(kind)
+      yield* client.unary(printKV, { key: "foo", value: { case: "text", value: "bar" } })
+      yield* client.unary(printKV, { key: "foo", value: { case: "number", value: 12 } })
+      const printed = () => log.filter(({ message }) => message === "printed")
+      yield* eventually("both are logged", () => printed().length === 2)
+      assert.deepStrictEqual(
+        printed().map(({ fields, level }) => [level, fields["foo"], fields["plugin_id"]]),
+        [
+          ["Info", "bar", `${kind.name}-fixture`],
+          ["Info", 12, `${kind.name}-fixture`],
+        ],
+      )
+    }),
+  )
+
+  live("log: whatever a plugin writes to its stderr is logged at its level, and is no danger", (log) =>
+    Effect.gen(function* () {
+      const long = "l".repeat(100_000)
+      const raw = [
+        "plain",
+        "[WARN] this is a warning",
+        '["a list"]',
+        "12345",
+        '{"no":"level"}',
+        '{"@message":1,"@level":2,"@timestamp":[]}',
+        '{"@level":"warn","@message":"three digits","@timestamp":"2026-01-01T00:00:00.123Z"}',
+        '{"@level":"error","@message":{"a":1}}',
+        "carriage return\r",
+        long,
+      ].join("\n")
+      const stderr = collect()
+      const FIXTURE_STDERR = `${raw}\n`
+      yield* Effect.scoped(start(kind, { env: { FIXTURE_STDERR }, output: { processStderr: stderr.sink } }))
+      assert.isTrue(stderr.text().startsWith(FIXTURE_STDERR), "byte for byte")
+      const level = (message: string) => log.find((entry) => entry.message === message)?.level
+      assert.strictEqual(level("plain"), "Debug")
+      assert.strictEqual(level("[WARN] this is a warning"), "Warn")
+      assert.strictEqual(level('["a list"]'), "Debug")
+      assert.strictEqual(level("12345"), "Debug")
+      assert.strictEqual(level('{"no":"level"}'), "Debug")
+      assert.strictEqual(level('{"@message":1,"@level":2,"@timestamp":[]}'), "Debug")
+      assert.strictEqual(level("three digits"), "Warn")
+      assert.strictEqual(level('{"a":1}'), "Error")
+      assert.strictEqual(level("carriage return"), "Debug")
+      assert.strictEqual(level(long.slice(0, 65_536)), "Debug")
+      assert.strictEqual(level(long.slice(65_536)), "Debug")
+    }),
+  )
+
+  live("log: a plugin that dies of a panic or an exception is logged at Error, all of it", (log) =>
+    Effect.gen(function* () {
+      const { client, process } = yield* start(kind)
+      const error = yield* Effect.flip(client.unary(leave, { code: 255 }))
+      assert.strictEqual(error.code, statusCode.UNAVAILABLE)
+      const exit = yield* process.exit
+      assert.isFalse(exit.code === 0)
+      const cause = isGo ? /panic: .*told to panic/ : /Traceback \(most recent call last\):/
+      yield* eventually("it is logged", () =>
+        log.some(({ level, message }) => level === "Error" && cause.test(message)),
+      )
+      yield* eventually(
+        "and what follows",
+        () => log.filter(({ level }) => level === "Error").length > (isGo ? 10 : 2),
+      )
+    }),
+  )
+
+  live("exit: is seen at once with its code, calls in flight fail, and so does the next ping", () =>
+    Effect.gen(function* () {
+      const { client, ping, process } = yield* start(kind)
+      const call = yield* client.bidi(stream)
+      const waiting = yield* Effect.forkChild(Effect.flip(call.receive))
+      yield* ping
+      yield* ping
+      yield* Effect.ignore(client.unary(leave, { code: 7 }))
+      const exit = yield* Effect.timeout(process.exit, "2 seconds")
+      assert.deepStrictEqual(exit, { code: 7, signal: null })
+      assert.include([statusCode.UNAVAILABLE, statusCode.CANCELLED], (yield* Fiber.join(waiting)).code)
+      yield* Effect.flip(ping)
+    }),
+  )
+
+  live("exit: a plugin that is killed is seen within two seconds, with the signal", () =>
+    Effect.gen(function* () {
+      const plugin = yield* start(kind)
+      yield* Effect.sync(() => process.kill(plugin.process.pid, "SIGKILL"))
+      assert.deepStrictEqual(yield* Effect.timeout(plugin.process.exit, "2 seconds"), { code: null, signal: "SIGKILL" })
+    }),
+  )
+
+  live("broker: both directions", () =>
+    Effect.gen(function* () {
+      const plugin = yield* start(kind)
+      assert.deepStrictEqual(yield* bothDirections(plugin), BOTH)
+      assert.deepStrictEqual(yield* bothDirections(plugin), BOTH)
+      assert.strictEqual(yield* plugin.broker.nextId, 3)
+    }),
+  )
+
+  live("broker: an id that nobody serves is waited for, for five seconds", () =>
+    Effect.gen(function* () {
+      const { broker, client } = yield* start(kind)
+      const began = Date.now()
+      const [ours, theirs] = yield* Effect.all(
+        [Effect.flip(Effect.scoped(broker.connect(4711))), Effect.flip(client.unary(dialHost, { id: 4711 }))],
+        { concurrency: 2 },
+      )
+      assert.strictEqual((ours as BrokerError).kind, "timeout")
+      assert.include(ours.message, "no word of where the plugin serves it within 5s")
+      assert.notStrictEqual(theirs.code, statusCode.OK)
+      assert.isBelow(Date.now() - began, 9000)
+    }),
+  )
+
+  live("broker: what the host serves ends with its own Scope, and all of it with the plugin's", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { broker, client } = yield* Scope.provide(start(kind), scope)
+      const { value: folder } = yield* client.unary(environment, { name: "PLUGIN_UNIX_SOCKET_DIR" })
+      const sockets = () => readdirSync(folder).filter((name) => name.startsWith("broker"))
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* broker.serve(1, [pong])
+          assert.strictEqual(sockets().length, 1)
+        }),
+      )
+      assert.deepStrictEqual(sockets(), [])
+      const longer = yield* Scope.make()
+      yield* Scope.provide(broker.serve(2, [pong]), longer)
+      yield* Scope.close(scope, Exit.void)
+      assert.isFalse(existsSync(folder))
+      assert.strictEqual((yield* Effect.flip(Scope.provide(broker.serve(3, [pong]), longer))).kind, "closed")
+      assert.strictEqual((yield* Effect.flip(Effect.scoped(broker.connect(1)))).kind, "closed")
+      yield* Scope.close(longer, Exit.void)
+    }),
+  )
+
+  it.each(isGo ? (["P-256", "P-384", "P-521"] as const) : (["P-256", "P-384"] as const))(
+    "tls: AutoMTLS on %s, broker included",
+    (autoMtls) =>
+      Effect.runPromise(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const plugin = yield* start(kind, { tls: { autoMtls } })
+            assert.strictEqual((yield* plugin.client.unary(double, { number: 21 })).number, 42)
+            assert.deepStrictEqual(yield* bothDirections(plugin), BOTH)
+          }),
+        ).pipe(Effect.provide(goPluginHost)),
+      ),
+  )
+
+  live("reattach: a second host calls the plugin and ends it gracefully", () =>
+    Effect.gen(function* () {
+      const { reattach } = yield* GoPluginClient
+      const first = yield* start(kind)
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const second = yield* reattach({ pluginId: "again", config: first.reattachConfig })
+          assert.deepStrictEqual(second.reattachConfig, first.reattachConfig)
+          assert.strictEqual((yield* second.client.unary(double, { number: 4 })).number, 8)
+          yield* second.ping
+        }),
+      )
+      assert.deepStrictEqual(yield* Effect.timeout(first.process.exit, "2 seconds"), { code: 0, signal: null })
+      assert.isFalse(isAlive(first.process.pid))
+    }),
+  )
+}
+
+for (const kind of [goKind, pythonKind]) {
+  describe.skipIf(kind.missing !== undefined)(`a plugin in ${kind.name}`, () => suite(kind))
+}
