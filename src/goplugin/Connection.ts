@@ -1,5 +1,6 @@
 import { Duration, Effect, Fiber, type Scope } from "effect"
 import * as GrpcClient from "../grpc/GrpcClient.ts"
+import type { GrpcError } from "../grpc/GrpcError.ts"
 import type { TlsConfig } from "../grpc/Tls.ts"
 import * as Broker from "./Broker.ts"
 import * as Controller from "./Controller.ts"
@@ -24,7 +25,8 @@ export interface ConnectionSpec {
 }
 
 /**
- * Connects to a plugin, drains its output, opens its broker, and sees to it that it is well. When the Scope closes, in
+ * Connects to a plugin, drains its output, sees to it that it is well, and opens its broker. A plugin that is not well is
+ * not asked to end either: it would not answer. When the Scope closes, in
  * go-plugin's order (1.8, `Client.Kill`): the broker, then `Shutdown` and the plugin's end, then the connection.
  */
 export const open = Effect.fnUntraced(function* ({
@@ -35,7 +37,7 @@ export const open = Effect.fnUntraced(function* ({
   target,
   tls,
   transport,
-}: ConnectionSpec): Effect.fn.Return<Pick<GoPlugin, "client" | "broker" | "ping">, never, Scope.Scope> {
+}: ConnectionSpec): Effect.fn.Return<Pick<GoPlugin, "client" | "broker" | "ping">, GrpcError, Scope.Scope> {
   const client = yield* GrpcClient.make(target, tls)
   const consumers = {
     stdout: yield* consumer(pluginId, "stdout", options.output?.stdout),
@@ -43,9 +45,11 @@ export const open = Effect.fnUntraced(function* ({
   }
   const draining = yield* Effect.forkScoped(drain(client, consumers, OUTPUT_LIMIT))
   yield* Effect.addFinalizer(() => within(OUTPUT_LIMIT, Fiber.await(draining)))
+  const ping = Health.ping(client, options.requireServing)
+  yield* ping
   if (shutDown) yield* Effect.addFinalizer(() => Controller.shutdown(client, exit, options.shutdownLimit))
   const broker = yield* Broker.make(pluginId, client, transport, tls)
-  return { client, broker, ping: Health.ping(client, options.requireServing) }
+  return { client, broker, ping }
 })
 
 const consumer = (

@@ -116,8 +116,7 @@ const start = Effect.fn("GoPluginClient.start")(function* <V extends number>(
     exit: process.exit,
     shutDown: true,
     options,
-  })
-  yield* Effect.catch(connection.ping, unhealthy("its health check failed"))
+  }).pipe(Effect.catch(unhealthy("its health check failed")))
   return {
     ...connection,
     process,
@@ -173,10 +172,8 @@ const reattach = Effect.fn("GoPluginClient.reattach")(function* (
     exit: process.exit,
     shutDown: config.Test !== true,
     options,
-  })
-  yield* Effect.catch(
-    connection.ping,
-    ({ message }) => new Reattach.ReattachError({ pluginId, kind: "unhealthy", detail: message }),
+  }).pipe(
+    Effect.mapError(({ message }) => new Reattach.ReattachError({ pluginId, kind: "unhealthy", detail: message })),
   )
   owned = config.Test !== true
   return {

@@ -55,7 +55,7 @@ export const start = Effect.fn("FakePlugin.start")(function* (
     exit: Deferred.await(exit),
     shutDown: false,
     options: {},
-  })
+  }).pipe(Effect.orDie)
   return {
     ...connection,
     process: { pid: process.pid, exit: Deferred.await(exit), stderrTail: Effect.succeed([]) },
