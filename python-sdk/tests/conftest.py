@@ -17,8 +17,8 @@ import grpc
 import pytest
 
 from mattermost_plugin._generated.plugin import grpc_controller_pb2
+from mattermost_plugin.config import HANDSHAKE
 from mattermost_plugin.contract import API, HOOKS, message_class
-from mattermost_plugin.process import MAGIC_COOKIE_KEY, MAGIC_COOKIE_VALUE
 
 #: Seconds any single step of a test may take.
 LIMIT = 10.0
@@ -161,7 +161,7 @@ def start_plugin(tmp_path: Path) -> Iterator[StartPlugin]:
         source: str,
         *,
         header: str = HEADER,
-        cookie: str = MAGIC_COOKIE_VALUE,
+        cookie: str = HANDSHAKE.magic_cookie_value,
         pass_fds: Sequence[int] = (),
         **variables: str,
     ) -> RunningPlugin:
@@ -172,7 +172,7 @@ def start_plugin(tmp_path: Path) -> Iterator[StartPlugin]:
             "PATH": os.environ["PATH"],
             "PLUGIN_PROTOCOL_VERSIONS": "1",
             "PLUGIN_UNIX_SOCKET_DIR": str(tmp_path),
-            **({MAGIC_COOKIE_KEY: cookie} if cookie else {}),
+            **({HANDSHAKE.magic_cookie_key: cookie} if cookie else {}),
             **variables,
         }
         with stderr.open("wb") as errors:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mattermost_plugin.process import MAGIC_COOKIE_KEY, MAGIC_COOKIE_VALUE
+from mattermost_plugin.config import HANDSHAKE
 
 from .conftest import IDLE, STUCK, StartPlugin
 
@@ -111,7 +111,8 @@ plugin.stdout.readline()
 print(plugin.pid, flush=True)
 time.sleep(60)
 """
-    environment = {**os.environ, MAGIC_COOKIE_KEY: MAGIC_COOKIE_VALUE, "PLUGIN_UNIX_SOCKET_DIR": str(tmp_path)}
+    cookie = {HANDSHAKE.magic_cookie_key: HANDSHAKE.magic_cookie_value}
+    environment = {**os.environ, **cookie, "PLUGIN_UNIX_SOCKET_DIR": str(tmp_path)}
     with subprocess.Popen(
         [sys.executable, "-c", host], stdout=subprocess.PIPE, cwd=tmp_path, env=environment
     ) as running:

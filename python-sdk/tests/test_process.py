@@ -15,8 +15,8 @@ from typing import Any
 import grpc
 import pytest
 
-from mattermost_plugin import handshake
 from mattermost_plugin._generated.grpc.health.v1 import health_pb2
+from mattermost_plugin.goplugin import handshake
 
 from .conftest import HEADER, IDLE, LIMIT, STUCK, StartPlugin
 
@@ -124,9 +124,8 @@ def test_without_the_cookie_it_says_what_it_is(start_plugin: StartPlugin, cookie
         ([2, 9, 10], "1,3", 2),
     ],
 )
-def test_version_choice(monkeypatch: pytest.MonkeyPatch, spoken: list[int], offered: str, version: int) -> None:
-    monkeypatch.setattr(handshake, "PROTOCOL_VERSIONS", spoken)
-    assert handshake.choose_protocol_version(offered) == version
+def test_version_choice(spoken: list[int], offered: str, version: int) -> None:
+    assert handshake.choose_protocol_version(offered, spoken) == version
 
 
 def test_a_version_that_is_no_number_is_told(start_plugin: StartPlugin) -> None:
@@ -171,7 +170,7 @@ def test_multiplexing_is_declined(start_plugin: StartPlugin) -> None:
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"PLUGIN_CLIENT_CERT": "-----BEGIN"}, "asks for TLS"),
+        ({"PLUGIN_CLIENT_CERT": "-----BEGIN"}, "PLUGIN_CLIENT_CERT is no certificate in PEM"),
         ({"PLUGIN_UNIX_SOCKET_DIR": "/no/such/folder"}, "Error"),
     ],
 )

@@ -2,14 +2,15 @@
 
 from . import process
 
-# Before anything else: what a plugin prints while it is imported must not precede its handshake.
-process.claim_stdout()
-process.keep_grpc_out_of_children()
+if process.started_by_host():
+    # Before anything else: what a plugin prints while it is imported must not precede its handshake.
+    process.claim_stdout()
+    process.keep_grpc_out_of_children()
 
-from ._version import __version__  # noqa: E402
-from .client import AsyncPluginAPIClient, PluginAPIClient  # noqa: E402
-from .config import RuntimeConfig, load_runtime_config  # noqa: E402
-from .exceptions import (  # noqa: E402
+from ._version import __version__
+from .client import AsyncPluginAPIClient, PluginAPIClient
+from .config import RuntimeConfig, load_runtime_config
+from .exceptions import (
     AlreadyExistsError,
     NotFoundError,
     PermissionDeniedError,
@@ -19,11 +20,11 @@ from .exceptions import (  # noqa: E402
     convert_app_error,
     convert_grpc_error,
 )
-from .hooks import DISMISS_POST_ERROR, HookName, HookRegistrationError, hook  # noqa: E402
-from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter  # noqa: E402
-from .plugin import Plugin  # noqa: E402
-from .server import run_plugin, serve_plugin  # noqa: E402
-from .types import Command, CommandResponse  # noqa: E402
+from .hooks import DISMISS_POST_ERROR, HookName, HookRegistrationError, hook
+from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter
+from .plugin import Plugin
+from .server import run_plugin, serve_plugin
+from .types import Command, CommandResponse
 
 __all__ = [
     "DISMISS_POST_ERROR",

@@ -6,6 +6,14 @@ import logging
 import os
 from dataclasses import dataclass
 
+from .goplugin.handshake import HandshakeConfig
+
+#: What Mattermost's plugins and hosts agree on.
+HANDSHAKE = HandshakeConfig("MATTERMOST_PLUGIN", "Securely message teams, anywhere.")
+
+#: The app protocol version of the contract.
+PROTOCOL_VERSION = 1
+
 #: Seconds a handler may take when neither the call nor the host says: the contract's own limit.
 DEFAULT_HOOK_TIMEOUT = 30.0
 

@@ -11,9 +11,6 @@ import threading
 import time
 from typing import Any, Callable
 
-MAGIC_COOKIE_KEY = "MATTERMOST_PLUGIN"
-MAGIC_COOKIE_VALUE = "Securely message teams, anywhere."
-
 #: Names the file descriptor whose end of file means that the host is gone.
 LIFELINE_VARIABLE = "PLUGIN_LIFELINE_FD"
 
@@ -22,12 +19,6 @@ _ORPHAN_LIMIT = 1.0
 
 #: How often the parent is looked at where there is no life line, in seconds.
 _PARENT_POLL = 1.0
-
-_NOT_A_PROGRAM = (
-    "This binary is a plugin. These are not meant to be executed directly.\n"
-    "Please execute the program that consumes these plugins, which will\n"
-    "load any plugins automatically\n"
-)
 
 _handshake_fd: int | None = None
 
@@ -41,15 +32,8 @@ _DEATH_SETTLES = 0.2
 
 
 def started_by_host() -> bool:
-    """Whether a host started this process."""
-    return os.environ.get(MAGIC_COOKIE_KEY) == MAGIC_COOKIE_VALUE
-
-
-def require_host() -> None:
-    """Ends the process, with go-plugin's words, unless a host started it."""
-    if not started_by_host():
-        sys.stderr.write(_NOT_A_PROGRAM)
-        sys.exit(1)
+    """Whether this looks like a go-plugin host's process, whatever its magic cookie: every host sets this variable."""
+    return "PLUGIN_PROTOCOL_VERSIONS" in os.environ
 
 
 def claim_stdout() -> None:
@@ -59,7 +43,7 @@ def claim_stdout() -> None:
     `sys.stdout` is flushed after its descriptor was redirected, so that what it holds does not precede the handshake.
     """
     global _handshake_fd
-    if _handshake_fd is not None or not started_by_host():
+    if _handshake_fd is not None:
         return
     _handshake_fd = os.dup(1)
     os.dup2(2, 1)
@@ -75,8 +59,7 @@ def keep_grpc_out_of_children() -> None:
 
     Done before gRPC is imported. A plugin that calls gRPC in children it forks may set the variable itself.
     """
-    if started_by_host():
-        os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 
 def write_handshake(line: str) -> None:
@@ -140,9 +123,10 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-def on_signals(loop: Any, stop: Callable[[], None]) -> None:
-    """SIGTERM stops gracefully; SIGINT is the terminal's word to the host, not to us."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def on_signals(loop: Any, stop: Callable[[], None], *, ignore_interrupt: bool = True) -> None:
+    """SIGTERM stops gracefully; SIGINT does where the plugin was started by hand, and else is the host's to hear."""
+    if ignore_interrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def terminate() -> None:
         _terminated.set()
@@ -152,3 +136,5 @@ def on_signals(loop: Any, stop: Callable[[], None]) -> None:
         signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(terminate))
     else:
         loop.add_signal_handler(signal.SIGTERM, terminate)
+        if not ignore_interrupt:
+            loop.add_signal_handler(signal.SIGINT, stop)

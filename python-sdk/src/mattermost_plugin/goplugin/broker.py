@@ -1,0 +1,137 @@
+"""GRPCBroker: further gRPC servers between a plugin and its host, of either side's, told apart by number."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, Callable
+
+import grpc
+import grpc.aio
+
+from .._generated.plugin.grpc_broker_pb2 import ConnInfo
+from .listener import SERVER_OPTIONS, listen, remove
+from .tls import SessionTLS
+
+#: Seconds either side waits for the other's word about an id, and an announcement is good for (go-plugin 1.8).
+BROKER_TIMEOUT = 5.0
+
+#: Seconds calls in flight get when a brokered server ends.
+_STOP_GRACE = 0.5
+
+_CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+
+class BrokerError(Exception):
+    """A brokered connection could not be made."""
+
+
+class GRPCBroker:
+    """Serves under ids of the plugin's, connects to what the host serves under its own; used on the server's loop."""
+
+    def __init__(self, tls: SessionTLS | None) -> None:
+        self._tls = tls
+        self._last_id = 0
+        self._outgoing: asyncio.Queue[ConnInfo] = asyncio.Queue()
+        #: What the host has announced, or somebody waits for.
+        self._slots: dict[int, asyncio.Future[ConnInfo]] = {}
+        self._streaming = False
+        self._closed = asyncio.Event()
+
+    def next_id(self) -> int:
+        """The next unused id of the plugin's: 1, 2, …"""
+        self._last_id += 1
+        return self._last_id
+
+    @contextlib.asynccontextmanager
+    async def serve(self, service_id: int, register: Callable[[grpc.aio.Server], None]) -> AsyncIterator[None]:
+        """Serves what `register` adds to a server, under an id; the host is told the id in a message of the app's own.
+
+        The host has five seconds to connect. The server ends with the block.
+        """
+        if self._closed.is_set():
+            raise BrokerError("the broker is closed")
+        server = grpc.aio.server(options=SERVER_OPTIONS)
+        register(server)
+        network, address = listen(server, self._tls.server_credentials() if self._tls else None)
+        try:
+            await server.start()
+            await self._outgoing.put(ConnInfo(service_id=service_id, network=network, address=address))
+            yield
+        finally:
+            await server.stop(_STOP_GRACE)
+            remove(network, address)
+
+    async def accept_and_serve(self, service_id: int, register: Callable[[grpc.aio.Server], None]) -> None:
+        """Serves until the broker closes, as go-plugin's method of this name does: run it as a task."""
+        async with self.serve(service_id, register):
+            await self._closed.wait()
+
+    async def dial(self, service_id: int) -> grpc.aio.Channel:
+        """Connects to what the host serves under an id of the host's; waits for its announcement for five seconds."""
+        if self._closed.is_set():
+            raise BrokerError("the broker is closed")
+        slot = self._slot(service_id)
+        try:
+            info = await asyncio.wait_for(asyncio.shield(slot), BROKER_TIMEOUT)
+        except asyncio.TimeoutError:
+            raise BrokerError(f"timeout waiting for connection info of id {service_id}") from None
+        finally:
+            self._slots.pop(service_id, None)
+        target = f"unix:{info.address}" if info.network == "unix" else info.address
+        if self._tls:
+            return self._tls.channel(target, _CHANNEL_OPTIONS)
+        return grpc.aio.insecure_channel(target, _CHANNEL_OPTIONS)
+
+    async def start_stream(self, incoming: Any, context: Any) -> None:
+        """The rpc `GRPCBroker.StartStream`: the host's announcements come in, ours go out."""
+        if self._streaming:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the broker has its host already")
+        self._streaming = True
+
+        async def send() -> None:
+            while True:
+                await context.write(await self._outgoing.get())
+
+        async def receive() -> None:
+            async for message in incoming:
+                self._announced(message)
+
+        tasks = [asyncio.ensure_future(part) for part in (send(), receive(), self._closed.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.close()
+
+    def close(self) -> None:
+        """Ends every server that `accept_and_serve` runs, and everybody's waiting."""
+        self._closed.set()
+        for slot in self._slots.values():
+            if not slot.done():
+                slot.set_exception(BrokerError("the broker was closed"))
+                # Nobody may be waiting for it.
+                slot.exception()
+        self._slots.clear()
+
+    def _slot(self, service_id: int) -> asyncio.Future[ConnInfo]:
+        slot = self._slots.get(service_id)
+        if slot is None:
+            slot = self._slots[service_id] = asyncio.get_running_loop().create_future()
+        return slot
+
+    def _announced(self, message: ConnInfo) -> None:
+        slot = self._slot(message.service_id)
+        if slot.done():
+            # An id is announced once; go-plugin drops a second one too.
+            return
+        slot.set_result(message)
+
+        def forget() -> None:
+            if self._slots.get(message.service_id) is slot:
+                del self._slots[message.service_id]
+
+        asyncio.get_running_loop().call_later(BROKER_TIMEOUT, forget)

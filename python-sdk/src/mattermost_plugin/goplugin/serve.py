@@ -1,0 +1,116 @@
+"""A plugin's life: it finds its host, listens, says where, serves, and ends when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Coroutine, Mapping
+from typing import Any, Callable
+
+import grpc.aio
+
+from .. import process
+from .._generated.plugin.grpc_stdio_pb2 import StdioData
+from . import services
+from .broker import GRPCBroker
+from .handshake import HandshakeConfig, choose_protocol_version, format_handshake_line
+from .listener import SERVER_OPTIONS, listen, remove
+from .stdio import Stdio
+from .tls import session_tls
+
+#: Seconds calls in flight get when the plugin stops: the host waits two seconds in all.
+_STOP_GRACE = 0.5
+
+#: Adds the services of one protocol version to the plugin's server.
+Register = Callable[[grpc.aio.Server, GRPCBroker], object]
+
+
+async def serve(
+    handshake: HandshakeConfig,
+    versions: Mapping[int, Register],
+    *,
+    stream_output: bool = True,
+    on_reattach: Callable[[dict[str, Any]], object] | None = None,
+) -> None:
+    """Serves the highest of `versions` that the host speaks too, until the host wants the plugin to stop, or is gone.
+
+    With `stream_output`, `sys.stdout` and `sys.stderr` go to the host's streams of those names once it has connected;
+    otherwise they are left as they are.
+
+    With `on_reattach` the plugin runs in test mode, without a host: it needs no magic cookie and prints no handshake.
+    The function is handed what a host needs to reattach, in the shape of Terraform's `TF_REATTACH_PROVIDERS`. It stops
+    on SIGTERM or SIGINT, or when its task is cancelled.
+
+    What keeps the plugin from serving ends the process with a message and exit code 1.
+    """
+    hosted = on_reattach is None
+    if hosted:
+        handshake.require_host()
+        process.claim_stdout()
+    tls = session_tls()
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    process.on_signals(loop, stopping.set, ignore_interrupt=hosted)
+    if hosted:
+        process.watch_host(lambda: loop.call_soon_threadsafe(stopping.set))
+
+    version = choose_protocol_version(os.environ.get("PLUGIN_PROTOCOL_VERSIONS", ""), versions)
+    broker, stdio = GRPCBroker(tls), Stdio(loop)
+    server = grpc.aio.server(options=SERVER_OPTIONS)
+    server.add_generic_rpc_handlers(services.handlers(stopping, stdio, broker))
+    versions[version](server, broker)
+    network, address = listen(server, tls.server_credentials() if tls else None)
+    try:
+        await server.start()
+        if on_reattach is None:
+            process.write_handshake(
+                format_handshake_line(version, network, address, tls.handshake_field() if tls else "")
+            )
+            if stream_output:
+                sys.stdout = stdio.writer(StdioData.STDOUT)
+                sys.stderr = stdio.writer(StdioData.STDERR)
+        else:
+            on_reattach(
+                {
+                    "Protocol": "grpc",
+                    "ProtocolVersion": version,
+                    "Pid": os.getpid(),
+                    "Test": True,
+                    "Addr": {"Network": network, "String": address},
+                }
+            )
+        await stopping.wait()
+    finally:
+        stdio.end()
+        broker.close()
+        await server.stop(_STOP_GRACE)
+        remove(network, address)
+
+
+def run(serving: Coroutine[Any, Any, None]) -> None:
+    """Runs a plugin as the process that its host has started, to its end; returns never.
+
+    An error before the handshake goes to stderr, with exit code 1.
+    """
+    try:
+        asyncio.run(_to_the_end(serving))
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            os.write(2, error.code.encode() + b"\n")
+        process.leave(error.code if isinstance(error.code, int) else 1)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            traceback.print_exc(file=sys.__stderr__)
+        process.leave(1)
+
+
+async def _to_the_end(serving: Coroutine[Any, Any, None]) -> None:
+    await serving
+    # A sync handler may still run, and its thread can't be stopped: leave without waiting for it.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    process.leave(0)

@@ -1,0 +1,109 @@
+"""GRPCStdio: what a plugin prints after the handshake, for its host."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import threading
+from collections import deque
+from typing import Any, TextIO, cast
+
+import grpc
+
+from .._generated.plugin.grpc_stdio_pb2 import StdioData
+
+#: Bytes kept while nobody reads: what fits into the pipe that go-plugin's own plugins have there.
+_UNREAD_LIMIT = 64 * 1024
+
+#: Bytes kept for a host that reads, but more slowly than the plugin prints.
+_READ_LIMIT = 16 * 1024 * 1024
+
+#: Bytes in one message (go-plugin 1.8, `grpc_stdio.go`).
+_CHUNK = 1024
+
+
+class Stdio:
+    """Keeps what is printed until the host reads it; `print` never waits. Writers may be used from every thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._chunks: deque[tuple[StdioData.Channel, bytes]] = deque()
+        self._size = 0
+        self._reading = False
+        self._lost = False
+        self._ended = False
+        self._changed = asyncio.Event()
+
+    def writer(self, channel: StdioData.Channel) -> TextIO:
+        """A stand-in for `sys.stdout` or `sys.stderr`; bytes written to its `.buffer` arrive as they are."""
+        raw = _Channel(self, channel)
+        return io.TextIOWrapper(cast("Any", raw), "utf-8", "backslashreplace", newline="\n", write_through=True)
+
+    def write(self, channel: StdioData.Channel, data: bytes) -> None:
+        """Keeps what was written; the newest is dropped where there is too much, and that is said once."""
+        with self._lock:
+            fits = self._size + len(data) <= (_READ_LIMIT if self._reading else _UNREAD_LIMIT)
+            if fits:
+                self._chunks.append((channel, data))
+                self._size += len(data)
+            elif not self._lost:
+                self._lost = True
+                os.write(2, b"the host does not read what the plugin prints: some of it is lost\n")
+        if fits:
+            self._wake()
+
+    def end(self) -> None:
+        """Nothing more will be printed: the stream ends once all is sent."""
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._changed.set)
+
+    def _take(self) -> list[StdioData]:
+        with self._lock:
+            chunks, self._size = list(self._chunks), 0
+            self._chunks.clear()
+        return [
+            StdioData(channel=channel, data=data[start : start + _CHUNK])
+            for channel, data in chunks
+            for start in range(0, len(data), _CHUNK)
+        ]
+
+    async def stream(self, request: Any, context: Any) -> None:
+        """The rpc `GRPCStdio.StreamStdio`. What is sent is gone, so there is one reader at a time."""
+        if self._reading:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the plugin's output is being read already")
+        self._reading = True
+        try:
+            while True:
+                self._changed.clear()
+                for message in self._take():
+                    await context.write(message)
+                if self._ended and not self._chunks:
+                    return
+                await self._changed.wait()
+        finally:
+            self._reading = False
+
+
+class _Channel(io.RawIOBase):
+    """The bytes under a writer."""
+
+    def __init__(self, stdio: Stdio, channel: StdioData.Channel) -> None:
+        self._stdio = stdio
+        self._channel = channel
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        # A child that is given this stream writes where the descriptor leads: to the process' own stderr.
+        return 2 if self._channel == StdioData.STDERR else 1
+
+    def write(self, data: Any) -> int:
+        self._stdio.write(self._channel, bytes(data))
+        return len(data)
