@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from typing import Any, Callable
 
@@ -11,14 +12,15 @@ import grpc
 import grpc.aio
 
 from .._generated.plugin.grpc_broker_pb2 import ConnInfo
-from .listener import SERVER_OPTIONS, listen, remove
+from . import relay
+from .listener import listening, make_server, private_folder
 from .tls import SessionTLS
 
 #: Seconds either side waits for the other's word about an id, and an announcement is good for (go-plugin 1.8).
 BROKER_TIMEOUT = 5.0
 
-#: Seconds calls in flight get when a brokered server ends.
-_STOP_GRACE = 0.5
+#: Seconds the servers have to end when the broker closes.
+_CLOSE_LIMIT = 1.0
 
 _CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
@@ -38,6 +40,9 @@ class GRPCBroker:
         self._slots: dict[int, asyncio.Future[ConnInfo]] = {}
         self._streaming = False
         self._closed = asyncio.Event()
+        self._relays = contextlib.AsyncExitStack()
+        #: The tasks of `accept_and_serve`.
+        self._serving: set[asyncio.Task[Any]] = set()
 
     def next_id(self) -> int:
         """The next unused id of the plugin's: 1, 2, …"""
@@ -52,21 +57,22 @@ class GRPCBroker:
         """
         if self._closed.is_set():
             raise BrokerError("the broker is closed")
-        server = grpc.aio.server(options=SERVER_OPTIONS)
+        server = make_server()
         register(server)
-        network, address = listen(server, self._tls.server_credentials() if self._tls else None)
-        try:
-            await server.start()
+        async with listening(server, self._tls) as (network, address):
             await self._outgoing.put(ConnInfo(service_id=service_id, network=network, address=address))
             yield
-        finally:
-            await server.stop(_STOP_GRACE)
-            remove(network, address)
 
     async def accept_and_serve(self, service_id: int, register: Callable[[grpc.aio.Server], None]) -> None:
         """Serves until the broker closes, as go-plugin's method of this name does: run it as a task."""
-        async with self.serve(service_id, register):
-            await self._closed.wait()
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        try:
+            async with self.serve(service_id, register):
+                await self._closed.wait()
+        finally:
+            self._serving.discard(task)
 
     async def dial(self, service_id: int) -> grpc.aio.Channel:
         """Connects to what the host serves under an id of the host's; waits for its announcement for five seconds."""
@@ -80,9 +86,13 @@ class GRPCBroker:
         finally:
             self._slots.pop(service_id, None)
         target = f"unix:{info.address}" if info.network == "unix" else info.address
-        if self._tls:
+        if self._tls is None:
+            return grpc.aio.insecure_channel(target, _CHANNEL_OPTIONS)
+        if not self._tls.relayed:
             return self._tls.channel(target, _CHANNEL_OPTIONS)
-        return grpc.aio.insecure_channel(target, _CHANNEL_OPTIONS)
+        behind = os.path.join(self._relays.enter_context(private_folder()), "grpc")
+        await self._relays.enter_async_context(relay.connecting(self._tls, info.network, info.address, behind))
+        return grpc.aio.insecure_channel(f"unix:{behind}", _CHANNEL_OPTIONS)
 
     async def start_stream(self, incoming: Any, context: Any) -> None:
         """The rpc `GRPCBroker.StartStream`: the host's announcements come in, ours go out."""
@@ -105,9 +115,9 @@ class GRPCBroker:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self.close()
+            await self.close()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ends every server that `accept_and_serve` runs, and everybody's waiting."""
         self._closed.set()
         for slot in self._slots.values():
@@ -116,6 +126,10 @@ class GRPCBroker:
                 # Nobody may be waiting for it.
                 slot.exception()
         self._slots.clear()
+        await self._relays.aclose()
+        if self._serving:
+            # So that they leave no sockets behind. Each gives its calls half a second.
+            await asyncio.wait(self._serving, timeout=_CLOSE_LIMIT)
 
     def _slot(self, service_id: int) -> asyncio.Future[ConnInfo]:
         slot = self._slots.get(service_id)

@@ -17,12 +17,9 @@ from .._generated.plugin.grpc_stdio_pb2 import StdioData
 from . import services
 from .broker import GRPCBroker
 from .handshake import HandshakeConfig, choose_protocol_version, format_handshake_line
-from .listener import SERVER_OPTIONS, listen, remove
+from .listener import has_unix_sockets, listening, make_server
 from .stdio import Stdio
 from .tls import session_tls
-
-#: Seconds calls in flight get when the plugin stops: the host waits two seconds in all.
-_STOP_GRACE = 0.5
 
 #: Adds the services of one protocol version to the plugin's server.
 Register = Callable[[grpc.aio.Server, GRPCBroker], object]
@@ -50,7 +47,7 @@ async def serve(
     if hosted:
         handshake.require_host()
         process.claim_stdout()
-    tls = session_tls()
+    tls = session_tls(unix_sockets=has_unix_sockets())
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     process.on_signals(loop, stopping.set, ignore_interrupt=hosted)
@@ -59,16 +56,13 @@ async def serve(
 
     version = choose_protocol_version(os.environ.get("PLUGIN_PROTOCOL_VERSIONS", ""), versions)
     broker, stdio = GRPCBroker(tls), Stdio(loop)
-    server = grpc.aio.server(options=SERVER_OPTIONS)
+    server = make_server()
     server.add_generic_rpc_handlers(services.handlers(stopping, stdio, broker))
     versions[version](server, broker)
-    network, address = listen(server, tls.server_credentials() if tls else None)
-    try:
-        await server.start()
+    async with listening(server, tls) as (network, address):
         if on_reattach is None:
-            process.write_handshake(
-                format_handshake_line(version, network, address, tls.handshake_field() if tls else "")
-            )
+            certificate = tls.handshake_field() if tls else ""
+            process.write_handshake(format_handshake_line(version, network, address, certificate))
             if stream_output:
                 sys.stdout = stdio.writer(StdioData.STDOUT)
                 sys.stderr = stdio.writer(StdioData.STDERR)
@@ -82,12 +76,11 @@ async def serve(
                     "Addr": {"Network": network, "String": address},
                 }
             )
-        await stopping.wait()
-    finally:
-        stdio.end()
-        broker.close()
-        await server.stop(_STOP_GRACE)
-        remove(network, address)
+        try:
+            await stopping.wait()
+        finally:
+            stdio.end()
+            await broker.close()
 
 
 def run(serving: Coroutine[Any, Any, None]) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import datetime
 import os
-import socket
 import ssl
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import grpc.aio
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,11 +21,8 @@ if TYPE_CHECKING:
 _NOT_BEFORE = datetime.timedelta(seconds=30)
 _NOT_AFTER = datetime.timedelta(hours=262_980)
 
-#: Seconds the trial handshake may take; it is a matter of milliseconds.
-_TRIAL_LIMIT = 5.0
-
 #: The name in every certificate, wherever its owner listens.
-_NAME = "localhost"
+NAME = "localhost"
 
 _NO_LIBRARY = (
     "the host asks for TLS (AutoMTLS), which needs the package cryptography: "
@@ -35,20 +31,22 @@ _NO_LIBRARY = (
 
 _NOT_A_CERTIFICATE = "the host asks for TLS (AutoMTLS), but PLUGIN_CLIENT_CERT is no certificate in PEM: {}"
 
-_P521 = (
-    "the host's certificate has a P-521 key, as go-plugin's own hosts make it, and the TLS of this grpcio (BoringSSL, "
-    "in the wheels of PyPI) can't verify one. Use a host whose key is P-256 or P-384, turn AutoMTLS off for this "
-    "plugin, or install a grpcio that is built with OpenSSL"
+_P521_NEEDS_UNIX_SOCKETS = (
+    "the host's certificate has a P-521 key, as go-plugin's own hosts make it, which grpcio's TLS (BoringSSL) can't "
+    "verify, and without unix sockets there is no way around it. Use a host whose key is P-256 or P-384, or turn "
+    "AutoMTLS off for this plugin"
 )
 
 
 @dataclass(frozen=True)
 class SessionTLS:
-    """Both sides' certificates; the same for the plugin's server and for every brokered connection. All are PEM."""
+    """Both sides' certificates, as PEM; the same for the plugin's server and for every brokered connection."""
 
     certificate: bytes
     key: bytes
     host_certificate: bytes
+    #: Whether grpcio can't verify the host's key: Python's own TLS (OpenSSL) then does it, see `relay`.
+    relayed: bool
 
     def handshake_field(self) -> str:
         """The certificate as the handshake line has it: base64 of the DER, without padding, which Go refuses."""
@@ -64,10 +62,24 @@ class SessionTLS:
     def channel(self, target: str, options: list[tuple[str, Any]]) -> grpc.aio.Channel:
         """A connection to a server of the host's."""
         credentials = grpc.ssl_channel_credentials(self.host_certificate, self.key, self.certificate)
-        return grpc.aio.secure_channel(target, credentials, [*options, ("grpc.ssl_target_name_override", _NAME)])
+        return grpc.aio.secure_channel(target, credentials, [*options, ("grpc.ssl_target_name_override", NAME)])
+
+    def context(self, protocol: ssl._SSLMethod) -> ssl.SSLContext:
+        """The same for Python's own TLS: as a server's or a client's, HTTP/2 and the host's certificate alone."""
+        context = ssl.SSLContext(protocol)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(cadata=self.host_certificate.decode())
+        context.set_alpn_protocols(["h2"])
+        # It reads files only; this one is nobody else's, and gone at once.
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(self.key + self.certificate)
+            file.flush()
+            context.load_cert_chain(file.name)
+        return context
 
 
-def session_tls() -> SessionTLS | None:
+def session_tls(*, unix_sockets: bool) -> SessionTLS | None:
     """What the host asks for, if it asks for TLS. Ends the process with a message where that can't be had."""
     given = os.environ.get("PLUGIN_CLIENT_CERT")
     if not given:
@@ -81,11 +93,12 @@ def session_tls() -> SessionTLS | None:
         host_key = x509.load_pem_x509_certificate(given.encode()).public_key()
     except ValueError as error:
         sys.exit(_NOT_A_CERTIFICATE.format(error))
+    # BoringSSL, which PyPI's grpcio is built with, offers no signature that such a key makes.
     p521 = isinstance(host_key, ec.EllipticCurvePublicKey) and isinstance(host_key.curve, ec.SECP521R1)
-    if p521 and not _verifies_p521():
-        sys.exit(_P521)
+    if p521 and not unix_sockets:
+        sys.exit(_P521_NEEDS_UNIX_SOCKETS)
     key, certificate = mint(ec.SECP256R1())
-    return SessionTLS(certificate=certificate, key=key, host_certificate=given.encode())
+    return SessionTLS(certificate=certificate, key=key, host_certificate=given.encode(), relayed=p521)
 
 
 def mint(curve: ec.EllipticCurve) -> tuple[bytes, bytes]:
@@ -96,7 +109,7 @@ def mint(curve: ec.EllipticCurve) -> tuple[bytes, bytes]:
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
     key = ec.generate_private_key(curve)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _NAME)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
     now = datetime.datetime.now(datetime.timezone.utc)
     usage = x509.KeyUsage(
         digital_signature=True,
@@ -122,40 +135,9 @@ def mint(curve: ec.EllipticCurve) -> tuple[bytes, bytes]:
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
         )
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(_NAME)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
         .sign(key, hashes.SHA256())
     )
     encoding = serialization.Encoding.PEM
     private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return private, certificate.public_bytes(encoding)
-
-
-def _verifies_p521() -> bool:
-    """Whether this grpcio lets in a client with a P-521 key: tried out, for nothing tells which TLS it was built with.
-
-    A throwaway server trusts a throwaway certificate, and Python's own TLS, which is OpenSSL, is the client. TLS 1.3
-    tells a client that it was refused only after its handshake: a first byte of HTTP/2 means that it was let in.
-    """
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    client_key, client_certificate = mint(ec.SECP521R1())
-    key, certificate = mint(ec.SECP256R1())
-    server = grpc.server(ThreadPoolExecutor(1))
-    with tempfile.TemporaryDirectory(dir=os.environ.get("PLUGIN_UNIX_SOCKET_DIR")) as folder:
-        credentials = SessionTLS(certificate, key, client_certificate).server_credentials()
-        port = server.add_secure_port("127.0.0.1:0", credentials)
-        server.start()
-        try:
-            pair = os.path.join(folder, "client.pem")
-            with open(os.open(pair, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:
-                file.write(client_key + client_certificate)
-            context = ssl.create_default_context(cadata=certificate.decode())
-            context.load_cert_chain(pair)
-            context.set_alpn_protocols(["h2"])
-            connection = socket.create_connection(("127.0.0.1", port), _TRIAL_LIMIT)
-            with context.wrap_socket(connection, server_hostname=_NAME) as tls:
-                return tls.recv(1) != b""
-        except OSError:
-            return False
-        finally:
-            server.stop(None)
