@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import os
 import threading
 from collections import deque
@@ -42,9 +43,10 @@ class Stdio:
         return io.TextIOWrapper(cast("Any", raw), "utf-8", "backslashreplace", newline="\n", write_through=True)
 
     def write(self, channel: StdioData.Channel, data: bytes) -> None:
-        """Keeps what was written; the newest is dropped where there is too much, and that is said once."""
+        """Keeps what was written. Where there is too much, what comes is dropped until all that is kept was read."""
         with self._lock:
-            fits = self._size + len(data) <= (_READ_LIMIT if self._reading else _UNREAD_LIMIT)
+            limit = _READ_LIMIT if self._reading else _UNREAD_LIMIT
+            fits = not self._lost and self._size + len(data) <= limit
             if fits:
                 self._chunks.append((channel, data))
                 self._size += len(data)
@@ -65,11 +67,15 @@ class Stdio:
 
     def _take(self) -> list[StdioData]:
         with self._lock:
-            chunks, self._size = list(self._chunks), 0
+            chunks, self._size, self._lost = list(self._chunks), 0, False
             self._chunks.clear()
+        written = [
+            (channel, b"".join(data for _, data in group))
+            for channel, group in itertools.groupby(chunks, lambda c: c[0])
+        ]
         return [
             StdioData(channel=channel, data=data[start : start + _CHUNK])
-            for channel, data in chunks
+            for channel, data in written
             for start in range(0, len(data), _CHUNK)
         ]
 
