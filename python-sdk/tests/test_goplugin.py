@@ -130,8 +130,8 @@ def openssl_first_byte(plugin: RunningPlugin, key: bytes, certificate: bytes, fo
         connection.connect(plugin.address)
         with context.wrap_socket(connection, server_hostname="localhost") as wrapped:
             assert wrapped.selected_alpn_protocol() == "h2"
-            wrapped.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
             try:
+                wrapped.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
                 return wrapped.recv(1)
             except OSError:
                 return b""
