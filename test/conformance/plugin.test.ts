@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Option, Scope, Sink } from "effect"
+import { Effect, Exit, Fiber, Option, Scope, Sink, Stream } from "effect"
 import {
   type BrokerError,
   type GoPlugin,
@@ -27,7 +27,7 @@ import {
 } from "../support/goplugin.ts"
 import { eventually, isAlive, socketFolders } from "../support/host.ts"
 
-const { double, stream, printKV, printStdio, payload, dialHost, serveBack, environment, leave } = Test.method
+const { count, double, stream, sum, printKV, printStdio, payload, dialHost, serveBack, environment, leave } = Test.method
 
 const offering = (...protocolVersions: ReadonlyArray<number>) => ({ handshake: { ...handshake, protocolVersions } })
 const MIB = 1024 * 1024
@@ -75,6 +75,26 @@ const suite = (kind: Kind) => {
       yield* call.end
       assert.isTrue(Option.isNone(yield* call.receive))
       assert.deepStrictEqual(answers, [42, 44, 46, 48, 50, 52])
+    }),
+  )
+
+  live("round trip: streams in one direction, and what keeps them from ending well", () =>
+    Effect.gen(function* () {
+      const { client } = yield* start(kind)
+      const counted = yield* Stream.runCollect(client.serverStream(count, { number: 1000 }))
+      assert.deepStrictEqual(
+        [...counted].map(({ number }) => number),
+        Array.from({ length: 1000 }, (_, index) => index + 1),
+      )
+      const first = yield* Stream.runHead(client.serverStream(count, { number: 1_000_000 }))
+      assert.strictEqual(Option.getOrThrow(first).number, 1)
+      const numbers = Stream.map(Stream.range(1, 1000), (number) => ({ number }))
+      assert.strictEqual((yield* client.clientStream(sum, numbers)).sum, 500_500)
+      const broken = Stream.concat(numbers, Stream.fail("no more numbers"))
+      assert.strictEqual(yield* Effect.flip(client.clientStream(sum, broken)), "no more numbers")
+      const other = { ...count, name: "NoSuchRpc" } as typeof count
+      const error = yield* Effect.flip(Stream.runDrain(client.serverStream(other, { number: 1 })))
+      assert.isTrue(error.isUnimplemented)
     }),
   )
 
