@@ -48,13 +48,16 @@ export const make = Effect.fnUntraced(function* (
   const openStream = Effect.sync(() => session.open())
 
   /** Knocks for an id of the plugin's and opens its stream. */
-  const knock = Effect.fnUntraced(function* (id: number, wire: BrokerWire): Effect.fn.Return<Duplex, BrokerError> {
-    const refuse = (detail: string) => new BrokerError({ pluginId, id, kind: "refused", detail })
-    yield* Effect.mapError(wire.send({ serviceId: id, knock: { knock: true } }), (error) => refuse(error.message))
-    const { knock: answer } = yield* wire.answer(id, "answer to the knock")
-    if (answer === undefined || answer.error !== "") return yield* refuse(answer?.error || "the plugin did not knock")
-    return yield* openStream
-  }, (effect) => opening.withPermit(effect))
+  const knock = Effect.fnUntraced(
+    function* (id: number, wire: BrokerWire): Effect.fn.Return<Duplex, BrokerError> {
+      const refuse = (detail: string) => new BrokerError({ pluginId, id, kind: "refused", detail })
+      yield* Effect.mapError(wire.send({ serviceId: id, knock: { knock: true } }), (error) => refuse(error.message))
+      const { knock: answer } = yield* wire.answer(id, "answer to the knock")
+      if (answer === undefined || answer.error !== "") return yield* refuse(answer?.error || "the plugin did not knock")
+      return yield* openStream
+    },
+    (effect) => opening.withPermit(effect),
+  )
 
   const relayed = (open: Effect.Effect<Duplex, unknown>) => relay(socketPath(), open)
   const main = yield* relayed(opening.withPermit(openStream))

@@ -67,15 +67,17 @@ export const launch = Effect.fnUntraced(function* (
   const fail: Fail = Effect.fnUntraced(function* (kind, detail) {
     const exit = Option.getOrUndefined(yield* Effect.timeoutOption(process.exit, LATE_LINE_LIMIT))
     const stderr = yield* process.stderrTail
-    // 126 and 127 are what wrappers and shells answer for a program that can't be run.
-    const neverRan = kind === "exited" && (stderr.length === 0 || exit?.code === 126 || exit?.code === 127)
+    const diagnosis = kind === "exited" ? yield* diagnose(executable) : undefined
+    // 126 and 127 are what wrappers and shells answer for a program that can't be run. One that was built for another
+    // machine may be read as a shell's script, which fails in other ways.
+    const couldRun = stderr.length > 0 && exit?.code !== 126 && exit?.code !== 127 && diagnosis?.isForeign !== true
     return yield* new HandshakeError({
       pluginId,
       kind,
       detail,
       stderr,
       exit: exit === undefined ? undefined : describeExit(exit),
-      diagnosis: neverRan ? yield* diagnose(executable) : [],
+      diagnosis: couldRun ? [] : (diagnosis?.notes ?? []),
     })
   })
   const exited = Effect.andThen(Effect.andThen(process.exit, Effect.sleep(LATE_LINE_LIMIT)), () =>

@@ -20,56 +20,72 @@ const MACH_O: { readonly [machine: number]: string } = { 0x01000007: "x64", 0x01
 /** Enough for the headers, and for a script's first line. */
 const HEADER_LENGTH = 4096
 
+/** What can be told about an executable that did not start. */
+export interface Diagnosis {
+  /** For whoever has to mend it: where it is, who may run it, which machine it was built for. */
+  readonly notes: ReadonlyArray<string>
+  /** Whether it was built for another machine than this. */
+  readonly isForeign: boolean
+}
+
+interface Format {
+  readonly name: string
+  /** Node's name of the only platform that runs it, if there is one. */
+  readonly platform?: NodeJS.Platform
+  /** The machine it was built for, as Node names it, if it was built for one. */
+  readonly machine?: string
+}
+
 /** What kind of executable a file is, from its first bytes. */
-const describeHeader = (header: Buffer): string => {
-  const known = (machines: { readonly [machine: number]: string }, machine: number) =>
-    `${machines[machine] ?? `machine ${machine}`} (this machine is ${process.arch})`
+const formatOf = (header: Buffer): Format => {
+  const machine = (machines: { readonly [machine: number]: string }, number: number) =>
+    machines[number] ?? `machine ${number}`
   if (header.length >= 20 && header.readUInt32BE(0) === 0x7f454c46) {
     // The sixth byte says which end comes first.
-    return `an ELF file for ${known(ELF, header[5] === 2 ? header.readUInt16BE(18) : header.readUInt16LE(18))}`
+    const number = header[5] === 2 ? header.readUInt16BE(18) : header.readUInt16LE(18)
+    return { name: "an ELF file", machine: machine(ELF, number) }
   }
   if (header.length >= 8 && [0xfeedface, 0xfeedfacf].includes(header.readUInt32LE(0))) {
-    return `a Mach-O file for ${known(MACH_O, header.readUInt32LE(4))}`
+    return { name: "a Mach-O file", platform: "darwin", machine: machine(MACH_O, header.readUInt32LE(4)) }
   }
-  if (header.length >= 8 && header.readUInt32BE(0) === 0xcafebabe) return "a universal Mach-O file"
+  if (header.length >= 8 && header.readUInt32BE(0) === 0xcafebabe) {
+    return { name: "a universal Mach-O file", platform: "darwin" }
+  }
   if (header.length >= 64 && header.toString("latin1", 0, 2) === "MZ") {
     const offset = header.readUInt32LE(60)
     if (offset + 6 <= header.length && header.toString("latin1", offset, offset + 4) === "PE\0\0") {
-      return `a PE file for ${known(PE, header.readUInt16LE(offset + 4))}`
+      return { name: "a PE file", platform: "win32", machine: machine(PE, header.readUInt16LE(offset + 4)) }
     }
   }
-  if (header.toString("latin1", 0, 2) === "#!") return `a script that starts ${firstLine(header)}`
-  return header.length === 0 ? "an empty file" : "of no executable format known here"
+  if (header.toString("latin1", 0, 2) === "#!") return { name: `a script that starts ${firstLine(header)}` }
+  return { name: header.length === 0 ? "an empty file" : "of no executable format known here" }
 }
 
 const firstLine = (header: Buffer): string => JSON.stringify(header.toString("utf8").split("\n", 1)[0]!.slice(0, 200))
 
-/**
- * What can be told about an executable that did not start, for whoever has to mend it: where it is, who may run it, and
- * which machine it was built for (as go-plugin 1.8 does, `additionalNotesAboutCommand`).
- */
-export const diagnose = (executable: string): Effect.Effect<ReadonlyArray<string>> =>
+/** Looks at an executable that did not start (as go-plugin 1.8 does, `additionalNotesAboutCommand`). */
+export const diagnose = (executable: string): Effect.Effect<Diagnosis> =>
   Effect.promise(async () => {
-    const path = `path: ${executable}`
+    const notes = [`path: ${executable}`]
     try {
       const info = await stat(executable)
-      const user = process.getuid?.()
       const who = (id: number, own: number | undefined) => `${id}${own === undefined ? "" : ` (this host: ${own})`}`
-      const rights = [
-        `mode: 0${(info.mode & 0o7777).toString(8)}`,
-        `owner: ${who(info.uid, user)}`,
-        `group: ${who(info.gid, process.getgid?.())}`,
-      ].join(", ")
+      const mode = `0${(info.mode & 0o7777).toString(8)}`
+      const [owner, group] = [who(info.uid, process.getuid?.()), who(info.gid, process.getgid?.())]
+      notes.push(`mode: ${mode}, owner: ${owner}, group: ${group}`)
       const file = await open(executable)
       try {
         const { buffer, bytesRead } = await file.read(Buffer.alloc(HEADER_LENGTH), 0, HEADER_LENGTH, 0)
-        return [path, rights, `format: ${describeHeader(buffer.subarray(0, bytesRead))}`]
-      } catch (error) {
-        return [path, rights, `format: unknown, ${(error as Error).message}`]
+        const { machine, name, platform } = formatOf(buffer.subarray(0, bytesRead))
+        const built = machine === undefined ? "" : ` for ${machine} (this machine is ${process.arch})`
+        const isForeign =
+          (machine !== undefined && machine !== process.arch) ||
+          (platform !== undefined && platform !== process.platform)
+        return { notes: [...notes, `format: ${name}${built}`], isForeign }
       } finally {
         await file.close()
       }
     } catch (error) {
-      return [path, (error as Error).message]
+      return { notes: [...notes, (error as Error).message], isForeign: false }
     }
   })

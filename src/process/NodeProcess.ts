@@ -66,7 +66,7 @@ const start = (spec: ProcessSpec, output: ProcessOutput, parentDeathSignal: stri
         : ["setpriv", ["--pdeathsig", parentDeathSignal.slice(3), "--", spec.executable, ...spec.args]]
     const fail = ({ message: reason }: Error) =>
       resume(
-        Effect.flatMap(diagnose(spec.executable), (diagnosis) =>
+        Effect.flatMap(diagnose(spec.executable), ({ notes: diagnosis }) =>
           Effect.fail(
             new PluginSpawnError({ pluginId: spec.pluginId, executable: spec.executable, reason, diagnosis }),
           ),

@@ -27,7 +27,8 @@ import {
 } from "../support/goplugin.ts"
 import { eventually, isAlive, socketFolders } from "../support/host.ts"
 
-const { count, double, stream, sum, printKV, printStdio, payload, dialHost, serveBack, environment, leave } = Test.method
+const { count, double, stream, sum, printKV, printStdio, payload, dialHost, serveBack, environment, leave } =
+  Test.method
 
 const offering = (...protocolVersions: ReadonlyArray<number>) => ({ handshake: { ...handshake, protocolVersions } })
 const MIB = 1024 * 1024
@@ -221,10 +222,7 @@ const suite = (kind: Kind) => {
     Effect.gen(function* () {
       process.env["CONFORMANCE_HOST_VARIABLE"] = "of the host"
       const { client } = yield* start(kind, { env: { ...(process.env as Record<string, string>) } })
-      assert.strictEqual(
-        (yield* client.unary(environment, { name: "CONFORMANCE_HOST_VARIABLE" })).value,
-        "of the host",
-      )
+      assert.strictEqual((yield* client.unary(environment, { name: "CONFORMANCE_HOST_VARIABLE" })).value, "of the host")
     }),
   )
 
@@ -357,10 +355,7 @@ const suite = (kind: Kind) => {
       yield* eventually("it is logged", () =>
         log.some(({ level, message }) => level === "Error" && cause.test(message)),
       )
-      yield* eventually(
-        "and what follows",
-        () => log.filter(({ level }) => level === "Error").length > (isGo ? 10 : 2),
-      )
+      yield* eventually("and what follows", () => log.filter(({ level }) => level === "Error").length > (isGo ? 10 : 2))
     }),
   )
 

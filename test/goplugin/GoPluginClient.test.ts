@@ -1,4 +1,7 @@
 /** Plugins that don't get as far as a connection, as real processes of the system's shell. */
+import { execFileSync } from "node:child_process"
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
@@ -67,10 +70,16 @@ describe.skipIf(process.platform === "win32")("GoPluginClient", () => {
     assert.isBelow(took, 3000)
   })
 
+  fails("tells what it knows of an executable that ended without a word", "exit 3", ({ error }) => {
+    assert.strictEqual(error.diagnosis[0], "path: /bin/sh")
+    assert.match(error.message, /mode: 0\d+, owner: .*\n {2}format: /s)
+  })
+
   fails("tells exit code 1 and the end of stderr", "echo one >&2; echo two >&2; exit 1", ({ error }) => {
     assert.strictEqual(error.exit, "exit code 1")
     assert.deepStrictEqual(error.stderr, ["one", "two"])
     assert.include(error.message, "two")
+    assert.deepStrictEqual(error.diagnosis, [])
   })
 
   fails("tells the signal", "kill -SEGV $$", ({ error }) => {
@@ -136,5 +145,65 @@ describe.skipIf(process.platform === "win32")("GoPluginClient", () => {
       assert.deepStrictEqual(error.stderr, ["value 1 10000-25000"])
       assert.strictEqual(error.exit, "exit code 0")
     },
+  )
+
+  it.live("tells that a plugin was built for another machine, whatever the system makes of it", () =>
+    Effect.gen(function* () {
+      const cwd = yield* temporaryFolder
+      const executable = join(cwd, "plugin")
+      const header = Buffer.alloc(64)
+      header.set([0x7f, 0x45, 0x4c, 0x46, 2, 2, 1])
+      header.writeUInt16BE(process.arch === "s390x" ? 62 : 22, 18)
+      writeFileSync(executable, header, { mode: 0o755 })
+      const error = yield* Effect.flip(
+        (yield* GoPluginClient).start({
+          process: { pluginId: "foreign", executable, args: [], cwd, env: {} },
+          handshake: { magicCookieKey: "COOKIE", magicCookieValue: "value", protocolVersions: [1] },
+        }),
+      )
+      assert.match(error.message, /format: an ELF file for \S+ \(this machine is /)
+    }).pipe(Effect.scoped, Effect.provide(live)),
+  )
+
+  it.live("tells that there is no such executable, also where a wrapper starts it", () =>
+    Effect.gen(function* () {
+      const cwd = yield* temporaryFolder
+      const executable = join(cwd, "plugin")
+      for (const parentDeathSignal of [undefined, "SIGKILL"] as const) {
+        const error = yield* Effect.flip(
+          (yield* GoPluginClient).start({
+            process: { pluginId: "missing", executable, args: [], cwd, env: process.env, parentDeathSignal },
+            handshake: { magicCookieKey: "COOKIE", magicCookieValue: "value", protocolVersions: [1] },
+          }),
+        )
+        assert.include(error.message, `path: ${executable}`)
+        assert.include(error.message, "ENOENT")
+      }
+    }).pipe(Effect.scoped, Effect.provide(live)),
+  )
+
+  it.live("lets a plugin read the host's stdin, where that is asked for, and keeps its life line", () =>
+    Effect.gen(function* () {
+      const cwd = yield* temporaryFolder
+      const script = join(cwd, "host.mjs")
+      const source = (name: string) => new URL(`../../src/${name}`, import.meta.url).href
+      writeFileSync(
+        script,
+        `import { Effect } from "${import.meta.resolve("effect")}"
+         import { PluginProcess } from "${source("process/PluginProcess.ts")}"
+         const program = Effect.gen(function* () {
+           const { spawn } = yield* PluginProcess
+           const { exit } = yield* spawn(
+             { pluginId: "reader", executable: "/bin/sh", cwd: "/", env: {}, inheritStdin: true,
+               args: ["-c", 'read line; echo "$line, life line $PLUGIN_LIFELINE_FD"; test -p /dev/fd/3 && echo pipe'] },
+             { stdout: (chunk) => process.stdout.write(chunk), stderr: () => {} })
+           yield* exit
+           yield* Effect.sleep("100 millis")
+         })
+         await Effect.runPromise(Effect.scoped(program).pipe(Effect.provide(PluginProcess.layer)))`,
+      )
+      const output = execFileSync(process.execPath, ["--no-warnings", script], { input: "hello\n", timeout: 20_000 })
+      assert.match(output.toString(), /^hello, life line 3\n/)
+    }).pipe(Effect.scoped),
   )
 })

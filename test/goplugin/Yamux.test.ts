@@ -49,7 +49,10 @@ describe("YamuxSession", () => {
         return sha(await received) === sha(sent)
       }),
     )
-    assert.deepStrictEqual(results, Array.from({ length: 8 }, () => true))
+    assert.deepStrictEqual(
+      results,
+      Array.from({ length: 8 }, () => true),
+    )
   })
 
   it("reads frames that come byte by byte", async () => {
