@@ -31,7 +31,7 @@ const digestOf = (seed: string, patterns: ReadonlyArray<string>): string => {
 
 const PROTOS = ["proto/**/*.proto", "python-sdk/generate.py"]
 const PACKAGING = ["python-sdk/{pyproject.toml,setup.py}"]
-const SOURCES = ["python-sdk/src/mattermost_plugin/*.py"]
+const SOURCES = ["python-sdk/src/mattermost_plugin/{*,goplugin/*}.py"]
 
 const run = (command: string, ...args: ReadonlyArray<string>) =>
   execFileSync(command, args, { cwd: root, stdio: ["ignore", 2, 2] })

@@ -19,13 +19,13 @@ const inTestMode = Effect.fnUntraced(function* (kind: Kind) {
   const file = join(yield* temporaryFolder, "reattach.json")
   const { args, cwd, env, executable } = kind.options({ env: { FIXTURE_TEST: file } }).process
   const child = yield* Effect.acquireRelease(
-    Effect.sync(() => spawn(executable, args, { cwd, env: env as NodeJS.ProcessEnv, stdio: "ignore", detached: true })),
+    Effect.sync(() => spawn(executable, args, { cwd, env: env, stdio: "ignore", detached: true })),
     (child) => Effect.sync(() => child.kill("SIGKILL")),
   )
   yield* eventually("it says where it is", () => existsSync(file))
   const { fixture } = yield* Schema.decodeUnknownEffect(ReattachConfigs)(readFileSync(file, "utf8"))
   assert.isDefined(fixture)
-  return { child, config: fixture! }
+  return { child, config: fixture }
 })
 
 const reattach = (config: ReattachConfig) =>

@@ -142,9 +142,10 @@ describe("generated stubs", () => {
   it("are, byte for byte, what the .proto files generate", () => {
     const again = mkdtempSync(join(tmpdir(), "generated-"))
     onTestFinished(() => rmSync(again, { recursive: true, force: true }))
-    buf("generate", "--output", again)
-    buf("generate", "--template", "test/fixtures/goplugin/buf.gen.yaml", "--output", again)
-    const filesIn = (base: string) => globSync("{src,test}/**/generated/**/*.*", { cwd: base }).toSorted()
+    for (const folder of ["", "test/fixtures/goplugin/", "examples/own-protocol/"]) {
+      buf("generate", "--template", `${folder}buf.gen.yaml`, "--output", again)
+    }
+    const filesIn = (base: string) => globSync("{src,test,examples/*}/**/generated/**/*.*", { cwd: base }).toSorted()
     assert.isNotEmpty(filesIn(again))
     assert.deepStrictEqual(filesIn(root), filesIn(again))
     for (const file of filesIn(again)) {

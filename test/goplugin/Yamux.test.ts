@@ -71,15 +71,20 @@ describe("YamuxSession", () => {
     const stream = client.open()
     let sent = 0
     const chunk = Buffer.alloc(64 * 1024)
-    const write = () => {
-      if (sent < 4 * WINDOW) stream.write(chunk, () => ((sent += chunk.length), write()))
-    }
-    write()
+    const all = new Promise<void>((resolve) => {
+      const write = () => {
+        if (sent >= 4 * WINDOW) return resolve()
+        stream.write(chunk, () => {
+          sent += chunk.length
+          write()
+        })
+      }
+      write()
+    })
     await new Promise((resolve) => setTimeout(resolve, 100))
-    const stalled = sent
-    assert.isAtMost(stalled, WINDOW)
+    assert.isAtMost(sent, WINDOW)
     incoming.resume()
-    while (sent < 4 * WINDOW) await new Promise((resolve) => setImmediate(resolve))
+    await all
     stream.destroy()
   })
 
