@@ -1,8 +1,8 @@
 /**
  * `npm run bench`: what the supervisor costs, beside the bare minimum that does the same: grpc-js by itself against the
- * same plugin, and a Python that only imports grpc.
+ * same plugin, and a Python that only imports grpc; and what the generic host costs, beside a Go host.
  */
-import { spawn } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import { createServer } from "node:http"
 import { dirname } from "node:path"
 import { create } from "@bufbuild/protobuf"
@@ -23,6 +23,7 @@ import { hookMethods } from "../src/hooks/HookName.ts"
 import * as PluginRoutes from "../src/http/PluginRoutes.ts"
 import { PluginSupervisor } from "../src/supervisor/PluginSupervisor.ts"
 import { ensureDevVenv, findPython } from "../scripts/python.ts"
+import { rows as goPluginRows } from "./goplugin.ts"
 import { compare, report } from "./measure.ts"
 
 const python = findPython()
@@ -160,8 +161,20 @@ const program = Effect.gen(function* () {
     yield* compare('start to active and stopped (bare: python -c "import grpc")', startToActive, importGrpc, millis),
   ]
   client.close()
-  process.stdout.write(`${report(rows)}\n`)
+  return report(rows, "bare minimum")
+})
+
+const hooks = Effect.scoped(program).pipe(Effect.provide(live))
+const all = Effect.gen(function* () {
+  process.stdout.write(`${yield* hooks}\n\n`)
+  if (spawnSync("go", ["version"]).status !== 0) {
+    process.stdout.write(
+      "The generic host is not measured: there is no go on the PATH to build what it is compared with\n",
+    )
+    return
+  }
+  process.stdout.write(`${report(yield* goPluginRows, "Go host")}\n`)
 })
 
 // What the plugins log is not what is measured.
-void Effect.runPromise(Effect.scoped(program).pipe(Effect.provide(live), Effect.provide(Logger.layer([]))))
+void Effect.runPromise(Effect.provide(all, Logger.layer([])))

@@ -1,15 +1,10 @@
 /** The same cases against a plugin on current go-plugin and one on our Python SDK, as real processes. */
+import { spawn } from "node:child_process"
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option, Scope, Sink, Stream } from "effect"
-import {
-  type GoPlugin,
-  GoPluginClient,
-  type HandshakeError,
-  implement,
-  statusCode,
-} from "../../src/goplugin/index.ts"
+import { type GoPlugin, GoPluginClient, type HandshakeError, implement, statusCode } from "../../src/goplugin/index.ts"
 import { PingPong, Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
 import { temporaryFolder } from "../support/folder.ts"
 import {
@@ -378,6 +373,29 @@ const suite = (kind: Kind) => {
       const plugin = yield* start(kind)
       yield* Effect.sync(() => process.kill(plugin.process.pid, "SIGKILL"))
       assert.deepStrictEqual(yield* Effect.timeout(plugin.process.exit, "2 seconds"), { code: null, signal: "SIGKILL" })
+    }),
+  )
+
+  live("exit: a host that is killed takes its plugin along", () =>
+    Effect.gen(function* () {
+      // Go plugins don't watch the life line: the kernel tells them.
+      const options = kind.options(isGo ? { process: { parentDeathSignal: "SIGKILL" } } : {})
+      const script = join(import.meta.dirname, "../fixtures/goplugin/hostThatDies.ts")
+      const socketDirectory = yield* temporaryFolder
+      const host = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          spawn(process.execPath, [script, JSON.stringify({ ...options, socketDirectory })], {
+            stdio: ["ignore", "pipe", "ignore"],
+          }),
+        ),
+        (host) => Effect.sync(() => host.kill("SIGKILL")),
+      )
+      let pid = ""
+      host.stdout.on("data", (chunk) => (pid += String(chunk)))
+      yield* eventually("the plugin runs", () => /\d+\n/.test(pid), 20_000)
+      assert.isTrue(isAlive(Number(pid)))
+      host.kill("SIGKILL")
+      yield* eventually("the plugin is gone", () => !isAlive(Number(pid)), 5000)
     }),
   )
 

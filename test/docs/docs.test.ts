@@ -1,11 +1,21 @@
 /** Every snippet in the documents is run, or at least compiled, and every link leads somewhere. */
 import { execFileSync, spawn } from "node:child_process"
-import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import {
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join, resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { inject } from "vitest"
+import { inject, onTestFinished } from "vitest"
 import { temporaryFolder } from "../support/folder.ts"
 import { eventually, host, noPython } from "../support/host.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
@@ -48,9 +58,38 @@ describe("the documents", () => {
     const found = documents.flatMap((file) => snippets(file, "ts"))
     assert.isAbove(found.length, 1)
     found.forEach((snippet, index) => writeFileSync(join(folder, `snippet${index}.ts`), snippet))
+    cpSync(join(root, "examples/own-protocol/generated"), join(folder, "generated"), { recursive: true })
     writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ extends: "../../tsconfig.json", include: ["*.ts"] }))
     execFileSync(join(root, "node_modules/.bin/tsc"), ["-p", folder], { stdio: "inherit" })
   })
+})
+
+describe("docs/go-plugin.md", () => {
+  it("shows the example as it is, and so does the SDK's", () => {
+    assert.strictEqual(snippets("docs/go-plugin.md", "ts")[0], read("examples/own-protocol/host.ts"))
+    assert.strictEqual(snippets("python-sdk/README.md", "py")[0], read("examples/own-protocol/plugin.py"))
+  })
+
+  it("names tests that exist", () => {
+    const tests = globSync(["test/**/*.test.ts", "python-sdk/tests/*.py"], { cwd: root }).map(read).join("\n")
+    const [, table = ""] = read("docs/go-plugin.md").split("## Every behaviour")
+    const rows = [...table.matchAll(/^\|.*\| `(.+)` \|$/gm)].map(([, name]) => name!)
+    assert.isAbove(rows.length, 50)
+    assert.deepStrictEqual(
+      rows.filter((name) => !tests.includes(name)),
+      [],
+    )
+  })
+})
+
+describe.skipIf(noPython)("examples/own-protocol", () => {
+  it("runs by the commands of its README", () => {
+    const [setUp = ""] = snippets("examples/own-protocol/README.md", "sh")
+    onTestFinished(() => rmSync(join(root, "examples/own-protocol/.venv"), { recursive: true, force: true }))
+    const output = execFileSync("sh", ["-ec", setUp], { cwd: root, encoding: "utf8", timeout: 170_000 })
+    assert.include(output, "1 + 2 = 3")
+    assert.include(output, "adding 1.0 and 2.0")
+  }, 180_000)
 })
 
 describe.skipIf(noPython)("the plugins in the documents", () => {

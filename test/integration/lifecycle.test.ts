@@ -43,6 +43,14 @@ const start = Effect.fnUntraced(function* (directory: string, options: Superviso
 const mode = (MODE: string): SupervisorOptions => ({ variables: { MODE } })
 
 describe.skipIf(noPython)("the life of a Python plugin", () => {
+  it.live.each(["P-256", "P-384", "P-521"] as const)("goes over TLS on %s where that is asked for", (autoMtls) =>
+    Effect.gen(function* () {
+      const { hooks, ping } = yield* start(fixture("lifecycle"), { autoMtls })
+      yield* ping
+      yield* hooks.messageWillBePosted({ post: { message: "hello" } })
+    }).pipe(Effect.scoped, Effect.provide(host())),
+  )
+
   it.live("activates, answers and leaves nothing behind", () => {
     const log = recorded()
     return Effect.gen(function* () {

@@ -1,0 +1,90 @@
+/** What the generic host costs: beside a Go host on go-plugin's own client, both on the same Go plugin. */
+import { execFileSync, spawn } from "node:child_process"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import { NodeServices } from "@effect/platform-node"
+import { Effect, Layer, Queue } from "effect"
+import { GoPluginClient, PluginProcess } from "../src/goplugin/index.ts"
+import { root } from "../scripts/python.ts"
+import { Test } from "../test/fixtures/goplugin/generated/grpctest/grpctest_pb.js"
+import { compare, type Row } from "./measure.ts"
+
+const { double, payload } = Test.method
+const KIB = 1024
+const STARTS = 5
+const CALLS = 500
+const SMALL = { size: 64 * KIB, count: 50 }
+const LARGE = { size: 16 * KIB * KIB, count: 3 }
+
+const each = (count: number) => (millis: number) => `${(millis / count).toFixed(2)} ms`
+const throughput =
+  ({ count, size }: typeof SMALL) =>
+  (millis: number) =>
+    // Both ways.
+    `${((2 * count * size) / KIB / KIB / (millis / 1000)).toFixed(0)} MiB/s`
+
+const folder = join(root, ".cache/go-fixtures")
+const executable = join(folder, "fixture")
+const env = { PATH: process.env["PATH"], FIXTURE_UNLIMITED: "1" }
+
+const options = {
+  process: { pluginId: "bench", executable, args: [], cwd: folder, env },
+  handshake: { magicCookieKey: "FIXTURE_COOKIE", magicCookieValue: "conformance", protocolVersions: [1] },
+}
+
+/** The Go host; it measures what it is told to, and answers the milliseconds. */
+const goHost = Effect.gen(function* () {
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      spawn(join(folder, "host"), ["-bench", "--", executable], {
+        env: { ...process.env, ...env },
+        stdio: ["pipe", "pipe", "inherit"],
+      }),
+    ),
+    (child) => Effect.sync(() => child.stdin.end()),
+  )
+  const answers = yield* Queue.unbounded<string>()
+  createInterface(child.stdout).on("line", (line) => Queue.offerUnsafe(answers, line))
+  return (line: string) =>
+    Effect.andThen(
+      Effect.sync(() => child.stdin.write(`${line}\n`)),
+      Queue.take(answers),
+    )
+})
+
+const times = <E, R>(count: number, call: Effect.Effect<unknown, E, R>) =>
+  Effect.repeat(call, { times: count - 1 }) as Effect.Effect<unknown, E, R>
+
+/** Rows of ours beside Go's, in turns on two processes of the same plugin. */
+export const rows: Effect.Effect<ReadonlyArray<Row>> = Effect.gen(function* () {
+  execFileSync(join(root, "test/fixtures/goplugin/go/build.sh"), [folder], { stdio: "inherit" })
+  const go = yield* goHost
+  const goPlugins = yield* GoPluginClient
+  const { client, ping } = yield* goPlugins.start(options)
+  const transfer = ({ count, size }: typeof SMALL) =>
+    times(
+      count,
+      Effect.suspend(() => client.unary(payload, { data: new Uint8Array(size), size })),
+    )
+  return [
+    yield* compare(
+      "start to ready, ping, and stop",
+      times(STARTS, Effect.scoped(Effect.flatMap(goPlugins.start(options), ({ ping }) => ping))),
+      go(`start ${STARTS}`),
+      each(STARTS),
+    ),
+    yield* compare("ping", times(CALLS, ping), go(`ping ${CALLS}`), each(CALLS)),
+    yield* compare(
+      "unary call",
+      times(CALLS, client.unary(double, { number: 21 })),
+      go(`double ${CALLS}`),
+      each(CALLS),
+    ),
+    yield* compare("64 KiB both ways", transfer(SMALL), go(`payload ${SMALL.size} ${SMALL.count}`), throughput(SMALL)),
+    yield* compare("16 MiB both ways", transfer(LARGE), go(`payload ${LARGE.size} ${LARGE.count}`), throughput(LARGE)),
+  ]
+}).pipe(
+  Effect.scoped,
+  Effect.orDie,
+  Effect.provide(GoPluginClient.layer.pipe(Layer.provide([PluginProcess.layer, NodeServices.layer]))),
+)
