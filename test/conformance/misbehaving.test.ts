@@ -4,7 +4,15 @@ import { Cause, Effect, Exit, Fiber, Scope } from "effect"
 import type { Misbehaviour } from "../fixtures/goplugin/misbehaving.ts"
 import type { HandshakeError } from "../../src/goplugin/index.ts"
 import { eventually, isAlive, socketFolders } from "../support/host.ts"
-import { type Entry, goPluginHost, misbehaving, recorded, start, startError } from "../support/goplugin.ts"
+import {
+  type Entry,
+  goPluginHost,
+  misbehaving,
+  ownTemporaryFolder,
+  recorded,
+  start,
+  startError,
+} from "../support/goplugin.ts"
 
 const doing = (MISBEHAVIOUR: Misbehaviour) => ({ env: { MISBEHAVIOUR } })
 
@@ -26,6 +34,8 @@ const stoppable = Effect.fnUntraced(function* (
 })
 
 const logged = (log: ReadonlyArray<Entry>, part: string) => log.some(({ message }) => message.includes(part))
+
+ownTemporaryFolder()
 
 describe.skipIf(process.platform === "win32")("a plugin that misbehaves", () => {
   const live = <E>(name: string, test: (log: ReadonlyArray<Entry>) => Effect.Effect<unknown, E, any>) =>

@@ -14,6 +14,7 @@ import {
   goPluginHost,
   handshake,
   type Kind,
+  ownTemporaryFolder,
   pythonKind,
   recorded,
   start,
@@ -477,6 +478,8 @@ const suite = (kind: Kind) => {
     }),
   )
 }
+
+ownTemporaryFolder()
 
 for (const kind of [goKind, pythonKind]) {
   describe.skipIf(kind.missing !== undefined)(`a plugin in ${kind.name}`, () => suite(kind))

@@ -1,9 +1,21 @@
 /** Plugins of the fixtures' own protocol, on the generic host. */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { Effect, Layer, Logger, References, type Scope, Sink } from "effect"
-import { inject } from "vitest"
+import { afterAll, beforeAll, inject, vi } from "vitest"
 import { GoPluginClient, type GoPluginOptions, PluginProcess } from "../../src/goplugin/index.ts"
+
+/** Sockets' folders of this file's own, for tests that count them: other files make some at the same time. */
+export const ownTemporaryFolder = (): void => {
+  const folder = mkdtempSync(join(tmpdir(), "own-"))
+  beforeAll(() => void vi.stubEnv("TMPDIR", folder))
+  afterAll(() => {
+    vi.unstubAllEnvs()
+    rmSync(folder, { recursive: true, force: true })
+  })
+}
 
 /** The generic host with all below it. */
 export const goPluginHost = GoPluginClient.layer.pipe(Layer.provide([PluginProcess.layer, NodeServices.layer]))

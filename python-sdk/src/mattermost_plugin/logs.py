@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import io
 import json
 import logging
+import os
 import threading
 from typing import Any, TextIO, cast
 
@@ -101,5 +103,11 @@ class _LogLines(io.RawIOBase):
 
     def _log(self, lines: list[bytes]) -> None:
         for line in lines:
-            if line:
+            if not line:
+                continue
+            if self._logger.hasHandlers():
                 self._logger.info("%s", line.decode(errors="backslashreplace"))
+            else:
+                # Printed before logging was set up, or in a plugin that never does.
+                with contextlib.suppress(OSError):
+                    os.write(2, line + b"\n")

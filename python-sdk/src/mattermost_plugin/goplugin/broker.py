@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any, Callable
 
@@ -19,7 +20,7 @@ from .tls import SessionTLS
 #: Seconds either side waits for the other's word about an id, and an announcement is good for (go-plugin 1.8).
 BROKER_TIMEOUT = 5.0
 
-#: Seconds the servers have to end when the broker closes.
+#: Seconds that what the broker opened has to end when the broker closes.
 _CLOSE_LIMIT = 1.0
 
 _CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -40,9 +41,8 @@ class GRPCBroker:
         self._slots: dict[int, asyncio.Future[ConnInfo]] = {}
         self._streaming = False
         self._closed = asyncio.Event()
-        self._relays = contextlib.AsyncExitStack()
-        #: The tasks of `accept_and_serve`.
-        self._serving: set[asyncio.Task[Any]] = set()
+        #: Servers, and what stands between a channel and its host.
+        self._open: set[contextlib.AsyncExitStack] = set()
 
     def next_id(self) -> int:
         """The next unused id of the plugin's: 1, 2, …"""
@@ -53,26 +53,24 @@ class GRPCBroker:
     async def serve(self, service_id: int, register: Callable[[grpc.aio.Server], None]) -> AsyncIterator[None]:
         """Serves what `register` adds to a server, under an id; the host is told the id in a message of the app's own.
 
-        The host has five seconds to connect. The server ends with the block.
+        The host has five seconds to connect. The server ends with the block, or with the broker.
         """
         if self._closed.is_set():
             raise BrokerError("the broker is closed")
         server = make_server()
         register(server)
-        async with listening(server, self._tls) as (network, address):
+        opened = self._opened()
+        try:
+            network, address = await opened.enter_async_context(listening(server, self._tls))
             await self._outgoing.put(ConnInfo(service_id=service_id, network=network, address=address))
             yield
+        finally:
+            await self._end(opened)
 
     async def accept_and_serve(self, service_id: int, register: Callable[[grpc.aio.Server], None]) -> None:
         """Serves until the broker closes, as go-plugin's method of this name does: run it as a task."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._serving.add(task)
-        try:
-            async with self.serve(service_id, register):
-                await self._closed.wait()
-        finally:
-            self._serving.discard(task)
+        async with self.serve(service_id, register):
+            await self._closed.wait()
 
     async def dial(self, service_id: int) -> grpc.aio.Channel:
         """Connects to what the host serves under an id of the host's; waits for its announcement for five seconds."""
@@ -84,15 +82,19 @@ class GRPCBroker:
         except asyncio.TimeoutError:
             raise BrokerError(f"timeout waiting for connection info of id {service_id}") from None
         finally:
-            self._slots.pop(service_id, None)
+            self._forget(service_id, slot)
         target = f"unix:{info.address}" if info.network == "unix" else info.address
         if self._tls is None:
             return grpc.aio.insecure_channel(target, _CHANNEL_OPTIONS)
         if not self._tls.relayed:
             return self._tls.channel(target, _CHANNEL_OPTIONS)
-        behind = os.path.join(self._relays.enter_context(private_folder()), "grpc")
-        await self._relays.enter_async_context(relay.connecting(self._tls, info.network, info.address, behind))
-        return grpc.aio.insecure_channel(f"unix:{behind}", _CHANNEL_OPTIONS)
+        opened = self._opened()
+        behind = os.path.join(opened.enter_context(private_folder()), "grpc")
+        await opened.enter_async_context(relay.connecting(self._tls, info.network, info.address, behind))
+        channel = grpc.aio.insecure_channel(f"unix:{behind}", _CHANNEL_OPTIONS)
+        # A channel may connect again for as long as somebody has it.
+        weakref.finalize(channel, self._end_soon, asyncio.get_running_loop(), opened).atexit = False
+        return channel
 
     async def start_stream(self, incoming: Any, context: Any) -> None:
         """The rpc `GRPCBroker.StartStream`: the host's announcements come in, ours go out."""
@@ -118,7 +120,7 @@ class GRPCBroker:
             await self.close()
 
     async def close(self) -> None:
-        """Ends every server that `accept_and_serve` runs, and everybody's waiting."""
+        """Ends every server, and everybody's waiting."""
         self._closed.set()
         for slot in self._slots.values():
             if not slot.done():
@@ -126,10 +128,24 @@ class GRPCBroker:
                 # Nobody may be waiting for it.
                 slot.exception()
         self._slots.clear()
-        await self._relays.aclose()
-        if self._serving:
+        if self._open:
             # So that they leave no sockets behind. Each gives its calls half a second.
-            await asyncio.wait(self._serving, timeout=_CLOSE_LIMIT)
+            ending = [asyncio.ensure_future(self._end(opened)) for opened in self._open]
+            await asyncio.wait(ending, timeout=_CLOSE_LIMIT)
+
+    def _opened(self) -> contextlib.AsyncExitStack:
+        opened = contextlib.AsyncExitStack()
+        self._open.add(opened)
+        return opened
+
+    async def _end(self, opened: contextlib.AsyncExitStack) -> None:
+        self._open.discard(opened)
+        await opened.aclose()
+
+    def _end_soon(self, loop: asyncio.AbstractEventLoop, opened: contextlib.AsyncExitStack) -> None:
+        """The same from whichever thread the garbage is collected on, also after the loop's end."""
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self._end(opened)))
 
     def _slot(self, service_id: int) -> asyncio.Future[ConnInfo]:
         slot = self._slots.get(service_id)
@@ -143,9 +159,9 @@ class GRPCBroker:
             # An id is announced once; go-plugin drops a second one too.
             return
         slot.set_result(message)
+        asyncio.get_running_loop().call_later(BROKER_TIMEOUT, self._forget, message.service_id, slot)
 
-        def forget() -> None:
-            if self._slots.get(message.service_id) is slot:
-                del self._slots[message.service_id]
-
-        asyncio.get_running_loop().call_later(BROKER_TIMEOUT, forget)
+    def _forget(self, service_id: int, slot: asyncio.Future[ConnInfo]) -> None:
+        # The id may have a new slot by now.
+        if self._slots.get(service_id) is slot:
+            del self._slots[service_id]

@@ -68,7 +68,7 @@ async def listening(server: grpc.aio.Server, tls: SessionTLS | None) -> AsyncIte
 @contextlib.contextmanager
 def private_folder() -> Iterator[str]:
     """A folder that is nobody else's, with a path short enough for a socket's."""
-    folder = tempfile.mkdtemp(dir=os.environ.get("PLUGIN_UNIX_SOCKET_DIR"))
+    folder = tempfile.mkdtemp(dir=_socket_folder())
     try:
         yield folder
     finally:
@@ -81,9 +81,12 @@ def _add(server: grpc.aio.Server, target: str, tls: SessionTLS | None) -> int:
     return server.add_secure_port(target, tls.server_credentials())
 
 
+def _socket_folder() -> str:
+    return os.environ.get("PLUGIN_UNIX_SOCKET_DIR") or os.environ.get("TMPDIR") or "/tmp"
+
+
 def _socket_path() -> str:
-    folder = os.environ.get("PLUGIN_UNIX_SOCKET_DIR") or os.environ.get("TMPDIR") or "/tmp"
-    path = os.path.join(folder, f"plugin{secrets.token_hex(5)}")
+    path = os.path.join(_socket_folder(), f"plugin{secrets.token_hex(5)}")
     if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
         sys.exit(f"the socket's path {path} is longer than {_MAX_SOCKET_PATH} bytes; set TMPDIR to a shorter folder")
     return path

@@ -19,13 +19,19 @@ _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 #: Bytes read at once.
 _CHUNK = 256 * 1024
 
+#: Seconds for what a server said last to reach the host.
+_LAST_WORDS_LIMIT = 0.25
+
 
 @contextlib.asynccontextmanager
 async def accepting(tls: SessionTLS, address: str, behind: str) -> AsyncIterator[None]:
     """Takes the host's connections at `address`, and hands them on to the server that listens `behind` it."""
     context = tls.context(ssl.PROTOCOL_TLS_SERVER)
-    async with _relay(address, context, lambda: asyncio.open_unix_connection(behind)):
+    async with _relay(address, context, lambda: asyncio.open_unix_connection(behind)) as connections:
         yield
+        # The server has closed them, so they end once all is handed on.
+        if connections:
+            await asyncio.wait(connections, timeout=_LAST_WORDS_LIMIT)
 
 
 @contextlib.asynccontextmanager
@@ -46,7 +52,7 @@ async def connecting(tls: SessionTLS, network: str, address: str, behind: str) -
 @contextlib.asynccontextmanager
 async def _relay(
     path: str, context: ssl.SSLContext | None, connect: Callable[[], Awaitable[_Streams]]
-) -> AsyncIterator[None]:
+) -> AsyncIterator[set[asyncio.Task[None]]]:
     connections: set[asyncio.Task[None]] = set()
 
     def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,7 +62,7 @@ async def _relay(
 
     server = await asyncio.start_unix_server(accepted, path, ssl=context)
     try:
-        yield
+        yield connections
     finally:
         server.close()
         for task in connections:
@@ -86,6 +92,8 @@ async def _hand_on(outer: _Streams, connect: Callable[[], Awaitable[_Streams]]) 
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    # What is handed on is then out of this process, which may end at once.
+    writer.transport.set_write_buffer_limits(0)
     while data := await reader.read(_CHUNK):
         writer.write(data)
         await writer.drain()

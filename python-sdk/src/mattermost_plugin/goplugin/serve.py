@@ -34,8 +34,8 @@ async def serve(
 ) -> None:
     """Serves the highest of `versions` that the host speaks too, until the host wants the plugin to stop, or is gone.
 
-    With `stream_output`, `sys.stdout` and `sys.stderr` go to the host's streams of those names once it has connected;
-    otherwise they are left as they are.
+    With `stream_output`, `sys.stdout` and `sys.stderr` are the host's streams of those names from the handshake to the
+    end of this; otherwise they are left as they are.
 
     With `on_reattach` the plugin runs in test mode, without a host: it needs no magic cookie and prints no handshake.
     The function is handed what a host needs to reattach, in the shape of Terraform's `TF_REATTACH_PROVIDERS`. It stops
@@ -59,13 +59,14 @@ async def serve(
     server = make_server()
     server.add_generic_rpc_handlers(services.handlers(stopping, stdio, broker))
     versions[version](server, broker)
-    async with listening(server, tls) as (network, address):
+    async with contextlib.AsyncExitStack() as stack:
+        network, address = await stack.enter_async_context(listening(server, tls))
         if on_reattach is None:
             certificate = tls.handshake_field() if tls else ""
             process.write_handshake(format_handshake_line(version, network, address, certificate))
             if stream_output:
-                sys.stdout = stdio.writer(StdioData.STDOUT)
-                sys.stderr = stdio.writer(StdioData.STDERR)
+                stack.enter_context(contextlib.redirect_stdout(stdio.writer(StdioData.STDOUT)))
+                stack.enter_context(contextlib.redirect_stderr(stdio.writer(StdioData.STDERR)))
         else:
             on_reattach(
                 {

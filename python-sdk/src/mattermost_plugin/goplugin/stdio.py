@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import itertools
 import os
@@ -14,8 +15,8 @@ import grpc
 
 from .._generated.plugin.grpc_stdio_pb2 import StdioData
 
-#: Bytes kept while nobody reads: what fits into the pipe that go-plugin's own plugins have there.
-_UNREAD_LIMIT = 64 * 1024
+#: Bytes kept while nobody reads: a host opens the stream at once, but a busy machine may take its time.
+_UNREAD_LIMIT = 1024 * 1024
 
 #: Bytes kept for a host that reads, but more slowly than the plugin prints.
 _READ_LIMIT = 16 * 1024 * 1024
@@ -52,7 +53,8 @@ class Stdio:
                 self._size += len(data)
             elif not self._lost:
                 self._lost = True
-                os.write(2, b"the host does not read what the plugin prints: some of it is lost\n")
+                with contextlib.suppress(OSError):
+                    os.write(2, b"the host does not read what the plugin prints: some of it is lost\n")
         if fits:
             self._wake()
 
