@@ -89,11 +89,13 @@ async def _hand_on(outer: _Streams, connect: Callable[[], Awaitable[_Streams]]) 
     finally:
         for writer in writers:
             writer.close()
+        for writer in writers:
+            # What was handed on is sent; whoever ends this process waits for that.
+            with contextlib.suppress(Exception):
+                await writer.wait_closed()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    # What is handed on is then out of this process, which may end at once.
-    writer.transport.set_write_buffer_limits(0)
     while data := await reader.read(_CHUNK):
         writer.write(data)
         await writer.drain()
