@@ -3,16 +3,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Scope } from "effect"
 import type { Misbehaviour } from "../fixtures/goplugin/misbehaving.ts"
 import type { HandshakeError } from "../../src/goplugin/index.ts"
+import { ownTemporaryFolder } from "../support/folder.ts"
+import type { Entry } from "../support/log.ts"
 import { eventually, isAlive, socketFolders } from "../support/host.ts"
-import {
-  type Entry,
-  goPluginHost,
-  misbehaving,
-  ownTemporaryFolder,
-  recorded,
-  start,
-  startError,
-} from "../support/goplugin.ts"
+import { goPluginHost, misbehaving, recorded, start, startError } from "../support/goplugin.ts"
 
 const doing = (MISBEHAVIOUR: Misbehaviour) => ({ env: { MISBEHAVIOUR } })
 

@@ -6,20 +6,19 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option, Scope, Sink, Stream } from "effect"
 import { type GoPlugin, GoPluginClient, type HandshakeError, implement, statusCode } from "../../src/goplugin/index.ts"
 import { PingPong, Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
-import { temporaryFolder } from "../support/folder.ts"
+import { ownTemporaryFolder, temporaryFolder } from "../support/folder.ts"
 import {
   collect,
-  type Entry,
   goKind,
   goPluginHost,
   handshake,
   type Kind,
-  ownTemporaryFolder,
   pythonKind,
   recorded,
   start,
   startError,
 } from "../support/goplugin.ts"
+import type { Entry } from "../support/log.ts"
 import { eventually, isAlive, socketFolders } from "../support/host.ts"
 
 const { count, double, stream, sum, printKV, printStdio, payload, dialHost, serveBack, environment, leave } =

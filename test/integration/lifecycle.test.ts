@@ -1,37 +1,17 @@
 /** A Python plugin's whole life with real processes: what is called when, what fails how, and that nothing is left. */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { create } from "@bufbuild/protobuf"
-import { Effect, Exit, Fiber, Layer, Logger, Option, References, Scope, Stream, SubscriptionRef } from "effect"
-import { afterAll } from "vitest"
+import { Effect, Exit, Fiber, Option, Scope, Stream, SubscriptionRef } from "effect"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { makeState, PluginSupervisor, type SupervisorOptions } from "../../src/supervisor/PluginSupervisor.ts"
+import { ownTemporaryFolder } from "../support/folder.ts"
+import { recordLog } from "../support/log.ts"
 import { eventually, examples, fixture, host, isAlive, noPython, socketFolders } from "../support/host.ts"
 
-// A temporary folder of this file's own, so that what is left in it is what these tests left.
-process.env["TMPDIR"] = mkdtempSync(join(tmpdir(), "lifecycle-"))
-afterAll(() => rmSync(process.env["TMPDIR"]!, { recursive: true, force: true }))
-
-interface Entry {
-  readonly level: string
-  readonly message: string
-  readonly annotations: { readonly [key: string]: unknown }
-}
-
-/** Collects what is logged. */
-const recorded = () => {
-  const entries: Array<Entry> = []
-  const logger = Logger.make<unknown, void>(({ fiber, logLevel, message }) => {
-    const annotations = fiber.getRef(References.CurrentLogAnnotations)
-    entries.push({ level: logLevel, message: String(Array.isArray(message) ? message[0] : message), annotations })
-  })
-  const layer = Layer.mergeAll(Logger.layer([logger]), Layer.succeed(References.MinimumLogLevel, "Trace"))
-  return { entries, layer, messages: () => entries.map(({ message }) => message) }
-}
+ownTemporaryFolder()
 
 const start = Effect.fnUntraced(function* (directory: string, options: SupervisorOptions = {}) {
   const bundle = yield* (yield* PluginBundles).load(directory)
@@ -52,7 +32,7 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
   )
 
   it.live("activates, answers and leaves nothing behind", () => {
-    const log = recorded()
+    const log = recordLog()
     return Effect.gen(function* () {
       const before = socketFolders()
       const scope = yield* Scope.make()
@@ -84,7 +64,7 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
   })
 
   it.live("stray prints break nothing, and prints and logs arrive at their level", () => {
-    const log = recorded()
+    const log = recordLog()
     return Effect.gen(function* () {
       const plugin = yield* start(fixture("lifecycle"))
       yield* plugin.hooks.messageHasBeenPosted({ post: { id: "p1", message: "hi" } })
@@ -94,21 +74,21 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
       assert.isUndefined(find("debug"), "the default level is INFO")
       assert.strictEqual(find("info")?.level, "Info")
       assert.strictEqual(find("warning hi")?.level, "Warn")
-      assert.deepStrictEqual(find("warning hi")?.annotations["post"], { id: "p1" })
-      assert.strictEqual(find("warning hi")?.annotations["plugin_id"], "lifecycle")
+      assert.deepStrictEqual(find("warning hi")?.fields["post"], { id: "p1" })
+      assert.strictEqual(find("warning hi")?.fields["plugin_id"], "lifecycle")
       assert.strictEqual(find("error\nin two lines")?.level, "Error")
     }).pipe(Effect.scoped, Effect.provide(host()), Effect.provide(log.layer))
   })
 
   it.live("gets no variable of the host that nobody allowed", () => {
-    const log = recorded()
+    const log = recordLog()
     process.env["SECRET_OF_THE_HOST"] = "x"
     process.env["PLUGIN_CLIENT_CERT"] = "x"
     return Effect.gen(function* () {
       yield* start(fixture("lifecycle"), { variables: { OWN: "1" } })
       const activated = () => log.entries.find(({ message }) => message === "OnActivate")
       yield* eventually("the environment has been logged", () => activated() !== undefined)
-      const names = activated()?.annotations["environment"] as ReadonlyArray<string>
+      const names = activated()?.fields["environment"] as ReadonlyArray<string>
       assert.include(names, "OWN")
       assert.include(names, "MATTERMOST_PLUGIN_API_TARGET")
       assert.notInclude(names, "SECRET_OF_THE_HOST")
@@ -206,13 +186,13 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
   )
 
   it.live("children and daemons of the plugin go with it", () => {
-    const log = recorded()
+    const log = recordLog()
     return Effect.gen(function* () {
       const scope = yield* Scope.make()
       const plugin = yield* Scope.provide(start(fixture("lifecycle"), mode("child")), scope)
       const logged = () => log.entries.find(({ message }) => message === "children")
       yield* eventually("the children have been logged", () => logged() !== undefined)
-      const children = logged()?.annotations ?? {}
+      const children = logged()?.fields ?? {}
       const pids = [plugin.process.pid, Number(children["child"]), Number(children["daemon"])]
       assert.isTrue(pids.every(isAlive))
       yield* Scope.close(scope, Exit.void)

@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, w
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { Effect } from "effect"
+import { afterAll, beforeAll, vi } from "vitest"
 
 /** A folder that goes with the test. */
 export const temporaryFolder = Effect.acquireRelease(
@@ -30,3 +31,13 @@ export const folder = (files: { readonly [path: string]: Node }) =>
     }
     return root
   })
+
+/** A temporary folder of a test file's own, for tests that count what is in it: other files run at the same time. */
+export const ownTemporaryFolder = (): void => {
+  const folder = mkdtempSync(join(tmpdir(), "own-"))
+  beforeAll(() => void vi.stubEnv("TMPDIR", folder))
+  afterAll(() => {
+    vi.unstubAllEnvs()
+    rmSync(folder, { recursive: true, force: true })
+  })
+}

@@ -1,21 +1,10 @@
 /** Plugins of the fixtures' own protocol, on the generic host. */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
-import { Effect, Layer, Logger, References, type Scope, Sink } from "effect"
-import { afterAll, beforeAll, inject, vi } from "vitest"
+import { Effect, Layer, type Scope, Sink } from "effect"
+import { inject } from "vitest"
 import { GoPluginClient, type GoPluginOptions, PluginProcess } from "../../src/goplugin/index.ts"
-
-/** Sockets' folders of this file's own, for tests that count them: other files make some at the same time. */
-export const ownTemporaryFolder = (): void => {
-  const folder = mkdtempSync(join(tmpdir(), "own-"))
-  beforeAll(() => void vi.stubEnv("TMPDIR", folder))
-  afterAll(() => {
-    vi.unstubAllEnvs()
-    rmSync(folder, { recursive: true, force: true })
-  })
-}
+import { type Entry, recordLog } from "./log.ts"
 
 /** The generic host with all below it. */
 export const goPluginHost = GoPluginClient.layer.pipe(Layer.provide([PluginProcess.layer, NodeServices.layer]))
@@ -108,28 +97,11 @@ export const collect = () => {
   }
 }
 
-/** An entry of the host's log. */
-export interface Entry {
-  readonly level: string
-  readonly message: string
-  readonly fields: { readonly [name: string]: unknown }
-}
-
 /** Runs a test with its log recorded. */
 export const recorded = <A, E, R>(
   test: (log: ReadonlyArray<Entry>) => Effect.Effect<A, E, R>,
 ): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
   Effect.suspend(() => {
-    const log: Array<Entry> = []
-    const logger = Logger.make<unknown, void>(({ fiber, logLevel, message }) => {
-      log.push({
-        level: logLevel,
-        message: String(Array.isArray(message) ? message[0] : message),
-        fields: fiber.getRef(References.CurrentLogAnnotations),
-      })
-    })
-    return Effect.scoped(test(log)).pipe(
-      Effect.provide(Logger.layer([logger])),
-      Effect.provideService(References.MinimumLogLevel, "All"),
-    )
+    const { entries, layer } = recordLog()
+    return Effect.provide(Effect.scoped(test(entries)), layer)
   })
