@@ -7,7 +7,7 @@ import { type GrpcServerError, type Handlers, implement, serve } from "../grpc/G
 import { PluginApi, type PluginApiError, type PluginApiMethods, type PluginCaller } from "./PluginApi.ts"
 
 /** The name of a plugin's host API socket in its private folder. */
-export const API_SOCKET = "api.sock"
+const API_SOCKET = "api.sock"
 
 /** gRPC statuses for the HTTP statuses of business errors, for responses without an `error` field (contract, "Errors"). */
 const STATUS_BY_HTTP: { readonly [status: number]: number } = {

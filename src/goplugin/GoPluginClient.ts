@@ -57,6 +57,7 @@ export class GoPluginClient extends Context.Service<
     Effect.gen(function* () {
       const processes = yield* PluginProcess
       const fs = yield* FileSystem.FileSystem
+      yield* SocketDirectory.sweep()
       return { start: (options) => start(processes, fs, options), reattach }
     }),
   )

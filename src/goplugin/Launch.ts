@@ -51,6 +51,9 @@ export const launch = Effect.fnUntraced(function* (
   const stderr = new LineSplitter((line) => {
     if (line !== "") run(logLine(pluginId, "plugin_stderr", parser.parse(line)))
   })
+  // The last line may have no end.
+  const flush = Effect.sync(() => stderr.flush())
+  yield* Effect.addFinalizer(() => flush)
   const process = yield* processes.spawn(
     { ...spec, env: environment(spec.env, handshake, variables) },
     {
@@ -63,6 +66,7 @@ export const launch = Effect.fnUntraced(function* (
       },
     },
   )
+  yield* Effect.forkScoped(process.exit.pipe(Effect.andThen(process.stderrTail), Effect.andThen(flush)))
 
   const fail: Fail = Effect.fnUntraced(function* (kind, detail) {
     const exit = Option.getOrUndefined(yield* Effect.timeoutOption(process.exit, LATE_LINE_LIMIT))

@@ -76,10 +76,10 @@ export const make = (
 const MIN_AGE = Duration.minutes(1)
 
 /**
- * Removes the folders of hosts that were killed and could not do it themselves: folders of our own user's in which
- * nobody listens on `socket` any more.
+ * Removes the folders of hosts that were killed and could not do it themselves: folders of our own user's with sockets
+ * on which nobody listens any more.
  */
-export const sweep = (socket: string, minAge: Duration.Duration = MIN_AGE): Effect.Effect<void> =>
+export const sweep = (minAge: Duration.Duration = MIN_AGE): Effect.Effect<void> =>
   Effect.promise(async () => {
     const names = await readdir(parent()).catch(() => [])
     const ours = names.filter((name) => name.startsWith(PREFIX)).map((name) => join(parent(), name))
@@ -88,7 +88,10 @@ export const sweep = (socket: string, minAge: Duration.Duration = MIN_AGE): Effe
         const info = await lstat(directory).catch(() => undefined)
         if (info === undefined || !info.isDirectory() || info.uid !== process.getuid?.()) return
         if (Date.now() - info.mtimeMs < Duration.toMillis(minAge)) return
-        if (await isRefused(join(directory, socket))) await rm(directory, { recursive: true, force: true })
+        const entries = await readdir(directory, { withFileTypes: true }).catch(() => [])
+        const sockets = entries.filter((entry) => entry.isSocket()).map((entry) => join(directory, entry.name))
+        const refused = await Promise.all(sockets.map(isRefused))
+        if (refused.length > 0 && refused.every(Boolean)) await rm(directory, { recursive: true, force: true })
       }),
     )
   })

@@ -1,5 +1,5 @@
 import { Clock, Context, Duration, Effect, Exit, Layer, Scope, SubscriptionRef } from "effect"
-import { API_SOCKET, PluginApiServer } from "../api/PluginApiServer.ts"
+import { PluginApiServer } from "../api/PluginApiServer.ts"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
 import { PluginCommand, type PluginCommandError, type PluginCommandOptions } from "../command/PluginCommand.ts"
 import type { Curve } from "../goplugin/AutoMtls.ts"
@@ -103,7 +103,6 @@ export class PluginSupervisor extends Context.Service<
       const goPlugins = yield* GoPluginClient
       const hookClients = yield* Hooks
       const dispatcher = yield* HookDispatcher
-      yield* SocketDirectory.sweep(API_SOCKET)
 
       const launch = Effect.fn("PluginSupervisor.launch")(function* (bundle: PluginBundle, options: SupervisorOptions) {
         const pluginId = bundle.manifest.id

@@ -9,6 +9,7 @@ import { GoPluginClient } from "../../src/goplugin/GoPluginClient.ts"
 import type { HandshakeError } from "../../src/goplugin/Handshake.ts"
 import { PluginProcess } from "../../src/process/PluginProcess.ts"
 import { temporaryFolder } from "../support/folder.ts"
+import { recordLog } from "../support/log.ts"
 
 const live = GoPluginClient.layer.pipe(Layer.provide([PluginProcess.layer, NodeServices.layer]))
 
@@ -205,5 +206,15 @@ describe.skipIf(process.platform === "win32")("GoPluginClient", () => {
       const output = execFileSync(process.execPath, ["--no-warnings", script], { input: "hello\n", timeout: 20_000 })
       assert.match(output.toString(), /^hello, life line 3\n/)
     }).pipe(Effect.scoped),
+  )
+
+  it.live("logs the last line of stderr, whether it ends or not, when the plugin dies and when it is stopped", () =>
+    Effect.gen(function* () {
+      const log = recordLog()
+      yield* failure("printf 'last words' >&2; exit 1").pipe(Effect.provide(log.layer))
+      assert.include(log.messages(), "last words")
+      yield* failure("printf 'unfinished' >&2; echo no handshake; sleep 300").pipe(Effect.provide(log.layer))
+      assert.include(log.messages(), "unfinished")
+    }).pipe(Effect.scoped, Effect.provide(live)),
   )
 })

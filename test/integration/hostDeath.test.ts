@@ -5,7 +5,6 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import { inject, vi } from "vitest"
-import { API_SOCKET } from "../../src/api/PluginApiServer.ts"
 import * as SocketDirectory from "../../src/goplugin/SocketDirectory.ts"
 import { temporaryFolder } from "../support/folder.ts"
 import { eventually, fixture, isAlive, noPython } from "../support/host.ts"
@@ -51,7 +50,7 @@ describe.skipIf(noPython)("a host killed by SIGKILL", () => {
         const folders = () => readdirSync(folder).filter((name) => name.startsWith("plugin-"))
         vi.stubEnv("TMPDIR", folder)
         yield* Effect.addFinalizer(() => Effect.sync(() => vi.unstubAllEnvs()))
-        const sweep = SocketDirectory.sweep(API_SOCKET, Duration.zero)
+        const sweep = SocketDirectory.sweep(Duration.zero)
         yield* sweep
         assert.strictEqual(folders().length, 1, "a living host's folder is left alone")
         host.kill("SIGKILL")
