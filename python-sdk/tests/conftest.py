@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# These tests start processes while gRPC runs here. What gRPC does in a fork for it can end it before its program runs.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 import select
 import subprocess
 import sys

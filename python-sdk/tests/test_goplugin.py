@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
+import grp
 import json
 import os
+import re
 import signal
 import socket
-import ssl
+import stat
 import sys
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import grpc
-import grpc.aio
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from google.protobuf import empty_pb2
 
+from mattermost_plugin import goplugin
 from mattermost_plugin._generated.grpc.health.v1 import health_pb2
-from mattermost_plugin._generated.plugin import grpc_broker_pb2, grpc_stdio_pb2
-from mattermost_plugin.goplugin import BrokerError, GRPCBroker, broker, listener, tls
-from mattermost_plugin.goplugin.stdio import Stdio
+from mattermost_plugin.goplugin import listener, tls
 
-from .conftest import IDLE, LIMIT, RunningPlugin, StartPlugin, code_of
+from .conftest import IDLE, LIMIT, StartPlugin
+from .goplugin import PLUGIN, check, listen_on_tcp
+
+# -- handshake --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("source", [PLUGIN, IDLE], ids=["generic", "hooks"])
@@ -54,7 +53,52 @@ def test_a_plugin_needs_a_cookie_of_its_own(start_plugin: StartPlugin, given: st
     assert "it has no magic cookie key and value" in plugin.log()
 
 
-# -- listening on TCP ----
+@pytest.mark.parametrize(
+    ("offered", "chosen"), [("9,10,2", 10), ("9,2", 9), ("1,3", 2), ("", 2)], ids=["highest", "common", "none", "unset"]
+)
+def test_the_version_that_is_served_is_the_one_that_is_told(
+    start_plugin: StartPlugin, offered: str, chosen: int
+) -> None:
+    versions = "{version: functools.partial(register, version) for version in (9, 2, 10)}"
+    source = PLUGIN.replace("{1: lambda server, broker: None}", versions)
+    header = """\
+import functools, sys
+def register(version, server, broker):
+    sys.__stderr__.write(f"registers {version}\\n")
+import asyncio
+"""
+    plugin = start_plugin(source, header=header, PLUGIN_PROTOCOL_VERSIONS=offered)
+    assert plugin.handshake.startswith(f"1|{chosen}|unix|")
+    assert plugin.log() == f"registers {chosen}\n"
+
+
+# -- the socket's group ---------------------------------------------------------------------------------------------
+
+
+def another_group() -> grp.struct_group:
+    """A group that this process' sockets are not of by themselves."""
+    return next(group for group in grp.getgrall() if group.gr_gid != os.getgid())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a socket to a group it is not in")
+@pytest.mark.parametrize("by", ["gr_name", "gr_gid"])
+@pytest.mark.parametrize("curve", [None, ec.SECP256R1(), ec.SECP521R1()], ids=["clear", "tls", "relayed"])
+def test_the_socket_is_the_groups(start_plugin: StartPlugin, by: str, curve: ec.EllipticCurve | None) -> None:
+    group = another_group()
+    secured = {} if curve is None else {"PLUGIN_CLIENT_CERT": tls.mint(curve)[1].decode()}
+    plugin = start_plugin(PLUGIN, PLUGIN_UNIX_SOCKET_GROUP=str(getattr(group, by)), **secured)
+    found = os.stat(plugin.address)
+    assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, group.gr_gid)
+
+
+def test_a_group_that_is_none(start_plugin: StartPlugin, tmp_path: Path) -> None:
+    plugin = start_plugin(PLUGIN, PLUGIN_UNIX_SOCKET_GROUP="no such group")
+    assert (plugin.wait(), plugin.handshake) == (1, "")
+    assert "no such group" in plugin.log()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plugin.py", "stderr0"]
+
+
+# -- listening on TCP -------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -64,18 +108,6 @@ def taken_port() -> Iterator[int]:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         yield taken.getsockname()[1]
-
-
-@pytest.fixture
-def without_unix_sockets(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """As on Windows, with a range of ports."""
-
-    def ports(low: str, high: str) -> None:
-        monkeypatch.setattr(listener, "has_unix_sockets", lambda: False)
-        monkeypatch.setenv("PLUGIN_MIN_PORT", low)
-        monkeypatch.setenv("PLUGIN_MAX_PORT", high)
-
-    return ports
 
 
 def listen() -> tuple[str, str]:
@@ -88,9 +120,9 @@ def listen() -> tuple[str, str]:
     return asyncio.run(main())
 
 
-def test_tcp_takes_a_port_of_the_range(without_unix_sockets: Callable[[str, str], None]) -> None:
+def test_tcp_takes_a_port_of_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
     with taken_port() as taken:
-        without_unix_sockets(str(taken), str(taken + 20))
+        listen_on_tcp(monkeypatch, str(taken), str(taken + 20))
         network, address = listen()
     host, port = address.split(":")
     assert (network, host) == ("tcp", "127.0.0.1")
@@ -98,23 +130,35 @@ def test_tcp_takes_a_port_of_the_range(without_unix_sockets: Callable[[str, str]
 
 
 @pytest.mark.parametrize("unset", ["0", ""])
-def test_tcp_without_a_range_takes_any(without_unix_sockets: Callable[[str, str], None], unset: str) -> None:
-    without_unix_sockets(unset, unset)
+def test_tcp_without_a_range_takes_any(monkeypatch: pytest.MonkeyPatch, unset: str) -> None:
+    listen_on_tcp(monkeypatch, unset, unset)
     assert int(listen()[1].split(":")[1]) > 0
 
 
-def test_tcp_ports_that_are_none(without_unix_sockets: Callable[[str, str], None]) -> None:
+def test_tcp_ports_that_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     for low, high, message in [("2000", "1000", "more than PLUGIN_MAX_PORT"), ("x", "9", "which is no port")]:
-        without_unix_sockets(low, high)
+        listen_on_tcp(monkeypatch, low, high)
         with pytest.raises(SystemExit, match=message):
             listen()
     with taken_port() as taken:
-        without_unix_sockets(str(taken), str(taken))
+        listen_on_tcp(monkeypatch, str(taken), str(taken))
         with pytest.raises(SystemExit, match=f"no port from {taken} to {taken} is free"):
             listen()
 
 
-# -- test mode ----
+def test_a_plugin_serves_on_tcp(start_plugin: StartPlugin) -> None:
+    header = """\
+import asyncio
+from mattermost_plugin.goplugin import listener
+listener.has_unix_sockets = lambda: False
+"""
+    plugin = start_plugin(PLUGIN, header=header, PLUGIN_MIN_PORT="0", PLUGIN_MAX_PORT="0")
+    assert re.fullmatch(r"1\|1\|tcp\|127\.0\.0\.1:\d+\|grpc\|\n", plugin.handshake)
+    with grpc.insecure_channel(plugin.address) as channel:
+        assert check(channel) == health_pb2.HealthCheckResponse.SERVING
+
+
+# -- test mode --------------------------------------------------------------------------------------------------------
 
 TEST_MODE = """
     from mattermost_plugin import goplugin
@@ -148,6 +192,28 @@ def test_test_mode_needs_no_host(start_plugin: StartPlugin, stop: signal.Signals
         assert check(channel) == health_pb2.HealthCheckResponse.SERVING
     plugin.process.send_signal(stop)
     assert plugin.wait(2) == 0
+
+
+def test_test_mode_ends_with_its_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLUGIN_UNIX_SOCKET_DIR", str(tmp_path))
+    before = sys.stdout
+
+    async def main() -> None:
+        served: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        task = asyncio.ensure_future(
+            goplugin.serve(
+                goplugin.HandshakeConfig("", ""), {1: lambda server, broker: None}, on_reattach=served.set_result
+            )
+        )
+        address = (await asyncio.wait_for(served, LIMIT))["Addr"]["String"]
+        assert [str(path) for path in tmp_path.iterdir()] == [address]
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, LIMIT)
+
+    asyncio.run(main())
+    assert list(tmp_path.iterdir()) == []
+    assert sys.stdout is before
 
 
 def test_the_layer_knows_nothing_of_hooks() -> None:

@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import empty_pb2
+
+from mattermost_plugin._generated.plugin import grpc_stdio_pb2
+from mattermost_plugin.goplugin.stdio import Stdio
+
+from .conftest import LIMIT, RunningPlugin, StartPlugin, code_of
+
 PRINTING = """
     import logging
     from mattermost_plugin import goplugin, logs
@@ -17,6 +30,7 @@ PRINTING = """
 
         task = asyncio.ensure_future(prints())
         await goplugin.serve(HANDSHAKE, {{1: lambda server, broker: None}})
+        print("after the end")
 
     goplugin.run(main())
 """
@@ -49,6 +63,7 @@ def test_stdio_is_byte_for_byte_and_whole(start_plugin: StartPlugin, tmp_path: P
     plugin.shut_down()
     chunks = list(stream)
     assert plugin.wait(2) == 0
+    assert plugin.log() == "after the end\n", "there is no stream for it any more"
     assert max(len(chunk.data) for chunk in chunks) == 1024
     by_channel = {
         channel: b"".join(chunk.data for chunk in chunks if chunk.channel == channel)

@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from mattermost_plugin._generated.grpc.health.v1 import health_pb2
+from mattermost_plugin.goplugin import tls
+
+from .conftest import IDLE, LIMIT, RunningPlugin, StartPlugin
+from .goplugin import PLUGIN, certificate_of, check, secure
+
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1()], ids=lambda curve: str(curve.name))
 @pytest.mark.parametrize("source", [PLUGIN, IDLE], ids=["generic", "hooks"])
@@ -17,13 +33,14 @@ def test_tls_lets_the_host_in_and_nobody_else(start_plugin: StartPlugin, source:
         assert error.code() == grpc.StatusCode.UNAVAILABLE
 
 
-def openssl_first_byte(plugin: RunningPlugin, key: bytes, certificate: bytes, folder: Path) -> bytes:
+def openssl_first_byte(plugin: RunningPlugin, pair: bytes, folder: Path) -> bytes:
     """What the server says first to a client on OpenSSL, as Go's is like: nothing, if it does not let it in."""
-    pair = folder / "pair.pem"
-    pair.write_bytes(key + certificate)
+    file = folder / "pair.pem"
+    file.write_bytes(pair)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=certificate_of(plugin).decode())
-    context.load_cert_chain(pair)
+    if pair:
+        context.load_cert_chain(file)
     context.set_alpn_protocols(["h2"])
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(LIMIT)
@@ -40,11 +57,22 @@ def openssl_first_byte(plugin: RunningPlugin, key: bytes, certificate: bytes, fo
 def test_tls_with_the_p521_key_of_a_go_host(start_plugin: StartPlugin, tmp_path: Path) -> None:
     key, certificate = tls.mint(ec.SECP521R1())
     plugin = start_plugin(PLUGIN, PLUGIN_CLIENT_CERT=certificate.decode())
-    assert openssl_first_byte(plugin, key, certificate, tmp_path) != b""
-    assert openssl_first_byte(plugin, *tls.mint(ec.SECP521R1()), tmp_path) == b"", "another's key is not let in"
+    assert openssl_first_byte(plugin, key + certificate, tmp_path) != b""
+    another = b"".join(tls.mint(ec.SECP521R1()))
+    assert openssl_first_byte(plugin, another, tmp_path) == b"", "another's key is not let in"
+    assert openssl_first_byte(plugin, b"", tmp_path) == b"", "nor is who has none"
     plugin.process.terminate()
     assert plugin.wait(2) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pair.pem", "plugin.py", "stderr0"]
+
+
+def test_the_relays_socket_is_where_the_plugins_is(start_plugin: StartPlugin, tmp_path: Path) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    _, certificate = tls.mint(ec.SECP521R1())
+    start_plugin(PLUGIN, PLUGIN_CLIENT_CERT=certificate.decode(), PLUGIN_UNIX_SOCKET_DIR="", TMPDIR=str(folder))
+    assert len(list(folder.iterdir())) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plugin.py", "stderr0", "temporary"]
 
 
 def test_the_certificate_is_as_go_plugins_are(start_plugin: StartPlugin) -> None:

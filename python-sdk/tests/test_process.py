@@ -67,6 +67,7 @@ def test_nothing_but_the_handshake_is_on_stdout(start_plugin: StartPlugin) -> No
         "before everything",
         "past Python",
         "C, unflushed",
+        "between",
         "C again",
         "what a child was given",
         "a child's word again",

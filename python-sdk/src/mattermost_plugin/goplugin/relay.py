@@ -83,16 +83,17 @@ async def _hand_on(outer: _Streams, connect: Callable[[], Awaitable[_Streams]]) 
             for direction in directions:
                 direction.cancel()
             await asyncio.gather(*directions, return_exceptions=True)
+        for writer in writers:
+            writer.close()
+        for writer in writers:
+            # What was handed on is sent; whoever ends this process waits for that.
+            await writer.wait_closed()
     except OSError:
         # Nobody is there, or it is not who it should be: this connection ends, and grpcio tells whoever uses it.
         pass
     finally:
         for writer in writers:
             writer.close()
-        for writer in writers:
-            # What was handed on is sent; whoever ends this process waits for that.
-            with contextlib.suppress(Exception):
-                await writer.wait_closed()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
