@@ -159,12 +159,14 @@ def test_broker_ends_a_server_with_its_block_or_its_own_end(sockets: Path, kind:
 
 
 def test_broker_keeps_nothing_of_a_channel_that_nobody_has(sockets: Path) -> None:
+    async def use(plugin: GRPCBroker) -> None:
+        async with await plugin.dial(7):
+            assert list(sockets.iterdir()) != []
+
     async def main() -> None:
         async with brokered(KINDS["relayed tls"]) as (plugin, host):
             host.announce(service_id=7, network="unix", address="/nobody")
-            async with await plugin.dial(7) as channel:
-                assert list(sockets.iterdir()) != []
-            del channel
+            await use(plugin)
             gc.collect()
             end = asyncio.get_running_loop().time() + LIMIT
             while list(sockets.iterdir()):
