@@ -25,16 +25,19 @@ export * as PluginHost from "./environment/PluginHost.ts"
 export type { GoPluginError } from "./goplugin/GoPlugin.ts"
 export { GoPluginClient } from "./goplugin/GoPluginClient.ts"
 export { HandshakeError } from "./goplugin/Handshake.ts"
-export { DISMISS_POST_REASON, HookDispatcher, type Notification, PostRejectedError } from "./hooks/HookDispatcher.ts"
+export { DISMISS_POST_REASON, HookDispatcher, HookRejectedError, type RequestContext } from "./hooks/HookDispatcher.ts"
 export {
   HookDeadlineError,
   type HookError,
   HookNotImplementedError,
   HookPluginError,
+  HookSuspendedError,
   HookTransportError,
 } from "./hooks/HookError.ts"
 export { type Hook, hookName, type UnaryHook } from "./hooks/HookName.ts"
-export { HOOK_DEADLINE, type HookClient, Hooks, type HooksOptions } from "./hooks/Hooks.ts"
+export type { DecidingHook, Notification } from "./hooks/HookKind.ts"
+export { HOOK_DEADLINE, HOOK_POLICY, type HookPolicy, type HooksOptions } from "./hooks/HookPolicy.ts"
+export { type HookClient, Hooks } from "./hooks/Hooks.ts"
 export { type PluginHttpRequest, type PluginHttpResponse, serveHttp } from "./hooks/ServeHttp.ts"
 export { AccessToken } from "./http/AccessToken.ts"
 export { HttpAuthorization } from "./http/HttpAuthorization.ts"

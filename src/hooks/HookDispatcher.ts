@@ -1,23 +1,30 @@
-import type { MessageInitShape } from "@bufbuild/protobuf"
-import { Context, Effect, Layer, Schema, type Scope } from "effect"
+import { create, type MessageInitShape } from "@bufbuild/protobuf"
+import { type Cause, Context, Duration, Effect, Fiber, Layer, Queue, Result, Schema, type Scope } from "effect"
 import type { PluginContextSchema } from "../generated/mattermost/pluginapi/v1/hooks_common_pb.js"
-import type { Post } from "../generated/mattermost/pluginapi/v1/post_pb.js"
-import type { RequestInit } from "../grpc/GrpcMethod.ts"
-import type { HookError } from "./HookError.ts"
-import type { HookMethods, UnaryHook } from "./HookName.ts"
-import type { HookClient } from "./Hooks.ts"
+import type { Request, RequestInit, Response } from "../grpc/GrpcMethod.ts"
+import * as CircuitBreaker from "./CircuitBreaker.ts"
+import type { HookError, HookSuspendedError } from "./HookError.ts"
+import { deciding, type DecidingHook, type Notification } from "./HookKind.ts"
+import { countLost, countSuspended } from "./HookMetrics.ts"
+import { type HookMethods, hookMethods, hookName, type UnaryHook } from "./HookName.ts"
+import { type HookClient, type HookHandlers, testClient } from "./Hooks.ts"
 
 /** The reason with which a plugin drops a new post without telling the user (Mattermost's constant). */
 export const DISMISS_POST_REASON = "plugin.message_will_be_posted.dismiss_post"
 
-/** A plugin refused a post. */
-export class PostRejectedError extends Schema.TaggedError<PostRejectedError>()("PostRejectedError", {
+/** A plugin refused what it was asked about; or it could not be asked, and its operator wants that to be a refusal. */
+export class HookRejectedError extends Schema.TaggedError<HookRejectedError>()("HookRejectedError", {
   pluginId: Schema.String,
+  /** The hook's name, for example `MessageWillBePosted`. */
+  hook: Schema.String,
   /** The plugin's words, meant for the user; {@link DISMISS_POST_REASON} asks for silence. */
   reason: Schema.String,
+  /** Whether the plugin could not be asked (`HookPolicy.onFailure`). */
+  isFailure: Schema.Boolean,
 }) {
   override get message(): string {
-    return `Post rejected by plugin. ${this.reason}`
+    const subject = SUBJECTS[this.hook] ?? this.hook
+    return `${subject} rejected by plugin. ${this.reason}`
   }
 
   /** The post is to be dropped silently. */
@@ -26,109 +33,210 @@ export class PostRejectedError extends Schema.TaggedError<PostRejectedError>()("
   }
 }
 
+/** What is refused, in Mattermost's words. */
+const SUBJECTS: { readonly [hook: string]: string } = {
+  MessageWillBePosted: "Post",
+  MessageWillBeUpdated: "Post",
+  FileWillBeUploaded: "File",
+  UserWillLogIn: "Login",
+}
+
 /** What plugins are told of the request behind an event: who asked, from where, with what. */
 export type RequestContext = MessageInitShape<typeof PluginContextSchema>
 
-/** Hooks that only tell: nothing is awaited from a plugin but that it has taken the event. */
-export type Notification = Extract<UnaryHook, `${string}Ha${"s" | "ve"}${string}`> | "onConfigurationChange"
+/** Events that wait for one plugin. More are dropped: a plugin that is so far behind will not catch up. */
+const NOTIFICATION_QUEUE = 1000
+
+/** How long a plugin that is deactivated gets for what still waits for it. */
+const DRAIN_LIMIT = Duration.seconds(5)
+
+/** A request as it is in the end. What it had in the beginning it still has. */
+export type Decided<K extends DecidingHook, R> = Request<HookMethods[K]> & {
+  readonly [F in keyof R & keyof Request<HookMethods[K]>]-?: NonNullable<Request<HookMethods[K]>[F]>
+}
+
+/** One plugin's answer in {@link HookDispatcher.collect}. */
+export interface Collected<K extends UnaryHook> {
+  readonly pluginId: string
+  readonly response: Response<HookMethods[K]>
+}
 
 /**
  * Calls the hooks of all active plugins by Mattermost's multi-plugin rules: one plugin after the other in the order of
- * their ids, so that the outcome of a chain does not depend on which started first.
+ * their ids, so that the outcome of a chain does not depend on which started first. A plugin that keeps not answering is
+ * not asked for a while (`CircuitBreaker`). Nothing of a plugin's failure is lost: it is logged, and counted.
  */
 export class HookDispatcher extends Context.Service<
   HookDispatcher,
   {
-    /** Makes a plugin's hooks part of every dispatch while the Scope is open. */
+    /**
+     * Makes a plugin's hooks part of every dispatch while the Scope is open. When it closes, events that still wait for
+     * the plugin are delivered, within five seconds.
+     */
     readonly register: (hooks: HookClient) => Effect.Effect<void, never, Scope.Scope>
     /**
-     * Runs `MessageWillBePosted`: each plugin sees what the one before it made of the post; the first reason stops the
-     * chain. A plugin that fails is logged and passed over, as in Mattermost.
+     * Asks every plugin that implements a hook that decides, each about what the one before it made of the matter; the
+     * first refusal stops. Answers the request as it is in the end: `post` of `messageWillBePosted`, say, is the post to
+     * store. A plugin that fails is passed over, unless its policy says `refuse`.
      */
-    readonly messageWillBePosted: (post: Post, context?: RequestContext) => Effect.Effect<Post, PostRejectedError>
-    /** Runs `MessageWillBeUpdated` by the same rules. */
-    readonly messageWillBeUpdated: (
-      newPost: Post,
-      oldPost: Post,
-      context?: RequestContext,
-    ) => Effect.Effect<Post, PostRejectedError>
-    /** Tells every plugin that implements the hook, in the background; failures are logged. */
+    readonly decide: <K extends DecidingHook, R extends RequestInit<HookMethods[K]>>(
+      hook: K,
+      request: R & RequestInit<HookMethods[K]>,
+    ) => Effect.Effect<Decided<K, R>, HookRejectedError>
+    /**
+     * Tells every plugin that implements the hook, in the background: it delays nobody. Each plugin hears of events one
+     * after the other, in the order in which this was called.
+     */
     readonly notify: <K extends Notification>(hook: K, request: RequestInit<HookMethods[K]>) => Effect.Effect<void>
+    /** Asks every plugin that implements the hook, and answers what those say that do not fail, in their order. */
+    readonly collect: <K extends Exclude<UnaryHook, DecidingHook | Notification>>(
+      hook: K,
+      request: RequestInit<HookMethods[K]>,
+    ) => Effect.Effect<ReadonlyArray<Collected<K>>>
   }
 >()("effect-plugin-supervisor/hooks/HookDispatcher") {
-  static readonly layer: Layer.Layer<HookDispatcher> = Layer.effect(
-    HookDispatcher,
-    Effect.gen(function* () {
-      const scope = yield* Effect.scope
-      const registered = new Map<string, HookClient>()
-      const implementing = (hook: UnaryHook) =>
-        [...registered.values()]
-          .filter((hooks) => hooks.implemented.has(hook))
-          .sort((a, b) => (a.pluginId < b.pluginId ? -1 : 1))
+  static readonly layer: Layer.Layer<HookDispatcher> = Layer.sync(HookDispatcher, () => {
+    const registered = new Map<string, Registered>()
+    const implementing = (hook: UnaryHook) =>
+      [...registered.values()]
+        .filter(({ hooks }) => hooks.implemented.has(hook))
+        .sort((a, b) => (a.hooks.pluginId < b.hooks.pluginId ? -1 : 1))
 
-      const passOver = (error: HookError) => Effect.as(Effect.logError(error.message), undefined)
+    return {
+      register: Effect.fnUntraced(function* (hooks) {
+        const plugin = yield* makeRegistered(hooks)
+        registered.set(hooks.pluginId, plugin)
+        yield* Effect.addFinalizer(() => {
+          // A plugin that was started again meanwhile has an entry of its own.
+          if (registered.get(hooks.pluginId) === plugin) registered.delete(hooks.pluginId)
+          return plugin.drain
+        })
+      }),
 
-      const chain = Effect.fnUntraced(function* (
-        hook: UnaryHook,
-        post: Post,
-        ask: (hooks: HookClient, post: Post) => Effect.Effect<Verdict, HookError>,
-      ) {
-        let current = post
-        for (const hooks of implementing(hook)) {
-          const verdict = yield* Effect.catch(ask(hooks, current), passOver)
-          if (verdict === undefined) continue
-          if (verdict.rejectionReason !== "") {
-            return yield* new PostRejectedError({ pluginId: hooks.pluginId, reason: verdict.rejectionReason })
-          }
-          current = verdict.modifiedPost ?? current
-        }
-        return current
-      })
-
-      return {
-        register: (hooks) =>
-          Effect.acquireRelease(
-            Effect.sync(() => {
-              registered.set(hooks.pluginId, hooks)
-            }),
-            () =>
-              Effect.sync(() => {
-                if (registered.get(hooks.pluginId) === hooks) registered.delete(hooks.pluginId)
-              }),
-          ),
-        messageWillBePosted: (post, pluginContext = {}) =>
-          chain("messageWillBePosted", post, (hooks, post) => hooks.messageWillBePosted({ pluginContext, post })),
-        messageWillBeUpdated: (newPost, oldPost, pluginContext = {}) =>
-          chain("messageWillBeUpdated", newPost, (hooks, newPost) =>
-            hooks.messageWillBeUpdated({ pluginContext, newPost, oldPost }),
-          ),
-        notify: (hook, request) =>
-          Effect.forEach(
+      // The mapped types don't unify over K: the request, the answers and what they do are those of this hook.
+      decide: <K extends DecidingHook, R>(hook: K, request: R) =>
+        Effect.suspend(() =>
+          Effect.reduce(
             implementing(hook),
-            (hooks) =>
-              // The mapped type's calls don't unify over K; the request is the one of this hook's.
-              (hooks[hook] as (request: unknown) => Effect.Effect<unknown, HookError>)(request).pipe(
-                Effect.catch(passOver),
-                Effect.forkIn(scope),
-              ),
-            { discard: true },
+            () => create(hookMethods[hook].input, request as any) as Decided<K, R>,
+            Effect.fnUntraced(function* (current, plugin) {
+              const answer: any = yield* askOrPassOver(plugin, hook, current)
+              if (answer === undefined) return current
+              if (answer.rejectionReason) return yield* reject(plugin, hook, answer.rejectionReason)
+              return { ...current, ...deciding[hook](current as never, answer as never) }
+            }),
           ),
-      }
-    }),
+        ),
+
+      notify: (hook, request) =>
+        Effect.suspend(() =>
+          Effect.forEach(implementing(hook), ({ enqueue }) => enqueue(hook, request), { discard: true }),
+        ),
+
+      collect: Effect.fnUntraced(function* <K extends UnaryHook>(hook: K, request: RequestInit<HookMethods[K]>) {
+        const answers: Array<Collected<K>> = []
+        for (const plugin of implementing(hook)) {
+          const answer = yield* Effect.result(plugin.ask(hook, request))
+          if (Result.isFailure(answer)) yield* Effect.logError(answer.failure.message)
+          else
+            answers.push({
+              pluginId: plugin.hooks.pluginId,
+              response: answer.success as Response<HookMethods[K]>,
+            })
+        }
+        return answers
+      }),
+    }
+  })
+
+  /**
+   * For tests of a backend: one plugin called `mock` answers with `handlers` and implements exactly those hooks, without
+   * a process or gRPC. Without handlers nobody has an opinion.
+   */
+  static readonly layerTest = (handlers: HookHandlers = {}): Layer.Layer<HookDispatcher> =>
+    Layer.effectDiscard(
+      Effect.flatMap(HookDispatcher, ({ register }) => register(testClient(undefined as never, "mock", handlers))),
+    ).pipe(Layer.provideMerge(HookDispatcher.layer))
+}
+
+type AskError = HookError | HookSuspendedError
+
+/** A plugin that is part of every dispatch. */
+interface Registered {
+  readonly hooks: HookClient
+  readonly ask: (hook: UnaryHook, request: unknown) => Effect.Effect<unknown, AskError>
+  readonly enqueue: (hook: UnaryHook, request: unknown) => Effect.Effect<void>
+  /** Takes no more events, and waits until those there are were delivered. */
+  readonly drain: Effect.Effect<void>
+}
+
+const makeRegistered = Effect.fnUntraced(function* (
+  hooks: HookClient,
+): Effect.fn.Return<Registered, never, Scope.Scope> {
+  const { pluginId } = hooks
+  const breaker = CircuitBreaker.make(pluginId)
+  const ask = (hook: UnaryHook, request: unknown) =>
+    breaker
+      .call(hookName(hook), (hooks[hook] as (request: unknown) => Effect.Effect<unknown, HookError>)(request))
+      .pipe(
+        Effect.tapError((error) =>
+          error._tag === "HookSuspendedError" ? countSuspended(pluginId, error.hook) : Effect.void,
+        ),
+      )
+
+  const queue = yield* Queue.make<readonly [UnaryHook, unknown], Cause.Done>({
+    capacity: NOTIFICATION_QUEUE,
+    strategy: "dropping",
+  })
+  const deliver = Effect.flatMap(Queue.take(queue), ([hook, request]) =>
+    Effect.catch(ask(hook, request), (error) => Effect.logError(error.message)),
   )
+  const worker = yield* Effect.forkScoped(Effect.ignore(Effect.forever(deliver)))
+  let isFull = false
+  return {
+    hooks,
+    ask,
+    enqueue: Effect.fnUntraced(function* (hook, request) {
+      if (yield* Queue.offer(queue, [hook, request])) {
+        isFull = false
+        return
+      }
+      yield* countLost(pluginId, hookName(hook))
+      // Said once until there is room again.
+      if (!isFull) {
+        yield* Effect.logError(
+          `plugin ${pluginId} is ${NOTIFICATION_QUEUE} events behind; ${hookName(hook)} and more are lost`,
+        )
+      }
+      isFull = true
+    }),
+    drain: Effect.andThen(Queue.end(queue), Fiber.await(worker)).pipe(
+      Effect.timeoutOrElse({
+        duration: DRAIN_LIMIT,
+        orElse: () =>
+          Effect.logWarning(`plugin ${pluginId}: events that still wait for it are lost, since it was stopped`),
+      }),
+      Effect.asVoid,
+    ),
+  }
+})
 
-  /** For tests of a backend: no plugin has an opinion, but for what `overrides` says. */
-  static readonly layerTest = (overrides: Partial<HookDispatcher["Service"]> = {}): Layer.Layer<HookDispatcher> =>
-    Layer.succeed(HookDispatcher, {
-      register: () => Effect.void,
-      messageWillBePosted: (post) => Effect.succeed(post),
-      messageWillBeUpdated: (post) => Effect.succeed(post),
-      notify: () => Effect.void,
-      ...overrides,
-    })
-}
+const reject = ({ hooks }: Registered, hook: UnaryHook, reason: string, isFailure = false) =>
+  Effect.fail(new HookRejectedError({ pluginId: hooks.pluginId, hook: hookName(hook), reason, isFailure }))
 
-interface Verdict {
-  readonly modifiedPost?: Post | undefined
-  readonly rejectionReason: string
-}
+/** A plugin's answer; or nothing, if it failed and is to be passed over. */
+const askOrPassOver = (
+  plugin: Registered,
+  hook: DecidingHook,
+  request: unknown,
+): Effect.Effect<unknown, HookRejectedError> =>
+  Effect.catch(plugin.ask(hook, request), (error) => {
+    // An error that the plugin answers is its word, where the hook has no other for a refusal.
+    if (error._tag === "HookPluginError" && error.isAnswer) return reject(plugin, hook, error.reason)
+    return Effect.andThen(
+      Effect.logError(error.message),
+      plugin.hooks.policy(hook).onFailure === "allow"
+        ? Effect.succeed(undefined)
+        : reject(plugin, hook, "the plugin that has to agree could not be asked", true),
+    )
+  })

@@ -39,6 +39,8 @@ export class HookPluginError extends Schema.TaggedError<HookPluginError>()("Hook
   reason: Schema.String,
   /** HTTP status of the AppError; 500 when the plugin gave none. */
   statusCode: Schema.Int,
+  /** Whether the plugin answered with this error (an `AppError` in its response), rather than failed to answer. */
+  isAnswer: Schema.Boolean,
 }) {
   override get message(): string {
     return `plugin ${this.pluginId}: ${this.hook} failed in the plugin (${this.id}): ${this.reason}`
@@ -56,3 +58,10 @@ export class HookNotImplementedError extends Schema.TaggedError<HookNotImplement
 
 /** Everything that keeps a hook from answering. An answer, whatever it says, is never one of these. */
 export type HookError = HookTransportError | HookDeadlineError | HookPluginError | HookNotImplementedError
+
+/** The plugin kept not answering, and is not asked for a while. No call was made. */
+export class HookSuspendedError extends Schema.TaggedError<HookSuspendedError>()("HookSuspendedError", fields) {
+  override get message(): string {
+    return `plugin ${this.pluginId}: ${this.hook} was not called, since the plugin keeps not answering; it is tried again soon`
+  }
+}

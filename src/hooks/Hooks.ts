@@ -5,7 +5,7 @@ import type { AppError } from "../generated/mattermost/pluginapi/v1/common_pb.js
 import { PluginHooks } from "../generated/mattermost/pluginapi/v1/plugin_hooks_pb.js"
 import type { GrpcClient } from "../grpc/GrpcClient.ts"
 import { type GrpcError, statusCode } from "../grpc/GrpcError.ts"
-import type { RequestInit, Response } from "../grpc/GrpcMethod.ts"
+import type { Request, RequestInit, Response, ResponseInit } from "../grpc/GrpcMethod.ts"
 import {
   HookDeadlineError,
   type HookError,
@@ -13,18 +13,9 @@ import {
   HookPluginError,
   HookTransportError,
 } from "./HookError.ts"
+import { measured } from "./HookMetrics.ts"
 import { type Hook, type HookMethods, hookMethods, hookName, type UnaryHook, unaryHooks } from "./HookName.ts"
-
-/** How long a hook may take unless set otherwise: Mattermost's own limit for its Python plugins. */
-export const HOOK_DEADLINE: Duration.Duration = Duration.seconds(30)
-
-/** Options of one plugin's hooks. */
-export interface HooksOptions {
-  /** Deadline of every hook without one of its own. Default {@link HOOK_DEADLINE}. */
-  readonly deadline?: Duration.Input | undefined
-  /** Deadlines per hook. */
-  readonly deadlines?: { readonly [K in Hook]?: Duration.Input } | undefined
-}
+import { type HookPolicy, type HooksOptions, policyOf } from "./HookPolicy.ts"
 
 /** One call per unary hook, typed from the contract. */
 export type UnaryHooks = {
@@ -41,8 +32,8 @@ export interface HookClient extends UnaryHooks {
   readonly pluginId: string
   /** The hooks that the plugin implements; asked once. */
   readonly implemented: ReadonlySet<Hook>
-  /** How long a hook may take. */
-  readonly deadline: (hook: Hook) => Duration.Input
+  /** What the operator has set for a hook, or its default. */
+  readonly policy: (hook: Hook) => HookPolicy
   /** The connection to the plugin. */
   readonly client: GrpcClient
 }
@@ -67,7 +58,14 @@ export const hookError = (
     case statusCode.UNIMPLEMENTED:
       return new HookNotImplementedError({ pluginId, hook: name })
     default:
-      return new HookPluginError({ pluginId, hook: name, id: error.status, reason: error.details, statusCode: 500 })
+      return new HookPluginError({
+        pluginId,
+        hook: name,
+        id: error.status,
+        reason: error.details,
+        statusCode: 500,
+        isAnswer: false,
+      })
   }
 }
 
@@ -95,10 +93,10 @@ const connect = Effect.fn("Hooks.connect")(function* (
           : Effect.fail(hookError(pluginId, "implemented", IMPLEMENTED_DEADLINE, error)),
       ),
     )
-  const deadlineOf = (hook: Hook) => options.deadlines?.[hook] ?? options.deadline ?? HOOK_DEADLINE
+  const policy = (hook: Hook) => policyOf(hook, options)
   const call = Effect.fnUntraced(function* (hook: UnaryHook, request: RequestInit<HookMethods[UnaryHook]>) {
     const method = hookMethods[hook]
-    const deadline = deadlineOf(hook)
+    const { deadline } = policy(hook)
     const response = yield* Effect.mapError(client.unary(method, request, { deadline }), (error) =>
       hookError(pluginId, hook, deadline, error),
     )
@@ -110,9 +108,16 @@ const connect = Effect.fn("Hooks.connect")(function* (
       id: error.id,
       reason: error.message === "" ? error.detailedError : error.message,
       statusCode: error.statusCode || 500,
+      isAnswer: true,
     })
   })
-  return { ...unaryCalls(pluginId, implemented, call), pluginId, implemented, deadline: deadlineOf, client }
+  return {
+    ...unaryCalls(pluginId, implemented, (hook, request) => measured(pluginId, hookName(hook), call(hook, request))),
+    pluginId,
+    implemented,
+    policy,
+    client,
+  }
 })
 
 /** One method per unary hook: `call` for those the plugin implements, an immediate failure for the others. */
@@ -146,16 +151,37 @@ export class Hooks extends Context.Service<
   static readonly layer: Layer.Layer<Hooks> = Layer.succeed(Hooks, { connect })
 
   /** For tests: every plugin answers with `handlers` and implements exactly those hooks, without a process or gRPC. */
-  static readonly layerTest = (handlers: Partial<UnaryHooks>): Layer.Layer<Hooks> =>
+  static readonly layerTest = (handlers: HookHandlers): Layer.Layer<Hooks> =>
     Layer.succeed(Hooks, {
       connect: (client, pluginId) => Effect.sync(() => testClient(client, pluginId, handlers)),
     })
 }
 
+/** Hooks by camelCase name, for tests: each is handed a request and answers a response, or the fields of one. */
+export type HookHandlers = {
+  readonly [K in UnaryHook]?: (
+    request: Request<HookMethods[K]>,
+  ) => Effect.Effect<ResponseInit<HookMethods[K]>, HookError>
+}
+
 /** A client that answers from `handlers`; see {@link Hooks.layerTest}. */
-export const testClient = (client: GrpcClient, pluginId: string, handlers: Partial<UnaryHooks>): HookClient => {
+export const testClient = (
+  client: GrpcClient,
+  pluginId: string,
+  handlers: HookHandlers,
+  options: HooksOptions = {},
+): HookClient => {
   const implemented = new Set(Object.keys(handlers) as Array<UnaryHook>)
-  const call = (hook: UnaryHook, request: any): Effect.Effect<unknown, HookError> =>
-    (handlers[hook] as (request: unknown) => Effect.Effect<unknown, HookError>)(request)
-  return { ...unaryCalls(pluginId, implemented, call), pluginId, implemented, deadline: () => HOOK_DEADLINE, client }
+  const call = (hook: UnaryHook, request: any): Effect.Effect<unknown, HookError> => {
+    const { input, output } = hookMethods[hook]
+    const handler = handlers[hook] as (request: unknown) => Effect.Effect<any, HookError>
+    return Effect.map(handler(create(input, request)), (response) => create(output, response))
+  }
+  return {
+    ...unaryCalls(pluginId, implemented, call),
+    pluginId,
+    implemented,
+    policy: (hook) => policyOf(hook, options),
+    client,
+  }
 }

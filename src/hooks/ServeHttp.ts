@@ -43,7 +43,7 @@ const HOOK = hookName("serveHTTP")
 export const serveHttp = Effect.fn("ServeHttp.serve")(function* <E>(
   hooks: HookClient,
   request: PluginHttpRequest<E>,
-  deadline: Duration.Input = hooks.deadline("serveHTTP"),
+  deadline: Duration.Input = hooks.policy("serveHTTP").deadline,
 ): Effect.fn.Return<PluginHttpResponse, HookError, Scope.Scope> {
   const { client, pluginId } = hooks
   if (!hooks.implemented.has("serveHTTP")) return yield* new HookNotImplementedError({ pluginId, hook: HOOK })
@@ -57,7 +57,7 @@ export const serveHttp = Effect.fn("ServeHttp.serve")(function* <E>(
   )
   // A plugin that breaks the exchange is a bad gateway; one that answers a status that isn't one has failed itself.
   const brokenResponse = (reason: string, statusCode = 502) =>
-    new HookPluginError({ pluginId, hook: HOOK, id: "plugin.serve_http.response", reason, statusCode })
+    new HookPluginError({ pluginId, hook: HOOK, id: "plugin.serve_http.response", reason, statusCode, isAnswer: false })
   const broken = (reason: string, statusCode?: number) => Effect.fail(brokenResponse(reason, statusCode))
 
   const mapError = Effect.mapError((error: GrpcError) => {

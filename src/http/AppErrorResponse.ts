@@ -1,7 +1,7 @@
 import { ByteSize, Context, Effect, type Schema } from "effect"
 import { HttpServerRequest, HttpServerResponse, type HttpServerError } from "effect/http"
 import { PluginApiError } from "../api/PluginApi.ts"
-import { PostRejectedError } from "../hooks/HookDispatcher.ts"
+import { HookRejectedError } from "../hooks/HookDispatcher.ts"
 import { rejected } from "../workspace/PostRejection.ts"
 
 /** The id of the request being answered; it is in its errors, and hooks get it. */
@@ -11,7 +11,7 @@ export class RequestId extends Context.Service<RequestId, string>()("effect-plug
 export const MAX_JSON_BODY = ByteSize.mebibytes(1)
 
 /** What a REST handler may fail with. */
-export type RestError = PluginApiError | PostRejectedError | HttpServerError.HttpServerError | Schema.SchemaError
+export type RestError = PluginApiError | HookRejectedError | HttpServerError.HttpServerError | Schema.SchemaError
 
 /** An error as Mattermost's clients read it. */
 export const appErrorResponse = (error: PluginApiError, requestId: string): HttpServerResponse.HttpServerResponse =>
@@ -30,7 +30,7 @@ const appError = (error: RestError): PluginApiError => {
   switch (error._tag) {
     case "PluginApiError":
       return error
-    case "PostRejectedError":
+    case "HookRejectedError":
       return rejected(error)
     case "SchemaError":
       return new PluginApiError({

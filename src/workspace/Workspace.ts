@@ -6,7 +6,7 @@ import { type Channel, type ChannelSchema, ChannelType } from "../generated/matt
 import { type Post, PostSchema } from "../generated/mattermost/pluginapi/v1/post_pb.js"
 import { TeamType } from "../generated/mattermost/pluginapi/v1/team_pb.js"
 import type { User, UserSchema } from "../generated/mattermost/pluginapi/v1/user_pb.js"
-import { HookDispatcher, type PostRejectedError, type RequestContext } from "../hooks/HookDispatcher.ts"
+import { HookDispatcher, type HookRejectedError, type RequestContext } from "../hooks/HookDispatcher.ts"
 import { ChannelStore } from "./ChannelStore.ts"
 import { newId } from "./Id.ts"
 import { KeyValueStore } from "./KeyValueStore.ts"
@@ -49,12 +49,12 @@ export class Workspace extends Context.Service<
     readonly createPost: (
       post: NewPost,
       context?: RequestContext,
-    ) => Effect.Effect<Post, PluginApiError | PostRejectedError>
+    ) => Effect.Effect<Post, PluginApiError | HookRejectedError>
     /** Changes a post, with `MessageWillBeUpdated` and `MessageHasBeenUpdated`. */
     readonly updatePost: (
       change: PostChange,
       context?: RequestContext,
-    ) => Effect.Effect<Post, PluginApiError | PostRejectedError>
+    ) => Effect.Effect<Post, PluginApiError | HookRejectedError>
     /** Marks a post and its replies as deleted and tells the plugins of the post (`MessageHasBeenDeleted`). */
     readonly deletePost: (postId: string, context?: RequestContext) => Effect.Effect<void, PluginApiError>
     /** Makes a user and tells the plugins (`UserHasBeenCreated`). */
@@ -191,7 +191,8 @@ const make = Effect.gen(function* () {
       yield* invalid("api.post.create_post.can_not_post_to_deleted.error", "The channel has been archived")
     }
     yield* checkRoot(post)
-    const stored = afterPlugins(post, yield* dispatcher.messageWillBePosted(forPlugin(post), pluginContext))
+    const decided = yield* dispatcher.decide("messageWillBePosted", { pluginContext, post: forPlugin(post) })
+    const stored = afterPlugins(post, decided.post)
     yield* validatePost(stored)
     // A caller that goes away leaves the post either not made, or made and told of.
     yield* Effect.uninterruptible(
@@ -213,10 +214,12 @@ const make = Effect.gen(function* () {
     const post = Object.assign(clone(PostSchema, old), given, { updateAt: now })
     if (post.message !== old.message) post.editAt = now
     yield* validatePost(post)
-    const stored = afterPlugins(
-      post,
-      yield* dispatcher.messageWillBeUpdated(forPlugin(post), forPlugin(old), pluginContext),
-    )
+    const decided = yield* dispatcher.decide("messageWillBeUpdated", {
+      pluginContext,
+      newPost: forPlugin(post),
+      oldPost: forPlugin(old),
+    })
+    const stored = afterPlugins(post, decided.newPost)
     yield* validatePost(stored)
     yield* Effect.uninterruptible(
       Effect.andThen(

@@ -6,7 +6,7 @@ import { PluginBundles } from "../bundle/PluginBundle.ts"
 import type { Manifest } from "../bundle/Manifest.ts"
 import type { KeyValuePair } from "../generated/mattermost/pluginapi/v1/api_log_pb.js"
 import type { GetUsersRequest } from "../generated/mattermost/pluginapi/v1/api_user_pb.js"
-import type { PostRejectedError } from "../hooks/HookDispatcher.ts"
+import type { HookRejectedError } from "../hooks/HookDispatcher.ts"
 import { setAlways, setIfUnchanged } from "./KeyValueStore.ts"
 import { rejected } from "./PostRejection.ts"
 import { Workspace } from "./Workspace.ts"
@@ -18,9 +18,9 @@ const jsonBytes = (value: unknown): Uint8Array => encoder.encode(JSON.stringify(
 
 /** A plugin's failure to get a post through is an error of the API, like any other. */
 const orRejected = <A, R>(
-  self: Effect.Effect<A, PluginApiError | PostRejectedError, R>,
+  self: Effect.Effect<A, PluginApiError | HookRejectedError, R>,
 ): Effect.Effect<A, PluginApiError, R> =>
-  Effect.catchTag(self, "PostRejectedError", (error) => Effect.fail(rejected(error)))
+  Effect.catchTag(self, "HookRejectedError", (error) => Effect.fail(rejected(error)))
 
 /**
  * The host API on the embedded {@link Workspace}: the part of it that the workspace has. Every other method answers

@@ -2,7 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { GrpcStatus, statusCode } from "../../src/grpc/GrpcError.ts"
-import { Hooks, type HooksOptions } from "../../src/hooks/Hooks.ts"
+import type { HooksOptions } from "../../src/hooks/HookPolicy.ts"
+import { Hooks } from "../../src/hooks/Hooks.ts"
 import * as FakePlugin from "../../src/testing/FakePlugin.ts"
 
 const connect = Effect.fnUntraced(function* (hooks: FakePlugin.FakeHooks, options?: HooksOptions) {
@@ -80,9 +81,9 @@ describe("Hooks", () => {
       const slow = () => Effect.as(Effect.sleep("5 seconds"), {})
       const hooks = yield* connect(
         { onActivate: slow, onDeactivate: slow },
-        { deadline: "2 seconds", deadlines: { onDeactivate: "100 millis" } },
+        { deadline: "2 seconds", policies: { onDeactivate: { deadline: "100 millis" } } },
       )
-      assert.strictEqual(hooks.deadline("onActivate"), "2 seconds")
+      assert.strictEqual(hooks.policy("onActivate").deadline, "2 seconds")
       const error = yield* Effect.flip(hooks.onDeactivate({}))
       assert.deepInclude(error, { _tag: "HookDeadlineError", hook: "OnDeactivate", deadlineMillis: 100 })
     }),

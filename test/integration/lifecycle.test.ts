@@ -131,7 +131,7 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
   it.live("transport, deadline and plugin errors differ, and none tells the exception's text", () =>
     Effect.gen(function* () {
       const { hooks, state } = yield* start(fixture("lifecycle"), {
-        hooks: { deadlines: { messageWillBePosted: "700 millis" } },
+        hooks: { policies: { messageWillBePosted: { deadline: "700 millis" } } },
       })
       const post = (message: string) => Effect.flip(hooks.messageWillBePosted({ post: { message } }))
       const late = yield* post("sleep 5")
@@ -213,7 +213,11 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
   it.live("hello-python vetoes, rewrites and is part of the dispatch while it is active", () =>
     Effect.gen(function* () {
       const dispatcher = yield* HookDispatcher
-      const post = (message: string) => dispatcher.messageWillBePosted(create(PostSchema, { message }))
+      const post = (message: string) =>
+        Effect.map(
+          dispatcher.decide("messageWillBePosted", { post: create(PostSchema, { message }) }),
+          ({ post }) => post,
+        )
       yield* Effect.scoped(
         Effect.gen(function* () {
           yield* start(join(examples, "hello-python"))

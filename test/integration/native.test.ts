@@ -65,9 +65,9 @@ describe.skipIf(noGo || noPython)("a Go plugin", () => {
 
         const dispatcher = yield* HookDispatcher
         const draft = (message: string) => create(PostSchema, { id: "1", channelId: "c", message })
-        const refused = yield* Effect.flip(dispatcher.messageWillBePosted(draft("forbidden")))
+        const refused = yield* Effect.flip(dispatcher.decide("messageWillBePosted", { post: draft("forbidden") }))
         assert.strictEqual(refused.pluginId, "hello-go", "its id comes first")
-        const changed = yield* dispatcher.messageWillBePosted(draft("hello go :wave:"))
+        const { post: changed } = yield* dispatcher.decide("messageWillBePosted", { post: draft("hello go :wave:") })
         assert.strictEqual(changed.message, "hello go 👋", "the Python plugin comes next")
         yield* dispatcher.notify("messageHasBeenPosted", { post: changed })
         yield* eventually("it has answered through the API", () => posts.includes("Hello from Go!"))

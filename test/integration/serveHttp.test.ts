@@ -12,9 +12,11 @@ const messages: Array<string> = []
 const recorder = Logger.make<unknown, void>(({ message }) => {
   messages.push(String(Array.isArray(message) ? message[0] : message))
 })
-const live = server(fixture("."), {}, { "http-cases": { hooks: { deadlines: { serveHTTP: "1 second" } } } }).pipe(
-  Layer.provide(Logger.layer([recorder])),
-)
+const live = server(
+  fixture("."),
+  {},
+  { "http-cases": { hooks: { policies: { serveHTTP: { deadline: "1 second" } } } } },
+).pipe(Layer.provide(Logger.layer([recorder])))
 
 const get = (path: string, init: RequestInit = {}) =>
   Effect.flatMap(baseUrl, (base) => Effect.tryPromise(() => fetch(`${base}${path}`, init)))

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Queue } from "effect"
 import { TestClock } from "effect/testing"
 import { type Post, PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
-import { PostRejectedError, DISMISS_POST_REASON } from "../../src/hooks/HookDispatcher.ts"
+import { HookRejectedError, DISMISS_POST_REASON } from "../../src/hooks/HookDispatcher.ts"
 import { HookTransportError } from "../../src/hooks/HookError.ts"
 import { MAX_MESSAGE_LENGTH } from "../../src/workspace/PostRules.ts"
 import { CHANNEL_NAME, type NewPost, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
@@ -24,14 +24,13 @@ const willBePosted = (change: (post: Post) => NewPost | undefined) => ({
       const modified = change(post as Post)
       return {
         ...(modified !== undefined && { modifiedPost: create(PostSchema, modified) }),
-        rejectionReason: "",
-      } as never
+      }
     }),
 })
 
 const rejection = <A, E>(effect: Effect.Effect<A, E>) =>
   Effect.map(Effect.flip(effect), (error) => {
-    assert.instanceOf(error, PostRejectedError)
+    assert.instanceOf(error, HookRejectedError)
     return error
   })
 
@@ -157,8 +156,8 @@ describe("createPost", () => {
           Effect.succeed({
             rejectionReason:
               post?.message === "bad" ? "no bad words" : post?.message === "noise" ? DISMISS_POST_REASON : "",
-          } as never),
-        messageHasBeenPosted: ({ post }) => Effect.as(Queue.offer(told, post?.message ?? ""), {} as never),
+          }),
+        messageHasBeenPosted: ({ post }) => Effect.as(Queue.offer(told, post?.message ?? ""), {}),
       })
       const vetoed = yield* rejection(workspace.createPost({ ...draft, message: "bad" }))
       assert.strictEqual(vetoed.message, "Post rejected by plugin. no bad words")
@@ -204,19 +203,19 @@ describe("createPost", () => {
   it.effect("tells plugins of the stored post and of the request", () =>
     Effect.gen(function* () {
       const { draft, workspace } = yield* seeded
-      const told = yield* Deferred.make<{ post: unknown; context: unknown; stored: boolean }>()
+      const told = yield* Deferred.make<{ post: unknown; context: object | undefined; stored: boolean }>()
       yield* registerPlugin("listener", {
         messageHasBeenPosted: ({ pluginContext, post }) =>
           workspace.posts.get(post?.id ?? "").pipe(
             Effect.isSuccess,
             Effect.flatMap((stored) => Deferred.succeed(told, { post: post?.message, context: pluginContext, stored })),
-            Effect.as({} as never),
+            Effect.as({}),
           ),
       })
       yield* workspace.createPost({ ...draft, message: "m" }, { requestId: "r1", ipAddress: "192.0.2.1" })
       const { context, post, stored } = yield* Deferred.await(told)
       assert.strictEqual(post, "m")
-      assert.deepStrictEqual(context, { requestId: "r1", ipAddress: "192.0.2.1" })
+      assert.deepInclude(context, { requestId: "r1", ipAddress: "192.0.2.1" })
       assert.isTrue(stored)
     }).pipe(Effect.provide(workspaceLayer)),
   )
@@ -267,19 +266,12 @@ describe("updatePost", () => {
       yield* registerPlugin("p", {
         messageWillBeUpdated: ({ newPost, oldPost }) =>
           Effect.succeed(
-            (newPost?.message === "bad"
+            newPost?.message === "bad"
               ? { rejectionReason: "no" }
-              : {
-                  rejectionReason: "",
-                  modifiedPost: create(PostSchema, {
-                    ...newPost,
-                    message: `${oldPost?.message}>${newPost?.message}`,
-                    userId: "x",
-                  }),
-                }) as never,
+              : { modifiedPost: { ...newPost!, message: `${oldPost?.message}>${newPost?.message}`, userId: "x" } },
           ),
         messageHasBeenUpdated: ({ newPost, oldPost }) =>
-          Effect.as(Deferred.succeed(told, [oldPost?.message, newPost?.message]), {} as never),
+          Effect.as(Deferred.succeed(told, [oldPost?.message, newPost?.message]), {}),
       })
       yield* TestClock.setTime(2000)
       yield* rejection(workspace.updatePost({ id, message: "bad" }))
@@ -304,7 +296,7 @@ describe("updatePost", () => {
       yield* TestClock.setTime(1000)
       const { id } = yield* workspace.createPost({ ...draft, message: "old" })
       yield* registerPlugin("p", {
-        messageWillBeUpdated: () => Effect.as(Effect.orDie(workspace.deletePost(id)), { rejectionReason: "" } as never),
+        messageWillBeUpdated: () => Effect.as(Effect.orDie(workspace.deletePost(id)), { rejectionReason: "" }),
       })
       assert.deepInclude(yield* Effect.flip(workspace.updatePost({ id, message: "new" })), { statusCode: 404 })
       assert.deepInclude(yield* Effect.flip(workspace.posts.get(id)), { statusCode: 404 })
@@ -321,7 +313,7 @@ describe("deletePost", () => {
       const reply = yield* workspace.createPost({ ...draft, message: "reply", rootId: root.id })
       const told = yield* Queue.unbounded<readonly [string | undefined, bigint | undefined]>()
       yield* registerPlugin("p", {
-        messageHasBeenDeleted: ({ post }) => Effect.as(Queue.offer(told, [post?.message, post?.deleteAt]), {} as never),
+        messageHasBeenDeleted: ({ post }) => Effect.as(Queue.offer(told, [post?.message, post?.deleteAt]), {}),
       })
       yield* TestClock.setTime(2000)
       yield* workspace.deletePost(root.id)
@@ -373,7 +365,7 @@ describe("users and channels", () => {
       const { workspace } = yield* seeded
       const told = yield* Deferred.make<unknown>()
       yield* registerPlugin("p", {
-        userHasBeenCreated: ({ user }) => Effect.as(Deferred.succeed(told, user?.password), {} as never),
+        userHasBeenCreated: ({ user }) => Effect.as(Deferred.succeed(told, user?.password), {}),
       })
       const user = yield* workspace.createUser({
         username: "Alice",

@@ -6,7 +6,7 @@ import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PluginAPI } from "../../src/generated/mattermost/pluginapi/v1/plugin_api_pb.js"
 import type { GrpcClient } from "../../src/grpc/GrpcClient.ts"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
-import { testClient, type UnaryHooks } from "../../src/hooks/Hooks.ts"
+import { type HookHandlers, testClient } from "../../src/hooks/Hooks.ts"
 import { Workspace } from "../../src/workspace/Workspace.ts"
 import { WorkspacePluginApi } from "../../src/workspace/WorkspacePluginApi.ts"
 
@@ -22,7 +22,7 @@ export const caller: PluginCaller = { pluginId: "com.example.one", bundlePath: "
 export const otherCaller: PluginCaller = { pluginId: "com.example.two", bundlePath: "/nowhere" }
 
 /** Registers a plugin whose hooks are answered in this process. */
-export const registerPlugin = (pluginId: string, handlers: Partial<UnaryHooks>) =>
+export const registerPlugin = (pluginId: string, handlers: HookHandlers) =>
   Effect.flatMap(HookDispatcher, (dispatcher) =>
     // Handlers answer in place of the connection, so there is none.
     dispatcher.register(testClient(undefined as unknown as GrpcClient, pluginId, handlers)),

@@ -1,7 +1,7 @@
 /** The backend's own business: comments, which plugins may veto, change and react to. */
 import { create } from "@bufbuild/protobuf"
 import { Clock, Context, Effect, Layer, Ref } from "effect"
-import { HookDispatcher, type PostRejectedError } from "effect-plugin-supervisor"
+import { HookDispatcher, type HookRejectedError } from "effect-plugin-supervisor"
 import { type Post, PostSchema } from "effect-plugin-supervisor/contract/post"
 
 /** Every comment is a post of this channel, as far as plugins are concerned. */
@@ -11,7 +11,7 @@ export class Comments extends Context.Service<
   Comments,
   {
     /** Adds a comment, unless a plugin refuses it; what is stored is what the plugins made of it. */
-    readonly add: (text: string, userId: string, rootId?: string) => Effect.Effect<Post, PostRejectedError>
+    readonly add: (text: string, userId: string, rootId?: string) => Effect.Effect<Post, HookRejectedError>
     readonly all: Effect.Effect<ReadonlyArray<Post>>
   }
 >()("embedded-backend/Comments") {
@@ -25,7 +25,7 @@ export class Comments extends Context.Service<
         const createAt = BigInt(yield* Clock.currentTimeMillis)
         const id = crypto.randomUUID()
         const draft = create(PostSchema, { id, channelId: CHANNEL_ID, userId, rootId, message: text, createAt })
-        const post = yield* dispatcher.messageWillBePosted(draft)
+        const { post } = yield* dispatcher.decide("messageWillBePosted", { post: draft })
         yield* Ref.update(comments, (all) => [...all, post])
         yield* dispatcher.notify("messageHasBeenPosted", { post })
         return post

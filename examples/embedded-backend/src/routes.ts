@@ -16,7 +16,7 @@ export const layer = HttpRouter.use((router) =>
         const { id, message } = yield* comments.add(text, "somebody")
         return HttpServerResponse.jsonUnsafe({ id, text: message }, { status: 201 })
       }).pipe(
-        Effect.catchTag("PostRejectedError", ({ reason }) =>
+        Effect.catchTag("HookRejectedError", ({ reason }) =>
           Effect.succeed(HttpServerResponse.jsonUnsafe({ error: reason }, { status: 400 })),
         ),
         Effect.catchTag("SchemaError", () =>

@@ -1,7 +1,7 @@
 /** How a backend tests what it does with plugins, without a plugin: copy what fits. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { HookDispatcher, PluginSupervisor, PostRejectedError } from "effect-plugin-supervisor"
+import { HookDispatcher, PluginSupervisor } from "effect-plugin-supervisor"
 import { FakePlugin } from "effect-plugin-supervisor/testing"
 import { vi } from "vitest"
 import { Comments } from "../src/Comments.ts"
@@ -21,7 +21,8 @@ describe("Comments", () => {
       // No plugin, no process: the dispatcher itself is the mock.
       Effect.provide(
         HookDispatcher.layerTest({
-          messageWillBePosted: (post) => Effect.succeed({ ...post, message: post.message.toUpperCase() }),
+          messageWillBePosted: ({ post }) =>
+            Effect.succeed({ modifiedPost: { ...post!, message: post!.message.toUpperCase() } }),
         }),
       ),
     ),
@@ -37,7 +38,7 @@ describe("Comments", () => {
       Effect.provide(Comments.layer),
       Effect.provide(
         HookDispatcher.layerTest({
-          messageWillBePosted: () => Effect.fail(new PostRejectedError({ pluginId: "mock", reason: "not today" })),
+          messageWillBePosted: () => Effect.succeed({ rejectionReason: "not today" }),
         }),
       ),
     ),

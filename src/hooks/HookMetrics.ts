@@ -1,0 +1,48 @@
+import { Clock, Effect, Exit, Metric } from "effect"
+
+/** Calls of hooks, by `plugin`, `hook` and `outcome`: `ok`, or what kept the hook from answering. */
+const calls = Metric.counter("plugin_hook_calls", { description: "Calls of plugins' hooks", incremental: true })
+
+/** Bounds in milliseconds: from a call that is answered from memory to the longest deadline. */
+const durations = Metric.histogram("plugin_hook_duration_milliseconds", {
+  description: "How long calls of plugins' hooks take, in milliseconds",
+  boundaries: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000],
+})
+
+/** Notifications that a plugin's full queue had no room for, by `plugin` and `hook`. */
+const overflows = Metric.counter("plugin_hook_notifications_lost", {
+  description: "Notifications that were not delivered, because too many waited for the plugin",
+  incremental: true,
+})
+
+/** Counts a notification that was lost. */
+export const countLost = (plugin: string, hook: string): Effect.Effect<void> =>
+  Metric.update(Metric.withAttributes(overflows, { plugin, hook }), 1)
+
+/** Counts a call that was not made, since its plugin rests. */
+export const countSuspended = (plugin: string, hook: string): Effect.Effect<void> =>
+  Metric.update(Metric.withAttributes(calls, { plugin, hook, outcome: "suspended" }), 1)
+
+/** Names an outcome: `HookDeadlineError` is `deadline`. */
+const outcomeOf = (exit: Exit.Exit<unknown, { readonly _tag: string }>): string => {
+  if (Exit.isSuccess(exit)) return "ok"
+  const failure = exit.cause.reasons.find((reason) => reason._tag === "Fail")
+  return failure === undefined ? "interrupted" : failure.error._tag.replace(/^Hook|Error$/g, "").toLowerCase()
+}
+
+/** Counts and times a call, and makes a span of it. */
+export const measured = <A, E extends { readonly _tag: string }>(
+  plugin: string,
+  hook: string,
+  call: Effect.Effect<A, E>,
+): Effect.Effect<A, E> =>
+  Effect.flatMap(Clock.currentTimeMillis, (began) =>
+    Effect.onExit(call, (exit) =>
+      Effect.flatMap(Clock.currentTimeMillis, (ended) =>
+        Effect.andThen(
+          Metric.update(Metric.withAttributes(calls, { plugin, hook, outcome: outcomeOf(exit) }), 1),
+          Metric.update(Metric.withAttributes(durations, { plugin, hook }), ended - began),
+        ),
+      ),
+    ),
+  ).pipe(Effect.withSpan(`hook ${hook}`, { kind: "client", attributes: { plugin_id: plugin } }))

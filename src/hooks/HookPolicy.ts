@@ -1,0 +1,33 @@
+import { Duration } from "effect"
+import type { Hook } from "./HookName.ts"
+
+/** How long a hook may take unless set otherwise: Mattermost's own limit for its Python plugins. */
+export const HOOK_DEADLINE: Duration.Duration = Duration.seconds(30)
+
+/** What a host makes of one hook of one plugin. */
+export interface HookPolicy {
+  /** How long a call may take, the plugin's handler and the way there and back. The plugin is told. */
+  readonly deadline: Duration.Input
+  /**
+   * What it means that a plugin can't be asked in a hook that decides, because it has crashed, hangs or fails. `allow`: it
+   * is passed over. `refuse`: what it was to be asked about is refused. Either way the failure is logged and counted.
+   */
+  readonly onFailure: "allow" | "refuse"
+}
+
+/** The policy of every hook unless an operator says otherwise: Mattermost's own, which passes over what fails. */
+export const HOOK_POLICY: HookPolicy = { deadline: HOOK_DEADLINE, onFailure: "allow" }
+
+/** What an operator may set for one plugin's hooks. */
+export interface HooksOptions {
+  /** Deadline of every hook without one of its own. Default {@link HOOK_DEADLINE}. */
+  readonly deadline?: Duration.Input | undefined
+  /** Policies per hook. Default {@link HOOK_POLICY}. */
+  readonly policies?: { readonly [K in Hook]?: Partial<HookPolicy> } | undefined
+}
+
+/** The policy of a hook under these options. */
+export const policyOf = (hook: Hook, { deadline, policies }: HooksOptions): HookPolicy => ({
+  deadline: policies?.[hook]?.deadline ?? deadline ?? HOOK_POLICY.deadline,
+  onFailure: policies?.[hook]?.onFailure ?? HOOK_POLICY.onFailure,
+})

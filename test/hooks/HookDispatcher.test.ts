@@ -1,0 +1,325 @@
+/** The rules for many plugins, on hooks that answer in this process; real plugins are in test/integration. */
+import { create } from "@bufbuild/protobuf"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Metric, Scope } from "effect"
+import { TestClock } from "effect/testing"
+import { EmailNotificationContentSchema } from "../../src/generated/mattermost/pluginapi/v1/hooks_message_pb.js"
+import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
+import { BREAKER_FAILURES } from "../../src/hooks/CircuitBreaker.ts"
+import { DISMISS_POST_REASON, HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
+import { HookDeadlineError, HookPluginError } from "../../src/hooks/HookError.ts"
+import { notifications } from "../../src/hooks/HookKind.ts"
+import type { HooksOptions } from "../../src/hooks/HookPolicy.ts"
+import { type HookHandlers, testClient } from "../../src/hooks/Hooks.ts"
+import { recordLog } from "../support/log.ts"
+
+const register = (pluginId: string, handlers: HookHandlers, options?: HooksOptions) =>
+  Effect.flatMap(HookDispatcher, (dispatcher) =>
+    dispatcher.register(testClient(undefined as never, pluginId, handlers, options)),
+  )
+
+const late = (pluginId: string) =>
+  Effect.fail(new HookDeadlineError({ pluginId, hook: "MessageWillBePosted", deadlineMillis: 1 }))
+
+const crash = (isAnswer: boolean, reason = "no such configuration") =>
+  Effect.fail(new HookPluginError({ pluginId: "p", hook: "H", id: "an.id", reason, statusCode: 500, isAnswer }))
+
+const post = (message: string) => ({ post: create(PostSchema, { id: "1", message, metadata: {} }) })
+
+const test = <E>(name: string, effect: Effect.Effect<unknown, E, HookDispatcher | Scope.Scope>) =>
+  it.effect(name, () => effect.pipe(Effect.scoped, Effect.provide(HookDispatcher.layer)))
+
+/** Lets what runs in the background run. */
+const settle = Effect.repeat(Effect.yieldNow, { times: 50 })
+
+describe("HookDispatcher.decide", () => {
+  test(
+    "asks in the order of the ids, each about what the one before made of it, with every field kept",
+    Effect.gen(function* () {
+      const append = (text: string): HookHandlers => ({
+        messageWillBePosted: ({ post }) =>
+          Effect.succeed({ modifiedPost: { ...post!, message: `${post!.message}${text}` } }),
+      })
+      yield* register("c", append("c"))
+      yield* register("a", append("a"))
+      yield* register("no-opinion", { messageWillBePosted: () => Effect.succeed({}) })
+      yield* register("b", append("b"))
+      yield* register("without the hook", { userHasBeenCreated: () => Effect.succeed({}) })
+      const { decide } = yield* HookDispatcher
+      const decided = yield* decide("messageWillBePosted", post(""))
+      assert.strictEqual(decided.post.message, "abc")
+      assert.strictEqual(decided.post.id, "1")
+      assert.isDefined(decided.post.metadata)
+    }),
+  )
+
+  test(
+    "stops at the first refusal, and tells a dismissal",
+    Effect.gen(function* () {
+      let asked = 0
+      yield* register("a", {
+        messageWillBePosted: ({ post }) =>
+          Effect.succeed({ rejectionReason: post!.message === "noise" ? DISMISS_POST_REASON : "no" }),
+      })
+      yield* register("b", { messageWillBePosted: () => Effect.sync(() => (asked++, {})) })
+      const { decide } = yield* HookDispatcher
+      const refused = yield* Effect.flip(decide("messageWillBePosted", post("x")))
+      assert.deepInclude(refused, { pluginId: "a", hook: "MessageWillBePosted", reason: "no", isFailure: false })
+      assert.strictEqual(refused.message, "Post rejected by plugin. no")
+      assert.isFalse(refused.isDismissal)
+      assert.isTrue((yield* Effect.flip(decide("messageWillBePosted", post("noise")))).isDismissal)
+      assert.strictEqual(asked, 0)
+    }),
+  )
+
+  test(
+    "passes over a plugin that fails, or refuses where its operator says so; either way it is logged",
+    Effect.gen(function* () {
+      const log = recordLog()
+      const failing: HookHandlers = { messageWillBePosted: () => crash(false), userWillLogIn: () => late("b") }
+      yield* register("a", failing)
+      yield* register("b", failing, { policies: { userWillLogIn: { onFailure: "refuse" } } })
+      const { decide } = yield* HookDispatcher
+      yield* Effect.gen(function* () {
+        assert.strictEqual((yield* decide("messageWillBePosted", post("kept"))).post.message, "kept")
+        const refused = yield* Effect.flip(decide("userWillLogIn", {}))
+        assert.deepInclude(refused, { pluginId: "b", isFailure: true })
+      }).pipe(Effect.provide(log.layer))
+      assert.lengthOf(
+        log.entries.filter(({ level }) => level === "Error"),
+        4,
+      )
+    }),
+  )
+
+  test(
+    "takes an error that is answered for a refusal, not a failure: ConfigurationWillBeSaved has no other",
+    Effect.gen(function* () {
+      yield* register("a", {
+        configurationWillBeSaved: ({ newConfig }) =>
+          Effect.succeed({ modifiedConfig: { configJson: Buffer.concat([newConfig!.configJson, Buffer.from("a")]) } }),
+      })
+      const { decide } = yield* HookDispatcher
+      const save = decide("configurationWillBeSaved", { newConfig: { configJson: Buffer.from("{}") } })
+      assert.strictEqual(Buffer.from((yield* save).newConfig.configJson).toString(), "{}a")
+      yield* register("b", { configurationWillBeSaved: () => crash(true) })
+      assert.strictEqual((yield* Effect.flip(save)).reason, "no such configuration")
+    }),
+  )
+
+  test(
+    "knows what each hook may change",
+    Effect.gen(function* () {
+      yield* register("a", {
+        messageWillBeUpdated: ({ newPost, oldPost }) =>
+          Effect.succeed({ modifiedPost: { ...newPost!, message: `${oldPost!.message}>${newPost!.message}` } }),
+        fileWillBeUploaded: ({ fileContent, fileInfo }) =>
+          Effect.succeed(
+            fileInfo!.name === "shout"
+              ? { modifiedContent: Buffer.from(Buffer.from(fileContent).toString().toUpperCase()) }
+              : { modifiedFileInfo: { ...fileInfo!, name: "renamed" } },
+          ),
+        messagesWillBeConsumed: ({ posts }) =>
+          Effect.succeed({ posts: [{ ...posts[1]!, message: "rewritten" }, create(PostSchema, { id: "unknown" })] }),
+        notificationWillBePushed: ({ pushNotification }) =>
+          Effect.succeed({ modifiedNotification: { ...pushNotification!, message: "pushed" } }),
+        emailNotificationWillBeSent: () => Effect.succeed({ modifiedContent: { subject: "new", messageHtml: "<b>" } }),
+      })
+      const { decide } = yield* HookDispatcher
+      const updated = yield* decide("messageWillBeUpdated", {
+        newPost: create(PostSchema, { message: "n" }),
+        oldPost: create(PostSchema, { message: "o" }),
+      })
+      assert.deepStrictEqual([updated.newPost.message, updated.oldPost.message], ["o>n", "o"])
+
+      const file = (name: string) =>
+        decide("fileWillBeUploaded", { fileInfo: { name }, fileContent: Buffer.from("quiet") })
+      const [shouted, renamed] = [yield* file("shout"), yield* file("other")]
+      assert.deepStrictEqual([shouted.fileInfo.name, Buffer.from(shouted.fileContent).toString()], ["shout", "QUIET"])
+      assert.deepStrictEqual([renamed.fileInfo.name, Buffer.from(renamed.fileContent).toString()], ["renamed", "quiet"])
+
+      const consumed = yield* decide("messagesWillBeConsumed", {
+        posts: [post("first").post, { id: "2", message: "second" }],
+      })
+      assert.deepStrictEqual(
+        consumed.posts.map(({ message }) => message),
+        ["first", "rewritten"],
+      )
+
+      const pushed = yield* decide("notificationWillBePushed", { pushNotification: { message: "m" }, userId: "u" })
+      assert.deepStrictEqual([pushed.pushNotification.message, pushed.userId], ["pushed", "u"])
+
+      const notificationJson = Buffer.from('{"subject":"old","message_html":"<i>","channel_id":"c"}')
+      const sent = yield* decide("emailNotificationWillBeSent", { emailNotification: { notificationJson } })
+      assert.deepStrictEqual(JSON.parse(Buffer.from(sent.emailNotification.notificationJson).toString()), {
+        subject: "new",
+        message_html: "<b>",
+        channel_id: "c",
+      })
+      assert.lengthOf(EmailNotificationContentSchema.fields, 8)
+    }),
+  )
+
+  test(
+    "does not ask a plugin that keeps not answering, and tries it again later",
+    Effect.gen(function* () {
+      const log = recordLog()
+      let asked = 0
+      let isWell = false
+      yield* register("slow", {
+        messageWillBePosted: () => Effect.suspend(() => (asked++, isWell ? Effect.succeed({}) : late("slow"))),
+      })
+      const { decide } = yield* HookDispatcher
+      const ask = Effect.provide(decide("messageWillBePosted", post("x")), log.layer)
+      yield* Effect.repeat(ask, { times: BREAKER_FAILURES + 3 })
+      assert.strictEqual(asked, BREAKER_FAILURES)
+      assert.isTrue(log.messages().some((message) => message.includes("it is not asked for 30s")))
+      yield* TestClock.adjust("29 seconds")
+      yield* ask
+      assert.strictEqual(asked, BREAKER_FAILURES)
+      yield* TestClock.adjust("2 seconds")
+      yield* ask
+      yield* ask
+      assert.strictEqual(asked, BREAKER_FAILURES + 1, "one call tries it, and it rests again")
+      yield* TestClock.adjust("31 seconds")
+      isWell = true
+      yield* ask
+      yield* ask
+      assert.strictEqual(asked, BREAKER_FAILURES + 3)
+    }),
+  )
+
+  test(
+    "takes a plugin's own errors for answers: they don't make it rest",
+    Effect.gen(function* () {
+      let asked = 0
+      yield* register("failing", { messageWillBePosted: () => Effect.suspend(() => (asked++, crash(false))) })
+      const { decide } = yield* HookDispatcher
+      yield* Effect.repeat(decide("messageWillBePosted", post("x")), { times: 9 })
+      assert.strictEqual(asked, 10)
+    }),
+  )
+})
+
+describe("HookDispatcher.notify", () => {
+  it("tells of every hook that answers nothing", () => {
+    assert.sameMembers(
+      [...notifications],
+      [
+        "onConfigurationChange",
+        "onSendDailyTelemetry",
+        "onCloudLimitsUpdated",
+        "messageHasBeenPosted",
+        "messageHasBeenUpdated",
+        "messageHasBeenDeleted",
+        "reactionHasBeenAdded",
+        "reactionHasBeenRemoved",
+        "preferencesHaveChanged",
+        "userHasBeenCreated",
+        "userHasLoggedIn",
+        "userHasBeenDeactivated",
+        "channelHasBeenCreated",
+        "userHasJoinedChannel",
+        "userHasLeftChannel",
+        "userHasJoinedTeam",
+        "userHasLeftTeam",
+        "onWebSocketConnect",
+        "onWebSocketDisconnect",
+        "webSocketMessageHasBeenPosted",
+        "onPluginClusterEvent",
+      ],
+    )
+  })
+
+  test(
+    "delays nobody, and keeps the order for each plugin",
+    Effect.gen(function* () {
+      const heard: Array<string> = []
+      const gate = yield* Deferred.make<void>()
+      const listener = (id: string, wait: Effect.Effect<void>): HookHandlers => ({
+        messageHasBeenPosted: ({ post }) =>
+          Effect.as(wait, {}).pipe(Effect.tap(() => Effect.sync(() => heard.push(id + post!.message)))),
+      })
+      yield* register("quick", listener("q", Effect.void))
+      yield* register("slow", listener("s", Deferred.await(gate)))
+      const { notify } = yield* HookDispatcher
+      for (const message of ["1", "2", "3"]) yield* notify("messageHasBeenPosted", post(message))
+      yield* settle
+      assert.deepStrictEqual(heard, ["q1", "q2", "q3"])
+      yield* Deferred.succeed(gate, undefined)
+      yield* settle
+      assert.deepStrictEqual(heard.slice(3), ["s1", "s2", "s3"])
+    }),
+  )
+
+  test(
+    "drops what a plugin is too far behind for, says so once, and counts it",
+    Effect.gen(function* () {
+      const log = recordLog()
+      const gate = yield* Deferred.make<void>()
+      yield* register("stuck", { messageHasBeenPosted: () => Effect.as(Deferred.await(gate), {}) })
+      const { notify } = yield* HookDispatcher
+      yield* Effect.gen(function* () {
+        for (let index = 0; index < 1100; index++) yield* notify("messageHasBeenPosted", post(String(index)))
+      }).pipe(Effect.provide(log.layer))
+      assert.lengthOf(
+        log.messages().filter((message) => message.includes("1000 events behind")),
+        1,
+      )
+      const lost = (yield* Metric.snapshot).find(
+        ({ attributes, id }) => id === "plugin_hook_notifications_lost" && attributes?.["plugin"] === "stuck",
+      )
+      assert.deepInclude(lost?.state, { count: 99 })
+      yield* Deferred.succeed(gate, undefined)
+    }),
+  )
+
+  test(
+    "delivers what waits when a plugin is deactivated, within a bound",
+    Effect.gen(function* () {
+      const heard: Array<string> = []
+      const scope = yield* Scope.make()
+      yield* Scope.provide(
+        register("leaving", {
+          messageHasBeenPosted: ({ post }) =>
+            post!.message === "stuck"
+              ? Effect.never
+              : Effect.as(Effect.sleep("1 second"), {}).pipe(
+                  Effect.tap(() => Effect.sync(() => heard.push(post!.message))),
+                ),
+        }),
+        scope,
+      )
+      const { notify } = yield* HookDispatcher
+      for (const message of ["1", "2", "stuck"]) yield* notify("messageHasBeenPosted", post(message))
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      yield* settle
+      yield* notify("messageHasBeenPosted", post("too late"))
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(heard, ["1", "2"])
+      yield* TestClock.adjust("4 seconds")
+      yield* Fiber.join(closing)
+      assert.deepStrictEqual(heard, ["1", "2"])
+    }),
+  )
+})
+
+describe("HookDispatcher.collect", () => {
+  test(
+    "answers what every plugin says that does not fail",
+    Effect.gen(function* () {
+      yield* register("b", { runDataRetention: () => Effect.succeed({ deletedCount: 2n }) })
+      yield* register("a", { runDataRetention: ({ batchSize }) => Effect.succeed({ deletedCount: batchSize }) })
+      yield* register("c", { runDataRetention: () => crash(true) })
+      const { collect } = yield* HookDispatcher
+      const answers = yield* collect("runDataRetention", { batchSize: 40n })
+      assert.deepStrictEqual(
+        answers.map(({ pluginId, response }) => [pluginId, response.deletedCount]),
+        [
+          ["a", 40n],
+          ["b", 2n],
+        ],
+      )
+    }),
+  )
+})

@@ -1,0 +1,107 @@
+/** Hooks of several real plugins: every one of the contract, the rules for many, and what a failure means. */
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { create } from "@bufbuild/protobuf"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
+import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
+import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
+import type { HookError } from "../../src/hooks/HookError.ts"
+import { hookName, unaryHooks } from "../../src/hooks/HookName.ts"
+import { PluginSupervisor, type SupervisorOptions } from "../../src/supervisor/PluginSupervisor.ts"
+import { recordLog } from "../support/log.ts"
+import { eventually, fixture, host, noPython } from "../support/host.ts"
+
+/** Starts a copy of the plugin under a name of its own. */
+const start = Effect.fnUntraced(function* (name: string, options: SupervisorOptions = {}) {
+  const directory = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), `${name}-`))),
+    (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true })),
+  )
+  cpSync(fixture("dispatch"), directory, { recursive: true })
+  const manifest = join(directory, "plugin.json")
+  writeFileSync(manifest, readFileSync(manifest, "utf8").replace('"dispatch"', JSON.stringify(`plugin-${name}`)))
+  const bundle = yield* (yield* PluginBundles).load(directory)
+  return yield* (yield* PluginSupervisor).start(bundle, { ...options, variables: { NAME: name } })
+})
+
+const decide = (message: string) =>
+  Effect.flatMap(HookDispatcher, ({ decide }) =>
+    Effect.map(
+      decide("messageWillBePosted", {
+        post: create(PostSchema, { id: "p", message, props: { mine: [1, { two: 3 }] } }),
+      }),
+      ({ post }) => post,
+    ),
+  )
+
+describe.skipIf(noPython)("the hooks of real plugins", () => {
+  it.live("every hook of the contract goes to Python and back", () => {
+    const log = recordLog()
+    return Effect.gen(function* () {
+      const bundle = yield* (yield* PluginBundles).load(fixture("every-hook"))
+      const { hooks } = yield* (yield* PluginSupervisor).start(bundle)
+      assert.strictEqual(hooks.implemented.size, 41)
+      const calls = hooks as unknown as Record<string, (request: object) => Effect.Effect<unknown, HookError>>
+      for (const hook of unaryHooks) yield* calls[hook]!({})
+      const called = () =>
+        new Set(log.entries.filter(({ message }) => message === "called").map(({ fields }) => fields["hook"]))
+      yield* eventually("all are logged", () => called().size >= unaryHooks.length)
+      assert.sameMembers(
+        [...called()],
+        unaryHooks.map((hook) => hookName(hook)),
+      )
+    }).pipe(Effect.scoped, Effect.provide(host()), Effect.provide(log.layer))
+  })
+
+  it.live("three plugins are asked in order, refuse, fail, and are told", () => {
+    const log = recordLog()
+    return Effect.gen(function* () {
+      // Started in another order than they are asked in.
+      yield* start("c")
+      yield* start("a")
+      yield* start("b", {
+        hooks: { policies: { messageWillBePosted: { deadline: "700 millis", onFailure: "refuse" } } },
+      })
+
+      const post = yield* decide("hello")
+      assert.strictEqual(post.message, "hello a b c")
+      assert.deepStrictEqual(post.props, { mine: [1, { two: 3 }], seen_by: ["a", "b", "c"] })
+
+      const refused = yield* Effect.flip(decide("b:refuse"))
+      assert.deepInclude(refused, { pluginId: "plugin-b", reason: "b says no", isFailure: false })
+
+      // a may fail: its operator has not said otherwise.
+      assert.strictEqual((yield* decide("a:raise")).message, "a:raise b c")
+      assert.isTrue(log.messages().some((message) => message.includes("plugin plugin-a: MessageWillBePosted failed")))
+      assert.isFalse(
+        log.messages().some((message) => message.includes("a secret") && message.includes("plugin-a: Message")),
+      )
+      // b must agree: that it raises, or does not answer in time, is no agreement.
+      assert.isTrue((yield* Effect.flip(decide("b:raise"))).isFailure)
+      const began = Date.now()
+      assert.isTrue((yield* Effect.flip(decide("b:hang"))).isFailure)
+      assert.isBelow(Date.now() - began, 5000)
+
+      const { notify } = yield* HookDispatcher
+      for (const message of ["1", "2", "3"]) yield* notify("messageHasBeenPosted", { post: { message } })
+      const told = (id: string) =>
+        log.entries
+          .filter(({ fields, message }) => message === "told" && fields["plugin_id"] === id)
+          .map(({ fields }) => fields["post"])
+      for (const id of ["plugin-a", "plugin-b", "plugin-c"]) {
+        yield* eventually(`${id} is told`, () => told(id).length === 3)
+        assert.deepStrictEqual(told(id), ["1", "2", "3"])
+      }
+
+      // A crash is no answer either, and afterwards the plugin is not asked any more.
+      assert.strictEqual((yield* decide("c:crash")).message, "c:crash a b")
+      yield* eventually("its end is seen", () =>
+        log.messages().some((message) => message.includes("ended unexpectedly")),
+      )
+      assert.strictEqual((yield* decide("again")).message, "again a b")
+    }).pipe(Effect.scoped, Effect.provide(host()), Effect.provide(log.layer))
+  })
+})
