@@ -19,7 +19,9 @@ import * as PluginHost from "../src/environment/PluginHost.ts"
 import { MessageWillBePostedRequestSchema } from "../src/generated/mattermost/pluginapi/v1/hooks_message_pb.js"
 import { PostSchema } from "../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { deserializer, path, serializer } from "../src/grpc/GrpcMethod.ts"
+import { HookDispatcher } from "../src/hooks/HookDispatcher.ts"
 import { hookMethods } from "../src/hooks/HookName.ts"
+import { testClient } from "../src/hooks/Hooks.ts"
 import * as PluginRoutes from "../src/http/PluginRoutes.ts"
 import { PluginSupervisor } from "../src/supervisor/PluginSupervisor.ts"
 import { ensureDevVenv, findPython } from "../scripts/python.ts"
@@ -133,6 +135,18 @@ const program = Effect.gen(function* () {
     ),
   )
 
+  // Two of fifty plugins implement the hook: both are hello-python under other names.
+  const many = yield* Effect.gen(function* () {
+    const dispatcher = yield* HookDispatcher
+    for (let index = 0; index < 50; index++) {
+      const idle = testClient(hooks.client, `idle-${index}`, { userHasBeenCreated: () => Effect.succeed({}) })
+      yield* dispatcher.register(index < 2 ? { ...hooks, pluginId: `busy-${index}` } : idle)
+    }
+    return dispatcher
+    // Not the host's own, in which hello-python is registered already.
+  }).pipe(Effect.provide(Layer.fresh(HookDispatcher.layer)))
+  const dispatched = many.decide("messageWillBePosted", { post: create(PostSchema, { message: "hello" }) })
+
   const rows = [
     yield* compare(
       "hook, one after the other",
@@ -145,6 +159,12 @@ const program = Effect.gen(function* () {
       times(CONCURRENT, IN_FLIGHT, ourCall),
       Effect.promise(bareInFlight),
       perSecond(CONCURRENT),
+    ),
+    yield* compare(
+      "decide, 2 of 50 plugins (bare: ours, both called)",
+      times(SEQUENTIAL, 1, dispatched),
+      times(2 * SEQUENTIAL, 1, ourCall),
+      perSecond(SEQUENTIAL),
     ),
     yield* compare(
       "ServeHTTP, small (bare: no HTTP)",

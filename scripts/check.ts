@@ -4,12 +4,15 @@ import { join } from "node:path"
 import { ensureDevVenv, findPython, root } from "./python.ts"
 
 const fix = process.argv.includes("--fix")
-const python = findPython()
-if ("missing" in python) {
-  process.stderr.write(`The Python side can't be checked: ${python.missing}.\n`)
+const found = findPython()
+if ("missing" in found) {
+  process.stderr.write(`The Python side can't be checked: ${found.missing}.\n`)
   process.exit(1)
 }
-const interpreter = ensureDevVenv(python.command)
+const interpreter = ensureDevVenv(found.command)
+
+/** All Python of the repository, by the SDK's own rules. */
+const python = ["--config", "pyproject.toml", ".", "../examples", "../test/fixtures"]
 
 const checks: ReadonlyArray<readonly [string, ReadonlyArray<string>, string]> = [
   ["tsc", ["-p", "."], root],
@@ -17,8 +20,8 @@ const checks: ReadonlyArray<readonly [string, ReadonlyArray<string>, string]> = 
   ["oxfmt", fix ? [] : ["--check"], root],
   ["buf", ["lint"], root],
   ["buf", ["format", ...(fix ? ["--write"] : ["--diff", "--exit-code"])], root],
-  [interpreter, ["-m", "ruff", "check", ...(fix ? ["--fix"] : []), ".", "../examples"], join(root, "python-sdk")],
-  [interpreter, ["-m", "ruff", "format", ...(fix ? [] : ["--check"]), ".", "../examples"], join(root, "python-sdk")],
+  [interpreter, ["-m", "ruff", "check", ...(fix ? ["--fix"] : []), ...python], join(root, "python-sdk")],
+  [interpreter, ["-m", "ruff", "format", ...(fix ? [] : ["--check"]), ...python], join(root, "python-sdk")],
   [interpreter, ["-m", "mypy"], join(root, "python-sdk")],
 ]
 

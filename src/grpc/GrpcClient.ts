@@ -14,6 +14,7 @@ import {
   type Unary,
 } from "./GrpcMethod.ts"
 import { type BidiCall, bidiCall, messages } from "./GrpcStream.ts"
+import { traceMetadata } from "./GrpcTrace.ts"
 import { clientCredentials, DEFAULT_SERVER_NAME, type TlsConfig } from "./Tls.ts"
 
 /** A connection to one gRPC server; connects lazily and closes with its Scope. */
@@ -81,23 +82,25 @@ const unary = <M extends Unary>(
   request: RequestInit<M>,
   deadline: Duration.Input | undefined,
 ): Effect.Effect<Response<M>, GrpcError> =>
-  Effect.callback<Response<M>, GrpcError>((resume) => {
-    const name = path(method)
-    const options: grpc.CallOptions =
-      deadline === undefined ? {} : { deadline: Date.now() + Duration.toMillis(deadline) }
-    const call = client.makeUnaryRequest(
-      name,
-      serializer(method.input),
-      deserializer(method.output),
-      request,
-      new grpc.Metadata(),
-      options,
-      (error, response) => {
-        resume(error === null ? Effect.succeed(response as Response<M>) : Effect.fail(fromUnknown(name, error)))
-      },
-    )
-    return Effect.sync(() => call.cancel())
-  })
+  Effect.flatMap(traceMetadata, (metadata) =>
+    Effect.callback<Response<M>, GrpcError>((resume) => {
+      const name = path(method)
+      const options: grpc.CallOptions =
+        deadline === undefined ? {} : { deadline: Date.now() + Duration.toMillis(deadline) }
+      const call = client.makeUnaryRequest(
+        name,
+        serializer(method.input),
+        deserializer(method.output),
+        request,
+        metadata,
+        options,
+        (error, response) => {
+          resume(error === null ? Effect.succeed(response as Response<M>) : Effect.fail(fromUnknown(name, error)))
+        },
+      )
+      return Effect.sync(() => call.cancel())
+    }),
+  )
 
 /**
  * Opens a stream of any kind as a bidirectional one: on the wire they are the same, and only the number of messages
@@ -108,8 +111,13 @@ const open = <M extends Streaming>(
   method: M,
 ): Effect.Effect<BidiCall<RequestInit<M>, Response<M>>, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.sync(() => {
-      const call = client.makeBidiStreamRequest(path(method), serializer(method.input), deserializer(method.output))
+    Effect.map(traceMetadata, (metadata) => {
+      const call = client.makeBidiStreamRequest(
+        path(method),
+        serializer(method.input),
+        deserializer(method.output),
+        metadata,
+      )
       return { call, stream: bidiCall<any, any>(path(method), call) }
     }),
     ({ call }) => Effect.sync(() => call.cancel()),

@@ -4,6 +4,7 @@ import { Cause, Effect, Exit, Fiber, Option, Schema, Scope, Stream } from "effec
 import { type GrpcError, GrpcStatus } from "./GrpcError.ts"
 import { definition, path, type Request, type ResponseInit } from "./GrpcMethod.ts"
 import { type BidiCall, bidiCall, messages } from "./GrpcStream.ts"
+import { inTraceOf } from "./GrpcTrace.ts"
 import { serverCredentials, type TlsConfig } from "./Tls.ts"
 
 /** Where a server listens: a unix socket's path, or a TCP port on the loopback interface (0 picks a free one). */
@@ -99,7 +100,7 @@ export const serve = <R = never>(
         definitions[method.localName] = definition(method)
         implementation[method.localName] =
           method.methodKind === "unary"
-            ? unaryHandler(handler as AnyUnary<R>, run)
+            ? unaryHandler(path(method), handler as AnyUnary<R>, run)
             : bidiHandler(path(method), overCall(method.methodKind, handler), run)
       }
       server.addService(definitions, implementation)
@@ -159,9 +160,9 @@ const statusOf = (cause: Cause.Cause<GrpcStatus | GrpcError>): Partial<grpc.Stat
 }
 
 const unaryHandler =
-  <R>(handler: AnyUnary<R>, run: Run<R>): grpc.handleUnaryCall<object, object> =>
+  <R>(method: string, handler: AnyUnary<R>, run: Run<R>): grpc.handleUnaryCall<object, object> =>
   (call, callback) => {
-    const fiber = run(handler(call.request), (exit) =>
+    const fiber = run(inTraceOf(call.metadata, method, handler(call.request)), (exit) =>
       Exit.isSuccess(exit) ? callback(null, exit.value as object) : callback(statusOf(exit.cause)),
     )
     call.on("cancelled", () => fiber.interruptUnsafe())
@@ -170,7 +171,7 @@ const unaryHandler =
 const bidiHandler =
   <R>(method: string, handler: AnyBidi<R>, run: Run<R>): grpc.handleBidiStreamingCall<object, object> =>
   (call) => {
-    const fiber = run(handler(bidiCall(method, call)), (exit) => {
+    const fiber = run(inTraceOf(call.metadata, method, handler(bidiCall(method, call))), (exit) => {
       if (Exit.isSuccess(exit)) call.end()
       else call.emit("error", statusOf(exit.cause))
     })

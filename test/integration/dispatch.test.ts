@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { create } from "@bufbuild/protobuf"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, type Tracer } from "effect"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
@@ -55,6 +55,28 @@ describe.skipIf(noPython)("the hooks of real plugins", () => {
       )
     }).pipe(Effect.scoped, Effect.provide(host()), Effect.provide(log.layer))
   })
+
+  it.live("what a handler asks of the host is part of the hook's trace", () =>
+    Effect.gen(function* () {
+      const seen: Array<Tracer.AnySpan> = []
+      const api = {
+        getServerVersion: () =>
+          Effect.map(Effect.orDie(Effect.currentSpan), (span) => (seen.push(span), { version: "1" })),
+      }
+      const { span } = yield* Effect.gen(function* () {
+        yield* start("a")
+        return { span: yield* Effect.currentSpan }
+      }).pipe(
+        Effect.tap(() => decide("a:ask")),
+        Effect.withSpan("request"),
+        Effect.scoped,
+        Effect.provide(host(api)),
+      )
+      assert.lengthOf(seen, 1)
+      assert.strictEqual(seen[0]!.traceId, span.traceId)
+      assert.notStrictEqual(seen[0]!.spanId, span.spanId)
+    }),
+  )
 
   it.live("three plugins are asked in order, refuse, fail, and are told", () => {
     const log = recordLog()

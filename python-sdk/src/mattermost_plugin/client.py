@@ -11,6 +11,7 @@ import grpc.aio
 from google.protobuf import descriptor, json_format, struct_pb2
 from google.protobuf.message import Message
 
+from . import trace
 from ._generated.mattermost.pluginapi.v1.common_pb2 import AppError
 from .contract import API, is_repeated, message_class, snake_case
 from .exceptions import convert_app_error, convert_grpc_error
@@ -216,7 +217,8 @@ class PluginAPIClient(_Client):
 
         def call(*args: Any, **kwargs: Any) -> Any:
             try:
-                response = self._rpc(name)(build_request(name, args, kwargs), timeout=CALL_TIMEOUT)
+                request = build_request(name, args, kwargs)
+                response = self._rpc(name)(request, timeout=CALL_TIMEOUT, metadata=trace.metadata())
             except grpc.RpcError as error:
                 raise convert_grpc_error(error) from error
             return read_response(name, response)
@@ -251,7 +253,8 @@ class AsyncPluginAPIClient(_Client):
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             try:
-                response = await self._rpc(name)(build_request(name, args, kwargs), timeout=CALL_TIMEOUT)
+                request = build_request(name, args, kwargs)
+                response = await self._rpc(name)(request, timeout=CALL_TIMEOUT, metadata=trace.metadata())
             except grpc.RpcError as error:
                 raise convert_grpc_error(error) from error
             return read_response(name, response)

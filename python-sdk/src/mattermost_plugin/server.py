@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import logging
 import sys
@@ -12,7 +13,7 @@ from typing import Any, Callable
 import grpc
 import grpc.aio
 
-from . import goplugin, logs
+from . import goplugin, logs, trace
 from ._generated.mattermost.pluginapi.v1.hooks_http_pb2 import ServeHTTPRequest, ServeHTTPResponse
 from .client import PluginAPIClient
 from .config import HANDSHAKE, PROTOCOL_VERSION, RuntimeConfig, load_runtime_config
@@ -68,6 +69,7 @@ class PluginServer:
             handler = self._plugin.get_hook_handler(name)
             if handler is None:
                 return no_handler(name, request)
+            trace.enter(context)
             limit = self._limit(context)
             running = asyncio.ensure_future(self._run(handler, arguments(method, request)))
             try:
@@ -108,7 +110,9 @@ class PluginServer:
         try:
             if inspect.iscoroutinefunction(handler):
                 return await handler(*args)
-            result = await asyncio.get_running_loop().run_in_executor(self._threads, _called, handler, args)
+            # A thread has a context of its own, in which the call's would be missing.
+            run = contextvars.copy_context().run
+            result = await asyncio.get_running_loop().run_in_executor(self._threads, run, _called, handler, args)
             # A decorator may have hidden that the handler is `async def`.
             return await result if inspect.isawaitable(result) else result
         except SystemExit as error:
@@ -121,6 +125,7 @@ class PluginServer:
         first = await anext_or_none(incoming)
         if first is None or not first.HasField("init"):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message of ServeHTTP has no init")
+        trace.enter(context)
         request = HTTPRequest(first.init, incoming, first)
         writer = HTTPResponseWriter()
         sender = asyncio.ensure_future(writer.send_to(context))

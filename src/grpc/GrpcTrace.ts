@@ -1,0 +1,36 @@
+import * as grpc from "@grpc/grpc-js"
+import { Effect, Option, type Tracer } from "effect"
+import { Headers, HttpTraceContext } from "effect/http"
+
+/** The key of W3C's trace context ("traceparent", Trace Context §3.2). */
+const TRACEPARENT = "traceparent"
+
+/** A call's metadata: the span that it is made in, so that what the other side does becomes part of the same trace. */
+export const traceMetadata: Effect.Effect<grpc.Metadata> = Effect.match(Effect.currentSpan, {
+  onFailure: () => new grpc.Metadata(),
+  onSuccess: (span) => {
+    const metadata = new grpc.Metadata()
+    const traceparent = HttpTraceContext.toHeaders(span)[TRACEPARENT]
+    if (traceparent !== undefined) metadata.set(TRACEPARENT, traceparent)
+    return metadata
+  },
+})
+
+/** The span on the other side that a call was made in, if it says so. */
+const parentOf = (metadata: grpc.Metadata): Option.Option<Tracer.ExternalSpan> => {
+  const [traceparent] = metadata.get(TRACEPARENT)
+  return typeof traceparent === "string"
+    ? HttpTraceContext.w3c(Headers.fromRecordUnsafe({ [TRACEPARENT]: traceparent }))
+    : Option.none()
+}
+
+/** Runs a handler as part of its caller's trace, as a span of the method's name. */
+export const inTraceOf = <A, E, R>(
+  metadata: grpc.Metadata,
+  method: string,
+  handler: Effect.Effect<A, E, R>,
+): Effect.Effect<A, E, R> =>
+  Option.match(parentOf(metadata), {
+    onNone: () => handler,
+    onSome: (parent) => Effect.withSpan(handler, method, { kind: "server", parent }),
+  })
