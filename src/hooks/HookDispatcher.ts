@@ -1,5 +1,18 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf"
-import { type Cause, Context, Duration, Effect, Fiber, Layer, Queue, Result, Schema, type Scope } from "effect"
+import { clone, create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf"
+import {
+  type Cause,
+  Context,
+  Duration,
+  Effect,
+  Fiber,
+  Layer,
+  Option,
+  Queue,
+  Result,
+  Schema,
+  type Scope,
+  type Tracer,
+} from "effect"
 import type { PluginContextSchema } from "../generated/mattermost/pluginapi/v1/hooks_common_pb.js"
 import type { Request, RequestInit, Response } from "../grpc/GrpcMethod.ts"
 import * as CircuitBreaker from "./CircuitBreaker.ts"
@@ -128,10 +141,18 @@ export class HookDispatcher extends Context.Service<
           ),
         ),
 
-      notify: (hook, request) =>
-        Effect.suspend(() =>
-          Effect.forEach(implementing(hook), ({ enqueue }) => enqueue(hook, request), { discard: true }),
-        ),
+      notify: Effect.fnUntraced(function* <K extends Notification>(hook: K, request: RequestInit<HookMethods[K]>) {
+        const plugins = implementing(hook)
+        if (plugins.length === 0) return
+        const schema: DescMessage = hookMethods[hook].input
+        // As it is now: the caller may go on changing what it has handed over.
+        const event = {
+          hook,
+          request: clone(schema, create(schema, request)),
+          span: yield* Effect.option(Effect.currentSpan),
+        }
+        yield* Effect.forEach(plugins, ({ enqueue }) => enqueue(event), { discard: true })
+      }),
 
       collect: Effect.fnUntraced(function* <K extends UnaryHook>(hook: K, request: RequestInit<HookMethods[K]>) {
         const answers: Array<Collected<K>> = []
@@ -161,11 +182,18 @@ export class HookDispatcher extends Context.Service<
 
 type AskError = HookError | HookSuspendedError
 
+/** What plugins are told of, and the span that it happened in. */
+interface Event {
+  readonly hook: UnaryHook
+  readonly request: unknown
+  readonly span: Option.Option<Tracer.Span>
+}
+
 /** A plugin that is part of every dispatch. */
 interface Registered {
   readonly hooks: HookClient
   readonly ask: (hook: UnaryHook, request: unknown) => Effect.Effect<unknown, AskError>
-  readonly enqueue: (hook: UnaryHook, request: unknown) => Effect.Effect<void>
+  readonly enqueue: (event: Event) => Effect.Effect<void>
   /** Takes no more events, and waits until those there are were delivered. */
   readonly drain: Effect.Effect<void>
 }
@@ -184,20 +212,24 @@ const makeRegistered = Effect.fnUntraced(function* (
         ),
       )
 
-  const queue = yield* Queue.make<readonly [UnaryHook, unknown], Cause.Done>({
+  const queue = yield* Queue.make<Event, Cause.Done>({
     capacity: NOTIFICATION_QUEUE,
     strategy: "dropping",
   })
-  const deliver = Effect.flatMap(Queue.take(queue), ([hook, request]) =>
-    Effect.catch(ask(hook, request), (error) => Effect.logError(error.message)),
+  const deliver = Effect.flatMap(Queue.take(queue), ({ hook, request, span }) =>
+    ask(hook, request).pipe(
+      Effect.catch((error) => Effect.logError(error.message)),
+      (told) => (Option.isSome(span) ? Effect.withParentSpan(told, span.value) : told),
+    ),
   )
   const worker = yield* Effect.forkScoped(Effect.ignore(Effect.forever(deliver)))
   let isFull = false
   return {
     hooks,
     ask,
-    enqueue: Effect.fnUntraced(function* (hook, request) {
-      if (yield* Queue.offer(queue, [hook, request])) {
+    enqueue: Effect.fnUntraced(function* (event) {
+      const { hook } = event
+      if (yield* Queue.offer(queue, event)) {
         isFull = false
         return
       }

@@ -243,7 +243,11 @@ describe("HookDispatcher.notify", () => {
       yield* register("quick", listener("q", Effect.void))
       yield* register("slow", listener("s", Deferred.await(gate)))
       const { notify } = yield* HookDispatcher
-      for (const message of ["1", "2", "3"]) yield* notify("messageHasBeenPosted", post(message))
+      for (const message of ["1", "2", "3"]) {
+        const event = post(message)
+        yield* notify("messageHasBeenPosted", event)
+        event.post.message = "changed afterwards"
+      }
       yield* settle
       assert.deepStrictEqual(heard, ["q1", "q2", "q3"])
       yield* Deferred.succeed(gate, undefined)
