@@ -118,6 +118,49 @@ describe.skipIf(noPython)("the plugins in the documents", () => {
   )
 })
 
+/** Runs commands whose last starts the supervisor, until its plugins serve; answers its address. It is stopped after. */
+const served = Effect.fnUntraced(function* (commands: string, cwd: string) {
+  const script = `${commands.trim().replace(/\n(npx )?node /, "\nexec node ")} --port 0`
+  const supervisor = yield* Effect.acquireRelease(
+    Effect.sync(() => spawn("sh", ["-ec", script], { cwd })),
+    (child) =>
+      Effect.andThen(
+        Effect.sync(() => child.kill("SIGTERM")),
+        Effect.orDie(eventually("it has stopped", () => child.exitCode !== null || child.signalCode !== null)),
+      ),
+  )
+  let output = ""
+  let log = ""
+  supervisor.stdout.on("data", (chunk) => (output += String(chunk)))
+  supervisor.stderr.on("data", (chunk) => (log += String(chunk)))
+  // Its last words, when every plugin is active or has failed.
+  const settled = () => supervisor.exitCode !== null || /\/plugins\/\S+\/\n/.test(output)
+  yield* eventually("the plugins serve", settled, 170_000)
+  assert.isNull(supervisor.exitCode, log)
+  return /listens on (\S+)/.exec(output)![1]!
+})
+
+describe.skipIf(noPython)("examples/web-apps", () => {
+  it.live(
+    "run by the commands of their README",
+    () =>
+      Effect.gen(function* () {
+        const apps = ["flask-app", "fastapi-sse"]
+        yield* Effect.addFinalizer(() =>
+          Effect.sync(() =>
+            apps.forEach((app) =>
+              rmSync(join(root, "examples/web-apps", app, ".venv"), { recursive: true, force: true }),
+            ),
+          ),
+        )
+        const base = yield* served(snippets("examples/web-apps/README.md", "sh")[0]!, root)
+        const page = yield* Effect.promise(() => fetch(`${base}/plugins/flask-app/`))
+        assert.deepInclude(yield* Effect.promise(() => page.json() as Promise<object>), { hello: "stranger" })
+      }).pipe(Effect.scoped),
+    180_000,
+  )
+})
+
 describe.skipIf(noPython)("getting started", () => {
   it.live(
     "its commands make a plugin run",
@@ -134,24 +177,9 @@ describe.skipIf(noPython)("getting started", () => {
         writeFileSync(join(plugin, "plugin.json"), snippets("docs/python-plugins.md", "json")[0]!)
         const commands = snippets("docs/python-plugins.md", "sh")[0]!.trim()
         assert.match(commands, /serve --plugins plugins$/)
-        const supervisor = yield* Effect.acquireRelease(
-          Effect.sync(() =>
-            spawn("sh", ["-ec", `${commands.replace(/\nnode /, "\nexec node ")} --port 0`], { cwd: folder }),
-          ),
-          (child) => Effect.sync(() => child.kill("SIGTERM")),
-        )
-        let output = ""
-        let log = ""
-        supervisor.stdout.on("data", (chunk) => (output += String(chunk)))
-        supervisor.stderr.on("data", (chunk) => (log += String(chunk)))
-        const settled = () => supervisor.exitCode !== null || /\/plugins\/my-plugin\/\n/.test(output)
-        yield* eventually("the plugin serves", settled, 120_000)
-        assert.isNull(supervisor.exitCode, log)
-        const base = /listens on (\S+)/.exec(output)![1]
+        const base = yield* served(commands, folder)
         const page = yield* Effect.promise(() => fetch(`${base}/plugins/my-plugin/`))
         assert.strictEqual(yield* Effect.promise(() => page.text()), "Hello from my plugin!")
-        supervisor.kill("SIGTERM")
-        yield* eventually("it has stopped", () => supervisor.exitCode !== null || supervisor.signalCode !== null)
       }).pipe(Effect.scoped),
     180_000,
   )

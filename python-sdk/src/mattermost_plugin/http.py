@@ -180,6 +180,11 @@ class HTTPResponseWriter:
         if self._still_open(f"header {name}"):
             self._headers.setdefault(name.lower(), (name, []))[1].append(value)
 
+    def clear_headers(self) -> None:
+        """Forgets the headers so far. Too late once the response has begun."""
+        if self._still_open("change of headers"):
+            self._headers.clear()
+
     def _still_open(self, what: str) -> bool:
         """Whether the head may still change. As in the published SDK, being too late is a warning and nothing more."""
         if self._started:

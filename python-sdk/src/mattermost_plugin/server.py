@@ -170,7 +170,7 @@ def _called(handler: Callable[..., Any], args: list[Any]) -> Any:
 
 
 def _plain(writer: HTTPResponseWriter, status: int, text: str) -> None:
-    writer._headers.clear()
+    writer.clear_headers()
     writer.set_header("Content-Type", "text/plain; charset=utf-8")
     writer.write_header(status)
     writer.write(text)

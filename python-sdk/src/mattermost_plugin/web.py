@@ -1,0 +1,186 @@
+"""A web application as a plugin's ServeHTTP: WSGI (Flask, Django) and ASGI (FastAPI, Starlette), streamed both ways."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import sys
+from collections.abc import Iterable
+from typing import Any, Callable
+from urllib.parse import unquote, urlsplit
+
+from .hooks import HookName, hook
+from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter
+
+_log = logging.getLogger("mattermost_plugin")
+
+
+def wsgi(application: Callable[..., Iterable[bytes]]) -> Callable[..., None]:
+    """Makes a WSGI application (PEP 3333) the handler of ServeHTTP: `serve = wsgi(app)` in the plugin's class.
+
+    Requests run on the handlers' threads. The application finds the plugin as `mattermost.plugin` in its environ, and
+    who asks as `HTTP_MATTERMOST_USER_ID`.
+    """
+
+    def serve_http(plugin: Any, context: Any, writer: HTTPResponseWriter, request: HTTPRequest) -> None:
+        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], Any]:
+            if exc_info is not None and writer.started:
+                raise exc_info[1].with_traceback(exc_info[2])
+            # An error's head takes the place of the one there was.
+            writer.clear_headers()
+            writer.status_code = int(status.split(" ", 1)[0])
+            for name, value in headers:
+                writer.add_header(name, value)
+            return writer.write
+
+        answer = application(_environ(plugin, request), start_response)
+        try:
+            for piece in answer:
+                if piece:
+                    writer.write(piece)
+        finally:
+            close = getattr(answer, "close", None)
+            if close is not None:
+                close()
+        if not writer.started:
+            writer.write(b"")
+
+    return hook(HookName.ServeHTTP)(serve_http)
+
+
+def _environ(plugin: Any, request: HTTPRequest) -> dict[str, Any]:
+    url = urlsplit(request.url)
+    host, _, port = request.host.partition(":")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        # PEP 3333 wants bytes in the clothes of Latin-1.
+        "PATH_INFO": unquote(url.path, "latin-1"),
+        "QUERY_STRING": url.query,
+        "SERVER_NAME": host or "localhost",
+        "SERVER_PORT": port or "80",
+        "SERVER_PROTOCOL": request.proto or "HTTP/1.1",
+        "REMOTE_ADDR": _address(request.remote_addr)[0],
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BufferedReader(_Body(request)),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        # A body of unknown length ends by itself here.
+        "wsgi.input_terminated": True,
+        "mattermost.plugin": plugin,
+    }
+    for name, values in request.headers.items():
+        key = name.upper().replace("-", "_")
+        value = ",".join(values)
+        environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value
+    environ.setdefault("HTTP_HOST", request.host)
+    if request.content_length >= 0:
+        environ["CONTENT_LENGTH"] = str(request.content_length)
+    return environ
+
+
+class _Body(io.RawIOBase):
+    """A request's body as a file; read as it arrives."""
+
+    def __init__(self, request: HTTPRequest) -> None:
+        self._pieces = iter(request.stream())
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = next(self._pieces, b"")
+        piece, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+def asgi(application: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes an ASGI application (3.0) the handler of ServeHTTP: `serve = asgi(app)` in the plugin's class.
+
+    The application finds the plugin as `plugin` in its scope; what is asked of its `api` belongs on a thread
+    (`asyncio.to_thread`), or to an `AsyncPluginAPIClient`. When the client goes, the application is cancelled. Lifespan
+    events are not sent.
+    """
+
+    async def serve_http(plugin: Any, context: Any, writer: HTTPResponseWriter, request: HTTPRequest) -> None:
+        body = request.stream().__aiter__()
+        ended = False
+        answered = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            nonlocal ended
+            if not ended:
+                try:
+                    piece = await body.__anext__()
+                except StopAsyncIteration:
+                    ended = True
+                    return {"type": "http.request", "body": b"", "more_body": False}
+                except ClientDisconnected:
+                    return {"type": "http.disconnect"}
+                return {"type": "http.request", "body": piece, "more_body": True}
+            # A client that goes earlier cancels us.
+            await answered.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                for name, value in message.get("headers", ()):
+                    writer.add_header(name.decode("latin-1"), value.decode("latin-1"))
+                writer.write_header(message["status"])
+            elif message["type"] == "http.response.body":
+                piece = message.get("body", b"")
+                if piece:
+                    writer.write(piece)
+                    await writer.drain()
+                if not message.get("more_body", False):
+                    answered.set()
+
+        try:
+            await application(_scope(plugin, request), receive, send)
+        except Exception:
+            # An application may raise once more what it has answered already, for the server to log.
+            if not answered.is_set():
+                raise
+            _log.exception("ServeHTTP failed: %s %s", request.method, urlsplit(request.url).path)
+
+    return hook(HookName.ServeHTTP)(serve_http)
+
+
+def _scope(plugin: Any, request: HTTPRequest) -> dict[str, Any]:
+    url = urlsplit(request.url)
+    headers = [
+        (name.lower().encode("latin-1"), value.encode("latin-1"))
+        for name, values in request.headers.items()
+        for value in values
+    ]
+    if not any(name == b"host" for name, _ in headers):
+        headers.insert(0, (b"host", request.host.encode("latin-1")))
+    host, _, port = request.host.partition(":")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": f"{request.proto_major}.{request.proto_minor}" if request.proto_major == 1 else "2",
+        "method": request.method,
+        "scheme": "http",
+        "path": unquote(url.path),
+        "raw_path": url.path.encode("latin-1"),
+        "query_string": url.query.encode("latin-1"),
+        "root_path": "",
+        "headers": headers,
+        "client": _address(request.remote_addr),
+        "server": (host or "localhost", int(port) if port.isdigit() else 80),
+        "plugin": plugin,
+    }
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Go's `host:port`, with brackets around IPv6."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]") or text, int(port) if port.isdigit() else 0

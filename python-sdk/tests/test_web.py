@@ -1,0 +1,243 @@
+"""Web applications as ServeHTTP: Flask and FastAPI as they are, over real gRPC, in a plugin's real process."""
+
+from __future__ import annotations
+
+import json
+import queue
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from mattermost_plugin._generated.mattermost.pluginapi.v1.hooks_http_pb2 import HTTPHeader, ServeHTTPRequest
+
+from .conftest import LIMIT, RunningPlugin, StartPlugin
+from .test_http import body_of, get, headers_of, init
+
+FLASK = """
+    from flask import Flask, Response, jsonify, request
+    from mattermost_plugin.web import wsgi
+
+    app = Flask("app")
+
+    @app.route("/seen/<name>", methods=["GET", "POST"])
+    def seen(name):
+        answer = jsonify(
+            name=name, query=request.args.getlist("q"), body=request.get_data(as_text=True), host=request.host,
+            user=request.headers.get("Mattermost-User-Id"), addr=request.remote_addr,
+            plugin=type(request.environ["mattermost.plugin"]).__name__,
+        )
+        answer.status_code = 201
+        answer.headers.add("X-Many", "1")
+        answer.headers.add("X-Many", "2")
+        return answer
+
+    @app.route("/echo", methods=["POST"])
+    def echo():
+        stream = request.stream
+        def pieces():
+            while piece := stream.read(4096):
+                yield piece
+        return Response(pieces(), mimetype="application/octet-stream")
+
+    @app.route("/ticks")
+    def ticks():
+        def pieces():
+            for number in range(3):
+                yield f"tick {number}\\n"
+        return Response(pieces(), mimetype="text/plain")
+
+    @app.route("/fail")
+    def fail():
+        raise ValueError("the secret is 42")
+
+    class Web(Plugin):
+        serve = wsgi(app)
+
+    run_plugin(Web)
+"""
+
+FASTAPI = """
+    from fastapi import FastAPI, Request
+    from fastapi.responses import JSONResponse, StreamingResponse
+    from mattermost_plugin.web import asgi
+
+    app = FastAPI()
+
+    @app.api_route("/seen/{name}", methods=["GET", "POST"])
+    async def seen(name: str, request: Request):
+        answer = JSONResponse(status_code=201, content=dict(
+            name=name, query=request.query_params.getlist("q"), body=(await request.body()).decode(),
+            host=request.headers["host"], user=request.headers.get("mattermost-user-id"), addr=request.client.host,
+            plugin=type(request.scope["plugin"]).__name__,
+        ))
+        answer.headers.append("X-Many", "1")
+        answer.headers.append("X-Many", "2")
+        return answer
+
+    @app.post("/echo")
+    async def echo(request: Request):
+        return StreamingResponse(request.stream())
+
+    @app.get("/ticks")
+    async def ticks():
+        async def pieces():
+            for number in range(3):
+                yield f"tick {number}\\n"
+                await asyncio.sleep(0)
+        return StreamingResponse(pieces(), media_type="text/plain")
+
+    @app.get("/events")
+    async def events():
+        async def pieces():
+            try:
+                yield "data: first\\n\\n"
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                logging.getLogger("events").info("the listener has gone")
+                raise
+        return StreamingResponse(pieces(), media_type="text/event-stream")
+
+    @app.get("/fail")
+    async def fail():
+        raise ValueError("the secret is 42")
+
+    import logging
+
+    class Web(Plugin):
+        serve = asgi(app)
+
+    run_plugin(Web)
+"""
+
+APPS = pytest.mark.parametrize("app", [FLASK, FASTAPI], ids=["flask", "fastapi"])
+
+BODY = [ServeHTTPRequest(body_chunk="bö".encode()), ServeHTTPRequest(body_chunk=b"dy", body_complete=True)]
+
+
+@APPS
+def test_a_request_and_its_response(start_plugin: StartPlugin, app: str) -> None:
+    answer = get(
+        start_plugin(app),
+        "/seen/a%20n%C3%A4me?q=1&q=2",
+        *BODY,
+        host="example.org:8065",
+        proto="HTTP/1.1",
+        proto_major=1,
+        proto_minor=1,
+        remote_addr="192.0.2.1:1234",
+        content_length=5,
+        headers=[
+            HTTPHeader(key="Content-Type", values=["text/plain"]),
+            HTTPHeader(key="Mattermost-User-Id", values=["u1"]),
+        ],
+    )
+    assert answer[0].init.status_code == 201
+    many = {name.lower(): values for name, values in headers_of(answer).items()}
+    assert many["x-many"] == ["1", "2"]
+    assert many["content-type"] == ["application/json"]
+    assert json.loads(body_of(answer)) == {
+        "name": "a näme",
+        "query": ["1", "2"],
+        "body": "bödy",
+        "host": "example.org:8065",
+        "user": "u1",
+        "addr": "192.0.2.1",
+        "plugin": "Web",
+    }
+
+
+@APPS
+def test_bodies_stream_both_ways(start_plugin: StartPlugin, app: str) -> None:
+    """The answer's first piece comes before the request's last is sent."""
+    plugin = start_plugin(app)
+    messages: queue.Queue[ServeHTTPRequest | None] = queue.Queue()
+
+    def outgoing() -> Iterator[ServeHTTPRequest]:
+        while (message := messages.get(timeout=LIMIT)) is not None:
+            yield message
+
+    messages.put(init("/echo"))
+    messages.put(ServeHTTPRequest(body_chunk=b"a" * 4096))
+    answer = plugin.serve_http(outgoing())
+    received = b""
+    while len(received) < 4096:
+        received += next(answer).body_chunk
+    messages.put(ServeHTTPRequest(body_chunk=b"b" * 10, body_complete=True))
+    messages.put(None)
+    assert received + body_of(list(answer)) == b"a" * 4096 + b"b" * 10
+
+
+@APPS
+def test_pieces_go_out_as_they_are_made(start_plugin: StartPlugin, app: str) -> None:
+    answer = get(start_plugin(app), "/ticks", method="GET")
+    pieces = [message.body_chunk for message in answer if message.body_chunk]
+    assert pieces == [b"tick 0\n", b"tick 1\n", b"tick 2\n"]
+
+
+@APPS
+def test_not_found_and_failures_are_the_applications(start_plugin: StartPlugin, app: str) -> None:
+    plugin = start_plugin(app)
+    assert get(plugin, "/nowhere", method="GET")[0].init.status_code == 404
+    failed = get(plugin, "/fail", method="GET")
+    assert failed[0].init.status_code == 500
+    assert b"42" not in body_of(failed)
+    plugin.wait_for_log("the secret is 42")
+
+
+def test_server_sent_events_end_with_their_listener(start_plugin: StartPlugin) -> None:
+    plugin: RunningPlugin = start_plugin(FASTAPI)
+    answer: Any = plugin.serve_http(iter([init("/events", body_complete=True, more={"method": "GET"})]), timeout=60)
+    event = b""
+    while not event:
+        event = next(answer).body_chunk
+    assert event == b"data: first\n\n"
+    answer.cancel()
+    plugin.wait_for_log("the listener has gone")
+    assert answer.code() == grpc.StatusCode.CANCELLED
+
+
+RAW = """
+    from mattermost_plugin.web import wsgi
+
+    def app(environ, start_response):
+        if environ["PATH_INFO"] == "/empty":
+            start_response("204 No Content", [])
+            return []
+        write = start_response("200 OK", [("Content-Type", "text/plain")])
+        if environ["PATH_INFO"] == "/write":
+            write(b"written, ")
+            return Closing([b"", b"returned"])
+        try:
+            raise KeyError("x")
+        except KeyError:
+            start_response("500 Oops", [("X-Error", "1")], sys.exc_info())
+            return [b"sorry"]
+
+    class Closing(list):
+        def close(self):
+            log.info("closed")
+
+    import logging
+    log = logging.getLogger("app")
+
+    class Web(Plugin):
+        serve = wsgi(app)
+
+    run_plugin(Web)
+"""
+
+
+def test_the_corners_of_wsgi(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(RAW)
+    empty = get(plugin, "/empty")
+    assert (empty[0].init.status_code, body_of(empty)) == (204, b"")
+    assert body_of(get(plugin, "/write")) == b"written, returned"
+    plugin.wait_for_log("closed")
+    replaced = get(plugin, "/replaced")
+    assert (replaced[0].init.status_code, headers_of(replaced), body_of(replaced)) == (
+        500,
+        {"X-Error": ["1"]},
+        b"sorry",
+    )

@@ -1,0 +1,50 @@
+/** Flask and FastAPI as plugins, from a browser's point of view. */
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { create } from "@bufbuild/protobuf"
+import { Effect } from "effect"
+import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
+import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
+import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
+import { examples, noPython } from "../support/host.ts"
+import { baseUrl, server } from "../support/server.ts"
+
+const stored = new Map<string, Uint8Array>()
+const api = {
+  kVGet: ({ key }: { readonly key: string }) => Effect.succeed({ value: stored.get(key) ?? new Uint8Array() }),
+  kVSet: ({ key, value }: { readonly key: string; readonly value: Uint8Array }) =>
+    Effect.sync(() => (stored.set(key, value), {})),
+}
+
+const json = (url: string) => Effect.promise(() => fetch(url).then((response) => response.json() as Promise<unknown>))
+
+describe.skipIf(noPython)("web applications as plugins", () => {
+  it.live("Flask answers, and reaches the host API; FastAPI streams events, and hears when a browser goes", () =>
+    Effect.gen(function* () {
+      yield* (yield* PluginEnvironment).settled
+      const base = yield* baseUrl
+      assert.deepStrictEqual(yield* json(`${base}/plugins/flask-app/`), { visits: 1, hello: "stranger" })
+      assert.deepStrictEqual(yield* json(`${base}/plugins/flask-app/`), { visits: 2, hello: "stranger" })
+
+      const browser = new AbortController()
+      const events = yield* Effect.promise(() =>
+        fetch(`${base}/plugins/fastapi-sse/events`, { signal: browser.signal }),
+      )
+      assert.include(events.headers.get("content-type"), "text/event-stream")
+      const reader = events.body!.pipeThrough(new TextDecoderStream()).getReader()
+      const next = Effect.promise(() => reader.read().then(({ value }) => value))
+      assert.strictEqual(yield* next, ": welcome\n\n")
+      const { notify } = yield* HookDispatcher
+      yield* notify("messageHasBeenPosted", { post: create(PostSchema, { message: "news" }) })
+      assert.strictEqual(yield* next, 'data: {"message": "news"}\n\n')
+
+      const listeners = json(`${base}/plugins/fastapi-sse/listeners`)
+      assert.deepStrictEqual(yield* listeners, { listeners: 1 })
+      browser.abort()
+      const gone = Effect.repeat(Effect.delay(listeners, "20 millis"), {
+        until: (answer) => (answer as { readonly listeners: number }).listeners === 0,
+      })
+      yield* Effect.timeout(gone, "5 seconds")
+    }).pipe(Effect.provide(server(join(examples, "web-apps"), api))),
+  )
+})
