@@ -16,7 +16,7 @@ const api = {
     Effect.sync(() => (stored.set(key, value), {})),
 }
 
-const json = (url: string) => Effect.promise(() => fetch(url).then((response) => response.json() as Promise<unknown>))
+const json = (url: string) => Effect.promise(() => fetch(url).then((response) => response.json()))
 
 describe.skipIf(noPython)("web applications as plugins", () => {
   it.live("Flask answers, and reaches the host API; FastAPI streams events, and hears when a browser goes", () =>
