@@ -112,6 +112,21 @@ describe.skipIf(process.platform === "win32")("GoPluginClient", () => {
     ({ error }) => assert.strictEqual(error.kind, "unrecognized"),
   )
 
+  fails("refuses bytes that are no text", "printf '\\377\\376\\n'; sleep 300", ({ error }) =>
+    assert.strictEqual(error.kind, "unrecognized"),
+  )
+
+  fails("takes a line without an end for none, when the plugin ends", "printf '1|1|unix|/x|grpc|'", ({ error }) => {
+    assert.strictEqual(error.kind, "exited")
+    assert.strictEqual(error.exit, "exit code 0")
+  })
+
+  fails(
+    "reads a line that ends as Windows' do",
+    "printf '1|1|unix|/no/such/socket|grpc\\r\\n'; sleep 300",
+    ({ error }) => assert.strictEqual(error.kind, "unhealthy"),
+  )
+
   fails("refuses a protocol version it did not offer", "echo '1|7|tcp|127.0.0.1:1|grpc|'; sleep 300", ({ error }) =>
     assert.strictEqual(error.kind, "protocolVersion"),
   )
