@@ -20,9 +20,10 @@ from typing import Any, Callable
 import grpc
 import pytest
 
-from mattermost_plugin._generated.plugin import grpc_controller_pb2
 from mattermost_plugin.config import HANDSHAKE
-from mattermost_plugin.contract import API, HOOKS, message_class
+from mattermost_plugin.contract import API, HOOKS
+from mattermost_plugin.descriptors import message_class
+from mattermost_plugin.models import fill
 
 #: Seconds any single step of a test may take.
 LIMIT = 10.0
@@ -89,7 +90,10 @@ class RunningPlugin:
             request_serializer=message_class(method.input_type).SerializeToString,
             response_deserializer=message_class(method.output_type).FromString,
         )
-        return call(message_class(method.input_type)(**fields), timeout=timeout)
+        request = message_class(method.input_type)()
+        for name, value in fields.items():
+            fill(request, method.input_type.fields_by_name[name], value)
+        return call(request, timeout=timeout)
 
     def serve_http(self, messages: Any, timeout: float = LIMIT) -> Any:
         """Opens a ServeHTTP stream."""
@@ -126,7 +130,7 @@ class RunningPlugin:
 
     def shut_down(self) -> None:
         """Asks it to end, as a host does."""
-        self.rpc("/plugin.GRPCController/Shutdown", grpc_controller_pb2.Empty(), grpc_controller_pb2.Empty)
+        self.rpc("/plugin.GRPCController/Shutdown", message_class("plugin.Empty")(), message_class("plugin.Empty"))
 
     def log(self) -> str:
         """What the plugin wrote to stderr so far."""

@@ -8,10 +8,10 @@ import ssl
 import grpc
 import pytest
 
-from mattermost_plugin._generated.grpc.health.v1 import health_pb2
 from mattermost_plugin.goplugin import listener
 
 from .conftest import LIMIT, RunningPlugin
+from .wire import HealthCheckRequest, HealthCheckResponse
 
 #: A plugin on the generic layer, without a service of its own.
 PLUGIN = """
@@ -31,10 +31,10 @@ def check(channel: grpc.Channel) -> int:
     """The plugin's health."""
     call = channel.unary_unary(
         "/grpc.health.v1.Health/Check",
-        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        request_serializer=HealthCheckRequest.SerializeToString,
+        response_deserializer=HealthCheckResponse.FromString,
     )
-    status: int = call(health_pb2.HealthCheckRequest(service="plugin"), timeout=LIMIT).status
+    status: int = call(HealthCheckRequest(service="plugin"), timeout=LIMIT).status
     return status
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import json
 from concurrent import futures
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, cast
 
 import grpc
 import pytest
 from google.protobuf import json_format
 
+from generate import DECLARED_OTHERWISE
 from mattermost_plugin import (
     AlreadyExistsError,
     AsyncPluginAPIClient,
@@ -23,24 +26,79 @@ from mattermost_plugin import (
     convert_app_error,
     convert_grpc_error,
 )
-from mattermost_plugin.client import _PUBLISHED_KEYWORDS, build_request, read_response
-from mattermost_plugin.contract import API, message_class, snake_case
-from mattermost_plugin.types import AppError, PluginKVSetOptions, Post, User
+from mattermost_plugin._generated.api import PluginAPIMethods
+from mattermost_plugin.client import build_request, log_entry, read_response
+from mattermost_plugin.contract import API, snake_case
+from mattermost_plugin.descriptors import message_class
+from mattermost_plugin.types import (
+    AppError,
+    Channel,
+    ChannelType,
+    PluginKVSetOptions,
+    Post,
+    PostList,
+    PropertyField,
+    User,
+)
 
 ServeApi = Callable[[dict[str, Callable[[Any], Any]]], str]
+
+
+#: The published SDK's methods, one a line, with their arguments.
+PUBLISHED = (Path(__file__).parent.parent / "published_api.txt").read_text().splitlines()
 
 
 def response(rpc: str, **fields: Any) -> Any:
     return message_class(API.methods_by_name[rpc].output_type)(**fields)
 
 
-def test_every_rpc_is_a_method_of_its_published_name() -> None:
-    published = (Path(__file__).parent / "api_methods.txt").read_text().split()
-    assert len(published) == 236
-    assert sorted(snake_case(method.name) for method in API.methods) == published
-    client = PluginAPIClient("unix:/nowhere")
-    assert set(published) <= set(dir(client))
-    assert all(callable(getattr(client, name)) for name in published)
+@pytest.mark.parametrize("client", [PluginAPIClient, AsyncPluginAPIClient])
+def test_every_method_is_called_as_in_the_published_sdk(client: Any) -> None:
+    names = [line.partition("(")[0] for line in PUBLISHED]
+    assert sorted(names) == sorted(snake_case(method.name) for method in API.methods) and len(names) == 236
+    for line in PUBLISHED:
+        name = line.partition("(")[0]
+        scope: dict[str, Any] = {}
+        exec(f"def {line}: ...", scope)
+        published = inspect.signature(scope[name]).parameters
+        ours = inspect.signature(getattr(client, name)).parameters
+        if name in DECLARED_OTHERWISE and name != "load_plugin_configuration":
+            continue
+        for index, (argument, wanted) in enumerate(published.items(), 1):
+            if wanted.kind is wanted.VAR_KEYWORD:
+                assert any(mine.kind is mine.VAR_KEYWORD for mine in ours.values())
+                continue
+            mine = ours[argument]
+            assert mine.kind is wanted.kind, line
+            if wanted.kind is wanted.POSITIONAL_OR_KEYWORD:
+                assert list(ours).index(argument) == index, line
+            # `dest` can be left out: what was loaded is answered, it is not put there.
+            assert mine.default == wanted.default or argument == "dest", line
+        for argument in ours.keys() - published.keys() - {"self"}:
+            assert ours[argument].default is not inspect.Parameter.empty or ours[argument].kind is wanted.VAR_KEYWORD
+
+
+class Recorder(PluginAPIMethods):
+    """Answers what each call would make its request of."""
+
+    def _call(self, rpc: str, /, **values: Any) -> Any:
+        return rpc, values
+
+
+@pytest.mark.parametrize("name", [line.partition("(")[0] for line in PUBLISHED if "**" not in line])
+def test_every_argument_is_sent_and_every_field_can_be(name: str) -> None:
+    method = getattr(Recorder(), name)
+    given = {argument: object() for argument in inspect.signature(method).parameters if argument != "dest"}
+    rpc, sent = method(**given)
+    arrived = []
+    fields: Any = API.methods_by_name[rpc].input_type.fields
+    assert sent.keys() == {field.name for field in fields}
+    for field in fields:
+        value = sent[field.name][0] if isinstance(sent[field.name], list) else sent[field.name]
+        if isinstance(value, dict):
+            assert value.keys() == {inner.name for inner in field.message_type.fields}
+        arrived += list(value.values()) if isinstance(value, dict) else [value]
+    assert sorted(map(id, arrived)) == sorted(map(id, given.values()))
 
 
 @pytest.mark.parametrize(
@@ -60,66 +118,68 @@ def test_snake_case(rpc: str, name: str) -> None:
     assert snake_case(rpc) == name
 
 
-def test_requests() -> None:
-    def built(name: str, *args: Any, **kwargs: Any) -> Any:
-        return build_request(name, args, kwargs)
+class Requests(PluginAPIMethods):
+    """Answers the request of each call in place of sending it."""
 
-    assert built("get_user", "u").user_id == "u"
-    assert built("kv_set", "k", b"v").value == b"v"
-    assert built("kv_set", key="k", value=b"v").key == "k"
-    assert built("kv_compare_and_set", "k", None, b"v").old_value == b""
-    assert built("kv_set_with_options", "k", b"v", PluginKVSetOptions(atomic=True)).options.atomic
-    assert built("kv_list").per_page == 100
-    assert built("get_users").per_page == 60
-    assert built("get_users", page=2, per_page=5, roles=["a", "b"]).roles == ["a", "b"]
-    assert built("create_post", Post(message="m")).post.message == "m"
-    assert built("save_plugin_config", {"a": "b", "n": 1}).config["a"] == "b"
-    logged = built("log_info", "message", count=1, what=None)
+    def _call(self, rpc: str, /, **values: Any) -> Any:
+        return build_request(rpc, values)
+
+    def _log(self, rpc: str, message: str, fields: dict[str, object]) -> Any:
+        return build_request(rpc, log_entry(message, fields))
+
+
+def test_requests() -> None:
+    api: Any = Requests()
+    assert api.get_user("u").user_id == "u"
+    assert api.kv_set("k", b"v").value == b"v"
+    assert api.kv_set(key="k", value=b"v").key == "k"
+    assert api.kv_compare_and_set("k", None, b"v").old_value == b""
+    assert api.kv_set_with_options("k", b"v", PluginKVSetOptions(atomic=True)).options.atomic
+    assert api.kv_list().per_page == 100
+    assert api.get_users().per_page == 60
+    assert api.get_users(page=2, per_page=5, roles=["a", "b"]).roles == ["a", "b"]
+    assert api.create_post(Post(message="m")).post.message == "m"
+    assert api.create_post({"message": "m"}).post.message == "m"
+    assert api.save_plugin_config({"a": "b", "n": 1}).config["a"] == "b"
+    assert json.loads(api.save_config({"a": [1]}).config_json) == {"a": [1]}
+    assert api.save_config(b"{}").config_json == b"{}"
+    assert api.create_property_field(b'{"name": "n"}').field.name == "n"
+    assert api.create_property_field(PropertyField(name="n")).field.name == "n"
+    assert [value.id for value in api.upsert_property_values(b'[{"id": "a"}, {"id": "b"}]').values] == ["a", "b"]
+    assert api.get_file_infos(user_id="u").options.user_id == "u"
+    assert api.search_posts_in_team("t", "a b").params_list[0].terms == "a b"
+    assert api.publish_plugin_cluster_event("e", b"d").event.data == b"d"
+    assert api.publish_plugin_cluster_event("e", b"d").opts.send_type == "reliable"
+    assert api.patch_channel_members_notifications([("c", "u")], {}).members[0].user_id == "u"
+    channel = Channel(type=ChannelType.PRIVATE)
+    assert api.create_channel(channel).channel.type == 2
+    logged = api.log_info("message", count=1, what=None)
     assert logged.msg == "message"
     assert {pair.key: pair.value.string_value for pair in logged.key_value_pairs} == {"count": "1", "what": "None"}
-    notified = built("update_channel_member_notifications", "c", "u", {"desktop": "all"})
+    notified = api.update_channel_member_notifications("c", "u", {"desktop": "all"})
     assert dict(notified.notifications) == {"desktop": "all"}
-    event = built("publish_web_socket_event", "e", {"list": [1, "a", None], "deep": {"yes": True}})
+    event = api.publish_web_socket_event("e", {"list": [1, "a", None], "deep": {"yes": True}}, {"user_id": "u"})
     assert json_format.MessageToDict(event.payload) == {"list": [1, "a", None], "deep": {"yes": True}}
-
-
-def test_the_defaults_of_the_published_sdk() -> None:
-    for method in API.methods:
-        built: Any = build_request(
-            snake_case(method.name), ("m",) if "msg" in method.input_type.fields_by_name else (), {}
-        )
-        for field in method.input_type.fields:
-            name = (snake_case(method.name), field.name)
-            if field.name == "per_page":
-                assert built.per_page == (100 if name[0] == "kv_list" else 60)
-            elif name == ("search_users", "limit"):
-                assert built.limit == 100
-            elif field.name not in ("msg", "key_value_pairs"):
-                assert not built.HasField(field.name) if field.has_presence else not getattr(built, field.name), name
-
-
-@pytest.mark.parametrize(
-    ("name", "published", "field"),
-    [(name, key, field) for name, keys in _PUBLISHED_KEYWORDS.items() for key, field in keys.items()],
-)
-def test_keywords_of_the_published_sdk(name: str, published: str, field: str) -> None:
-    described = API.methods_by_name[next(m.name for m in API.methods if snake_case(m.name) == name)].input_type
-    of = described.fields_by_name[field]
-    assert published not in described.fields_by_name, "else the contract's name would be hidden"
-    value: Any = message_class(of.message_type)() if of.message_type is not None else type(of.default_value)(1)
-    assert build_request(name, (), {published: value}) == build_request(name, (), {field: value})
+    assert event.broadcast.user_id == "u"
 
 
 @pytest.mark.parametrize(
     ("name", "args", "kwargs", "message"),
     [
-        ("get_user", ("u", "v"), {}, r"get_user\(\) takes 1 arguments \(user_id\), 2 were given"),
-        ("get_user", (), {"id": "u", "name": "n"}, r"no argument id, name; it takes user_id"),
-        ("get_user", ("u",), {"user_id": "v"}, r"get_user\(\) was given user_id twice"),
+        ("get_user", ("u", "v"), {}, r"takes 2 positional arguments but 3 were given"),
+        ("get_user", ("u",), {"name": "n"}, r"unexpected keyword argument 'name'"),
         ("get_user", (5,), {}, r"get_user\(\) can't take a int as user_id"),
         ("kv_set", ("k", "text"), {}, r"kv_set\(\) can't take a str as value"),
-        ("create_post", (User(),), {}, r"create_post\(\) can't take a User as post"),
-        ("get_users_by_ids", ("abc",), {}, r"get_users_by_ids\(\) can't take a str as user_ids: a text is no list"),
+        ("create_post", (User(),), {}, r"create_post\(\) can't take a User as post: a Post is needed"),
+        ("create_post", ({"mesage": "m"},), {}, r"can't take a dict as post: Post has no field 'mesage'; it has id, "),
+        (
+            "create_post",
+            (Post(message=cast("Any", 5)),),
+            {},
+            r"create_post\(\) can't take a Post as post: can't take a int as message",
+        ),
+        ("create_channel", (Channel(type="X"),), {}, r"can't take a str as type: 'X' is not a valid ChannelType"),
+        ("get_users_by_ids", ("abc",), {}, r"get_users_by_ids\(\) can't take a str as user_ids: that is no list"),
         ("save_plugin_config", (3,), {}, r"save_plugin_config\(\) can't take a int as config"),
         ("save_plugin_config", ({"a": object()},), {}, r"can't take a dict as config"),
         ("plugin_http", ("GET", "/", {"A": ["1"]}), {}, r"plugin_http\(\) can't take a dict as headers"),
@@ -127,20 +187,20 @@ def test_keywords_of_the_published_sdk(name: str, published: str, field: str) ->
 )
 def test_wrong_arguments(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
-        build_request(name, args, kwargs)
+        getattr(Requests(), name)(*args, **kwargs)
 
 
 def test_responses() -> None:
     def read(rpc: str, **fields: Any) -> Any:
-        return read_response(snake_case(rpc), response(rpc, **fields))
+        return read_response(rpc, response(rpc, **fields))
 
     assert read("DeletePost") is None
     assert read("GetServerVersion", version="1") == "1"
     assert read("KVCompareAndSet", success=True) is True
     assert read("KVGet", value=b"") is None
     assert read("ReadFile", data=b"") == b"", "an empty file is a file"
-    assert read("GetPost", post=Post(id="p")) == Post(id="p")
-    assert read("GetUsersByIds", users=[User(id="u")]) == [User(id="u")]
+    assert read("GetPost", post=Post(id="p").to_proto()) == Post(id="p")
+    assert read("GetUsersByIds", users=[User(id="u").to_proto()]) == [User(id="u")]
     assert type(read("GetUsersByIds")) is list
     assert read("GetLDAPUserAttributes", attributes={"a": "b"}) == {"a": "b"}
     assert type(read("GetLDAPUserAttributes")) is dict
@@ -148,8 +208,14 @@ def test_responses() -> None:
     status, headers, body = answer = read("PluginHTTP", status_code=201, headers={"A": "1"}, body=b"b")
     assert (status, headers, body) == (201, {"A": "1"}, b"b")
     assert (answer.status_code, answer.headers, answer.body) == (201, {"A": "1"}, b"b")
+    assert read("GetEmojiImage", image=b"i", content_type="image/png") == b"i"
+    found = read("SearchPostsInTeam", posts=[{"id": "b"}, {"id": "a"}])
+    assert found == PostList(order=["b", "a"], posts={"a": Post(id="a"), "b": Post(id="b")})
+    assert read("GetConfig", config_json=b'{"a": 1}').json() == {"a": 1}
+    assert isinstance(read("GetConfig"), bytes) and read("GetConfig").json() is None
+    assert read("GetChannel", channel={"type": 1}).type == ChannelType.OPEN == "O"
     with pytest.raises(NotFoundError, match="gone"):
-        read("GetPost", post=Post(id="p"), error=AppError(id="an.id", message="gone", status_code=404))
+        read("GetPost", post={"id": "p"}, error={"id": "an.id", "message": "gone", "status_code": 404})
 
 
 @pytest.mark.parametrize(
@@ -236,13 +302,13 @@ def test_a_host_that_is_not_there(tmp_path: Path) -> None:
 HANDLERS: dict[str, Callable[[Any], Any]] = {
     "GetServerVersion": lambda _: response("GetServerVersion", version="1.2.3"),
     "GetUser": lambda request: (
-        response("GetUser", user=User(id=request.user_id))
+        response("GetUser", user={"id": request.user_id})
         if request.user_id == "u"
-        else response("GetUser", error=AppError(id="missing", status_code=404))
+        else response("GetUser", error={"id": "missing", "status_code": 404})
     ),
     "KVGet": lambda request: response("KVGet", value=b"v" if request.key == "k" else b""),
     "KVList": lambda request: response("KVList", keys=["a", "b"][: request.per_page]),
-    "KVDelete": lambda _: response("KVDelete", error=AppError(message="an error without an id is none")),
+    "KVDelete": lambda _: response("KVDelete", error={"message": "an error without an id is none"}),
     "GetPluginConfig": lambda _: response("GetPluginConfig", config={"a": "b"}),
 }
 
@@ -258,7 +324,7 @@ def test_the_sync_client(host_api: ServeApi) -> None:
         assert client.kv_get("k") == b"v"
         assert client.kv_get("absent") is None
         assert client.kv_list() == ["a", "b"]
-        assert client.kv_delete("k") is None
+        client.kv_delete("k")
         assert client.get_plugin_config() == {"a": "b"}
         with pytest.raises(NotFoundError):
             client.get_user("other")
@@ -267,8 +333,6 @@ def test_the_sync_client(host_api: ServeApi) -> None:
         assert caught.value.code == grpc.StatusCode.UNIMPLEMENTED
         with pytest.raises(RuntimeError, match="already connected"):
             client.connect()
-        with pytest.raises(AttributeError, match="no method 'no_such_method'"):
-            client.no_such_method()
     client.close()
     assert not client.connected
 
@@ -283,8 +347,8 @@ def test_the_async_client(host_api: ServeApi) -> None:
             with pytest.raises(PluginAPIError) as caught:
                 await client.create_post(Post())
             assert caught.value.code == grpc.StatusCode.UNIMPLEMENTED
-            with pytest.raises(TypeError, match="no argument id"):
-                await client.get_user(id="u")
+            with pytest.raises(TypeError, match="can't take a int as user_id"):
+                await client.get_user(5)  # type: ignore[arg-type]
             with pytest.raises(RuntimeError, match="already connected"):
                 await client.connect()
             version, value = await asyncio.gather(client.get_server_version(), client.kv_get("k"))

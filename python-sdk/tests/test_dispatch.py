@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from pathlib import Path
+from typing import Any, Callable
 
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+import mattermost_plugin
 from mattermost_plugin import DISMISS_POST_ERROR
-from mattermost_plugin.contract import HOOKS, is_repeated, message_class
+from mattermost_plugin.contract import HOOKS, is_repeated
+from mattermost_plugin.descriptors import message_class
 from mattermost_plugin.dispatch import HookResultError, arguments, handler_arguments, no_handler, response_of
+from mattermost_plugin.models import Model
 from mattermost_plugin.types import (
     AppError,
     CommandResponse,
@@ -17,6 +23,7 @@ from mattermost_plugin.types import (
     EmailNotificationContent,
     FileData,
     FileInfo,
+    Json,
     Post,
     PushNotification,
     SyncResponse,
@@ -72,7 +79,44 @@ ARGUMENTS: dict[str, list[str]] = {
 
 
 def request(hook: str, **fields: Any) -> Any:
-    return message_class(HOOKS.methods_by_name[hook].input_type)(**fields)
+    return message_class(HOOKS.methods_by_name[hook].input_type)(**mapped(wire, fields))
+
+
+def response(hook: str, **fields: Any) -> Any:
+    return message_class(HOOKS.methods_by_name[hook].output_type)(**mapped(wire, fields))
+
+
+def mapped(change: Callable[[Any], Any], value: Any) -> Any:
+    """A value with `change` made of each model in it."""
+    if isinstance(value, dict):
+        return {key: mapped(change, item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(mapped(change, item) for item in value)
+    return change(value) if isinstance(value, Model) else value
+
+
+def wire(model: Model) -> Any:
+    """As protobuf has it."""
+    return model.to_proto()
+
+
+def other_stubs(model: Model) -> Any:
+    """As the stubs have it that a plugin brings along."""
+    full_name = model.DESCRIPTOR.full_name
+    return message_factory.GetMessageClass(OTHER_POOL.FindMessageTypeByName(full_name)).FromString(
+        model.to_proto().SerializeToString()
+    )
+
+
+def pool_of_other_stubs() -> descriptor_pool.DescriptorPool:
+    pool = descriptor_pool.DescriptorPool()
+    described = Path(mattermost_plugin.__file__).parent / "_generated" / "descriptors.binpb"
+    for file in descriptor_pb2.FileDescriptorSet.FromString(described.read_bytes()).file:
+        pool.AddSerializedFile(file.SerializeToString())
+    return pool
+
+
+OTHER_POOL = pool_of_other_stubs()
 
 
 def filled(field: FieldDescriptor, number: int) -> Any:
@@ -122,8 +166,9 @@ def test_arguments_may_be_changed() -> None:
     (posts,) = arguments(method, asked)
     posts.pop()
     posts[0].message = "changed"
-    response = response_of("MessagesWillBeConsumed", asked, posts)
-    assert response == message_class(method.output_type)(posts=[Post(id="1", message="changed")])
+    assert response_of("MessagesWillBeConsumed", asked, posts) == response(
+        "MessagesWillBeConsumed", posts=[Post(id="1", message="changed")]
+    )
 
 
 def error(hook: str, identifier: str, message: str) -> dict[str, Any]:
@@ -206,9 +251,9 @@ ANSWERS: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     ],
     "ConfigurationWillBeSaved": [
         (None, {}),
-        (ConfigJson(config_json=b"{}"), {"modified_config": ConfigJson(config_json=b"{}")}),
-        ({"config_json": b"{}"}, {"modified_config": ConfigJson(config_json=b"{}")}),
-        ((ConfigJson(config_json=b"{}"), None), {"modified_config": ConfigJson(config_json=b"{}")}),
+        (ConfigJson(config_json=Json(b"{}")), {"modified_config": ConfigJson(config_json=Json(b"{}"))}),
+        ({"config_json": b"{}"}, {"modified_config": ConfigJson(config_json=Json(b"{}"))}),
+        ((ConfigJson(config_json=Json(b"{}")), None), {"modified_config": ConfigJson(config_json=Json(b"{}"))}),
         ((None, "no"), error("ConfigurationWillBeSaved", "configuration_will_be_saved.rejected", "no")),
         ((None, ValueError("no")), error("ConfigurationWillBeSaved", "configuration_will_be_saved.rejected", "no")),
         ("no", error("ConfigurationWillBeSaved", "configuration_will_be_saved.rejected", "no")),
@@ -222,7 +267,7 @@ ANSWERS: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         (None, {"posts": POSTS}),
         (POSTS[1:], {"posts": POSTS[1:]}),
         (tuple(POSTS), {"posts": POSTS}),
-        ((post for post in POSTS), {"posts": POSTS}),
+        ({post.id: post for post in POSTS}.values(), {"posts": POSTS}),
         ([], {}),
     ],
     "FileWillBeUploaded": [
@@ -285,8 +330,8 @@ ANSWERS: dict[str, list[tuple[Any, dict[str, Any]]]] = {
 )
 def test_results(hook: str, result: Any, fields: dict[str, Any]) -> None:
     asked = request(hook, posts=POSTS) if hook == "MessagesWillBeConsumed" else request(hook)
-    expected = message_class(HOOKS.methods_by_name[hook].output_type)(**fields)
-    assert response_of(hook, asked, result) == expected
+    for form in (lambda model: model, wire, other_stubs):
+        assert response_of(hook, asked, mapped(form, result)) == response(hook, **fields)
 
 
 @pytest.mark.parametrize("hook", NOTIFICATIONS)
@@ -326,7 +371,13 @@ ACCEPTED: dict[str, str] = {
 def test_a_wrong_result_is_told_what_would_do(hook: str) -> None:
     with pytest.raises(HookResultError) as caught:
         response_of(hook, request(hook), object())
-    assert str(caught.value) == f"{hook} can't answer a object; it takes {ACCEPTED[hook]}"
+    told = re.sub(r" \(.*\);", ";", str(caught.value), count=1)
+    assert told == f"{hook} can't answer a object; it takes {ACCEPTED[hook]}"
+
+
+def test_a_wrong_result_is_told_what_is_wrong_with_it() -> None:
+    with pytest.raises(HookResultError, match=r"answer a dict \(Post has no field 'massage'; it has id, .*\); it"):
+        response_of("MessageWillBePosted", request("MessageWillBePosted"), {"massage": "a typo"})
 
 
 @pytest.mark.parametrize(
@@ -376,4 +427,4 @@ def test_no_handler_means_no_opinion(hook: str) -> None:
     elif hook == "ExecuteCommand":
         fields = error(hook, "execute_command.not_implemented", "the plugin has no slash commands")
         fields["error"].status_code = 501
-    assert no_handler(hook, asked) == message_class(HOOKS.methods_by_name[hook].output_type)(**fields)
+    assert no_handler(hook, asked) == response(hook, **fields)

@@ -21,11 +21,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mattermost_plugin import goplugin
-from mattermost_plugin._generated.grpc.health.v1 import health_pb2
 from mattermost_plugin.goplugin import listener, tls
 
 from .conftest import IDLE, LIMIT, StartPlugin
 from .goplugin import PLUGIN, check, listen_on_tcp
+from .wire import HealthCheckResponse
 
 # -- handshake --------------------------------------------------------------------------------------------------------
 
@@ -33,7 +33,7 @@ from .goplugin import PLUGIN, check, listen_on_tcp
 @pytest.mark.parametrize("source", [PLUGIN, IDLE], ids=["generic", "hooks"])
 def test_every_plugin_has_the_services(start_plugin: StartPlugin, source: str) -> None:
     plugin = start_plugin(source)
-    assert check(plugin.channel) == health_pb2.HealthCheckResponse.SERVING
+    assert check(plugin.channel) == HealthCheckResponse.SERVING
     plugin.shut_down()
     assert plugin.wait(2) == 0
     assert not os.path.exists(plugin.address)
@@ -155,7 +155,7 @@ listener.has_unix_sockets = lambda: False
     plugin = start_plugin(PLUGIN, header=header, PLUGIN_MIN_PORT="0", PLUGIN_MAX_PORT="0")
     assert re.fullmatch(r"1\|1\|tcp\|127\.0\.0\.1:\d+\|grpc\|\n", plugin.handshake)
     with grpc.insecure_channel(plugin.address) as channel:
-        assert check(channel) == health_pb2.HealthCheckResponse.SERVING
+        assert check(channel) == HealthCheckResponse.SERVING
 
 
 # -- test mode --------------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_test_mode_needs_no_host(start_plugin: StartPlugin, stop: signal.Signals
         "Addr": {"Network": "unix", "String": config["Addr"]["String"]},
     }
     with grpc.insecure_channel(f"unix:{config['Addr']['String']}") as channel:
-        assert check(channel) == health_pb2.HealthCheckResponse.SERVING
+        assert check(channel) == HealthCheckResponse.SERVING
     plugin.process.send_signal(stop)
     assert plugin.wait(2) == 0
 

@@ -17,12 +17,11 @@ import grpc.aio
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mattermost_plugin._generated.grpc.health.v1 import health_pb2
-from mattermost_plugin._generated.plugin.grpc_broker_pb2 import ConnInfo
 from mattermost_plugin.goplugin import BrokerError, GRPCBroker, broker, relay, tls
 
 from .conftest import LIMIT, StartPlugin, code_of
 from .goplugin import PLUGIN, check, listen_on_tcp
+from .wire import ConnInfo, HealthCheckRequest, HealthCheckResponse
 
 _T = TypeVar("_T")
 
@@ -72,10 +71,10 @@ def health_service(server: grpc.aio.Server) -> None:
     """Something to serve: health, of which everything is well."""
 
     async def well(request: Any, context: Any) -> Any:
-        return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+        return HealthCheckResponse(status=HealthCheckResponse.SERVING)
 
     handler = grpc.unary_unary_rpc_method_handler(
-        well, health_pb2.HealthCheckRequest.FromString, health_pb2.HealthCheckResponse.SerializeToString
+        well, HealthCheckRequest.FromString, HealthCheckResponse.SerializeToString
     )
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": handler})])
 
@@ -84,10 +83,10 @@ async def check_async(channel: grpc.aio.Channel) -> int:
     """The health of what is served."""
     call = channel.unary_unary(
         "/grpc.health.v1.Health/Check",
-        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        request_serializer=HealthCheckRequest.SerializeToString,
+        response_deserializer=HealthCheckResponse.FromString,
     )
-    status: int = (await call(health_pb2.HealthCheckRequest(), timeout=LIMIT)).status
+    status: int = (await call(HealthCheckRequest(), timeout=LIMIT)).status
     return status
 
 
@@ -124,7 +123,7 @@ def test_broker_serves_and_connects(sockets: Path, monkeypatch: pytest.MonkeyPat
             # The same announcement as the host's own: the plugin connects to itself.
             host.announce(service_id=7, network=said.network, address=said.address)
             async with await plugin.dial(7) as channel:
-                assert await check_async(channel) == health_pb2.HealthCheckResponse.SERVING
+                assert await check_async(channel) == HealthCheckResponse.SERVING
         await asyncio.wait_for(serving, LIMIT)
 
     run(main())
@@ -241,7 +240,7 @@ def test_broker_has_one_host(start_plugin: StartPlugin) -> None:
 
     first = call(silent(), timeout=LIMIT)
     try:
-        assert check(plugin.channel) == health_pb2.HealthCheckResponse.SERVING
+        assert check(plugin.channel) == HealthCheckResponse.SERVING
         code, details = code_of(lambda: next(call(silent(), timeout=LIMIT)))
         assert (code, details) == (grpc.StatusCode.FAILED_PRECONDITION, "the broker has its host already")
     finally:

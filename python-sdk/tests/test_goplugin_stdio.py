@@ -10,10 +10,10 @@ from typing import Any
 import grpc
 from google.protobuf import empty_pb2
 
-from mattermost_plugin._generated.plugin import grpc_stdio_pb2
 from mattermost_plugin.goplugin.stdio import Stdio
 
 from .conftest import LIMIT, RunningPlugin, StartPlugin, code_of
+from .wire import StdioData
 
 PRINTING = """
     import logging
@@ -41,7 +41,7 @@ def streamed(plugin: RunningPlugin) -> Any:
     call = plugin.channel.unary_stream(
         "/plugin.GRPCStdio/StreamStdio",
         request_serializer=empty_pb2.Empty.SerializeToString,
-        response_deserializer=grpc_stdio_pb2.StdioData.FromString,
+        response_deserializer=StdioData.FromString,
     )
     return call(empty_pb2.Empty(), timeout=LIMIT)
 
@@ -67,7 +67,7 @@ def test_stdio_is_byte_for_byte_and_whole(start_plugin: StartPlugin, tmp_path: P
     assert max(len(chunk.data) for chunk in chunks) == 1024
     by_channel = {
         channel: b"".join(chunk.data for chunk in chunks if chunk.channel == channel)
-        for channel in (grpc_stdio_pb2.StdioData.STDOUT, grpc_stdio_pb2.StdioData.STDERR)
+        for channel in (StdioData.STDOUT, StdioData.STDERR)
     }
     assert list(by_channel.values()) == [b"out\n\xff\r\n" + b"x" * 5000, b"err"]
 
@@ -95,6 +95,6 @@ def test_stdio_survives_its_loop() -> None:
     async def main() -> Stdio:
         return Stdio(asyncio.get_running_loop())
 
-    writer = asyncio.run(main()).writer(grpc_stdio_pb2.StdioData.STDOUT)
+    writer = asyncio.run(main()).writer(StdioData.STDOUT)
     print("after the end", file=writer)
     assert writer.fileno() == 1

@@ -12,11 +12,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mattermost_plugin._generated.grpc.health.v1 import health_pb2
 from mattermost_plugin.goplugin import tls
 
 from .conftest import IDLE, LIMIT, RunningPlugin, StartPlugin
 from .goplugin import PLUGIN, certificate_of, check, secure
+from .wire import HealthCheckResponse
 
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1()], ids=lambda curve: str(curve.name))
@@ -25,7 +25,7 @@ def test_tls_lets_the_host_in_and_nobody_else(start_plugin: StartPlugin, source:
     key, certificate = tls.mint(curve)
     plugin = start_plugin(source, PLUGIN_CLIENT_CERT=certificate.decode())
     with secure(plugin, key, certificate) as host:
-        assert check(host) == health_pb2.HealthCheckResponse.SERVING
+        assert check(host) == HealthCheckResponse.SERVING
     for stranger in (secure(plugin, None, None), secure(plugin, *tls.mint(curve)), plugin.channel):
         with stranger, pytest.raises(grpc.RpcError) as caught:
             check(stranger)

@@ -12,14 +12,8 @@ from typing import Any
 import grpc
 import pytest
 
-from mattermost_plugin._generated.mattermost.pluginapi.v1.hooks_http_pb2 import (
-    HTTPHeader,
-    ServeHTTPRequest,
-    ServeHTTPRequestInit,
-)
-from mattermost_plugin.types import PluginContext
-
 from .conftest import LIMIT, RunningPlugin, StartPlugin, code_of
+from .wire import HTTPHeader, ServeHTTPRequest, ServeHTTPRequestInit
 
 HTTP = """
     class Http(Plugin):
@@ -92,13 +86,13 @@ HTTP = """
 """
 
 
-def init(url: str, **fields: Any) -> ServeHTTPRequest:
+def init(url: str, **fields: Any) -> Any:
     headers = [HTTPHeader(key="Content-Type", values=["text/x"]), HTTPHeader(key="Accept", values=["a", "b"])]
     described: dict[str, Any] = {"method": "POST", "headers": headers, "content_length": -1, **fields.pop("more", {})}
     return ServeHTTPRequest(init=ServeHTTPRequestInit(url=url, **described), **fields)
 
 
-def get(plugin: RunningPlugin, url: str, *messages: ServeHTTPRequest, **more: Any) -> list[Any]:
+def get(plugin: RunningPlugin, url: str, *messages: Any, **more: Any) -> list[Any]:
     return list(plugin.serve_http(iter([init(url, body_complete=not messages, more=more), *messages])))
 
 
@@ -125,7 +119,7 @@ def test_a_request_and_its_response(start_plugin: StartPlugin) -> None:
         remote_addr="192.0.2.1:1",
         request_uri="/plugins/p/inspect",
         content_length=4,
-        plugin_context=PluginContext(request_id="r"),
+        plugin_context={"request_id": "r"},
         headers=[
             HTTPHeader(key="Content-Type", values=["text/x"]),
             HTTPHeader(key="Accept", values=["a", "b"]),
@@ -213,15 +207,15 @@ class Upload:
     """A request whose messages are sent one by one."""
 
     def __init__(self, plugin: RunningPlugin, url: str, **more: Any) -> None:
-        self._outgoing: queue.Queue[ServeHTTPRequest | None] = queue.Queue()
+        self._outgoing: queue.Queue[Any | None] = queue.Queue()
         self.call = plugin.serve_http(self._messages())
         self.send(init(url, more=more))
 
-    def _messages(self) -> Iterator[ServeHTTPRequest]:
+    def _messages(self) -> Iterator[Any]:
         while (message := self._outgoing.get(timeout=LIMIT)) is not None:
             yield message
 
-    def send(self, *messages: ServeHTTPRequest | None) -> None:
+    def send(self, *messages: Any | None) -> None:
         for message in messages:
             self._outgoing.put(message)
 

@@ -15,10 +15,10 @@ from typing import Any
 import grpc
 import pytest
 
-from mattermost_plugin._generated.grpc.health.v1 import health_pb2
 from mattermost_plugin.goplugin import handshake
 
 from .conftest import HEADER, IDLE, LIMIT, STUCK, StartPlugin
+from .wire import HealthCheckRequest, HealthCheckResponse
 
 
 def test_the_handshake_and_the_socket(start_plugin: StartPlugin, tmp_path: Path) -> None:
@@ -201,14 +201,14 @@ def test_an_error_while_the_plugin_is_made_is_told(start_plugin: StartPlugin) ->
 
 
 def check(plugin: Any, service: str) -> Any:
-    request = health_pb2.HealthCheckRequest(service=service)
-    return plugin.rpc("/grpc.health.v1.Health/Check", request, health_pb2.HealthCheckResponse).status
+    request = HealthCheckRequest(service=service)
+    return plugin.rpc("/grpc.health.v1.Health/Check", request, HealthCheckResponse).status
 
 
 def test_health(start_plugin: StartPlugin) -> None:
     plugin = start_plugin(IDLE)
-    assert check(plugin, "plugin") == health_pb2.HealthCheckResponse.SERVING
-    assert check(plugin, "") == health_pb2.HealthCheckResponse.SERVING
+    assert check(plugin, "plugin") == HealthCheckResponse.SERVING
+    assert check(plugin, "") == HealthCheckResponse.SERVING
     with pytest.raises(grpc.RpcError) as caught:
         check(plugin, "other")
     error: Any = caught.value
@@ -219,7 +219,7 @@ def test_a_busy_plugin_is_healthy(start_plugin: StartPlugin) -> None:
     plugin = start_plugin(STUCK)
     calls = [plugin.busy("MessageWillBePosted") for _ in range(16)]
     began = time.monotonic()
-    assert check(plugin, "plugin") == health_pb2.HealthCheckResponse.SERVING
+    assert check(plugin, "plugin") == HealthCheckResponse.SERVING
     assert time.monotonic() - began < 1
     assert not any(call.done() for call in calls)
 
@@ -228,15 +228,15 @@ def test_who_watches_the_health_is_told_of_the_end(start_plugin: StartPlugin) ->
     plugin = start_plugin(IDLE)
     watch: Any = plugin.channel.unary_stream(
         "/grpc.health.v1.Health/Watch",
-        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        request_serializer=HealthCheckRequest.SerializeToString,
+        response_deserializer=HealthCheckResponse.FromString,
     )
-    statuses = watch(health_pb2.HealthCheckRequest(service="plugin"), timeout=LIMIT)
-    assert next(statuses).status == health_pb2.HealthCheckResponse.SERVING
-    unknown = watch(health_pb2.HealthCheckRequest(service="other"), timeout=LIMIT)
-    assert next(unknown).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+    statuses = watch(HealthCheckRequest(service="plugin"), timeout=LIMIT)
+    assert next(statuses).status == HealthCheckResponse.SERVING
+    unknown = watch(HealthCheckRequest(service="other"), timeout=LIMIT)
+    assert next(unknown).status == HealthCheckResponse.SERVICE_UNKNOWN
     plugin.shut_down()
-    assert next(statuses).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert next(statuses).status == HealthCheckResponse.NOT_SERVING
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import grpc
 import pytest
 
 from mattermost_plugin import contract
-from mattermost_plugin.contract import API, message_class
+from mattermost_plugin.contract import API
+from mattermost_plugin.descriptors import message_class
 from mattermost_plugin.dispatch import handler_arguments, response_of
 from mattermost_plugin.types import Post
 
@@ -122,7 +123,7 @@ def test_the_hosts_limit_holds_where_a_call_has_none(start_plugin: StartPlugin) 
     plugin = start_plugin(HOOKS, MATTERMOST_PLUGIN_HOOK_TIMEOUT="0.3")
     call: Any = plugin.channel.unary_unary("/mattermost.pluginapi.v1.PluginHooks/MessageWillBePosted")
     request = message_class(contract.HOOKS.methods_by_name["MessageWillBePosted"].input_type)
-    code, _ = code_of(lambda: call(request(post=Post(message="sleep")).SerializeToString()))
+    code, _ = code_of(lambda: call(request(post=Post(message="sleep").to_proto()).SerializeToString()))
     assert code == grpc.StatusCode.DEADLINE_EXCEEDED
 
 

@@ -10,10 +10,9 @@ from typing import Any
 import grpc
 import pytest
 
-from mattermost_plugin._generated.mattermost.pluginapi.v1.hooks_http_pb2 import HTTPHeader, ServeHTTPRequest
-
 from .conftest import LIMIT, RunningPlugin, StartPlugin
 from .test_http import body_of, get, headers_of, init
+from .wire import HTTPHeader, ServeHTTPRequest
 
 FLASK = """
     from flask import Flask, Response, jsonify, request
@@ -152,9 +151,9 @@ def test_a_request_and_its_response(start_plugin: StartPlugin, app: str) -> None
 def test_bodies_stream_both_ways(start_plugin: StartPlugin, app: str) -> None:
     """The answer's first piece comes before the request's last is sent."""
     plugin = start_plugin(app)
-    messages: queue.Queue[ServeHTTPRequest | None] = queue.Queue()
+    messages: queue.Queue[Any | None] = queue.Queue()
 
-    def outgoing() -> Iterator[ServeHTTPRequest]:
+    def outgoing() -> Iterator[Any]:
         while (message := messages.get(timeout=LIMIT)) is not None:
             yield message
 

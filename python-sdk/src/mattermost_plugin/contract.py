@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from google.protobuf import descriptor, message, message_factory
+from google.protobuf import descriptor
 
-from ._generated.mattermost.pluginapi.v1 import plugin_api_pb2, plugin_hooks_pb2
+from .descriptors import message_class, service
 
-HOOKS: descriptor.ServiceDescriptor = plugin_hooks_pb2.DESCRIPTOR.services_by_name["PluginHooks"]
-API: descriptor.ServiceDescriptor = plugin_api_pb2.DESCRIPTOR.services_by_name["PluginAPI"]
+PACKAGE = "mattermost.pluginapi.v1"
+HOOKS = service(f"{PACKAGE}.PluginHooks")
+API = service(f"{PACKAGE}.PluginAPI")
 
 
-def message_class(of: descriptor.Descriptor) -> type[message.Message]:
-    """The Python class of a message."""
-    return message_factory.GetMessageClass(of)
+def contract_message(name: str) -> Any:
+    """The Python class of a message of the contract: what goes over the wire, as protobuf has it."""
+    return message_class(f"{PACKAGE}.{name}")
 
 
 def is_repeated(field: descriptor.FieldDescriptor) -> bool:
@@ -25,6 +26,16 @@ def is_repeated(field: descriptor.FieldDescriptor) -> bool:
     return bool(described.label == described.LABEL_REPEATED if repeated is None else repeated)
 
 
+def is_map(field: descriptor.FieldDescriptor) -> bool:
+    """Whether a field holds a map, which to protobuf is a list of entries."""
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def is_optional(field: descriptor.FieldDescriptor) -> bool:
+    """Whether a field is declared `optional`: protobuf gives such a field a oneof of its own."""
+    return field.containing_oneof is not None
+
+
 def snake_case(name: str) -> str:
-    """An rpc's name as a Python name: `KVSetWithOptions` becomes `kv_set_with_options`."""
+    """A name of the contract as a Python name: `KVSetWithOptions` becomes `kv_set_with_options`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

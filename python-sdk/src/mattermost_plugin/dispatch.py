@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from google.protobuf import descriptor, message
+from google.protobuf import descriptor
 from google.protobuf.descriptor import FieldDescriptor
 
-from ._generated.mattermost.pluginapi.v1.common_pb2 import AppError
-from .contract import HOOKS, is_repeated, message_class, snake_case
+from .contract import HOOKS, is_optional, is_repeated, snake_case
+from .descriptors import message_class
+from .models import fill, reader
+from .types import AppError
 
 _SERVE_HTTP_ARGUMENTS = ["plugin_context", "response_writer", "request"]
 
@@ -39,15 +41,13 @@ def handler_arguments(method: descriptor.MethodDescriptor) -> list[str]:
     return [field.name for field in request_fields(method)]
 
 
-def arguments(method: descriptor.MethodDescriptor, request: message.Message) -> list[Any]:
+def arguments(method: descriptor.MethodDescriptor, request: Any) -> list[Any]:
     """A handler's arguments. A message that may be absent is None when it is, every other one is there."""
 
     def argument(field: FieldDescriptor) -> Any:
-        value = getattr(request, field.name)
-        if is_repeated(field):
-            return list(value)
-        # protobuf gives a proto3 `optional` field a oneof of its own.
-        return None if field.containing_oneof is not None and not request.HasField(field.name) else value
+        if is_optional(field) and not request.HasField(field.name):
+            return None
+        return reader(field)(getattr(request, field.name))
 
     return [argument(field) for field in request_fields(method)]
 
@@ -57,12 +57,12 @@ def app_error(hook: str, kind: str, text: str, status: int = 500) -> AppError:
     return AppError(id=f"plugin.{snake_case(hook)}.{kind}", message=text, status_code=status, where=hook)
 
 
-def _error_response(hook: str, error: AppError) -> message.Message:
-    response: Any = message_class(HOOKS.methods_by_name[hook].output_type)
-    return cast("message.Message", response(error=error))
+def _error_response(hook: str, error: AppError) -> Any:
+    response = message_class(HOOKS.methods_by_name[hook].output_type)
+    return response(error=error.to_proto())
 
 
-def failure(hook: str, text: str) -> message.Message | None:
+def failure(hook: str, text: str) -> Any | None:
     """The response that says that the handler failed, if the hook's response can say so."""
     method = HOOKS.methods_by_name[hook]
     if "error" not in method.output_type.fields_by_name:
@@ -70,28 +70,27 @@ def failure(hook: str, text: str) -> message.Message | None:
     return _error_response(hook, app_error(hook, "error", text))
 
 
-def no_handler(hook: str, request: message.Message) -> message.Message:
+def no_handler(hook: str, request: Any) -> Any:
     """The response of a plugin without a handler: no opinion, but that a command must have been meant for somebody."""
     if hook == "ExecuteCommand":
         return _error_response(hook, app_error(hook, "not_implemented", "the plugin has no slash commands", 501))
     return response_of(hook, request, None)
 
 
-def response_of(hook: str, request: message.Message, result: Any) -> message.Message:
+def response_of(hook: str, request: Any, result: Any) -> Any:
     """The response that a handler's result stands for; raises HookResultError for one that says nothing here."""
     method = HOOKS.methods_by_name[hook]
     fields = method.output_type.fields_by_name
     payloads = [field for field in method.output_type.fields if field.name not in ("error", "rejection_reason")]
     verdict_field = "rejection_reason" if "rejection_reason" in fields else "error" if "error" in fields else None
     response = message_class(method.output_type)()
-    filled: Any = response
     if not fields:
         # A notification: whatever the handler returns, nobody hears it.
         return response
 
-    def refused(value: Any) -> HookResultError:
+    def refused(value: Any, why: str = "") -> HookResultError:
         accepted = _accepted(payloads, verdict_field)
-        return HookResultError(f"{hook} can't answer a {type(value).__name__}; it takes {accepted}")
+        return HookResultError(f"{hook} can't answer a {type(value).__name__}{why}; it takes {accepted}")
 
     split = _split(result, len(payloads), verdict_field)
     if split is None:
@@ -104,21 +103,21 @@ def response_of(hook: str, request: message.Message, result: Any) -> message.Mes
         # Nothing is decided here but whether the handler failed, and it has returned: as in the published SDK.
         reason = ""
     if verdict_field == "rejection_reason":
-        filled.rejection_reason = reason
+        response.rejection_reason = reason
     elif verdict_field == "error" and reason:
-        filled.error.CopyFrom(app_error(hook, "rejected" if payloads else "error", reason))
+        response.error.CopyFrom(app_error(hook, "rejected" if payloads else "error", reason).to_proto())
 
     if hook == "MessagesWillBeConsumed" and values[0] is None:
-        values = [request.posts]  # type: ignore[attr-defined]
+        values = [request.posts]
     for field, value in zip(payloads, values):
         if value is None:
             value = _DEFAULT_PAYLOAD.get(hook)
         if value is None:
             continue
         try:
-            _assign(response, field, value, hook in _IGNORES_UNKNOWN_KEYS)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise refused(value) from error
+            fill(response, field, _known(field, value) if hook in _IGNORES_UNKNOWN_KEYS else value)
+        except TypeError as error:
+            raise refused(value, f" ({error.__cause__})") from error
     return response
 
 
@@ -144,23 +143,9 @@ def _reason(verdict: Any) -> str | None:
     return verdict or "" if verdict is None or isinstance(verdict, str) else None
 
 
-def _assign(response: Any, field: FieldDescriptor, value: Any, ignore_unknown: bool) -> None:
-    if is_repeated(field):
-        if isinstance(value, (str, bytes)):
-            raise TypeError("a text is no list")
-        getattr(response, field.name).extend(value)
-    elif field.message_type is None:
-        setattr(response, field.name, value)
-    elif isinstance(value, dict):
-        known = field.message_type.fields_by_name
-        unknown = [key for key in value if key not in known]
-        if unknown and not ignore_unknown:
-            raise TypeError(f"unknown keys {unknown}")
-        target = getattr(response, field.name)
-        target.SetInParent()
-        target.MergeFrom(type(target)(**{key: item for key, item in value.items() if key in known}))
-    else:
-        getattr(response, field.name).CopyFrom(value)
+def _known(field: FieldDescriptor, value: Any) -> Any:
+    known = cast("Any", field.message_type).fields_by_name
+    return {key: item for key, item in value.items() if key in known} if isinstance(value, dict) else value
 
 
 def _accepted(payloads: list[FieldDescriptor], verdict_field: str | None) -> str:

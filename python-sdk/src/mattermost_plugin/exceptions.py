@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from ._generated.mattermost.pluginapi.v1.common_pb2 import AppError
+from .types import AppError
 
 
 class PluginAPIError(Exception):
@@ -88,8 +88,10 @@ def convert_grpc_error(error: grpc.RpcError) -> PluginAPIError:
     return kind(details or str(code or error), code=code)
 
 
-def convert_app_error(error: AppError) -> PluginAPIError:
-    """The exception for an error the host answered."""
+def convert_app_error(error: Any) -> PluginAPIError:
+    """The exception for an error the host answered: an AppError, as the model or as protobuf has it."""
+    if not isinstance(error, AppError):
+        error = AppError.from_proto(error)
     kind = _BY_STATUS.get(error.status_code, PluginAPIError)
     return kind(
         error.message or error.id,
@@ -97,5 +99,5 @@ def convert_app_error(error: AppError) -> PluginAPIError:
         status_code=error.status_code,
         detailed_error=error.detailed_error,
         where=error.where,
-        params=dict(error.params.items()),
+        params=dict(error.params),
     )

@@ -10,12 +10,10 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import CancelledError
 from typing import Any
 
-from ._generated.mattermost.pluginapi.v1.hooks_http_pb2 import (
-    HTTPHeader,
-    ServeHTTPRequest,
-    ServeHTTPResponse,
-    ServeHTTPResponseInit,
-)
+from .contract import contract_message
+from .types import HTTPHeader, PluginContext, ServeHTTPResponseInit
+
+_ServeHTTPResponse = contract_message("ServeHTTPResponse")
 
 _log = logging.getLogger("mattermost_plugin")
 
@@ -44,7 +42,7 @@ class HTTPRequest:
     Reading raises ClientDisconnected when the client goes before the body is complete.
     """
 
-    def __init__(self, init: Any, incoming: AsyncIterator[ServeHTTPRequest], first: ServeHTTPRequest) -> None:
+    def __init__(self, init: Any, incoming: AsyncIterator[Any], first: Any) -> None:
         self.method: str = init.method
         self.url: str = init.url
         self.proto: str = init.proto
@@ -58,7 +56,7 @@ class HTTPRequest:
         self.request_uri: str = init.request_uri
         #: Bytes of the body; -1 when the client did not say.
         self.content_length: int = init.content_length
-        self.plugin_context: Any = init.plugin_context
+        self.plugin_context = PluginContext.from_proto(init.plugin_context)
         self._incoming = incoming
         self._pending = deque([first.body_chunk] if first.body_chunk else [])
         self._complete: bool = first.body_complete
@@ -152,7 +150,7 @@ class HTTPResponseWriter:
         self._headers: dict[str, tuple[str, list[str]]] = {}
         self._started = False
         self._closed = False
-        self._pending: deque[ServeHTTPResponse | None] = deque()
+        self._pending: deque[Any] = deque()
         self._bytes = 0
         self._room = threading.Condition()
         self._loop = asyncio.get_running_loop()
@@ -197,20 +195,20 @@ class HTTPResponseWriter:
             raise ValueError(f"{status_code} is no HTTP status")
         if self._still_open(f"status {status_code}"):
             self.status_code = status_code
-            self._put(ServeHTTPResponse())
+            self._put(_ServeHTTPResponse())
 
     def write(self, data: bytes | str) -> int:
         """Sends a piece of the body; answers its length in bytes. ClientDisconnected when the client has gone."""
         body = data.encode() if isinstance(data, str) else bytes(data)
         for start in range(0, len(body), self.MAX_CHUNK_SIZE):
-            self._put(ServeHTTPResponse(body_chunk=body[start : start + self.MAX_CHUNK_SIZE]))
+            self._put(_ServeHTTPResponse(body_chunk=body[start : start + self.MAX_CHUNK_SIZE]))
         if not body and not self._started:
-            self._put(ServeHTTPResponse())
+            self._put(_ServeHTTPResponse())
         return len(body)
 
     def flush(self) -> None:
         """Asks the host to hand on what was written; it does so anyway as soon as it can."""
-        self._put(ServeHTTPResponse(flush=True))
+        self._put(_ServeHTTPResponse(flush=True))
 
     async def drain(self) -> None:
         """Waits until the client has caught up."""
@@ -218,7 +216,7 @@ class HTTPResponseWriter:
         if self._closed:
             raise ClientDisconnected("the client has gone")
 
-    def _put(self, message: ServeHTTPResponse) -> None:
+    def _put(self, message: Any) -> None:
         with self._room:
             if not _runs_on(self._loop):
                 self._room.wait_for(lambda: self._closed or self._bytes < _HIGH_WATER)
@@ -227,7 +225,8 @@ class HTTPResponseWriter:
             if not self._started:
                 self._started = True
                 headers = [HTTPHeader(key=name, values=values) for name, values in self._headers.values()]
-                message.init.CopyFrom(ServeHTTPResponseInit(status_code=self.status_code, headers=headers))
+                init = ServeHTTPResponseInit(status_code=self.status_code, headers=headers)
+                message.init.CopyFrom(init.to_proto())
             self._pending.append(message)
             self._bytes += len(message.body_chunk)
         if _runs_on(self._loop):
@@ -242,7 +241,7 @@ class HTTPResponseWriter:
 
     def finish(self) -> None:
         """Ends the response; done for a handler that has returned."""
-        self._put(ServeHTTPResponse(body_complete=True))
+        self._put(_ServeHTTPResponse(body_complete=True))
 
     def cut_off(self) -> None:
         """Ends the response where it is, without its end; done for a handler that has failed."""

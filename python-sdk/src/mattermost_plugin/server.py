@@ -14,12 +14,11 @@ import grpc
 import grpc.aio
 
 from . import goplugin, logs, trace
-from ._generated.mattermost.pluginapi.v1.hooks_http_pb2 import ServeHTTPRequest, ServeHTTPResponse
 from .client import PluginAPIClient
 from .config import HANDSHAKE, PROTOCOL_VERSION, RuntimeConfig, load_runtime_config
-from .contract import HOOKS, message_class
+from .contract import HOOKS
+from .descriptors import message_class, service_handler
 from .dispatch import HookResultError, arguments, failure, no_handler, response_of
-from .goplugin.services import unary
 from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter
 from .plugin import Plugin
 
@@ -45,16 +44,10 @@ class PluginServer:
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The service, derived from its descriptor."""
-        hooks: dict[str, Any] = {}
-        for method in HOOKS.methods:
-            if method.name == "ServeHTTP":
-                hooks[method.name] = grpc.stream_stream_rpc_method_handler(
-                    self._serve_http, ServeHTTPRequest.FromString, ServeHTTPResponse.SerializeToString
-                )
-                continue
-            respond = self._implemented if method.name == "Implemented" else self._hook(method.name)
-            hooks[method.name] = unary(respond, message_class(method.input_type), message_class(method.output_type))
-        return grpc.method_handlers_generic_handler(HOOKS.full_name, hooks)
+        own = {"Implemented": self._implemented, "ServeHTTP": self._serve_http}
+        return service_handler(
+            HOOKS.full_name, {method.name: own.get(method.name) or self._hook(method.name) for method in HOOKS.methods}
+        )
 
     # -- hooks ---------------------------------------------------------------------------------------------------
 

@@ -1,34 +1,7 @@
-"""The messages of the contract that handlers are given and may return, and that the host API takes and answers."""
+"""The types of the contract: what handlers are given and may return, and what the host API takes and answers.
 
-from ._generated.mattermost.pluginapi.v1.api_bot_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_channel_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_command_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_config_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_emoji_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_file_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_group_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_integration_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_kv_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_log_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_oauth_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_plugin_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_post_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_preference_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_property_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_session_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_shared_channel_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_system_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_team_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.api_user_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.channel_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.common_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.file_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.hooks_command_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.hooks_common_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.hooks_http_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.hooks_lifecycle_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.hooks_message_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.hooks_user_channel_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.post_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.team_pb2 import *  # noqa: F403
-from ._generated.mattermost.pluginapi.v1.user_pb2 import *  # noqa: F403
+All are dataclasses whose fields have defaults; see `mattermost_plugin.models`.
+"""
+
+from ._generated.models import *  # noqa: F403
+from .models import Json as Json

@@ -12,10 +12,12 @@ from typing import Any, Callable
 import grpc
 import grpc.aio
 
-from .._generated.plugin.grpc_broker_pb2 import ConnInfo
+from ..descriptors import message_class
 from . import relay
 from .listener import listening, make_server, private_folder
 from .tls import SessionTLS
+
+_ConnInfo = message_class("plugin.ConnInfo")
 
 #: Seconds either side waits for the other's word about an id, and an announcement is good for (go-plugin 1.8).
 BROKER_TIMEOUT = 5.0
@@ -36,9 +38,9 @@ class GRPCBroker:
     def __init__(self, tls: SessionTLS | None) -> None:
         self._tls = tls
         self._last_id = 0
-        self._outgoing: asyncio.Queue[ConnInfo] = asyncio.Queue()
+        self._outgoing: asyncio.Queue[Any] = asyncio.Queue()
         #: What the host has announced, or somebody waits for.
-        self._slots: dict[int, asyncio.Future[ConnInfo]] = {}
+        self._slots: dict[int, asyncio.Future[Any]] = {}
         self._streaming = False
         self._closed = asyncio.Event()
         #: Servers, and what stands between a channel and its host.
@@ -62,7 +64,7 @@ class GRPCBroker:
         opened = self._opened()
         try:
             network, address = await opened.enter_async_context(listening(server, self._tls))
-            await self._outgoing.put(ConnInfo(service_id=service_id, network=network, address=address))
+            await self._outgoing.put(_ConnInfo(service_id=service_id, network=network, address=address))
             yield
         finally:
             await self._end(opened)
@@ -147,13 +149,13 @@ class GRPCBroker:
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self._end(opened)))
 
-    def _slot(self, service_id: int) -> asyncio.Future[ConnInfo]:
+    def _slot(self, service_id: int) -> asyncio.Future[Any]:
         slot = self._slots.get(service_id)
         if slot is None:
             slot = self._slots[service_id] = asyncio.get_running_loop().create_future()
         return slot
 
-    def _announced(self, message: ConnInfo) -> None:
+    def _announced(self, message: Any) -> None:
         slot = self._slot(message.service_id)
         if slot.done():
             # An id is announced once; go-plugin drops a second one too.
@@ -161,7 +163,7 @@ class GRPCBroker:
         slot.set_result(message)
         asyncio.get_running_loop().call_later(BROKER_TIMEOUT, self._forget, message.service_id, slot)
 
-    def _forget(self, service_id: int, slot: asyncio.Future[ConnInfo]) -> None:
+    def _forget(self, service_id: int, slot: asyncio.Future[Any]) -> None:
         # The id may have a new slot by now.
         if self._slots.get(service_id) is slot:
             del self._slots[service_id]

@@ -13,12 +13,11 @@ from typing import Any, Callable
 import grpc.aio
 
 from .. import process
-from .._generated.plugin.grpc_stdio_pb2 import StdioData
 from . import services
 from .broker import GRPCBroker
 from .handshake import HandshakeConfig, choose_protocol_version, format_handshake_line
 from .listener import has_unix_sockets, listening, make_server
-from .stdio import Stdio
+from .stdio import STDERR, STDOUT, Stdio
 from .tls import session_tls
 
 #: Adds the services of one protocol version to the plugin's server.
@@ -65,8 +64,8 @@ async def serve(
             certificate = tls.handshake_field() if tls else ""
             process.write_handshake(format_handshake_line(version, network, address, certificate))
             if stream_output:
-                stack.enter_context(contextlib.redirect_stdout(stdio.writer(StdioData.STDOUT)))
-                stack.enter_context(contextlib.redirect_stderr(stdio.writer(StdioData.STDERR)))
+                stack.enter_context(contextlib.redirect_stdout(stdio.writer(STDOUT)))
+                stack.enter_context(contextlib.redirect_stderr(stdio.writer(STDERR)))
         else:
             on_reattach(
                 {

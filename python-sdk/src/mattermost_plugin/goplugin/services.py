@@ -6,19 +6,12 @@ import asyncio
 from typing import Any
 
 import grpc
-from google.protobuf import empty_pb2
 
-from .._generated.grpc.health.v1 import health_pb2
-from .._generated.plugin import grpc_broker_pb2, grpc_controller_pb2, grpc_stdio_pb2
+from ..descriptors import message_class, service_handler
 from .broker import GRPCBroker
 from .stdio import Stdio
 
-_STATUS = health_pb2.HealthCheckResponse
-
-
-def unary(respond: Any, request: Any, response: Any) -> Any:
-    """The handler of a unary rpc."""
-    return grpc.unary_unary_rpc_method_handler(respond, request.FromString, response.SerializeToString)
+_STATUS = message_class("grpc.health.v1.HealthCheckResponse")
 
 
 def handlers(stopping: asyncio.Event, stdio: Stdio, broker: GRPCBroker) -> list[grpc.GenericRpcHandler]:
@@ -28,29 +21,14 @@ def handlers(stopping: asyncio.Event, stdio: Stdio, broker: GRPCBroker) -> list[
     async def shut_down(request: Any, context: Any) -> Any:
         # Only asks: waiting here for the server to stop would wait for this very call.
         stopping.set()
-        return grpc_controller_pb2.Empty()
+        return message_class("plugin.Empty")()
 
-    conn_info = grpc_broker_pb2.ConnInfo
-    services = {
-        "grpc.health.v1.Health": {
-            "Check": unary(health.check, health_pb2.HealthCheckRequest, _STATUS),
-            "Watch": grpc.unary_stream_rpc_method_handler(
-                health.watch, health_pb2.HealthCheckRequest.FromString, _STATUS.SerializeToString
-            ),
-        },
-        "plugin.GRPCController": {"Shutdown": unary(shut_down, grpc_controller_pb2.Empty, grpc_controller_pb2.Empty)},
-        "plugin.GRPCStdio": {
-            "StreamStdio": grpc.unary_stream_rpc_method_handler(
-                stdio.stream, empty_pb2.Empty.FromString, grpc_stdio_pb2.StdioData.SerializeToString
-            )
-        },
-        "plugin.GRPCBroker": {
-            "StartStream": grpc.stream_stream_rpc_method_handler(
-                broker.start_stream, conn_info.FromString, conn_info.SerializeToString
-            )
-        },
-    }
-    return [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
+    return [
+        service_handler("grpc.health.v1.Health", {"Check": health.check, "Watch": health.watch}),
+        service_handler("plugin.GRPCController", {"Shutdown": shut_down}),
+        service_handler("plugin.GRPCStdio", {"StreamStdio": stdio.stream}),
+        service_handler("plugin.GRPCBroker", {"StartStream": broker.start_stream}),
+    ]
 
 
 class Health:

@@ -13,7 +13,12 @@ from typing import Any, TextIO, cast
 
 import grpc
 
-from .._generated.plugin.grpc_stdio_pb2 import StdioData
+from ..descriptors import message_class
+
+_StdioData = message_class("plugin.StdioData")
+
+#: The channels of the stream.
+STDOUT, STDERR = _StdioData.STDOUT, _StdioData.STDERR
 
 #: Bytes kept while nobody reads: a host opens the stream at once, but a busy machine may take its time.
 _UNREAD_LIMIT = 1024 * 1024
@@ -31,19 +36,19 @@ class Stdio:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._lock = threading.Lock()
-        self._chunks: deque[tuple[StdioData.Channel, bytes]] = deque()
+        self._chunks: deque[tuple[int, bytes]] = deque()
         self._size = 0
         self._reading = False
         self._lost = False
         self._ended = False
         self._changed = asyncio.Event()
 
-    def writer(self, channel: StdioData.Channel) -> TextIO:
+    def writer(self, channel: int) -> TextIO:
         """A stand-in for `sys.stdout` or `sys.stderr`; bytes written to its `.buffer` arrive as they are."""
         raw = _Channel(self, channel)
         return io.TextIOWrapper(cast("Any", raw), "utf-8", "backslashreplace", newline="\n", write_through=True)
 
-    def write(self, channel: StdioData.Channel, data: bytes) -> None:
+    def write(self, channel: int, data: bytes) -> None:
         """Keeps what was written. Where there is too much, what comes is dropped until all that is kept was read."""
         with self._lock:
             limit = _READ_LIMIT if self._reading else _UNREAD_LIMIT
@@ -67,7 +72,7 @@ class Stdio:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._changed.set)
 
-    def _take(self) -> list[StdioData]:
+    def _take(self) -> list[Any]:
         with self._lock:
             chunks, self._size, self._lost = list(self._chunks), 0, False
             self._chunks.clear()
@@ -76,7 +81,7 @@ class Stdio:
             for channel, group in itertools.groupby(chunks, lambda c: c[0])
         ]
         return [
-            StdioData(channel=channel, data=data[start : start + _CHUNK])
+            _StdioData(channel=channel, data=data[start : start + _CHUNK])
             for channel, data in written
             for start in range(0, len(data), _CHUNK)
         ]
@@ -101,7 +106,7 @@ class Stdio:
 class _Channel(io.RawIOBase):
     """The bytes under a writer."""
 
-    def __init__(self, stdio: Stdio, channel: StdioData.Channel) -> None:
+    def __init__(self, stdio: Stdio, channel: int) -> None:
         self._stdio = stdio
         self._channel = channel
 
@@ -110,7 +115,7 @@ class _Channel(io.RawIOBase):
 
     def fileno(self) -> int:
         # A child that is given this stream writes where the descriptor leads: to the process' own stderr.
-        return 2 if self._channel == StdioData.STDERR else 1
+        return 2 if self._channel == STDERR else 1
 
     def write(self, data: Any) -> int:
         self._stdio.write(self._channel, bytes(data))

@@ -1,0 +1,1 @@
+"""Modules that plugins written for the published SDK import from."""
