@@ -9,14 +9,17 @@ export const root = resolve(import.meta.dirname, "..")
 /** The oldest Python that the SDK supports. */
 const OLDEST = [3, 9]
 
+/** The newest Python for which there are wheels of the oldest grpcio that the SDK supports. */
+const NEWEST_OF_LOWEST = 12
+
 /** A Python of this machine, by its command; or why there is none that will do. */
-export const findPython = (): { readonly command: string } | { readonly missing: string } => {
+export const findPython = (): { readonly command: string; readonly minor: number } | { readonly missing: string } => {
   for (const command of ["python3", "python"]) {
     const probe = spawnSync(command, ["-c", "import sys, venv, ensurepip; print(*sys.version_info[:2])"], {
       encoding: "utf8",
     })
     const [major = 0, minor = 0] = (probe.stdout ?? "").trim().split(" ").map(Number)
-    if (probe.status === 0 && major === OLDEST[0] && minor >= OLDEST[1]!) return { command }
+    if (probe.status === 0 && major === OLDEST[0] && minor >= OLDEST[1]!) return { command, minor }
   }
   return { missing: "there is no Python 3.9 or later with venv and pip on the PATH" }
 }
@@ -76,4 +79,18 @@ export const ensureDevVenv = (python: string): string => {
     run(interpreter, join(root, "python-sdk/generate.py")),
   )
   return interpreter
+}
+
+/**
+ * An environment with the oldest versions of what the SDK needs; or why this Python can't have it.
+ */
+export const ensureLowestVenv = (python: {
+  readonly command: string
+  readonly minor: number
+}): { readonly interpreter: string } | { readonly missing: string } => {
+  if (python.minor > NEWEST_OF_LOWEST) return { missing: `there is no grpcio 1.60 for Python 3.${python.minor}` }
+  const lowest = "python-sdk/lowest-versions.txt"
+  const madeOf = [...PACKAGING, lowest]
+  const requirement = `-e ./python-sdk[test] -c ${lowest}`
+  return { interpreter: ensureVenv("python-sdk/.venv-lowest", requirement, python.command, madeOf) }
 }

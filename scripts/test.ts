@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process"
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { ensureDevVenv, findPython, root } from "./python.ts"
+import { ensureDevVenv, ensureLowestVenv, findPython, root } from "./python.ts"
 
 interface Counts {
   readonly passed: number
@@ -34,14 +34,8 @@ const vitest = (): Counts => {
   })
 }
 
-const pytest = (): Counts => {
-  const python = findPython()
-  if ("missing" in python) {
-    process.stdout.write(`The Python suite is skipped: ${python.missing}\n`)
-    return { passed: 0, failed: 0, skipped: 1 }
-  }
-  const report = join(reports, "pytest.xml")
-  const interpreter = ensureDevVenv(python.command)
+const pytest = (name: string, interpreter: string): Counts => {
+  const report = join(reports, `${name}.xml`)
   return run(interpreter, ["-m", "pytest", `--junit-xml=${report}`], join(root, "python-sdk"), () => {
     if (!existsSync(report)) return undefined
     const attributes = /<testsuite [^>]*>/.exec(readFileSync(report, "utf8"))?.[0] ?? ""
@@ -51,7 +45,26 @@ const pytest = (): Counts => {
   })
 }
 
-const results = args.length > 0 ? [vitest()] : [vitest(), pytest()]
+const skipped = (what: string, why: string): Counts => {
+  process.stdout.write(`${what} is skipped: ${why}\n`)
+  return { passed: 0, failed: 0, skipped: 1 }
+}
+
+/** The SDK's tests, with the newest and with the oldest versions of what it needs. */
+const pythonSuites = (): ReadonlyArray<Counts> => {
+  const python = findPython()
+  if ("missing" in python) return [skipped("The Python suite", python.missing)]
+  const newest = ensureDevVenv(python.command)
+  const lowest = ensureLowestVenv(python)
+  return [
+    pytest("newest", newest),
+    "missing" in lowest
+      ? skipped("The Python suite with the oldest versions", lowest.missing)
+      : pytest("lowest", lowest.interpreter),
+  ]
+}
+
+const results = args.length > 0 ? [vitest()] : [vitest(), ...pythonSuites()]
 rmSync(reports, { recursive: true, force: true })
 const sum = (key: keyof Counts) => results.reduce((total, result) => total + result[key], 0)
 process.stdout.write(`\n${sum("passed")} passed, ${sum("failed")} failed, ${sum("skipped")} skipped\n`)

@@ -30,6 +30,7 @@ from mattermost_plugin._generated.api import PluginAPIMethods
 from mattermost_plugin.client import build_request, log_entry, read_response
 from mattermost_plugin.contract import API, snake_case
 from mattermost_plugin.descriptors import message_class
+from mattermost_plugin.models import Properties, to_message
 from mattermost_plugin.types import (
     AppError,
     Channel,
@@ -50,6 +51,10 @@ PUBLISHED = (Path(__file__).parent.parent / "published_api.txt").read_text().spl
 
 def response(rpc: str, **fields: Any) -> Any:
     return message_class(API.methods_by_name[rpc].output_type)(**fields)
+
+
+def struct(values: dict[str, Any]) -> Any:
+    return to_message(Properties.DESCRIPTOR, values)
 
 
 @pytest.mark.parametrize("client", [PluginAPIClient, AsyncPluginAPIClient])
@@ -204,7 +209,7 @@ def test_responses() -> None:
     assert type(read("GetUsersByIds")) is list
     assert read("GetLDAPUserAttributes", attributes={"a": "b"}) == {"a": "b"}
     assert type(read("GetLDAPUserAttributes")) is dict
-    assert read("GetPluginConfig", config={"a": [1, {"b": None}]}) == {"a": [1, {"b": None}]}
+    assert read("GetPluginConfig", config=struct({"a": [1, {"b": None}]})) == {"a": [1, {"b": None}]}
     status, headers, body = answer = read("PluginHTTP", status_code=201, headers={"A": "1"}, body=b"b")
     assert (status, headers, body) == (201, {"A": "1"}, b"b")
     assert (answer.status_code, answer.headers, answer.body) == (201, {"A": "1"}, b"b")
@@ -309,7 +314,7 @@ HANDLERS: dict[str, Callable[[Any], Any]] = {
     "KVGet": lambda request: response("KVGet", value=b"v" if request.key == "k" else b""),
     "KVList": lambda request: response("KVList", keys=["a", "b"][: request.per_page]),
     "KVDelete": lambda _: response("KVDelete", error={"message": "an error without an id is none"}),
-    "GetPluginConfig": lambda _: response("GetPluginConfig", config={"a": "b"}),
+    "GetPluginConfig": lambda _: response("GetPluginConfig", config=struct({"a": "b"})),
 }
 
 
