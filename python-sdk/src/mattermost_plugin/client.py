@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 from typing import Any, Callable, cast
 
@@ -16,6 +18,8 @@ from .descriptors import message_class
 from .exceptions import convert_app_error, convert_grpc_error
 from .models import fill, reader
 from .types import PostList
+
+_log = logging.getLogger("mattermost_plugin")
 
 #: Seconds a call may take. The host answers from memory or its database; more means that it is stuck.
 CALL_TIMEOUT = 30.0
@@ -69,6 +73,14 @@ def log_entry(message: str, fields: dict[str, object]) -> dict[str, Any]:
     return {"msg": str(message), "key_value_pairs": pairs}
 
 
+def _on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 class _Client:
     """What both clients share: the target, and one method for each rpc."""
 
@@ -87,6 +99,7 @@ class _Client:
         self._options = [*_OPTIONS, *(options or [])]
         self._channel: Any = None
         self._calls: dict[str, Callable[..., Any]] = {}
+        self._warned: set[str] = set()
 
     @property
     def target(self) -> str:
@@ -122,7 +135,8 @@ class _Client:
 class PluginAPIClient(_Client, api.PluginAPIMethods):
     """The host API. Every rpc is a method: `api.get_user(user_id)`, `api.kv_set("key", b"value")`.
 
-    Safe to use from any thread. Errors are `PluginAPIError`s; a call ends after `CALL_TIMEOUT` seconds at the latest.
+    Safe to use from any thread; `async def` handlers take AsyncPluginAPIClient. Errors are `PluginAPIError`s; a call
+    ends after `CALL_TIMEOUT` seconds at the latest.
     """
 
     def connect(self) -> None:
@@ -144,6 +158,10 @@ class PluginAPIClient(_Client, api.PluginAPIMethods):
         self.close()
 
     def _call(self, rpc: str, /, **values: Any) -> Any:
+        if rpc not in self._warned and _on_event_loop():
+            self._warned.add(rpc)
+            name = snake_case(rpc)
+            _log.warning("api.%s() holds up every async handler until it is answered; await async_api.%s()", name, name)
         try:
             call = self._rpc(rpc)
             response = call(build_request(rpc, values), timeout=CALL_TIMEOUT, metadata=trace.metadata())

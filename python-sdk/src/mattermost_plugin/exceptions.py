@@ -80,6 +80,19 @@ _BY_STATUS: dict[int, type[PluginAPIError]] = {
 }
 
 
+def to_app_error(error: PluginAPIError) -> AppError:
+    """The error that a host answers, for which `convert_app_error` makes this exception."""
+    status = next((status for status, kind in _BY_STATUS.items() if type(error) is kind), 500)
+    return AppError(
+        id=error.error_id or "plugin_api.error",
+        message=error.message,
+        status_code=error.status_code or status,
+        detailed_error=error.detailed_error,
+        where=error.where,
+        params=error.params,
+    )
+
+
 def convert_grpc_error(error: grpc.RpcError) -> PluginAPIError:
     """The exception for a call that failed with a gRPC status."""
     code = error.code() if callable(getattr(error, "code", None)) else None

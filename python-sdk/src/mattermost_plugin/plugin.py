@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Callable, ClassVar, cast
 
-from .client import PluginAPIClient
+from .client import AsyncPluginAPIClient, PluginAPIClient
 from .config import RuntimeConfig
 from .hooks import HOOK_ATTRIBUTE, HookRegistrationError
 
@@ -17,6 +17,9 @@ class Plugin:
     """
 
     _hook_registry: ClassVar[dict[str, str]] = {}
+
+    #: Not an argument of `__init__`: plugins written for the published SDK take two and hand on two.
+    _async_api: AsyncPluginAPIClient | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -48,6 +51,13 @@ class Plugin:
         if self._api is None:
             raise RuntimeError("this plugin has no host API: it was not started by a host")
         return self._api
+
+    @property
+    def async_api(self) -> AsyncPluginAPIClient:
+        """The host API for `async def` handlers, connected before the first hook. RuntimeError without a host."""
+        if self._async_api is None:
+            raise RuntimeError("this plugin has no host API: it was not started by a host")
+        return self._async_api
 
     @property
     def config(self) -> RuntimeConfig | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import logging
@@ -14,7 +15,7 @@ import grpc
 import grpc.aio
 
 from . import goplugin, logs, trace
-from .client import PluginAPIClient
+from .client import AsyncPluginAPIClient, PluginAPIClient
 from .config import HANDSHAKE, PROTOCOL_VERSION, RuntimeConfig, load_runtime_config
 from .contract import HOOKS
 from .descriptors import message_class, service_handler
@@ -44,10 +45,14 @@ class PluginServer:
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The service, derived from its descriptor."""
-        own = {"Implemented": self._implemented, "ServeHTTP": self._serve_http}
+        own = {"Implemented": self._implemented, "ServeHTTP": self.serve_http}
         return service_handler(
             HOOKS.full_name, {method.name: own.get(method.name) or self._hook(method.name) for method in HOOKS.methods}
         )
+
+    def close(self) -> None:
+        """Ends the threads of sync handlers, each as soon as its handler has returned."""
+        self._threads.shutdown(wait=False)
 
     # -- hooks ---------------------------------------------------------------------------------------------------
 
@@ -64,7 +69,7 @@ class PluginServer:
                 return no_handler(name, request)
             trace.enter(context)
             limit = self._limit(context)
-            running = asyncio.ensure_future(self._run(handler, arguments(method, request)))
+            running = asyncio.ensure_future(self.run(handler, arguments(method, request)))
             try:
                 # Not wait_for: it waits on for a handler that ignores its cancellation, and a TimeoutError of the
                 # handler's own looks like its.
@@ -98,7 +103,7 @@ class PluginServer:
         remaining = context.time_remaining()
         return self._config.hook_timeout if remaining is None else max(remaining * _DEADLINE_SHARE, 0.001)
 
-    async def _run(self, handler: Callable[..., Any], args: list[Any]) -> Any:
+    async def run(self, handler: Callable[..., Any], args: list[Any]) -> Any:
         """Runs a handler: a coroutine on the loop, anything else on a thread. Answers its result."""
         try:
             if inspect.iscoroutinefunction(handler):
@@ -114,7 +119,8 @@ class PluginServer:
 
     # -- ServeHTTP -----------------------------------------------------------------------------------------------
 
-    async def _serve_http(self, incoming: Any, context: Any) -> None:
+    async def serve_http(self, incoming: Any, context: Any) -> None:
+        """Serves one request: `incoming` are the messages of its stream, `context` takes those of the response."""
         first = await anext_or_none(incoming)
         if first is None or not first.HasField("init"):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message of ServeHTTP has no init")
@@ -141,7 +147,7 @@ class PluginServer:
         try:
             if inspect.iscoroutinefunction(handler):
                 await request.read_ahead()
-            await self._run(handler, [request.plugin_context, writer, request])
+            await self.run(handler, [request.plugin_context, writer, request])
         except Exception as error:
             if not isinstance(error, ClientDisconnected):
                 _log.exception("ServeHTTP failed: %s %s", request.method, request.url.split("?", 1)[0])
@@ -184,21 +190,20 @@ async def anext_or_none(incoming: Any) -> Any:
 async def serve_plugin(plugin_class: type[Plugin]) -> None:
     """Serves a plugin until the host wants it to stop, or is gone."""
     config = load_runtime_config()
-    api = None
-    if config.api_target:
-        api = PluginAPIClient(config.api_target)
-        api.connect()
-    hooks = PluginServer(plugin_class(api=api, config=config), config)
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        api = async_api = None
+        if config.api_target:
+            api = stack.enter_context(PluginAPIClient(config.api_target))
+            async_api = await stack.enter_async_context(AsyncPluginAPIClient(config.api_target))
+        plugin = plugin_class(api=api, config=config)
+        plugin._async_api = async_api
+        hooks = PluginServer(plugin, config)
         # What is printed is logged (see the package's __init__), so the stream of it stays silent.
         await goplugin.serve(
             HANDSHAKE,
             {PROTOCOL_VERSION: lambda server, _: server.add_generic_rpc_handlers([hooks.handler()])},
             stream_output=False,
         )
-    finally:
-        if api is not None:
-            api.close()
 
 
 def run_plugin(plugin_class: type[Plugin]) -> None:
