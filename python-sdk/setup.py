@@ -26,8 +26,8 @@ class SdistWithContract(sdist):
     def make_release_tree(self, base_dir: str, files: list) -> None:
         super().make_release_tree(base_dir, files)
         shutil.copytree(PROTO, Path(base_dir) / "proto", dirs_exist_ok=True)
-        for file in ("generate.py", "published_api.txt"):
-            shutil.copy(file, base_dir)
+        shutil.copy("generate.py", base_dir)
+        shutil.copytree("generator", Path(base_dir) / "generator", dirs_exist_ok=True)
 
 
 setup(cmdclass={"build_py": BuildWithStubs, "sdist": SdistWithContract})

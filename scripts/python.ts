@@ -32,9 +32,9 @@ const digestOf = (seed: string, patterns: ReadonlyArray<string>): string => {
   return hash.digest("hex")
 }
 
-const PROTOS = ["proto/**/*.proto", "python-sdk/{generate.py,published_api.txt}"]
+const PROTOS = ["proto/**/*.proto", "python-sdk/{generate.py,generator/*}"]
 const PACKAGING = ["python-sdk/{pyproject.toml,setup.py}"]
-const SOURCES = ["python-sdk/src/mattermost_plugin/{*,[!_]*/*,_internal/*}.py"]
+const SOURCES = ["python-sdk/src/{*.py,mattermost_plugin/{*,[!_]*/*,_internal/*}.py}"]
 
 const run = (command: string, ...args: ReadonlyArray<string>) =>
   execFileSync(command, args, { cwd: root, stdio: ["ignore", 2, 2] })

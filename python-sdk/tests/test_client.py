@@ -13,7 +13,7 @@ import grpc
 import pytest
 from google.protobuf import json_format
 
-from generate import DECLARED_OTHERWISE
+from generator.api import DECLARED_OTHERWISE
 from mattermost_plugin import (
     AlreadyExistsError,
     AsyncPluginAPIClient,
@@ -46,7 +46,7 @@ ServeApi = Callable[[dict[str, Callable[[Any], Any]]], str]
 
 
 #: The published SDK's methods, one a line, with their arguments.
-PUBLISHED = (Path(__file__).parent.parent / "published_api.txt").read_text().splitlines()
+PUBLISHED = (Path(__file__).parent.parent / "generator" / "published_api.txt").read_text().splitlines()
 
 
 def response(rpc: str, **fields: Any) -> Any:

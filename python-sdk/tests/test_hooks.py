@@ -72,17 +72,17 @@ def test_inherited_handlers_count_and_a_second_one_does_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("decorate", "message"),
+    ("name", "handler", "message"),
     [
-        (lambda: hook("OnActive")(lambda self: None), "no hook 'OnActive'.*HookName.OnActivate"),
-        (lambda: hook("MessageWillBePosted")(lambda self, post: None), r"must take \(self, plugin_context, post\)"),
-        (lambda: hook("OnActivate")(lambda self, ctx: None), r"must take \(self\)"),
-        (lambda: hook("ServeHTTP")(lambda self, ctx, w: None), r"plugin_context, response_writer, request"),
+        ("OnActive", lambda self: None, "no hook 'OnActive'.*HookName.OnActivate"),
+        ("MessageWillBePosted", lambda self, post: None, r"must take \(self, plugin_context, post\)"),
+        ("OnActivate", lambda self, ctx: None, r"must take \(self\)"),
+        ("ServeHTTP", lambda self, ctx, w: None, r"plugin_context, response_writer, request"),
     ],
 )
-def test_a_wrong_handler_fails_when_it_is_made(decorate: Any, message: str) -> None:
+def test_a_wrong_handler_fails_when_it_is_made(name: str, handler: Any, message: str) -> None:
     with pytest.raises(HookRegistrationError, match=message):
-        decorate()
+        hook(name)(handler)
 
 
 def test_a_handler_with_an_underscore_fails_when_it_is_made() -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from enum import Enum
-from typing import Any, Callable, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
+from ._generated.hooks import HookName as HookName
 from .contract import HOOKS
 from .dispatch import handler_arguments
-
-Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 #: The attribute that marks a method as the handler of a hook.
 HOOK_ATTRIBUTE = "__mattermost_hook__"
@@ -22,65 +20,20 @@ class HookRegistrationError(Exception):
     """A handler can't be registered: its hook does not exist, is taken, or is handed other arguments."""
 
 
-class HookName(str, Enum):
-    """The names of all hooks of the contract; each value is the name itself."""
+if TYPE_CHECKING:
+    # Declared there for each hook, with what its handler is given and may return.
+    from ._generated.hooks import hook as hook
+else:
 
-    OnActivate = "OnActivate"
-    OnDeactivate = "OnDeactivate"
-    OnConfigurationChange = "OnConfigurationChange"
-    OnInstall = "OnInstall"
-    OnSendDailyTelemetry = "OnSendDailyTelemetry"
-    RunDataRetention = "RunDataRetention"
-    OnCloudLimitsUpdated = "OnCloudLimitsUpdated"
-    ConfigurationWillBeSaved = "ConfigurationWillBeSaved"
-    MessageWillBePosted = "MessageWillBePosted"
-    MessageWillBeUpdated = "MessageWillBeUpdated"
-    MessageHasBeenPosted = "MessageHasBeenPosted"
-    MessageHasBeenUpdated = "MessageHasBeenUpdated"
-    MessagesWillBeConsumed = "MessagesWillBeConsumed"
-    MessageHasBeenDeleted = "MessageHasBeenDeleted"
-    FileWillBeUploaded = "FileWillBeUploaded"
-    ReactionHasBeenAdded = "ReactionHasBeenAdded"
-    ReactionHasBeenRemoved = "ReactionHasBeenRemoved"
-    NotificationWillBePushed = "NotificationWillBePushed"
-    EmailNotificationWillBeSent = "EmailNotificationWillBeSent"
-    PreferencesHaveChanged = "PreferencesHaveChanged"
-    UserHasBeenCreated = "UserHasBeenCreated"
-    UserWillLogIn = "UserWillLogIn"
-    UserHasLoggedIn = "UserHasLoggedIn"
-    UserHasBeenDeactivated = "UserHasBeenDeactivated"
-    OnSAMLLogin = "OnSAMLLogin"
-    ChannelHasBeenCreated = "ChannelHasBeenCreated"
-    UserHasJoinedChannel = "UserHasJoinedChannel"
-    UserHasLeftChannel = "UserHasLeftChannel"
-    UserHasJoinedTeam = "UserHasJoinedTeam"
-    UserHasLeftTeam = "UserHasLeftTeam"
-    ExecuteCommand = "ExecuteCommand"
-    OnWebSocketConnect = "OnWebSocketConnect"
-    OnWebSocketDisconnect = "OnWebSocketDisconnect"
-    WebSocketMessageHasBeenPosted = "WebSocketMessageHasBeenPosted"
-    OnPluginClusterEvent = "OnPluginClusterEvent"
-    OnSharedChannelsSyncMsg = "OnSharedChannelsSyncMsg"
-    OnSharedChannelsPing = "OnSharedChannelsPing"
-    OnSharedChannelsAttachmentSyncMsg = "OnSharedChannelsAttachmentSyncMsg"
-    OnSharedChannelsProfileImageSyncMsg = "OnSharedChannelsProfileImageSyncMsg"
-    GenerateSupportData = "GenerateSupportData"
-    ServeHTTP = "ServeHTTP"
+    def hook(name: Any = None) -> Any:
+        """Marks a method as the handler of a hook: `@hook(HookName.OnActivate)`, `@hook("OnActivate")`, or `@hook` and
+        `@hook()` on a method that is called as the hook is.
 
-
-@overload
-def hook(name: Handler) -> Handler: ...
-@overload
-def hook(name: HookName | str | None = None) -> Callable[[Handler], Handler]: ...
-def hook(name: Any = None) -> Any:
-    """Marks a method as the handler of a hook: `@hook(HookName.OnActivate)`, `@hook("OnActivate")`, or `@hook` and
-    `@hook()` on a method that is called as the hook is.
-
-    Raises HookRegistrationError for an unknown hook, and for a handler that can't take the hook's arguments.
-    """
-    if callable(name) and not isinstance(name, (str, HookName)):
-        return _mark(name, name.__name__)
-    return lambda handler: _mark(handler, handler.__name__ if name is None else str(getattr(name, "value", name)))
+        Raises HookRegistrationError for an unknown hook, and for a handler that can't take the hook's arguments.
+        """
+        if callable(name) and not isinstance(name, (str, HookName)):
+            return _mark(name, name.__name__)
+        return lambda handler: _mark(handler, handler.__name__ if name is None else str(getattr(name, "value", name)))
 
 
 def _mark(handler: Any, name: str) -> Any:

@@ -1,0 +1,226 @@
+"""The clients: a method for every rpc of the host API, called as in the published SDK."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import Any
+
+from .contract import Contract, snake_case
+
+#: The methods of the published SDK's client: which arguments there are, which may be left out, and their order.
+PUBLISHED_API = Path(__file__).parent / "published_api.txt"
+
+#: Methods that have no field in the contract for what the published ones take. These take what the contract has.
+DECLARED_OTHERWISE = {
+    "get_property_fields": "group_id, ids",
+    "get_property_group": "name",
+    "get_property_values": "group_id, ids",
+    "load_plugin_configuration": "dest=None",
+    "register_property_group": "name",
+    "search_property_fields": "group_id, *, page=0, per_page=60",
+    "search_property_values": 'group_id, *, target_id="", page=0, per_page=60',
+}
+
+#: Arguments that are not called as the request's field is. A field within a field has a dot, an element of a list `[]`;
+#: None is not sent.
+RENAMED: dict[str, dict[str, str | None]] = {
+    "create_command": {"command": "cmd"},
+    "create_property_field": {"field_json": "field"},
+    "create_property_value": {"value_json": "value"},
+    "create_upload_session": {"session": "upload_session"},
+    "disable_plugin": {"plugin_id": "id"},
+    "enable_plugin": {"plugin_id": "id"},
+    "execute_slash_command": {"args": "command_args"},
+    "get_emoji_list": {"sort": "sort_by"},
+    "get_groups_by_source": {"source": "group_source"},
+    "get_plugin_status": {"plugin_id": "id"},
+    "get_user_by_username": {"username": "name"},
+    "install_plugin": {"data": "file_data", "force": "replace"},
+    "load_plugin_configuration": {"dest": None},
+    "open_interactive_dialog": {"dialog_request": "dialog"},
+    "patch_bot": {"patch": "bot_patch"},
+    "publish_plugin_cluster_event": {"event_id": "event.id"},
+    "remove_plugin": {"plugin_id": "id"},
+    "search_posts_in_team": {"terms": "params_list[].terms"},
+    "update_command": {"command": "updated_cmd"},
+    "update_group_syncable": {"syncable": "group_syncable"},
+    "update_property_field": {"field_json": "field"},
+    "update_property_fields": {"fields_json": "fields"},
+    "update_property_value": {"value_json": "value"},
+    "update_property_values": {"values_json": "values"},
+    "upload_data": {"session": "upload_session"},
+    "upsert_group_syncable": {"syncable": "group_syncable"},
+    "upsert_property_value": {"value_json": "value"},
+    "upsert_property_values": {"values_json": "values"},
+}
+
+#: What methods answer that isn't the response's field as it is; see `client._ANSWERS`.
+RETURNS = {"get_emoji_image": "bytes", "kv_get": "bytes | None", "search_posts_in_team": "PostList"}
+
+API_HEAD = '''# mypy: disable-error-code="no-any-return"
+"""The methods of the host API. Generated: see generate.py."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..models import Json, from_json
+from .models import *
+'''
+
+
+class Method:
+    """A method of the client: its signature, and the request it makes of its arguments."""
+
+    def __init__(self, contract: Contract, rpc: Any, declared: ast.arguments) -> None:
+        self.name = snake_case(rpc.name)
+        self._contract = contract
+        self._request = contract.messages[rpc.input_type.rsplit(".", 1)[1]]
+        response = contract.messages[rpc.output_type.rsplit(".", 1)[1]]
+        self.result = [field for field in response.field if field.name != "error"]
+        self._response = response
+        self._rpc = rpc
+        #: For each field of the request the expression it is filled with, or those of its own fields.
+        self._sent: dict[str, Any] = {}
+        self._positional: list[str] = []
+        self._keyword: list[str] = []
+        self._docs: list[str] = []
+        self._declare(declared)
+
+    def _declare(self, declared: ast.arguments) -> None:
+        required = len(declared.args) - len(declared.defaults)
+        for index, arg in enumerate(declared.args):
+            default = declared.defaults[index - required] if index >= required else None
+            self._argument(arg.arg, default, self._positional)
+        for arg, default in zip(declared.kwonlyargs, declared.kw_defaults):
+            self._argument(arg.arg, default, self._keyword)
+        # Whatever else the contract knows can be given by its name.
+        for field in self._request.field:
+            inner = self._sent.get(field.name)
+            if inner is None and not self._log:
+                self._argument(field.name, ast.Constant(...), self._keyword)
+            elif isinstance(inner, dict):
+                for name in self._contract.fields(field.type_name.rsplit(".", 1)[1]):
+                    if name not in inner:
+                        path = f"{field.name}{'[]' if field.label == 3 else ''}.{name}"
+                        self._argument(name, ast.Constant(...), self._keyword, path)
+
+    @property
+    def _log(self) -> bool:
+        return self.name in ("log_debug", "log_info", "log_warn", "log_error")
+
+    def _argument(self, name: str, default: ast.expr | None, into: list[str], path: str | None = None) -> None:
+        if self._log:
+            into.append(f"{name}: str")
+            return
+        target = path or RENAMED.get(self.name, {}).get(name, name)
+        if target is None:
+            into.append(f"{name}: object = None")
+            return
+        field, owner = self._find(target)
+        annotation, zero = self._contract.annotation(field, owner)
+        if comment := self._contract.comments[f"{owner.name}.{field.name}"]:
+            self._docs.append(f"`{name}`: {comment}")
+        value = name
+        if name.endswith("_json"):
+            given = "Json | bytes | dict[str, Any]"
+            annotation = given if annotation == "Json" else f"{annotation} | Json | bytes"
+            value = name if annotation == given else f"from_json({name})"
+        self._send(target, value)
+        if default is None:
+            # A message that a required argument is about has to be there; any other argument of None is left unset.
+            required = annotation if field.proto3_optional or "old_value" in name else annotation.replace(" | None", "")
+            into.append(f"{name}: {required}{' | None' if name == 'old_value' else ''}")
+            return
+        text = ast.unparse(default)
+        if text == "...":
+            text = "None" if zero.startswith("field(") or zero.endswith("UNSPECIFIED") else zero
+        if text == "None" and not annotation.endswith(("None", "Any")):
+            annotation += " | None"
+        into.append(f"{name}: {annotation} = {text}".replace("'", '"'))
+
+    def _find(self, target: str) -> tuple[Any, Any]:
+        """The field an argument goes into, and the message it belongs to."""
+        outer, _, inner = target.replace("[]", "").partition(".")
+        fields = {field.name: field for field in self._request.field}
+        if inner:
+            owner = self._contract.messages[fields[outer].type_name.rsplit(".", 1)[1]]
+            return self._contract.fields(owner.name)[inner], owner
+        if outer in fields:
+            return fields[outer], self._request
+        for field in fields.values():
+            owner = self._contract.messages.get(field.type_name.rsplit(".", 1)[-1])
+            if owner is not None and target in self._contract.fields(owner.name):
+                return self._contract.fields(owner.name)[target], owner
+        sys.exit(f"{self.name}: nothing in {self._request.name} takes {target}; see RENAMED in generate.py")
+
+    def _send(self, target: str, value: str) -> None:
+        field, owner = self._find(target)
+        if owner is self._request:
+            self._sent[field.name] = value
+            return
+        outer = next(f for f in self._request.field if f.type_name.rsplit(".", 1)[-1] == owner.name)
+        self._sent.setdefault(outer.name, {})[field.name] = value
+
+    def returns(self) -> str:
+        if self.name in RETURNS:
+            return RETURNS[self.name]
+        if len(self.result) > 1:
+            return f"{self._rpc.name}Result"
+        if not self.result:
+            return "None"
+        return self._contract.annotation(self.result[0], self._response)[0].removesuffix(" | None")
+
+    def result_source(self) -> str:
+        """The named tuple of what a method answers."""
+        rows = [f"    {f.name}: {self._contract.annotation(f, self._response)[0]}" for f in self.result]
+        doc = f"What `{self.name}` answers."
+        return f'\n\nclass {self._rpc.name}Result(NamedTuple):\n    """{doc}"""\n\n' + "\n".join(rows)
+
+    def source(self, is_async: bool) -> str:
+        keyword = ["*", *self._keyword] if self._keyword else []
+        parameters = ["self", *self._positional, *keyword, *(["**fields: object"] if self._log else [])]
+        doc = self._contract.comments[f"PluginAPI.{self._rpc.name}"]
+        if self._docs:
+            doc += "\n\n        " + "\n        ".join(self._docs)
+        if self._log:
+            call = f'self._log("{self._rpc.name}", message, fields)'
+        else:
+            sent = "".join(f", {name}={self._expression(name)}" for name in self._sent)
+            call = f'self._call("{self._rpc.name}"{sent})'
+        head = "async def" if is_async else "def"
+        end = '\n        """' if self._docs else '"""'
+        return (
+            f"    {head} {self.name}({', '.join(parameters)}) -> {self.returns()}:\n"
+            f'        """{doc}{end}\n        return {"await " if is_async else ""}{call}\n'
+        )
+
+    def _expression(self, name: str) -> str:
+        inner = self._sent[name]
+        if isinstance(inner, str):
+            return inner
+        made = "{" + ", ".join(f'"{key}": {value}' for key, value in inner.items()) + "}"
+        return f"[{made}]" if next(f for f in self._request.field if f.name == name).label == 3 else made
+
+
+def api_source(contract: Contract) -> str:
+    declared: dict[str, ast.arguments] = {}
+    for line in PUBLISHED_API.read_text().splitlines():
+        name, _, arguments = line.removesuffix(")").partition("(")
+        (function,) = ast.parse(f"def {name}({DECLARED_OTHERWISE.get(name, arguments)}): ...").body
+        assert isinstance(function, ast.FunctionDef)
+        declared[name] = function.args
+    methods = [Method(contract, rpc, declared[snake_case(rpc.name)]) for rpc in contract.services["PluginAPI"].method]
+    out = [API_HEAD, *(m.result_source() for m in methods if len(m.result) > 1 and m.name not in RETURNS)]
+    for name, is_async in (("PluginAPIMethods", False), ("AsyncPluginAPIMethods", True)):
+        head = "async def" if is_async else "def"
+        out.append(f'\n\nclass {name}:\n    """One method for each rpc of the host API."""\n')
+        out.append(f"    {head} _call(self, rpc: str, /, **values: Any) -> Any:\n        raise NotImplementedError\n")
+        out.append(
+            f"    {head} _log(self, rpc: str, message: str, fields: dict[str, object]) -> None:\n"
+            "        raise NotImplementedError\n"
+        )
+        out += [method.source(is_async) for method in methods]
+    return "\n".join(out)
