@@ -12,10 +12,11 @@ sys.path.insert(0, str(HERE))
 
 from generator.api import api_source  # noqa: E402
 from generator.contract import Contract  # noqa: E402
-from generator.hooks import hooks_source  # noqa: E402
+from generator.hooks import TABLE_HEAD, hooks_source, hooks_table  # noqa: E402
 from generator.models import models_source  # noqa: E402
 
 OUTPUT = HERE / "src" / "mattermost_plugin" / "_generated"
+DOCS = HERE.parent / "docs" / "python-sdk.md"
 
 # In the repository the contract lies beside the SDK; a source distribution carries it along.
 PROTO = next(folder for folder in (HERE.parent / "proto", HERE / "proto") if folder.is_dir())
@@ -47,5 +48,16 @@ def generate(output: Path = OUTPUT) -> None:
     (output / "__init__.py").touch()
 
 
+def generate_docs() -> None:
+    """Brings the table of hooks in the documents up to date."""
+    from google.protobuf import descriptor_pb2
+
+    described = descriptor_pb2.FileDescriptorSet.FromString((OUTPUT / "descriptors.binpb").read_bytes())
+    before, _, rest = DOCS.read_text().partition(TABLE_HEAD)
+    _, _, after = rest.partition("\n\n")
+    DOCS.write_text(before + hooks_table(Contract(described.file)) + "\n" + after)
+
+
 if __name__ == "__main__":
     generate()
+    generate_docs()

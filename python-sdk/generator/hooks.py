@@ -23,6 +23,9 @@ class HookName(str, Enum):
     """The names of all hooks of the contract; each value is the name itself."""
 '''
 
+#: The first line of the table of hooks in the documents.
+TABLE_HEAD = "| hook | a handler gets | its value | its text |"
+
 HOOK_DOC = '''
     """Marks a method as the handler of a hook: `@hook(HookName.OnActivate)`, `@hook("OnActivate")`, or `@hook` and
     `@hook()` on a method that is called as the hook is.
@@ -59,32 +62,64 @@ def result(contract: Contract, response: Any) -> str:
     return " | ".join(accepted)
 
 
+def _argument(contract: Contract, field: Any, request: Any) -> str:
+    annotation = contract.annotation(field, request)[0]
+    # Only what is declared optional can be missing.
+    return annotation if field.proto3_optional else annotation.removesuffix(" | None")
+
+
+def hooks(contract: Contract) -> list[Any]:
+    """The rpcs that are hooks."""
+    return [method for method in contract.services["PluginHooks"].method if method.name != "Implemented"]
+
+
+def handler(contract: Contract, hook: Any) -> tuple[dict[str, str], str]:
+    """A handler's arguments with their types, and the type of what it may return."""
+    if hook.name == "ServeHTTP":
+        return {"ctx": "PluginContext", "writer": "HTTPResponseWriter", "request": "HTTPRequest"}, "object"
+    request = contract.messages[hook.input_type.rsplit(".", 1)[1]]
+    response = contract.messages[hook.output_type.rsplit(".", 1)[1]]
+    given = {
+        "ctx" if field.name == "plugin_context" else field.name: _argument(contract, field, request)
+        for field in request.field
+        if field.name != "context"
+    }
+    return given, result(contract, response)
+
+
 def hooks_source(contract: Contract) -> str:
     """The module of the hooks' names and types."""
-    hooks = [method for method in contract.services["PluginHooks"].method if method.name != "Implemented"]
-    out = [HEAD, *(f'    {hook.name} = "{hook.name}"' for hook in hooks), "\n\nif TYPE_CHECKING:"]
+    names = [hook.name for hook in hooks(contract)]
+    out = [HEAD, *(f'    {name} = "{name}"' for name in names), "\n\nif TYPE_CHECKING:"]
     out.append('    _Handler = TypeVar("_Handler", bound=Callable[..., Any])')
-    for hook in hooks:
-        if hook.name == "ServeHTTP":
-            arguments, accepted = ["PluginContext", "HTTPResponseWriter", "HTTPRequest"], "object"
-        else:
-            request = contract.messages[hook.input_type.rsplit(".", 1)[1]]
-            response = contract.messages[hook.output_type.rsplit(".", 1)[1]]
-            accepted = result(contract, response)
-            arguments = [_argument(contract, field, request) for field in request.field if field.name != "context"]
-        handler = f"Callable[[{', '.join(['Any', *arguments])}], {accepted} | Awaitable[{accepted}]]"
-        out.append(f'    _{hook.name} = TypeVar("_{hook.name}", bound="{handler}")')
+    for hook in hooks(contract):
+        arguments, accepted = handler(contract, hook)
+        bound = f"Callable[[{', '.join(['Any', *arguments.values()])}], {accepted} | Awaitable[{accepted}]]"
+        out.append(f'    _{hook.name} = TypeVar("_{hook.name}", bound="{bound}")')
     out.append("")
-    for hook in hooks:
-        name = f'Literal[HookName.{hook.name}, "{hook.name}"]'
-        out.append(f"    @overload\n    def hook(name: {name}) -> Callable[[_{hook.name}], _{hook.name}]: ...")
+    for name in names:
+        literal = f'Literal[HookName.{name}, "{name}"]'
+        out.append(f"    @overload\n    def hook(name: {literal}) -> Callable[[_{name}], _{name}]: ...")
     out.append("    @overload\n    def hook(name: _Handler) -> _Handler: ...")
     out.append("    @overload\n    def hook(name: str | None = None) -> Callable[[_Handler], _Handler]: ...")
     out.append(f"    def hook(name: Any = None) -> Any:{HOOK_DOC}".replace("\n    ", "\n        ").rstrip())
     return "\n".join(out) + "\n"
 
 
-def _argument(contract: Contract, field: Any, request: Any) -> str:
-    annotation = contract.annotation(field, request)[0]
-    # Only what is declared optional can be missing.
-    return annotation if field.proto3_optional else annotation.removesuffix(" | None")
+def hooks_table(contract: Contract) -> str:
+    """The hooks as a table in Markdown, for the documents."""
+    rows = [TABLE_HEAD, "|---|---|---|---|"]
+    for hook in hooks(contract):
+        given = ", ".join(f"`{name}: {kind}`" for name, kind in handler(contract, hook)[0].items())
+        response = contract.messages[hook.output_type.rsplit(".", 1)[1]]
+        names = [] if hook.name == "ServeHTTP" else [field.name for field in response.field]
+        verdict = {"rejection_reason", "error"}.intersection(names)
+        values = [
+            f"`{_payload(contract, field, response)}`".replace(" | Mapping[str, Any]", "").replace("Iterable", "list")
+            for field in response.field
+            if field.name in names and field.name not in verdict
+        ]
+        # An error is a refusal where something is about to happen, and a failure everywhere else.
+        text = "" if not verdict else "refuses" if "WillBe" in hook.name or "rejection_reason" in verdict else "fails"
+        rows.append(f"| `{hook.name}` | {given} | {', '.join(values)} | {text} |".replace(" | None`", " \\| None`"))
+    return "\n".join(rows) + "\n"

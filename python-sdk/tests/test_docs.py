@@ -1,0 +1,36 @@
+"""docs/python-sdk.md: its snippets run, its table is the contract's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from google.protobuf import descriptor_pb2
+
+import mattermost_plugin
+from generator.contract import Contract
+from generator.hooks import hooks_table
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "python-sdk.md").read_text()
+
+pytest_plugins = ["pytester"]
+
+
+def snippets(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
+
+
+def test_the_table_of_hooks_is_the_contract_s() -> None:
+    described = Path(mattermost_plugin.__file__).parent / "_generated" / "descriptors.binpb"
+    contract = Contract(descriptor_pb2.FileDescriptorSet.FromString(described.read_bytes()).file)
+    assert f"\n{hooks_table(contract)}\n" in DOCUMENT, "run python generate.py"
+
+
+def test_the_snippets_run(pytester: pytest.Pytester) -> None:
+    (plugin,) = snippets("python")
+    tests = snippets("py")
+    pytester.makepyfile(plugin=plugin, **{f"test_{number}": test for number, test in enumerate(tests)})
+    count = sum(test.count("def test_") for test in tests)
+    assert count == 5
+    pytester.runpytest_subprocess().assert_outcomes(passed=count)
