@@ -43,7 +43,13 @@ describe.skipIf(noPython)("results of Python handlers", () => {
               assert.deepStrictEqual(toJson(output, result.success), expected, `${hook} ${seen}`)
             } else {
               const { id, message: reason, statusCode } = expected["error"] as JsonObject
-              assert.deepInclude<object>(result.failure, { _tag: "HookPluginError", id, reason, statusCode, isAnswer: true })
+              assert.deepInclude<object>(result.failure, {
+                _tag: "HookPluginError",
+                id,
+                reason,
+                statusCode,
+                isAnswer: true,
+              })
             }
             seen += 1
           }
