@@ -36,6 +36,11 @@ def is_optional(field: descriptor.FieldDescriptor) -> bool:
     return field.containing_oneof is not None
 
 
+def is_struct(field: descriptor.FieldDescriptor) -> bool:
+    """Whether a field holds JSON's object, protobuf's Struct."""
+    return field.message_type is not None and field.message_type.full_name == "google.protobuf.Struct"
+
+
 def snake_case(name: str) -> str:
     """A name of the contract as a Python name: `KVSetWithOptions` becomes `kv_set_with_options`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -17,7 +17,7 @@ from google.protobuf import descriptor
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from .contract import contract_message, is_map, is_optional, is_repeated, snake_case
+from .contract import contract_message, is_map, is_optional, is_repeated, is_struct, snake_case
 from .descriptors import message_class
 
 if TYPE_CHECKING:
@@ -117,12 +117,11 @@ class Model:
         origin = self.__dict__.get("_origin")
         if origin is not None:
             message.CopyFrom(origin)
-        for field in self.DESCRIPTOR.fields:
-            if origin is not None:
+            for field, _ in message.ListFields():
                 message.ClearField(field.name)
-            value = self.__dict__[snake_case(field.name)]
-            # Empty is as good as unset, to the published SDK's plugins as to protobuf's maps.
-            if not isinstance(value, dict) or value:
+        for name, field, keeps_empty in _fields(self.DESCRIPTOR):
+            value = self.__dict__[name]
+            if value or (keeps_empty and value is not None):
                 fill(message, field, value)
         return message
 
@@ -131,7 +130,7 @@ class Model:
         for name, empty in _empty(self.DESCRIPTOR):
             values[name] = empty()
         for field, value in message.ListFields():
-            values[snake_case(field.name)] = reader(field)(value)
+            values[_attribute(field.name)] = reader(field)(value)
         values["_origin"] = message
 
     if not TYPE_CHECKING:
@@ -198,6 +197,21 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
+_attribute = functools.cache(snake_case)
+
+
+@functools.cache
+def _fields(of: descriptor.Descriptor) -> list[tuple[str, FieldDescriptor, bool]]:
+    """Each field's attribute, the field, and whether it can be set to what is empty: 0, "" or a message of nothing."""
+
+    def keeps_empty(field: FieldDescriptor) -> bool:
+        return is_optional(field) or (
+            field.message_type is not None and not is_repeated(field) and not is_struct(field)
+        )
+
+    return [(_attribute(field.name), field, keeps_empty(field)) for field in of.fields]
+
+
 # -- from the wire -------------------------------------------------------------------------------------------------
 
 
@@ -211,11 +225,11 @@ def _empty(of: descriptor.Descriptor) -> list[tuple[str, Callable[[], Any]]]:
         if is_repeated(field):
             return list
         if field.message_type is not None:
-            return Properties if field.message_type.full_name == "google.protobuf.Struct" else lambda: None
+            return Properties if is_struct(field) else lambda: None
         value = None if is_optional(field) else reader(field)(field.default_value)
         return lambda: value
 
-    return [(snake_case(field.name), empty(field)) for field in of.fields]
+    return [(_attribute(field.name), empty(field)) for field in of.fields]
 
 
 @functools.cache
@@ -231,7 +245,7 @@ def reader(field: FieldDescriptor) -> Callable[[Any], Any]:
 def _reader_of_one(field: FieldDescriptor) -> Callable[[Any], Any]:
     if field.message_type is not None:
         name = field.message_type.full_name
-        if name == "google.protobuf.Struct":
+        if is_struct(field):
             return _read_struct
         if name == "google.protobuf.Value":
             return _read_value
