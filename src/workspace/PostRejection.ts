@@ -3,9 +3,14 @@ import { DISMISS_POST_REASON, type HookRejectedError } from "../hooks/HookDispat
 
 /**
  * A plugin's veto as an error of the API (400), with the plugin's reason. Clients know by its id that a post was
- * dismissed, and then keep silent.
+ * dismissed, and then keep silent. That a plugin which has to agree could not be asked is no veto: it may agree later (503,
+ * as where Mattermost's channel guards fail).
  */
-export const rejected = (error: HookRejectedError): PluginApiError =>
-  error.isDismissal
-    ? new PluginApiError({ id: DISMISS_POST_REASON, message: DISMISS_POST_REASON, statusCode: 400 })
+export const rejected = (error: HookRejectedError): PluginApiError => {
+  if (error.isDismissal) {
+    return new PluginApiError({ id: DISMISS_POST_REASON, message: DISMISS_POST_REASON, statusCode: 400 })
+  }
+  return error.isFailure
+    ? new PluginApiError({ id: "app.plugin.guard_hook_failed", message: error.message, statusCode: 503 })
     : new PluginApiError({ id: "api.post.rejected_by_plugin.app_error", message: error.message, statusCode: 400 })
+}
