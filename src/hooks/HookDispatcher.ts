@@ -53,6 +53,8 @@ const SUBJECTS: { readonly [hook: string]: string } = {
   MessageWillBeUpdated: "Post",
   FileWillBeUploaded: "File",
   UserWillLogIn: "Login",
+  ConfigurationWillBeSaved: "Configuration",
+  MessagesWillBeConsumed: "Reading",
 }
 
 /** What plugins are told of the request behind an event: who asked, from where, with what. */
