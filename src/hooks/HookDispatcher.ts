@@ -128,6 +128,7 @@ export class HookDispatcher extends Context.Service<
 
     return {
       register: Effect.fnUntraced(function* (hooks) {
+        yield* warnOfAbsentHooks(hooks)
         const plugin = yield* makeRegistered(hooks)
         yield* Effect.addFinalizer(() => plugin.drain)
         yield* entry(registered, hooks.pluginId, plugin)
@@ -219,6 +220,17 @@ const absent = (pluginId: string, options: HooksOptions): Asked => ({
     )
   },
 })
+
+/** Who has no hook has nothing against anything: that is not what an operator wants who waits for its word. */
+const warnOfAbsentHooks = ({ implemented, pluginId, policy }: HookClient) =>
+  Effect.forEach(
+    Object.keys(deciding) as ReadonlyArray<DecidingHook>,
+    (hook) =>
+      policy(hook).onFailure === "allow" || implemented.has(hook)
+        ? Effect.void
+        : Effect.logWarning(`plugin ${pluginId} has to agree in ${hookName(hook)} and does not implement it`),
+    { discard: true },
+  )
 
 /** Keeps an entry while the Scope is open. */
 const entry = <A>(entries: Map<string, A>, id: string, value: A): Effect.Effect<void, never, Scope.Scope> =>

@@ -123,6 +123,18 @@ describe("HookDispatcher.decide", () => {
   )
 
   test(
+    "warns of a plugin that has to agree and does not have the hook, which then is no refusal",
+    Effect.gen(function* () {
+      const log = recordLog()
+      const refusing: HooksOptions = { policies: { messageWillBePosted: { onFailure: "refuse" } } }
+      yield* Effect.provide(register("a", {}, refusing), log.layer)
+      assert.deepStrictEqual(log.messages(), ["plugin a has to agree in MessageWillBePosted and does not implement it"])
+      const { decide } = yield* HookDispatcher
+      assert.strictEqual((yield* decide("messageWillBePosted", post("kept"))).post.message, "kept")
+    }),
+  )
+
+  test(
     "takes an error that is answered for a refusal, not a failure: ConfigurationWillBeSaved has no other",
     Effect.gen(function* () {
       yield* register("a", {
