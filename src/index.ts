@@ -36,6 +36,7 @@ export {
 } from "./hooks/HookError.ts"
 export { type Hook, hookName, type UnaryHook } from "./hooks/HookName.ts"
 export type { DecidingHook, Notification } from "./hooks/HookKind.ts"
+export { hookPolicies, HookPoliciesError } from "./hooks/HookPolicies.ts"
 export { HOOK_DEADLINE, HOOK_POLICY, type HookPolicy, type HooksOptions } from "./hooks/HookPolicy.ts"
 export { type HookClient, Hooks } from "./hooks/Hooks.ts"
 export { type PluginHttpRequest, type PluginHttpResponse, serveHttp } from "./hooks/ServeHttp.ts"

@@ -1,22 +1,15 @@
-import { Effect, Schema, SchemaIssue } from "effect"
+import { Effect, Schema } from "effect"
 import * as Yaml from "yaml"
-
-/** One thing that is wrong with a manifest. */
-export const ManifestProblem = Schema.Struct({
-  /** Where, for example `server.executables["linux-amd64"]`; empty for the manifest as a whole. */
-  path: Schema.String,
-  message: Schema.String,
-})
+import { mendThese, Problem, problemsOf } from "./Problem.ts"
 
 /** A manifest that can't be used. All its problems are told at once. */
 export class ManifestError extends Schema.TaggedError<ManifestError>()("ManifestError", {
   /** The manifest's file. */
   file: Schema.String,
-  problems: Schema.Array(ManifestProblem),
+  problems: Schema.Array(Problem),
 }) {
   override get message(): string {
-    const list = this.problems.map(({ message, path }) => (path === "" ? message : `${path}: ${message}`))
-    return `${this.file} is not a valid plugin manifest; mend ${list.length === 1 ? "this" : "these"}: ${list.join("; ")}`
+    return `${this.file} is not a valid plugin manifest; ${mendThese(this.problems)}`
   }
 }
 
@@ -155,34 +148,16 @@ export const MANIFEST_FILES = ["plugin.yml", "plugin.yaml", "plugin.json"] as co
 
 const decode = Schema.decodeUnknownEffect(Manifest, { errors: "all" })
 
-/** `["server", "executables", "linux-amd64"]` as `server.executables["linux-amd64"]`. */
-const formatPath = (path: ReadonlyArray<PropertyKey>): string =>
-  path.reduce<string>((text, key) => {
-    if (typeof key === "number") return `${text}[${key}]`
-    const name = String(key)
-    if (!/^[A-Za-z_]\w*$/.test(name)) return `${text}[${JSON.stringify(name)}]`
-    return text === "" ? name : `${text}.${name}`
-  }, "")
-
-const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1()
-
 /** Reads the text of a manifest; `file` tells its format by its ending, and names it in the error. */
 export const parseManifest = Effect.fnUntraced(function* (
   file: string,
   text: string,
 ): Effect.fn.Return<Manifest, ManifestError> {
-  const invalid = (problems: typeof ManifestError.fields.problems.Type) => new ManifestError({ file, problems })
+  const invalid = (problems: ReadonlyArray<Problem>) => new ManifestError({ file, problems })
   const value = yield* Effect.try({
     try: (): unknown => (file.endsWith(".json") ? JSON.parse(text) : Yaml.parse(text, { logLevel: "error" })),
     catch: (error) => invalid([{ path: "", message: `it can't be read: ${(error as Error).message}` }]),
   })
-  const manifest = yield* Effect.mapError(decode(value), ({ issue }) =>
-    invalid(
-      formatIssue(issue).issues.map(({ message, path }) => ({
-        path: formatPath((path ?? []).map((segment) => (typeof segment === "object" ? segment.key : segment))),
-        message,
-      })),
-    ),
-  )
+  const manifest = yield* Effect.mapError(decode(value), ({ issue }) => invalid(problemsOf(issue)))
   return { ...manifest, id: manifest.id.toLowerCase() }
 })

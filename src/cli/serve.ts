@@ -1,13 +1,15 @@
 import { createServer } from "node:http"
 import { isIP } from "node:net"
 import { NodeHttpServer } from "@effect/platform-node"
-import { Console, Duration, Effect, Layer, Logger, Option, Redacted } from "effect"
-import { Command, Flag } from "effect/cli"
+import { Console, Duration, Effect, Layer, Logger, Option, Record, Redacted } from "effect"
+import { CliError, Command, Flag } from "effect/cli"
 import { HttpRouter, HttpServer } from "effect/http"
 import { PluginBundles } from "../bundle/PluginBundle.ts"
 import { PluginEnvironment } from "../environment/PluginEnvironment.ts"
 import * as PluginHost from "../environment/PluginHost.ts"
 import { HookDispatcher } from "../hooks/HookDispatcher.ts"
+import { hookPolicies } from "../hooks/HookPolicies.ts"
+import type { HooksOptions } from "../hooks/HookPolicy.ts"
 import { ACCESS_TOKEN_VARIABLE, AccessToken } from "../http/AccessToken.ts"
 import { authenticator } from "../http/HttpAuthorization.ts"
 import * as PluginRoutes from "../http/PluginRoutes.ts"
@@ -34,14 +36,17 @@ export interface ServeOptions {
   /** Variables of the host that plugins may see: `NAME` or `PREFIX_*`. */
   readonly allowEnv: ReadonlyArray<string>
   readonly pluginLogLevel: "DEBUG" | "INFO" | "WARNING" | "ERROR"
+  /** What is set for the hooks of single plugins, by id. */
+  readonly hookPolicies: { readonly [pluginId: string]: HooksOptions }
 }
 
 /** The supervisor by itself: the plugins of a folder on an embedded workspace, behind HTTP. */
-export const serveLayer = ({ allowEnv, data, host, pluginLogLevel, plugins, port }: ServeOptions) => {
+export const serveLayer = ({ allowEnv, data, hookPolicies, host, pluginLogLevel, plugins, port }: ServeOptions) => {
   const workspace = Workspace.layerIn(data).pipe(Layer.provide(HookDispatcher.layer))
   const environment = PluginHost.layer({
     directory: plugins,
     defaults: { allowVariables: allowEnv, logLevel: pluginLogLevel },
+    plugins: Record.map(hookPolicies, (hooks) => ({ hooks })),
   }).pipe(
     Layer.provide(WorkspacePluginApi.layer),
     Layer.provide(PluginBundles.layer),
@@ -118,6 +123,11 @@ export const serve = Command.make(
     pluginLogLevel: Flag.Literals("plugin-log-level", ["DEBUG", "INFO", "WARNING", "ERROR"]).pipe(
       Flag.withDescription("Level from which plugins log"),
       Flag.withDefault("INFO"),
+    ),
+    hookPolicies: Flag.FileParse("hook-policies").pipe(
+      Flag.withDescription("JSON, YAML or TOML file of deadlines, and of what a failure means, by plugin and hook"),
+      Flag.mapEffect((written) => Effect.mapError(hookPolicies(written), (cause) => new CliError.UserError({ cause }))),
+      Flag.withDefault({}),
     ),
   },
   (options) =>

@@ -1,5 +1,6 @@
 import { Context, Effect, Fiber, Layer, Option, Scope, SubscriptionRef } from "effect"
 import { type PluginBundle, PluginBundles } from "../bundle/PluginBundle.ts"
+import { HookDispatcher } from "../hooks/HookDispatcher.ts"
 import {
   makeState,
   type PluginStateRef,
@@ -45,7 +46,7 @@ export class PluginEnvironment extends Context.Service<
 >()("effect-plugin-supervisor/environment/PluginEnvironment") {
   static readonly layer = (
     options: EnvironmentOptions,
-  ): Layer.Layer<PluginEnvironment, never, PluginBundles | PluginSupervisor> =>
+  ): Layer.Layer<PluginEnvironment, never, PluginBundles | PluginSupervisor | HookDispatcher> =>
     Layer.effect(PluginEnvironment, make(options))
 
   /** For tests: an environment of these plugins. */
@@ -60,6 +61,7 @@ export class PluginEnvironment extends Context.Service<
 const make = Effect.fn("PluginEnvironment.make")(function* (options: EnvironmentOptions) {
   const supervisor = yield* PluginSupervisor
   const bundles = yield* PluginBundles
+  const dispatcher = yield* HookDispatcher
   // Plugins don't depend on each other: stopping takes as long as the slowest, not as all of them.
   const scope = yield* Scope.fork(yield* Effect.scope, "parallel")
   const discovered = yield* bundles
@@ -99,6 +101,12 @@ const make = Effect.fn("PluginEnvironment.make")(function* (options: Environment
   }
   plugins.sort((a, b) => (a.bundle.manifest.id < b.bundle.manifest.id ? -1 : 1))
   const byId = new Map(plugins.map((plugin) => [plugin.bundle.manifest.id, plugin]))
+  for (const [id, { hooks }] of Object.entries(options.plugins ?? {})) {
+    if (byId.has(id)) continue
+    yield* Effect.logWarning(`there are settings for a plugin ${id}, but none of this id in ${options.directory}`)
+    // It may be mistyped, or its bundle broken; either way nobody has agreed.
+    yield* dispatcher.require(id, { ...hooks })
+  }
   return {
     plugins,
     find: (id: string) => Option.fromNullishOr(byId.get(id.toLowerCase())),

@@ -16,10 +16,11 @@ import {
 import type { PluginContextSchema } from "../generated/mattermost/pluginapi/v1/hooks_common_pb.js"
 import type { Request, RequestInit, Response } from "../grpc/GrpcMethod.ts"
 import * as CircuitBreaker from "./CircuitBreaker.ts"
-import type { HookError, HookSuspendedError } from "./HookError.ts"
+import { type HookError, type HookSuspendedError, HookTransportError } from "./HookError.ts"
 import { deciding, type DecidingHook, type Notification } from "./HookKind.ts"
-import { countLost, countSuspended } from "./HookMetrics.ts"
+import { countLost, countSuspended, measured } from "./HookMetrics.ts"
 import { type HookMethods, hookMethods, hookName, type UnaryHook } from "./HookName.ts"
+import { type HooksOptions, policyOf } from "./HookPolicy.ts"
 import { type HookClient, type HookHandlers, testClient } from "./Hooks.ts"
 
 /** The reason with which a plugin drops a new post without telling the user (Mattermost's constant). */
@@ -52,6 +53,8 @@ const SUBJECTS: { readonly [hook: string]: string } = {
   MessageWillBeUpdated: "Post",
   FileWillBeUploaded: "File",
   UserWillLogIn: "Login",
+  ConfigurationWillBeSaved: "Configuration",
+  MessagesWillBeConsumed: "Reading",
 }
 
 /** What plugins are told of the request behind an event: who asked, from where, with what. */
@@ -88,6 +91,11 @@ export class HookDispatcher extends Context.Service<
      */
     readonly register: (hooks: HookClient) => Effect.Effect<void, never, Scope.Scope>
     /**
+     * Says that a plugin has these policies, whether it is registered or not, while the Scope is open: what it has to
+     * agree to (`onFailure: "refuse"`) is refused before it is active, and after it has died.
+     */
+    readonly require: (pluginId: string, options: HooksOptions) => Effect.Effect<void, never, Scope.Scope>
+    /**
      * Asks every plugin that implements a hook that decides, each about what the one before it made of the matter; the
      * first refusal stops. Answers the request as it is in the end: `post` of `messageWillBePosted`, say, is the post to
      * store. A plugin that fails is passed over, unless its policy says `refuse`.
@@ -110,27 +118,29 @@ export class HookDispatcher extends Context.Service<
 >()("effect-plugin-supervisor/hooks/HookDispatcher") {
   static readonly layer: Layer.Layer<HookDispatcher> = Layer.sync(HookDispatcher, () => {
     const registered = new Map<string, Registered>()
+    const required = new Map<string, HooksOptions>()
     const implementing = (hook: UnaryHook) =>
-      [...registered.values()]
-        .filter(({ hooks }) => hooks.implemented.has(hook))
-        .sort((a, b) => (a.hooks.pluginId < b.hooks.pluginId ? -1 : 1))
+      [...registered.values()].filter(({ hooks }) => hooks.implemented.has(hook)).sort(byId)
+    const missing = (hook: UnaryHook) =>
+      [...required]
+        .filter(([id, options]) => !registered.has(id) && policyOf(hook, options).onFailure === "refuse")
+        .map(([id, options]) => absent(id, options))
 
     return {
       register: Effect.fnUntraced(function* (hooks) {
+        yield* warnOfAbsentHooks(hooks)
         const plugin = yield* makeRegistered(hooks)
-        registered.set(hooks.pluginId, plugin)
-        yield* Effect.addFinalizer(() => {
-          // A plugin that was started again meanwhile has an entry of its own.
-          if (registered.get(hooks.pluginId) === plugin) registered.delete(hooks.pluginId)
-          return plugin.drain
-        })
+        yield* Effect.addFinalizer(() => plugin.drain)
+        yield* entry(registered, hooks.pluginId, plugin)
       }),
+
+      require: (pluginId, options) => entry(required, pluginId, options),
 
       // The mapped types don't unify over K: the request, the answers and what they do are those of this hook.
       decide: <K extends DecidingHook, R>(hook: K, request: R) =>
         Effect.suspend(() =>
           Effect.reduce(
-            implementing(hook),
+            [...implementing(hook), ...missing(hook)].sort(byId),
             () => create(hookMethods[hook].input, request as any) as Decided<K, R>,
             Effect.fnUntraced(function* (current, plugin) {
               const answer: any = yield* askOrPassOver(plugin, hook, current)
@@ -189,10 +199,50 @@ interface Event {
   readonly span: Option.Option<Tracer.Span>
 }
 
-/** A plugin that is part of every dispatch. */
-interface Registered {
-  readonly hooks: HookClient
+/** A plugin to ask. */
+interface Asked {
+  readonly hooks: Pick<HookClient, "pluginId" | "policy">
   readonly ask: (hook: UnaryHook, request: unknown) => Effect.Effect<unknown, AskError>
+}
+
+const byId = (a: Asked, b: Asked) => (a.hooks.pluginId < b.hooks.pluginId ? -1 : 1)
+
+/** A plugin that would have to be asked and is not there. */
+const absent = (pluginId: string, options: HooksOptions): Asked => ({
+  hooks: { pluginId, policy: (hook) => policyOf(hook, options) },
+  ask: (hook) => {
+    const name = hookName(hook)
+    const details = "the plugin is not active"
+    return measured(
+      pluginId,
+      name,
+      Effect.fail(new HookTransportError({ pluginId, hook: name, status: "UNAVAILABLE", details })),
+    )
+  },
+})
+
+/** Who has no hook has nothing against anything: that is not what an operator wants who waits for its word. */
+const warnOfAbsentHooks = ({ implemented, pluginId, policy }: HookClient) =>
+  Effect.forEach(
+    Object.keys(deciding) as ReadonlyArray<DecidingHook>,
+    (hook) =>
+      policy(hook).onFailure === "allow" || implemented.has(hook)
+        ? Effect.void
+        : Effect.logWarning(`plugin ${pluginId} has to agree in ${hookName(hook)} and does not implement it`),
+    { discard: true },
+  )
+
+/** Keeps an entry while the Scope is open. */
+const entry = <A>(entries: Map<string, A>, id: string, value: A): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => void entries.set(id, value)),
+    // A plugin that was started again meanwhile has an entry of its own.
+    () => Effect.sync(() => void (entries.get(id) === value && entries.delete(id))),
+  )
+
+/** A plugin that is part of every dispatch. */
+interface Registered extends Asked {
+  readonly hooks: HookClient
   readonly enqueue: (event: Event) => Effect.Effect<void>
   /** Takes no more events, and waits until those there are were delivered. */
   readonly drain: Effect.Effect<void>
@@ -253,12 +303,12 @@ const makeRegistered = Effect.fnUntraced(function* (
   }
 })
 
-const reject = ({ hooks }: Registered, hook: UnaryHook, reason: string, isFailure = false) =>
+const reject = ({ hooks }: Asked, hook: UnaryHook, reason: string, isFailure = false) =>
   Effect.fail(new HookRejectedError({ pluginId: hooks.pluginId, hook: hookName(hook), reason, isFailure }))
 
 /** A plugin's answer; or nothing, if it failed and is to be passed over. */
 const askOrPassOver = (
-  plugin: Registered,
+  plugin: Asked,
   hook: DecidingHook,
   request: unknown,
 ): Effect.Effect<unknown, HookRejectedError> =>

@@ -2,7 +2,7 @@ import { ByteSize, Context, Effect, type Schema } from "effect"
 import { HttpServerRequest, HttpServerResponse, type HttpServerError } from "effect/http"
 import { PluginApiError } from "../api/PluginApi.ts"
 import { HookRejectedError } from "../hooks/HookDispatcher.ts"
-import { rejected } from "../workspace/PostRejection.ts"
+import { rejected } from "../workspace/HookRejection.ts"
 
 /** The id of the request being answered; it is in its errors, and hooks get it. */
 export class RequestId extends Context.Service<RequestId, string>()("effect-plugin-supervisor/http/RequestId") {}

@@ -41,7 +41,7 @@ export interface SupervisorOptions extends PluginCommandOptions {
   readonly shutdownLimit?: Duration.Input | undefined
   /** How long `OnDeactivate` may take. Default {@link DEACTIVATE_LIMIT}. */
   readonly deactivateLimit?: Duration.Input | undefined
-  /** Deadlines of the hooks. */
+  /** Deadlines of the hooks, and what it means when the plugin does not answer. */
   readonly hooks?: HooksOptions | undefined
   /** The level from which a plugin logs. Default `INFO`. */
   readonly logLevel?: "DEBUG" | "INFO" | "WARNING" | "ERROR" | undefined
@@ -158,6 +158,8 @@ export class PluginSupervisor extends Context.Service<
       return {
         start: Effect.fn("PluginSupervisor.start")(function* (bundle, options = {}, given) {
           const state = given ?? (yield* makeState)
+          // Outlives what is started: a plugin that has to agree and failed has not agreed.
+          yield* dispatcher.require(bundle.manifest.id, { ...options.hooks })
           const scope = yield* Scope.fork(yield* Effect.scope)
           return yield* live(bundle, options, state).pipe(
             Scope.provide(scope),

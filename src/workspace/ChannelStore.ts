@@ -26,7 +26,10 @@ export class ChannelStore extends Context.Service<
     /** Makes a public or private channel; its id and times are set here. */
     readonly create: (channel: MessageInitShape<typeof ChannelSchema>) => Effect.Effect<Channel, PluginApiError>
     /** The channel of two users with each other (or of one with itself), made when there is none. */
-    readonly direct: (userId1: string, userId2: string) => Effect.Effect<Channel, PluginApiError>
+    readonly direct: (
+      userId1: string,
+      userId2: string,
+    ) => Effect.Effect<{ readonly channel: Channel; readonly isNew: boolean }, PluginApiError>
   }
 >()("effect-plugin-supervisor/workspace/ChannelStore") {
   static readonly layer: Layer.Layer<ChannelStore, never, SqlClient.SqlClient> = Layer.effect(
@@ -91,7 +94,8 @@ export class ChannelStore extends Context.Service<
 
       const findOrCreateDirect = Effect.fnUntraced(function* (name: string, creatorId: string) {
         const found = yield* byName("", name)
-        return found ?? (yield* insert({ name, type: ChannelType.DIRECT, creatorId }))
+        if (found !== undefined) return { channel: found, isNew: false }
+        return { channel: yield* insert({ name, type: ChannelType.DIRECT, creatorId }), isNew: true }
       })
 
       return {

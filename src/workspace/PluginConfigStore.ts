@@ -4,16 +4,21 @@ import { SqlClient } from "effect/sql"
 import type { PluginApiError } from "../api/PluginApi.ts"
 import { storing } from "./WorkspaceError.ts"
 
+/** Settings by plugin id. */
+export interface PluginConfigs {
+  readonly [pluginId: string]: JsonObject
+}
+
 /** The plugins' settings, as Mattermost keeps them in `PluginSettings.Plugins`. */
 export class PluginConfigStore extends Context.Service<
   PluginConfigStore,
   {
     /** A plugin's settings; none is an empty object. */
     readonly get: (pluginId: string) => Effect.Effect<JsonObject, PluginApiError>
-    /** Replaces a plugin's settings. */
-    readonly save: (pluginId: string, config: JsonObject) => Effect.Effect<void, PluginApiError>
+    /** Replaces the settings of these plugins, by plugin id; those of others stay. */
+    readonly save: (configs: PluginConfigs) => Effect.Effect<void, PluginApiError>
     /** The settings of every plugin that has some, by plugin id. */
-    readonly all: Effect.Effect<{ readonly [pluginId: string]: JsonObject }, PluginApiError>
+    readonly all: Effect.Effect<PluginConfigs, PluginApiError>
   }
 >()("effect-plugin-supervisor/workspace/PluginConfigStore") {
   static readonly layer: Layer.Layer<PluginConfigStore, never, SqlClient.SqlClient> = Layer.effect(
@@ -25,10 +30,14 @@ export class PluginConfigStore extends Context.Service<
           const rows = yield* decode(yield* sql`SELECT * FROM plugin_configs WHERE plugin_id = ${pluginId}`)
           return rows[0]?.config ?? {}
         }, storing("PluginConfigStore.get")),
-        save: Effect.fnUntraced(function* (pluginId: string, config: JsonObject) {
-          yield* sql`INSERT INTO plugin_configs ${sql.insert({ plugin_id: pluginId, config: JSON.stringify(config) })}
-            ON CONFLICT (plugin_id) DO UPDATE SET config = excluded.config`
-        }, storing("PluginConfigStore.save")),
+        save: (configs) =>
+          Effect.forEach(
+            Object.entries(configs),
+            ([id, config]) =>
+              sql`INSERT INTO plugin_configs ${sql.insert({ plugin_id: id, config: JSON.stringify(config) })}
+                ON CONFLICT (plugin_id) DO UPDATE SET config = excluded.config`,
+            { discard: true },
+          ).pipe(sql.withTransaction, storing("PluginConfigStore.save")),
         all: sql`SELECT * FROM plugin_configs ORDER BY plugin_id`.pipe(
           Effect.flatMap(decode),
           Effect.map((rows) => Object.fromEntries(rows.map(({ config, plugin_id }) => [plugin_id, config]))),

@@ -65,3 +65,10 @@ export const afterPlugins = (original: Post, made: Post): Post => {
   }
   return post
 }
+
+/** A post as plugins want it to be read, with the metadata that they have not seen. */
+export const asRead = (stored: Post, made: Post): Post => {
+  const post = { ...made }
+  delete post.metadata
+  return stored.metadata === undefined ? post : { ...post, metadata: stored.metadata }
+}

@@ -1,5 +1,5 @@
 import { clone, create, type JsonObject, type MessageInitShape } from "@bufbuild/protobuf"
-import { Clock, Context, Effect, Layer, Option } from "effect"
+import { Clock, Context, Effect, Equal, Layer, Option, Record } from "effect"
 import { SqlClient } from "effect/sql"
 import type { PluginApiError } from "../api/PluginApi.ts"
 import { type Channel, type ChannelSchema, ChannelType } from "../generated/mattermost/pluginapi/v1/channel_pb.js"
@@ -11,13 +11,16 @@ import { ChannelStore } from "./ChannelStore.ts"
 import { newId } from "./Id.ts"
 import { KeyValueStore } from "./KeyValueStore.ts"
 import { PluginConfigStore } from "./PluginConfigStore.ts"
+import { type PostReader, postReader } from "./PostReader.ts"
 import { afterPlugins, forPlugin, validatePost } from "./PostRules.ts"
 import { PostStore } from "./PostStore.ts"
+import { pluginConfigsOf, serverConfig } from "./ServerConfig.ts"
 import { type SystemValues, SystemStore } from "./SystemStore.ts"
 import { TeamStore } from "./TeamStore.ts"
 import { UserStore } from "./UserStore.ts"
 import { WorkspaceDatabase, type WorkspaceDatabaseError, type WorkspaceVersionError } from "./WorkspaceDatabase.ts"
 import { invalid, storing } from "./WorkspaceError.ts"
+import { WorkspaceSettings } from "./WorkspaceSettings.ts"
 
 /** A post to be made; `channelId` and `userId` are needed, ids and times are set by the workspace. */
 export type NewPost = MessageInitShape<typeof PostSchema>
@@ -67,16 +70,22 @@ export class Workspace extends Context.Service<
       channel: MessageInitShape<typeof ChannelSchema>,
       context?: RequestContext,
     ) => Effect.Effect<Channel, PluginApiError>
-    /** The channel of two users with each other, made when there is none. */
+    /** The channel of two users with each other; when there is none, it is made and the plugins are told of it. */
     readonly directChannel: (userId1: string, userId2: string) => Effect.Effect<Channel, PluginApiError>
-    /** Where posts are read; they are written by the operations above. */
-    readonly posts: Omit<PostStore["Service"], "insert" | "update" | "delete">
+    /** Where posts are read, as the plugins let them be read (`MessagesWillBeConsumed`). */
+    readonly posts: PostReader
     readonly users: Omit<UserStore["Service"], "create">
     readonly teams: Omit<TeamStore["Service"], "create">
     readonly channels: Omit<ChannelStore["Service"], "create" | "direct">
     readonly keyValues: KeyValueStore["Service"]
-    /** Saves a plugin's settings; the plugins are told that the configuration has changed. */
-    readonly savePluginConfig: (pluginId: string, config: JsonObject) => Effect.Effect<void, PluginApiError>
+    /**
+     * Saves a plugin's settings: asks the plugins (`ConfigurationWillBeSaved`), stores the settings that they made of all
+     * there are, and tells them (`OnConfigurationChange`).
+     */
+    readonly savePluginConfig: (
+      pluginId: string,
+      config: JsonObject,
+    ) => Effect.Effect<void, PluginApiError | HookRejectedError>
     readonly pluginConfigs: Omit<PluginConfigStore["Service"], "save">
     /** When the workspace was made, and its random ids. */
     readonly system: SystemValues
@@ -155,6 +164,7 @@ const make = Effect.gen(function* () {
   const teams = yield* TeamStore
   const users = yield* UserStore
   const system = yield* initialize()
+  const { siteUrl } = yield* WorkspaceSettings
 
   const checkRoot = Effect.fnUntraced(function* (post: Post) {
     if (post.rootId === "") return
@@ -258,10 +268,27 @@ const make = Effect.gen(function* () {
     return channel
   }, Effect.uninterruptible)
 
-  const savePluginConfig = Effect.fn("Workspace.savePluginConfig")(function* (pluginId: string, config: JsonObject) {
-    yield* pluginConfigs.save(pluginId, config)
-    yield* dispatcher.notify("onConfigurationChange", {})
+  const directChannel = Effect.fn("Workspace.directChannel")(function* (userId1: string, userId2: string) {
+    yield* users.get(userId1)
+    yield* users.get(userId2)
+    const { channel, isNew } = yield* channels.direct(userId1, userId2)
+    if (isNew) yield* dispatcher.notify("channelHasBeenCreated", { pluginContext: {}, channel })
+    return channel
   }, Effect.uninterruptible)
+
+  const savePluginConfig = Effect.fn("Workspace.savePluginConfig")(function* (pluginId: string, config: JsonObject) {
+    const before = yield* pluginConfigs.all
+    const { newConfig } = yield* dispatcher.decide("configurationWillBeSaved", {
+      newConfig: serverConfig(siteUrl, { ...before, [pluginId]: config }),
+    })
+    const decided = yield* pluginConfigsOf(newConfig.configJson)
+    // What is gone from the configuration is empty. What did not change isn't stored: somebody may have changed it meanwhile.
+    const wanted = { ...Record.map(before, () => ({})), [pluginId]: {}, ...decided }
+    const changed = Record.filter(wanted, (settings, id) => !Equal.equals(settings, before[id]))
+    yield* Effect.uninterruptible(
+      Effect.andThen(pluginConfigs.save(changed), dispatcher.notify("onConfigurationChange", {})),
+    )
+  })
 
   return Workspace.of({
     me: users.get(system.admin_id),
@@ -270,12 +297,8 @@ const make = Effect.gen(function* () {
     deletePost,
     createUser,
     createChannel,
-    directChannel: Effect.fn("Workspace.directChannel")(function* (userId1, userId2) {
-      yield* users.get(userId1)
-      yield* users.get(userId2)
-      return yield* channels.direct(userId1, userId2)
-    }),
-    posts,
+    directChannel,
+    posts: postReader(posts, dispatcher),
     users,
     teams,
     channels,

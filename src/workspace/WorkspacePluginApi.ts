@@ -1,4 +1,4 @@
-import { type JsonObject, type JsonValue, toJson } from "@bufbuild/protobuf"
+import { type JsonValue, toJson } from "@bufbuild/protobuf"
 import { ValueSchema } from "@bufbuild/protobuf/wkt"
 import { Effect, Layer } from "effect"
 import { PluginApi, PluginApiError, type PluginApiMethods, type PluginCaller } from "../api/PluginApi.ts"
@@ -8,15 +8,13 @@ import type { KeyValuePair } from "../generated/mattermost/pluginapi/v1/api_log_
 import type { GetUsersRequest } from "../generated/mattermost/pluginapi/v1/api_user_pb.js"
 import type { HookRejectedError } from "../hooks/HookDispatcher.ts"
 import { setAlways, setIfUnchanged } from "./KeyValueStore.ts"
-import { rejected } from "./PostRejection.ts"
+import { rejected } from "./HookRejection.ts"
+import { jsonBytes, serverConfig } from "./ServerConfig.ts"
 import { Workspace } from "./Workspace.ts"
 import { invalid, required } from "./WorkspaceError.ts"
 import { WorkspaceSettings } from "./WorkspaceSettings.ts"
 
-const encoder = new TextEncoder()
-const jsonBytes = (value: unknown): Uint8Array => encoder.encode(JSON.stringify(value))
-
-/** A plugin's failure to get a post through is an error of the API, like any other. */
+/** That other plugins refuse what a plugin wants to do is an error of the API, like any other. */
 const orRejected = <A, R>(
   self: Effect.Effect<A, PluginApiError | HookRejectedError, R>,
 ): Effect.Effect<A, PluginApiError, R> =>
@@ -35,10 +33,6 @@ const make = Effect.gen(function* () {
   const bundles = yield* PluginBundles
   const settings = yield* WorkspaceSettings
   const { channels, keyValues, pluginConfigs, posts, system, teams, users } = workspace
-
-  const configOf = (plugins: { readonly [pluginId: string]: JsonObject }) => ({
-    configJson: jsonBytes(serverConfig(settings.siteUrl, plugins)),
-  })
 
   return {
     ...logging,
@@ -67,10 +61,11 @@ const make = Effect.gen(function* () {
 
     // The settings of other plugins may hold their secrets; whoever needs them asks for what is unsanitized.
     getConfig: (_, { pluginId }) =>
-      Effect.map(pluginConfigs.get(pluginId), (config) => configOf({ [pluginId]: config })),
-    getUnsanitizedConfig: () => Effect.map(pluginConfigs.all, configOf),
+      Effect.map(pluginConfigs.get(pluginId), (config) => serverConfig(settings.siteUrl, { [pluginId]: config })),
+    getUnsanitizedConfig: () => Effect.map(pluginConfigs.all, (configs) => serverConfig(settings.siteUrl, configs)),
     getPluginConfig: (_, { pluginId }) => Effect.map(pluginConfigs.get(pluginId), (config) => ({ config })),
-    savePluginConfig: ({ config }, { pluginId }) => Effect.as(workspace.savePluginConfig(pluginId, config ?? {}), {}),
+    savePluginConfig: ({ config }, { pluginId }) =>
+      Effect.as(orRejected(workspace.savePluginConfig(pluginId, config ?? {})), {}),
     loadPluginConfiguration: Effect.fn("WorkspacePluginApi.loadPluginConfiguration")(function* (
       _,
       { bundlePath, pluginId }: PluginCaller,
@@ -174,12 +169,6 @@ const logging = {
   logWarn: log(Effect.logWarning),
   logError: log(Effect.logError),
 }
-
-/** The part of Mattermost's configuration that the workspace has an opinion on. */
-const serverConfig = (siteUrl: string, plugins: { readonly [pluginId: string]: JsonObject }) => ({
-  ServiceSettings: { SiteURL: siteUrl },
-  PluginSettings: { Enable: true, Plugins: plugins },
-})
 
 const lowerCased = (config: { readonly [key: string]: unknown }) =>
   Object.fromEntries(Object.entries(config).map(([key, value]) => [key.toLowerCase(), value]))

@@ -18,6 +18,7 @@ import { Effect } from "effect"
 import { inject, onTestFinished } from "vitest"
 import { temporaryFolder } from "../support/folder.ts"
 import { eventually, host, noPython } from "../support/host.ts"
+import { hookPolicies } from "../../src/hooks/HookPolicies.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
 
@@ -62,6 +63,15 @@ describe("the documents", () => {
     writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ extends: "../../tsconfig.json", include: ["*.ts"] }))
     execFileSync(join(root, "node_modules/.bin/tsc"), ["-p", folder], { stdio: "inherit" })
   })
+})
+
+describe("docs/hooks.md", () => {
+  it.effect("shows policies that serve takes", () =>
+    Effect.gen(function* () {
+      const { guard } = yield* hookPolicies(JSON.parse(snippets("docs/hooks.md", "json")[0]!))
+      assert.strictEqual(guard?.policies?.messageWillBePosted?.onFailure, "refuse")
+    }),
+  )
 })
 
 describe("docs/go-plugin.md", () => {

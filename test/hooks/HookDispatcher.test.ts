@@ -93,6 +93,48 @@ describe("HookDispatcher.decide", () => {
   )
 
   test(
+    "refuses for a plugin that has to agree and is not there: it has not been started, or has died",
+    Effect.gen(function* () {
+      const log = recordLog()
+      const { decide, require } = yield* HookDispatcher
+      const refusing: HooksOptions = { policies: { messageWillBePosted: { onFailure: "refuse" } } }
+      let asked = ""
+      const agree: HookHandlers = { messageWillBePosted: () => Effect.sync(() => ((asked += "c"), {})) }
+      yield* register("c", agree)
+      const requirement = yield* Scope.make()
+      yield* Scope.provide(require("b", refusing), requirement)
+      yield* require("a", { policies: { userWillLogIn: { onFailure: "refuse" } } })
+
+      const refused = Effect.flip(decide("messageWillBePosted", post("x")))
+      const error = yield* Effect.provide(refused, log.layer)
+      assert.deepInclude(error, { pluginId: "b", isFailure: true })
+      assert.include(log.messages()[0], "plugin b: MessageWillBePosted did not reach the plugin")
+      assert.strictEqual(asked, "", "b is asked before c, and that it can't be ends it")
+
+      const life = yield* Scope.make()
+      yield* Scope.provide(register("b", agree, refusing), life)
+      yield* decide("messageWillBePosted", post("x"))
+      assert.strictEqual(asked, "cc")
+      yield* Scope.close(life, Exit.void)
+      yield* refused
+      yield* Scope.close(requirement, Exit.void)
+      yield* decide("messageWillBePosted", post("x"))
+    }),
+  )
+
+  test(
+    "warns of a plugin that has to agree and does not have the hook, which then is no refusal",
+    Effect.gen(function* () {
+      const log = recordLog()
+      const refusing: HooksOptions = { policies: { messageWillBePosted: { onFailure: "refuse" } } }
+      yield* Effect.provide(register("a", {}, refusing), log.layer)
+      assert.deepStrictEqual(log.messages(), ["plugin a has to agree in MessageWillBePosted and does not implement it"])
+      const { decide } = yield* HookDispatcher
+      assert.strictEqual((yield* decide("messageWillBePosted", post("kept"))).post.message, "kept")
+    }),
+  )
+
+  test(
     "takes an error that is answered for a refusal, not a failure: ConfigurationWillBeSaved has no other",
     Effect.gen(function* () {
       yield* register("a", {

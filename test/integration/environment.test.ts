@@ -9,6 +9,8 @@ import { afterAll } from "vitest"
 import { PluginApi } from "../../src/api/PluginApi.ts"
 import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
 import * as PluginHost from "../../src/environment/PluginHost.ts"
+import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
+import type { SupervisorOptions } from "../../src/supervisor/PluginSupervisor.ts"
 import { folder } from "../support/folder.ts"
 import { hostEnvironment, isAlive, noPython, socketFolders } from "../support/host.ts"
 
@@ -46,7 +48,8 @@ describe.skipIf(noPython)("PluginEnvironment", () => {
         "broken/plugin.json": "{",
         "twin/plugin.json": manifest("good-plugin"),
       })
-      const live = PluginHost.layer({ directory }).pipe(
+      const guard: SupervisorOptions = { hooks: { policies: { userWillLogIn: { onFailure: "refuse" } } } }
+      const live = PluginHost.layer({ directory, plugins: { "mistyped-plugin": guard } }).pipe(
         Layer.provide(PluginApi.layer({})),
         Layer.provide(hostEnvironment),
         Layer.provide(NodeServices.layer),
@@ -74,7 +77,14 @@ describe.skipIf(noPython)("PluginEnvironment", () => {
         assert.include(error("no-server"), "names no executable")
         assert.include(error("raising-plugin"), "no license")
         assert.include(error("syntax-plugin"), "SyntaxError")
-        for (const text of ["broken/plugin.json is not a valid plugin manifest", "its id good-plugin is taken by"]) {
+        const { decide } = yield* HookDispatcher
+        const { isFailure, pluginId } = yield* Effect.flip(decide("userWillLogIn", {}))
+        assert.deepStrictEqual([pluginId, isFailure], ["mistyped-plugin", true])
+        for (const text of [
+          "settings for a plugin mistyped-plugin",
+          "broken/plugin.json is not a valid plugin manifest",
+          "its id good-plugin is taken by",
+        ]) {
           assert.isTrue(
             messages.some((message) => message.includes(text)),
             text,

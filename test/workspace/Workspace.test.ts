@@ -1,9 +1,9 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Queue } from "effect"
+import { Deferred, Effect, Exit, Queue, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { type Post, PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
-import { HookRejectedError, DISMISS_POST_REASON } from "../../src/hooks/HookDispatcher.ts"
+import { type Post, PostMetadataSchema, PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
+import { DISMISS_POST_REASON, HookDispatcher, HookRejectedError } from "../../src/hooks/HookDispatcher.ts"
 import { HookTransportError } from "../../src/hooks/HookError.ts"
 import { MAX_MESSAGE_LENGTH } from "../../src/workspace/PostRules.ts"
 import { CHANNEL_NAME, type NewPost, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
@@ -332,6 +332,93 @@ describe("deletePost", () => {
   )
 })
 
+describe("reading posts", () => {
+  it.effect("asks the plugins, on every way to read, about all posts of an answer at once", () =>
+    Effect.gen(function* () {
+      const { channel, draft, workspace } = yield* seeded
+      const { posts } = workspace
+      yield* TestClock.setTime(1000)
+      const root = yield* workspace.createPost({
+        ...draft,
+        message: "root",
+        metadata: { priority: { priority: "urgent" } },
+      })
+      yield* TestClock.setTime(2000)
+      const reply = yield* workspace.createPost({ ...draft, message: "reply", rootId: root.id })
+      yield* TestClock.setTime(3000)
+      const last = yield* workspace.createPost({ ...draft, message: "last" })
+      const asked: Array<ReadonlyArray<string>> = []
+      yield* registerPlugin("p", {
+        messagesWillBeConsumed: ({ posts }) =>
+          Effect.sync(() => {
+            asked.push(posts.map(({ message }) => message))
+            assert.isTrue(posts.every(({ metadata }) => metadata === undefined))
+            // One post is left as it is, by leaving it out, and one that nobody asked about is made up.
+            const rewritten = posts
+              .filter(({ message }) => message !== "last")
+              .map((post) => Object.assign(post, { message: `${post.message}!`, metadata: create(PostMetadataSchema) }))
+            return { posts: [...rewritten, create(PostSchema, { id: "made-up", message: "made up" })] }
+          }),
+      })
+      const page = { page: 0, perPage: 10 }
+      const ways = [
+        [posts.forChannel(channel.id, page), ["last", "reply", "root"]],
+        [posts.since(channel.id, 500), ["last", "reply", "root"]],
+        [posts.after(channel.id, root.id, page), ["last", "reply"]],
+        [posts.before(channel.id, last.id, page), ["reply", "root"]],
+        [posts.thread(reply.id), ["reply", "root"]],
+        [posts.forChannel(channel.id, { page: 9, perPage: 10 }), []],
+      ] as const
+      for (const [read, messages] of ways) {
+        const { order, posts } = yield* read
+        assert.deepStrictEqual(
+          order.map((id) => posts[id]?.message),
+          messages.map((message) => (message === "last" ? message : `${message}!`)),
+        )
+        assert.lengthOf(Object.keys(posts), messages.length)
+      }
+      const read = yield* posts.get(root.id)
+      assert.strictEqual(read.message, "root!")
+      assert.strictEqual(read.metadata?.priority?.priority, "urgent")
+      assert.isUndefined((yield* posts.get(reply.id)).metadata)
+      assert.deepStrictEqual(asked, [
+        ...ways.map(([, messages]) => messages).filter(({ length }) => length > 0),
+        ["root"],
+        ["reply"],
+      ])
+    }).pipe(Effect.scoped, Effect.provide(workspaceLayer)),
+  )
+
+  it.effect("changes nothing of what is stored, and is refused where a plugin that has to agree fails", () =>
+    Effect.gen(function* () {
+      const { draft, workspace } = yield* seeded
+      const { id } = yield* workspace.createPost({ ...draft, message: "stored" })
+      const plugin = yield* Scope.make()
+      const updated = yield* Deferred.make<string | undefined>()
+      yield* Scope.provide(
+        registerPlugin("p", {
+          messagesWillBeConsumed: ({ posts }) =>
+            Effect.succeed({ posts: posts.map((post) => ({ ...post, message: "shown" })) }),
+          messageHasBeenUpdated: ({ oldPost }) => Effect.as(Deferred.succeed(updated, oldPost?.message), {}),
+        }),
+        plugin,
+      )
+      assert.strictEqual((yield* workspace.posts.get(id)).message, "shown")
+      yield* workspace.updatePost({ id, isPinned: true })
+      assert.strictEqual(yield* Deferred.await(updated), "stored")
+      yield* Scope.close(plugin, Exit.void)
+      assert.deepInclude(yield* workspace.posts.get(id), { message: "stored", isPinned: true })
+
+      const { require } = yield* HookDispatcher
+      yield* require("guard", { policies: { messagesWillBeConsumed: { onFailure: "refuse" } } })
+      assert.deepInclude(yield* Effect.flip(workspace.posts.get(id)), {
+        id: "app.plugin.guard_hook_failed",
+        statusCode: 503,
+      })
+    }).pipe(Effect.scoped, Effect.provide(workspaceLayer)),
+  )
+})
+
 describe("lists of posts", () => {
   it.effect("come in pages, newest first, also when the clock stands still", () =>
     Effect.gen(function* () {
@@ -409,11 +496,17 @@ describe("users and channels", () => {
       }
       assert.strictEqual((yield* workspace.channels.getByName(team.id, "dev")).id, dev.id)
       const bob = yield* workspace.createUser({ username: "bob", email: "bob@example.com" })
+      const told = yield* Queue.unbounded<string | undefined>()
+      yield* registerPlugin("p", {
+        channelHasBeenCreated: ({ channel }) => Effect.as(Queue.offer(told, channel?.id), {}),
+      })
       const direct = yield* workspace.directChannel(me.id, bob.id)
       assert.strictEqual((yield* workspace.directChannel(bob.id, me.id)).id, direct.id)
+      const next = yield* workspace.createChannel({ ...init, name: "next", displayName: "Zzz" })
+      assert.deepStrictEqual(yield* Queue.takeN(told, 2), [direct.id, next.id], "plugins hear of each once")
       assert.deepStrictEqual(
         (yield* workspace.channels.list({ page: 0, perPage: 0 })).map(({ name }) => name),
-        ["dev", "town-square"],
+        ["dev", "town-square", "next"],
       )
     }).pipe(Effect.provide(workspaceLayer)),
   )

@@ -4,11 +4,14 @@ import { join } from "node:path"
 import { create, fromJson } from "@bufbuild/protobuf"
 import { ValueSchema } from "@bufbuild/protobuf/wkt"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Layer, Logger, References } from "effect"
+import { Deferred, Effect, Exit, Layer, Logger, Queue, References, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { PluginApi } from "../../src/api/PluginApi.ts"
 import { OnConfigurationChangeResponseSchema } from "../../src/generated/mattermost/pluginapi/v1/hooks_lifecycle_pb.js"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
+import { HookPluginError } from "../../src/hooks/HookError.ts"
+import type { HookHandlers } from "../../src/hooks/Hooks.ts"
+import { jsonBytes } from "../../src/workspace/ServerConfig.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
 import { SERVER_VERSION, WorkspaceSettings } from "../../src/workspace/WorkspaceSettings.ts"
 import { caller, pluginApi, registerPlugin, workspaceLayer } from "./fixture.ts"
@@ -47,6 +50,73 @@ describe("the host API on a workspace", () => {
       const { one } = yield* pluginApi
       yield* one.savePluginConfig({ config: { a: 1 } })
       assert.strictEqual(yield* Deferred.await(told), "two")
+    }).pipe(Effect.scoped, Effect.provide(workspaceLayer)),
+  )
+
+  it.effect("asks the plugins before one saves its settings, and stores what they made of all of them", () =>
+    Effect.gen(function* () {
+      const { one, two } = yield* pluginApi
+      yield* two.savePluginConfig({ config: { Token: "other" } })
+      const told = yield* Queue.unbounded<string>()
+      const ask = (answer: (config: any) => unknown): HookHandlers => ({
+        configurationWillBeSaved: ({ newConfig }) =>
+          Effect.sync(() => ({ modifiedConfig: { configJson: jsonBytes(answer(json(newConfig?.configJson))) } })),
+      })
+      yield* registerPlugin(
+        "a",
+        ask(({ PluginSettings: { Plugins } }) => ({ PluginSettings: { Plugins: { ...Plugins, a: {} } } })),
+      )
+      const life = yield* Scope.make()
+      yield* Scope.provide(
+        registerPlugin("b", {
+          ...ask((config) => {
+            assert.deepStrictEqual(config.PluginSettings.Plugins, {
+              "com.example.one": { level: 1 },
+              "com.example.two": { Token: "other" },
+              a: {},
+            })
+            return { PluginSettings: { Plugins: { "com.example.one": { level: 2 }, b: { seen: true } } } }
+          }),
+          onConfigurationChange: () => Effect.as(Queue.offer(told, "changed"), {}),
+        }),
+        life,
+      )
+      yield* one.savePluginConfig({ config: { level: 1 } })
+      assert.strictEqual(yield* Queue.take(told), "changed")
+      assert.deepStrictEqual((yield* one.getPluginConfig({})).config, { level: 2 })
+      assert.deepStrictEqual((yield* two.getPluginConfig({})).config, {}, "b has taken it out")
+      const all = yield* (yield* Workspace).pluginConfigs.all
+      assert.deepStrictEqual(all, { "com.example.one": { level: 2 }, "com.example.two": {}, b: { seen: true } })
+      yield* Scope.close(life, Exit.void)
+
+      yield* registerPlugin(
+        "c",
+        ask(() => ({ PluginSettings: [] })),
+      )
+      assert.deepInclude(yield* Effect.flip(one.savePluginConfig({ config: { level: 3 } })), {
+        id: "app.save_config.plugin_hook_error",
+        statusCode: 400,
+      })
+      yield* registerPlugin("b", {
+        configurationWillBeSaved: () =>
+          Effect.fail(
+            new HookPluginError({
+              pluginId: "b",
+              hook: "ConfigurationWillBeSaved",
+              id: "b.level",
+              reason: "no such level",
+              statusCode: 400,
+              isAnswer: true,
+            }),
+          ),
+      })
+      assert.deepInclude(yield* Effect.flip(one.savePluginConfig({ config: { level: 3 } })), {
+        id: "app.save_config.plugin_hook_error",
+        statusCode: 400,
+        message: "Configuration rejected by plugin. no such level",
+      })
+      assert.deepStrictEqual((yield* one.getPluginConfig({})).config, { level: 2 })
+      assert.strictEqual(yield* Queue.size(told), 0)
     }).pipe(Effect.scoped, Effect.provide(workspaceLayer)),
   )
 

@@ -1,0 +1,75 @@
+import { Duration, Effect, Schema } from "effect"
+import { mendThese, Problem, problemsOf } from "../bundle/Problem.ts"
+import { deciding } from "./HookKind.ts"
+import { type Hook, hookName, unaryHooks } from "./HookName.ts"
+import type { HooksOptions } from "./HookPolicy.ts"
+
+/** Policies that can't be used. All that is wrong with them is told at once. */
+export class HookPoliciesError extends Schema.TaggedError<HookPoliciesError>()("HookPoliciesError", {
+  problems: Schema.Array(Problem),
+}) {
+  override get message(): string {
+    return `These hook policies can't be used; ${mendThese(this.problems)}`
+  }
+}
+
+const Deadline = Schema.DurationFromString.check(
+  Schema.makeFilter(
+    (deadline: Duration.Duration) =>
+      (Duration.isFinite(deadline) && Duration.toMillis(deadline) >= 1) ||
+      'expected a millisecond or more, such as "5 seconds"',
+  ),
+)
+
+/** What goes wrong without notice is a name that is mistyped: nothing unknown is passed over. */
+const unknown = (what: string) => ({ messageUnexpectedKey: what })
+
+const policy = (hook: Hook) =>
+  Schema.Struct({
+    deadline: Schema.optionalKey(Deadline),
+    onFailure: Schema.optionalKey(
+      Schema.Literals(["allow", "refuse"]).check(
+        Schema.makeFilter(
+          (onFailure: "allow" | "refuse") =>
+            onFailure === "allow" || hook in deciding || `${hookName(hook)} decides nothing that could be refused`,
+        ),
+      ),
+    ),
+  }).annotate(unknown('unknown setting; there are "deadline" and "onFailure"'))
+
+const hooks: ReadonlyArray<Hook> = [...unaryHooks, "serveHTTP"]
+
+/** By the names that the contract and plugins give to hooks, which is how operators know them. */
+const Policies = Schema.Struct(
+  Object.fromEntries(hooks.map((hook) => [hookName(hook), Schema.optionalKey(policy(hook))])),
+).annotate(unknown("there is no such hook"))
+
+const decode = Schema.decodeUnknownEffect(
+  Schema.Record(
+    Schema.String,
+    Schema.Struct({ deadline: Schema.optionalKey(Deadline), policies: Schema.optionalKey(Policies) }).annotate(
+      unknown('unknown setting; there are "deadline" and "policies"'),
+    ),
+  ),
+  { errors: "all", onExcessProperty: "error" },
+)
+
+/**
+ * Reads what an operator has written of hooks, by the ids of the plugins:
+ * `{ "guard": { "deadline": "5 seconds", "policies": { "MessageWillBePosted": { "onFailure": "refuse" } } } }`.
+ */
+export const hookPolicies = Effect.fnUntraced(function* (
+  written: unknown,
+): Effect.fn.Return<{ readonly [pluginId: string]: HooksOptions }, HookPoliciesError> {
+  const decoded = yield* Effect.mapError(
+    decode(written),
+    ({ issue }) => new HookPoliciesError({ problems: problemsOf(issue) }),
+  )
+  return Object.fromEntries(
+    Object.entries(decoded).map(([id, { deadline, policies = {} }]): [string, HooksOptions] => [
+      // As in a manifest.
+      id.toLowerCase(),
+      { deadline, policies: Object.fromEntries(hooks.map((hook) => [hook, policies[hookName(hook)]])) },
+    ]),
+  )
+})
