@@ -114,6 +114,15 @@ export class HookDispatcher extends Context.Service<
       hook: K,
       request: RequestInit<HookMethods[K]>,
     ) => Effect.Effect<ReadonlyArray<Collected<K>>>
+    /**
+     * Asks one plugin, for hooks that are meant for a single one, such as `executeCommand`. `None` when that plugin is
+     * not active or does not implement the hook. What fails is logged as well.
+     */
+    readonly call: <K extends UnaryHook>(
+      pluginId: string,
+      hook: K,
+      request: RequestInit<HookMethods[K]>,
+    ) => Effect.Effect<Option.Option<Response<HookMethods[K]>>, HookError | HookSuspendedError>
   }
 >()("effect-plugin-supervisor/hooks/HookDispatcher") {
   static readonly layer: Layer.Layer<HookDispatcher> = Layer.sync(HookDispatcher, () => {
@@ -176,6 +185,17 @@ export class HookDispatcher extends Context.Service<
             })
         }
         return answers
+      }),
+
+      call: Effect.fnUntraced(function* <K extends UnaryHook>(
+        pluginId: string,
+        hook: K,
+        request: RequestInit<HookMethods[K]>,
+      ) {
+        const plugin = registered.get(pluginId)
+        if (plugin === undefined || !plugin.hooks.implemented.has(hook)) return Option.none()
+        const answer = yield* Effect.tapError(plugin.ask(hook, request), ({ message }) => Effect.logError(message))
+        return Option.some(answer as Response<HookMethods[K]>)
       }),
     }
   })

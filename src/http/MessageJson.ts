@@ -8,6 +8,7 @@ import {
   ScalarType,
   toJson,
 } from "@bufbuild/protobuf"
+import { type CommandResponse, CommandResponseSchema } from "../generated/mattermost/pluginapi/v1/api_command_pb.js"
 import { type Channel, ChannelSchema } from "../generated/mattermost/pluginapi/v1/channel_pb.js"
 import { type Post, type PostList, PostSchema } from "../generated/mattermost/pluginapi/v1/post_pb.js"
 import { type User, UserSchema } from "../generated/mattermost/pluginapi/v1/user_pb.js"
@@ -74,6 +75,9 @@ export const postListJson = (list: PostList): JsonObject => ({
   prev_post_id: list.prevPostId,
   has_next: list.hasNext,
 })
+
+/** What a slash command answered. */
+export const commandResponseJson = (response: CommandResponse): JsonObject => restJson(CommandResponseSchema, response)
 
 /** A channel. */
 export const channelJson = (channel: Channel): JsonObject => restJson(ChannelSchema, channel)

@@ -7,7 +7,7 @@ import { invalid, notFound } from "../workspace/WorkspaceError.ts"
 import type { AccessToken } from "./AccessToken.ts"
 import { RequestId, respond, type RestError } from "./AppErrorResponse.ts"
 import { HttpAuthorization } from "./HttpAuthorization.ts"
-import { channelJson, postJson, postListJson, userJson } from "./MessageJson.ts"
+import { channelJson, commandResponseJson, postJson, postListJson, userJson } from "./MessageJson.ts"
 
 /** The most things a page may have (Mattermost). */
 const MAX_PER_PAGE = 200
@@ -33,6 +33,12 @@ const PostUpdateBody = Schema.Struct({
   props: maybe(Props),
   file_ids: maybe(FileIds),
   is_pinned: maybe(Schema.Boolean),
+})
+
+const CommandBody = Schema.Struct({
+  channel_id: Schema.String,
+  command: Schema.String,
+  root_id: maybe(Schema.String),
 })
 
 const Natural = Schema.NumberFromString.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(0))
@@ -110,6 +116,16 @@ const make = Effect.gen(function* () {
     return postJson(post)
   })
 
+  const executeCommand = Effect.gen(function* () {
+    const body = yield* HttpServerRequest.schemaBodyJson(CommandBody)
+    const me = yield* workspace.me
+    const response = yield* workspace.executeCommand(
+      { userId: me.id, channelId: body.channel_id, command: body.command, rootId: body.root_id ?? "" },
+      yield* changeContext,
+    )
+    return commandResponseJson(response)
+  })
+
   const deletePost = Effect.gen(function* () {
     yield* workspace.deletePost(yield* param("id"), yield* changeContext)
     return { status: "OK" }
@@ -139,6 +155,7 @@ const make = Effect.gen(function* () {
     route("GET", "/posts/:id", Effect.map(Effect.flatMap(param("id"), posts.get), postJson)),
     route("PUT", "/posts/:id", updatePost),
     route("DELETE", "/posts/:id", deletePost),
+    route("POST", "/commands/execute", executeCommand),
     route("GET", "/channels", listChannels),
     route("GET", "/channels/:id", Effect.map(Effect.flatMap(param("id"), channels.get), channelJson)),
     route("GET", "/channels/:id/posts", channelPosts),

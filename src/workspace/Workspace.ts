@@ -2,6 +2,7 @@ import { clone, create, type JsonObject, type MessageInitShape } from "@bufbuild
 import { Clock, Context, Effect, Equal, Layer, Option, Record } from "effect"
 import { SqlClient } from "effect/sql"
 import type { PluginApiError } from "../api/PluginApi.ts"
+import type { CommandResponse } from "../generated/mattermost/pluginapi/v1/api_command_pb.js"
 import { type Channel, type ChannelSchema, ChannelType } from "../generated/mattermost/pluginapi/v1/channel_pb.js"
 import { type Post, PostSchema } from "../generated/mattermost/pluginapi/v1/post_pb.js"
 import { TeamType } from "../generated/mattermost/pluginapi/v1/team_pb.js"
@@ -15,6 +16,7 @@ import { type PostReader, postReader } from "./PostReader.ts"
 import { afterPlugins, forPlugin, validatePost } from "./PostRules.ts"
 import { PostStore } from "./PostStore.ts"
 import { pluginConfigsOf, serverConfig } from "./ServerConfig.ts"
+import { SlashCommands, type TypedCommand } from "./SlashCommands.ts"
 import { type SystemValues, SystemStore } from "./SystemStore.ts"
 import { TeamStore } from "./TeamStore.ts"
 import { UserStore } from "./UserStore.ts"
@@ -87,6 +89,16 @@ export class Workspace extends Context.Service<
       config: JsonObject,
     ) => Effect.Effect<void, PluginApiError | HookRejectedError>
     readonly pluginConfigs: Omit<PluginConfigStore["Service"], "save">
+    /** The slash commands that plugins have registered. */
+    readonly commands: Omit<SlashCommands["Service"], "execute">
+    /**
+     * Has a plugin answer a slash command. An answer that is meant for the whole channel (`in_channel`) is posted there, by
+     * the user who typed the command.
+     */
+    readonly executeCommand: (
+      args: TypedCommand,
+      context?: RequestContext,
+    ) => Effect.Effect<CommandResponse, PluginApiError | HookRejectedError>
     /** When the workspace was made, and its random ids. */
     readonly system: SystemValues
   }
@@ -101,6 +113,7 @@ export class Workspace extends Context.Service<
       KeyValueStore.layer,
       PluginConfigStore.layer,
       PostStore.layer,
+      SlashCommands.layer,
       SystemStore.layer,
       TeamStore.layer,
       UserStore.layer,
@@ -165,6 +178,7 @@ const make = Effect.gen(function* () {
   const users = yield* UserStore
   const system = yield* initialize()
   const { siteUrl } = yield* WorkspaceSettings
+  const commands = yield* SlashCommands
 
   const checkRoot = Effect.fnUntraced(function* (post: Post) {
     if (post.rootId === "") return
@@ -290,6 +304,31 @@ const make = Effect.gen(function* () {
     )
   })
 
+  const executeCommand = Effect.fn("Workspace.executeCommand")(function* (
+    typed: TypedCommand,
+    pluginContext: RequestContext = {},
+  ) {
+    const { id: userId } = yield* users.get(typed.userId ?? "")
+    const channel = yield* channels.get(typed.channelId ?? "")
+    // A direct channel is in no team; the user is.
+    const teamId = channel.teamId === "" ? (typed.teamId ?? "") : channel.teamId
+    const response = yield* commands.execute({ ...typed, siteUrl, teamId }, pluginContext)
+    if (response.responseType === "in_channel" && response.text !== "") {
+      yield* createPost(
+        {
+          userId,
+          channelId: response.channelId === "" ? channel.id : response.channelId,
+          rootId: typed.rootId ?? "",
+          message: response.text,
+          type: response.type,
+          props: response.props ?? {},
+        },
+        pluginContext,
+      )
+    }
+    return response
+  })
+
   return Workspace.of({
     me: users.get(system.admin_id),
     createPost,
@@ -305,6 +344,8 @@ const make = Effect.gen(function* () {
     keyValues: yield* KeyValueStore,
     savePluginConfig,
     pluginConfigs,
+    commands,
+    executeCommand,
     system,
   })
 })

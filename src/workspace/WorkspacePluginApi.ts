@@ -32,7 +32,7 @@ const make = Effect.gen(function* () {
   const workspace = yield* Workspace
   const bundles = yield* PluginBundles
   const settings = yield* WorkspaceSettings
-  const { channels, keyValues, pluginConfigs, posts, system, teams, users } = workspace
+  const { channels, commands, keyValues, pluginConfigs, posts, system, teams, users } = workspace
 
   return {
     ...logging,
@@ -113,6 +113,25 @@ const make = Effect.gen(function* () {
       Effect.map(channels.listPublic(teamId, { page, perPage }), (found) => ({ channels: [...found] })),
     getDirectChannel: ({ userId1, userId2 }) =>
       Effect.map(workspace.directChannel(userId1, userId2), (channel) => ({ channel })),
+
+    registerCommand: ({ command }, { pluginId }) =>
+      Effect.as(
+        Effect.flatMap(required(command, "command"), (command) => commands.register(pluginId, command)),
+        {},
+      ),
+    unregisterCommand: ({ teamId, trigger }, { pluginId }) =>
+      Effect.as(commands.unregister(pluginId, teamId, trigger), {}),
+    // The server's own commands, and those that users made, are not part of this workspace.
+    listCommands: ({ teamId }) => Effect.map(commands.list(teamId), (found) => ({ commands: [...found] })),
+    listPluginCommands: ({ teamId }) => Effect.map(commands.list(teamId), (found) => ({ commands: [...found] })),
+    listCustomCommands: () => Effect.succeed({}),
+    listBuiltInCommands: () => Effect.succeed({}),
+    executeSlashCommand: ({ commandArgs }) =>
+      required(commandArgs, "command_args").pipe(
+        Effect.flatMap((args) => workspace.executeCommand(args)),
+        orRejected,
+        Effect.map((response) => ({ response })),
+      ),
 
     createPost: ({ post }) =>
       required(post, "post").pipe(

@@ -158,10 +158,50 @@ const served = Effect.fnUntraced(function* (commands: string, cwd: string) {
   supervisor.stdout.on("data", (chunk) => (output += String(chunk)))
   supervisor.stderr.on("data", (chunk) => (log += String(chunk)))
   // Its last words, when every plugin is active or has failed.
-  const settled = () => supervisor.exitCode !== null || /\/plugins\/\S+\/\n/.test(output)
+  const settled = () => supervisor.exitCode !== null || /\/api\/v4\/posts\n/.test(output)
   yield* eventually("the plugins serve", settled, 170_000)
   assert.isNull(supervisor.exitCode, log)
-  return /listens on (\S+)/.exec(output)![1]!
+  const found = (pattern: RegExp) => pattern.exec(output)![1]!
+  return {
+    base: found(/listens on (\S+)/),
+    channelId: found(/"channel_id":"(\w+)"/),
+    authorization: found(/-H "Authorization: ([^"]+)"/),
+    output: () => output,
+  }
+})
+
+describe.skipIf(noPython)("examples/moderator", () => {
+  it.live(
+    "is tested and runs by the commands of its README",
+    () =>
+      Effect.gen(function* () {
+        const venv = join(root, "examples/moderator/bundle/.venv")
+        yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(venv, { recursive: true, force: true })))
+        const [commands = ""] = snippets("examples/moderator/README.md", "sh")
+        const { authorization, base, channelId, output } = yield* served(commands, root)
+        assert.match(output(), /\d passed/)
+        const send = (path: string, body: object) =>
+          Effect.promise(async () => {
+            const response = await fetch(`${base}/api/v4${path}`, {
+              method: "POST",
+              headers: { authorization },
+              body: JSON.stringify({ channel_id: channelId, ...body }),
+            })
+            return (await response.json()) as Record<string, unknown>
+          })
+        const said = (command: string) => Effect.map(send("/commands/execute", { command }), ({ text }) => text)
+        const heck = { message: "oh heck" }
+        assert.include((yield* send("/posts", heck))["message"], "Please write this without: heck")
+        assert.strictEqual(yield* said("/moderator"), "Words: darn, heck")
+        assert.strictEqual(yield* said("/moderator remove heck"), "Words: darn")
+        // The plugin reads its settings when it is told that they have changed.
+        const again = yield* Effect.repeat(Effect.delay(send("/posts", heck), "20 millis"), {
+          until: ({ id }) => String(id).length === 26,
+        }).pipe(Effect.timeout("5 seconds"))
+        assert.strictEqual(again["message"], "oh heck")
+      }).pipe(Effect.scoped),
+    180_000,
+  )
 })
 
 describe.skipIf(noPython)("examples/web-apps", () => {
@@ -177,7 +217,7 @@ describe.skipIf(noPython)("examples/web-apps", () => {
             ),
           ),
         )
-        const base = yield* served(snippets("examples/web-apps/README.md", "sh")[0]!, root)
+        const { base } = yield* served(snippets("examples/web-apps/README.md", "sh")[0]!, root)
         const page = yield* Effect.promise(() => fetch(`${base}/plugins/flask-app/`))
         assert.deepInclude(yield* Effect.promise(() => page.json() as Promise<object>), { hello: "stranger" })
       }).pipe(Effect.scoped),
@@ -201,7 +241,7 @@ describe.skipIf(noPython)("getting started", () => {
         writeFileSync(join(plugin, "plugin.json"), snippets("docs/python-plugins.md", "json")[0]!)
         const commands = snippets("docs/python-plugins.md", "sh")[0]!.trim()
         assert.match(commands, /serve --plugins plugins$/)
-        const base = yield* served(commands, folder)
+        const { base } = yield* served(commands, folder)
         const page = yield* Effect.promise(() => fetch(`${base}/plugins/my-plugin/`))
         assert.strictEqual(yield* Effect.promise(() => page.text()), "Hello from my plugin!")
       }).pipe(Effect.scoped),

@@ -1,7 +1,7 @@
 /** The rules for many plugins, on hooks that answer in this process; real plugins are in test/integration. */
 import { create } from "@bufbuild/protobuf"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Metric, Scope } from "effect"
+import { Deferred, Effect, Exit, Fiber, Metric, Option, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { EmailNotificationContentSchema } from "../../src/generated/mattermost/pluginapi/v1/hooks_message_pb.js"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
@@ -366,6 +366,49 @@ describe("HookDispatcher.collect", () => {
           ["b", 2n],
         ],
       )
+    }),
+  )
+})
+
+describe("HookDispatcher.call", () => {
+  test(
+    "asks the plugin of an id and no other, and tells what fails",
+    Effect.gen(function* () {
+      const { call } = yield* HookDispatcher
+      const command = { args: { command: "/x" } }
+      assert.isTrue(Option.isNone(yield* call("a", "executeCommand", command)))
+      yield* register("a", {
+        executeCommand: ({ args }) => Effect.succeed({ response: { text: `a ${args?.command}` } }),
+      })
+      yield* register("b", { executeCommand: () => crash(true) })
+      yield* register("c", { messageHasBeenPosted: () => Effect.succeed({}) })
+      const answer = Option.getOrThrow(yield* call("a", "executeCommand", command))
+      assert.strictEqual(answer.response?.text, "a /x")
+      assert.isTrue(Option.isNone(yield* call("c", "executeCommand", command)))
+      const log = recordLog()
+      const error = yield* Effect.flip(call("b", "executeCommand", command).pipe(Effect.provide(log.layer)))
+      assert.deepInclude(error, { _tag: "HookPluginError", reason: "no such configuration" })
+      assert.include(log.entries.map(({ message }) => message).join(), "no such configuration")
+    }),
+  )
+
+  test(
+    "leaves a plugin alone that keeps not answering",
+    Effect.gen(function* () {
+      let calls = 0
+      yield* register("a", {
+        executeCommand: () =>
+          Effect.andThen(
+            Effect.sync(() => (calls += 1)),
+            late("a"),
+          ),
+      })
+      const { call } = yield* HookDispatcher
+      const failures = yield* Effect.forEach(Array.from({ length: BREAKER_FAILURES + 1 }), () =>
+        Effect.flip(call("a", "executeCommand", {})),
+      )
+      assert.strictEqual(failures.at(-1)?._tag, "HookSuspendedError")
+      assert.strictEqual(calls, BREAKER_FAILURES)
     }),
   )
 })

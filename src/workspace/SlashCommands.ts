@@ -1,0 +1,101 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf"
+import { Context, Effect, Layer, Option } from "effect"
+import { PluginApiError } from "../api/PluginApi.ts"
+import {
+  type Command,
+  type CommandArgsSchema,
+  type CommandResponse,
+  CommandResponseSchema,
+} from "../generated/mattermost/pluginapi/v1/api_command_pb.js"
+import { HookDispatcher, type RequestContext } from "../hooks/HookDispatcher.ts"
+import { invalid, notFound } from "./WorkspaceError.ts"
+
+/** A slash command as a user has typed it; `command` is the whole line. */
+export type TypedCommand = MessageInitShape<typeof CommandArgsSchema>
+
+/** A command and who answers it. */
+interface Registered {
+  readonly pluginId: string
+  readonly command: Command
+}
+
+/**
+ * The slash commands of plugins, in memory: plugins register theirs whenever they are activated. By Mattermost's rules a
+ * trigger is in lower case, the plugin that registered it first has it, and one registered for a team is for that team.
+ */
+export class SlashCommands extends Context.Service<
+  SlashCommands,
+  {
+    /** Makes a command of a plugin's known, in place of the plugin's own of that trigger and team. */
+    readonly register: (pluginId: string, command: Command) => Effect.Effect<void, PluginApiError>
+    /** Forgets a command of a plugin's; one that is not there is no error. */
+    readonly unregister: (pluginId: string, teamId: string, trigger: string) => Effect.Effect<void>
+    /** The commands of a team, with those for all teams. */
+    readonly list: (teamId: string) => Effect.Effect<ReadonlyArray<Command>>
+    /** Has the plugin of a command answer it (`ExecuteCommand`). */
+    readonly execute: (args: TypedCommand, context?: RequestContext) => Effect.Effect<CommandResponse, PluginApiError>
+  }
+>()("effect-plugin-supervisor/workspace/SlashCommands") {
+  static readonly layer: Layer.Layer<SlashCommands, never, HookDispatcher> = Layer.effect(
+    SlashCommands,
+    Effect.suspend(() => make),
+  )
+}
+
+const isOf = ({ command }: Registered, teamId: string) => command.teamId === "" || command.teamId === teamId
+
+const make = Effect.gen(function* () {
+  const dispatcher = yield* HookDispatcher
+  let registered: ReadonlyArray<Registered> = []
+
+  const others = (id: string, teamId: string, trigger: string) =>
+    registered.filter(
+      ({ command, pluginId }) => pluginId !== id || command.teamId !== teamId || command.trigger !== trigger,
+    )
+
+  const execute = Effect.fn("SlashCommands.execute")(function* (
+    args: TypedCommand,
+    pluginContext: RequestContext = {},
+  ) {
+    const [, typed] = /^\/(\S+)/.exec(args.command ?? "") ?? []
+    if (typed === undefined) {
+      return yield* invalid("api.command.execute_command.start.app_error", "A command begins with a slash")
+    }
+    const trigger = typed.toLowerCase()
+    const unknown = notFound("api.command.execute_command.not_found.app_error", `command /${trigger}`)
+    const found = registered.find((entry) => entry.command.trigger === trigger && isOf(entry, args.teamId ?? ""))
+    if (found === undefined) return yield* unknown
+    const { pluginId } = found
+    const answer = yield* dispatcher.call(pluginId, "executeCommand", { pluginContext, args }).pipe(
+      Effect.mapError((error) =>
+        error._tag === "HookPluginError" && error.isAnswer
+          ? new PluginApiError({ id: error.id, message: error.reason, statusCode: error.statusCode })
+          : new PluginApiError({
+              id: "app.plugin.execute_command.app_error",
+              message: `Plugin ${pluginId} failed at /${trigger}; see the host's log`,
+              statusCode: 500,
+            }),
+      ),
+    )
+    // A plugin that is not active, or does not have the hook, has no commands.
+    if (Option.isNone(answer)) return yield* unknown
+    return answer.value.response ?? create(CommandResponseSchema)
+  })
+
+  return {
+    register: Effect.fnUntraced(function* (pluginId, given) {
+      const trigger = given.trigger.toLowerCase()
+      if (!/^[^\s/]\S*$/.test(trigger)) {
+        yield* invalid("api.command.create_command.trigger.app_error", `${JSON.stringify(trigger)} is no trigger`)
+      }
+      registered = [...others(pluginId, given.teamId, trigger), { pluginId, command: { ...given, pluginId, trigger } }]
+    }),
+    unregister: (pluginId, teamId, trigger) =>
+      Effect.sync(() => {
+        registered = others(pluginId, teamId, trigger.toLowerCase())
+      }),
+    list: (teamId) =>
+      Effect.sync(() => registered.filter((entry) => isOf(entry, teamId)).map(({ command }) => command)),
+    execute,
+  } satisfies SlashCommands["Service"]
+})
