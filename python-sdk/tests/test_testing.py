@@ -11,6 +11,7 @@ import pytest
 from mattermost_plugin import HookName, NotFoundError, Plugin, PluginAPIError, UnavailableError, hook
 from mattermost_plugin.testing import FakeKeyValueStore, PluginHost
 from mattermost_plugin.types import Command, CommandArgs, CommandResponse, PluginContext, PluginKVSetOptions, Post, User
+from mattermost_plugin.web import asgi
 
 pytest_plugins = ["pytester"]
 
@@ -234,3 +235,24 @@ def test_the_fixture(pytester: pytest.Pytester) -> None:
         """
     )
     pytester.runpytest_subprocess().assert_outcomes(passed=2)
+
+
+def test_a_web_application_has_its_life_here_as_well() -> None:
+    events: list[str] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for event in ("startup", "shutdown"):
+                events.append((await receive())["type"])
+                scope["state"][event] = True
+                await send({"type": f"lifespan.{event}.complete"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": repr(scope["state"]).encode()})
+
+    class Web(Plugin):
+        serve = asgi(application)
+
+    with PluginHost(Web) as host:
+        assert host.request("GET", "/").text == "{'startup': True}"
+    assert events == ["lifespan.startup", "lifespan.shutdown"]

@@ -240,3 +240,47 @@ def test_the_corners_of_wsgi(start_plugin: StartPlugin) -> None:
         {"X-Error": ["1"]},
         b"sorry",
     )
+
+
+LIFESPAN = """
+    import contextlib
+    from fastapi import FastAPI, Request
+    from mattermost_plugin.web import asgi
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        if os.environ.get("HOW") == "fail":
+            raise ValueError("the database is away")
+        logging.getLogger("web").info("up")
+        yield {"pool": ["a pool"]}
+        logging.getLogger("web").info("down")
+
+    import logging
+    app = FastAPI(lifespan=lifespan)
+
+    @app.get("/")
+    async def pool(request: Request):
+        return request.state.pool
+
+    class Web(Plugin):
+        serve = asgi(app)
+
+    run_plugin(Web)
+"""
+
+
+def test_an_application_starts_up_before_its_plugin_and_shuts_down_after_it(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(LIFESPAN)
+    assert '"up"' in plugin.log()
+    assert body_of(get(plugin, "/", method="GET")) == b'["a pool"]'
+    assert '"down"' not in plugin.log()
+    plugin.shut_down()
+    assert plugin.wait(2) == 0
+    assert '"down"' in plugin.log()
+
+
+def test_an_application_that_can_t_start_up_keeps_its_plugin_from_starting(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(LIFESPAN, HOW="fail")
+    assert plugin.handshake == ""
+    assert plugin.wait(2) == 1
+    assert "the web application could not start up" in plugin.log() and "the database is away" in plugin.log()

@@ -139,12 +139,26 @@ class PluginAPIClient(_Client, api.PluginAPIMethods):
     ends after `CALL_TIMEOUT` seconds at the latest.
     """
 
+    _is_ahead = False
+
     def connect(self) -> None:
         """Opens the channel; RuntimeError when it is open."""
-        self._open(grpc)
+        if self._is_ahead:
+            self._is_ahead = False
+        else:
+            self._open(grpc)
+
+    def connect_ahead(self) -> None:
+        """Opens the channel before its user does, whose own first `connect` then finds it open.
+
+        Under the published SDK a plugin's API is not connected, so that plugins written for it do that themselves.
+        """
+        self.connect()
+        self._is_ahead = True
 
     def close(self) -> None:
         """Closes the channel; may be called twice."""
+        self._is_ahead = False
         if self._channel is not None:
             self._channel.close()
             self._channel = None

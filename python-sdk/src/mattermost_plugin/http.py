@@ -147,7 +147,8 @@ class HTTPResponseWriter:
 
     def __init__(self) -> None:
         self.status_code = 200
-        self._headers: dict[str, tuple[str, list[str]]] = {}
+        #: The headers so far, with their values; too late to change once the response has begun.
+        self.headers: dict[str, list[str]] = {}
         self._started = False
         self._closed = False
         self._pending: deque[Any] = deque()
@@ -159,11 +160,6 @@ class HTTPResponseWriter:
         self._drained.set()
 
     @property
-    def headers(self) -> dict[str, list[str]]:
-        """The headers so far."""
-        return {name: list(values) for name, values in self._headers.values()}
-
-    @property
     def started(self) -> bool:
         """Whether the status and the headers are fixed."""
         return self._started
@@ -171,17 +167,22 @@ class HTTPResponseWriter:
     def set_header(self, name: str, value: str) -> None:
         """Sets a header to one value. Names are compared in any case. Too late once the response has begun."""
         if self._still_open(f"header {name}"):
-            self._headers[name.lower()] = (name, [value])
+            self.headers.pop(self._known(name), None)
+            self.headers[name] = [value]
 
     def add_header(self, name: str, value: str) -> None:
         """Adds a value to a header. Too late once the response has begun."""
         if self._still_open(f"header {name}"):
-            self._headers.setdefault(name.lower(), (name, []))[1].append(value)
+            self.headers.setdefault(self._known(name), []).append(value)
 
     def clear_headers(self) -> None:
         """Forgets the headers so far. Too late once the response has begun."""
         if self._still_open("change of headers"):
-            self._headers.clear()
+            self.headers.clear()
+
+    def _known(self, name: str) -> str:
+        """A header's name as it was written first."""
+        return next((known for known in self.headers if known.lower() == name.lower()), name)
 
     def _still_open(self, what: str) -> bool:
         """Whether the head may still change. As in the published SDK, being too late is a warning and nothing more."""
@@ -224,7 +225,7 @@ class HTTPResponseWriter:
                 raise ClientDisconnected("the client has gone")
             if not self._started:
                 self._started = True
-                headers = [HTTPHeader(key=name, values=values) for name, values in self._headers.values()]
+                headers = [HTTPHeader(key=name, values=values) for name, values in self.headers.items()]
                 init = ServeHTTPResponseInit(status_code=self.status_code, headers=headers)
                 message.init.CopyFrom(init.to_proto())
             self._pending.append(message)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import AsyncIterator
 from typing import Any, Callable, ClassVar, cast
 
 from .client import AsyncPluginAPIClient, PluginAPIClient
@@ -83,6 +85,16 @@ class Plugin:
         """The bound handler of a hook, or None."""
         attribute = self._hook_registry.get(name)
         return None if attribute is None else cast("Callable[..., Any]", getattr(self, attribute))
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self) -> AsyncIterator[None]:
+        """What lives as long as the plugin does: the web application that is its ServeHTTP."""
+        lifespan = getattr(self.get_hook_handler("ServeHTTP"), "lifespan", None)
+        if lifespan is None:
+            yield
+        else:
+            async with lifespan(self):
+                yield
 
     def invoke_hook(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Calls the handler of a hook, as a test might; what an `async def` handler returns is to be awaited."""

@@ -193,10 +193,13 @@ async def serve_plugin(plugin_class: type[Plugin]) -> None:
     async with contextlib.AsyncExitStack() as stack:
         api = async_api = None
         if config.api_target:
-            api = stack.enter_context(PluginAPIClient(config.api_target))
+            api = PluginAPIClient(config.api_target)
+            stack.callback(api.close)
+            api.connect_ahead()
             async_api = await stack.enter_async_context(AsyncPluginAPIClient(config.api_target))
         plugin = plugin_class(api=api, config=config)
         plugin._async_api = async_api
+        await stack.enter_async_context(plugin._lifespan())
         hooks = PluginServer(plugin, config)
         # What is printed is logged (see the package's __init__), so the stream of it stays silent.
         await goplugin.serve(

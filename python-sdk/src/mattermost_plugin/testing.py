@@ -97,6 +97,14 @@ class FakeHostAPI:
             fill(response, field, value)
         return response
 
+    def service(self) -> grpc.GenericRpcHandler:
+        """The host API as a gRPC server takes it."""
+
+        def method(name: str) -> Callable[[Any, Any], Any]:
+            return lambda request, context: self.respond(name, request)
+
+        return service_handler(API.full_name, {rpc.name: method(name) for name, rpc in _RPCS.items()})
+
     def _answer(self, method: str, given: dict[str, Any], fields: list[Any]) -> Any:
         if method in self._answers:
             answer = self._answers[method]
@@ -203,11 +211,11 @@ class PluginHost(Generic[PluginClass]):
         self._thread.start()
         self._threads = futures.ThreadPoolExecutor(8)
         self._grpc = grpc.server(self._threads)
-        self._grpc.add_generic_rpc_handlers((self._service(),))
+        self._grpc.add_generic_rpc_handlers((self.api.service(),))
         target = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
         self._grpc.start()
         self._client = PluginAPIClient(target)
-        self._client.connect()
+        self._client.connect_ahead()
         self._async_client = AsyncPluginAPIClient(target)
         self._wait(self._async_client.connect())
         runtime = RuntimeConfig(plugin_id=plugin_id, api_target=target, plugin_path=plugin_path)
@@ -215,13 +223,9 @@ class PluginHost(Generic[PluginClass]):
         self.plugin: PluginClass = plugin_class(api=self._client, config=runtime)
         self.plugin._async_api = self._async_client
         self._hooks = PluginServer(self.plugin, runtime)
+        self._lifespan = self.plugin._lifespan()
+        self._wait(self._lifespan.__aenter__())
         self._active = False
-
-    def _service(self) -> grpc.GenericRpcHandler:
-        def method(name: str) -> Callable[[Any, Any], Any]:
-            return lambda request, context: self.api.respond(name, request)
-
-        return service_handler(API.full_name, {rpc.name: method(name) for name, rpc in _RPCS.items()})
 
     def _wait(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(TEST_TIMEOUT)
@@ -313,6 +317,7 @@ class PluginHost(Generic[PluginClass]):
             if self._active:
                 self.call(HookName.OnDeactivate)
         finally:
+            self._wait(self._lifespan.__aexit__(None, None, None))
             self._hooks.close()
             self._client.close()
             self._wait(self._async_client.close())

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import logging
 import sys
-from collections.abc import Iterable
-from typing import Any, Callable
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Callable, cast
 from urllib.parse import unquote, urlsplit
 
 from .hooks import HookName, hook
 from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter
 
 _log = logging.getLogger("mattermost_plugin")
+
+#: Seconds an ASGI application has to start up, and to shut down: less than hosts wait for the handshake.
+LIFESPAN_LIMIT = 20.0
 
 
 def wsgi(application: Callable[..., Iterable[bytes]]) -> Callable[..., None]:
@@ -104,10 +108,11 @@ class _Body(io.RawIOBase):
 def asgi(application: Callable[..., Any]) -> Callable[..., Any]:
     """Makes an ASGI application (3.0) the handler of ServeHTTP: `serve = asgi(app)` in the plugin's class.
 
-    The application finds the plugin as `plugin` in its scope; what is asked of its `api` belongs on a thread
-    (`asyncio.to_thread`), or to an `AsyncPluginAPIClient`. When the client goes, the application is cancelled. Lifespan
-    events are not sent.
+    The application finds the plugin as `plugin` in its scope, and the host API as that plugin's `async_api`. When the
+    client goes, the application is cancelled. Lifespan events are sent: the application starts up before the plugin
+    does, and shuts down when the plugin has been stopped; one that can't start up keeps the plugin from starting.
     """
+    state: dict[str, Any] = {}
 
     async def serve_http(plugin: Any, context: Any, writer: HTTPResponseWriter, request: HTTPRequest) -> None:
         body = request.stream().__aiter__()
@@ -143,14 +148,56 @@ def asgi(application: Callable[..., Any]) -> Callable[..., Any]:
                     answered.set()
 
         try:
-            await application(_scope(plugin, request), receive, send)
+            await application({**_scope(plugin, request), "state": state.copy()}, receive, send)
         except Exception:
             # An application may raise once more what it has answered already, for the server to log.
             if not answered.is_set():
                 raise
             _log.exception("ServeHTTP failed: %s %s", request.method, urlsplit(request.url).path)
 
-    return hook(HookName.ServeHTTP)(serve_http)
+    handler: Any = hook(HookName.ServeHTTP)(serve_http)
+    handler.lifespan = lambda plugin: _lifespan(application, plugin, state)
+    return handler  # type: ignore[no-any-return]
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(application: Callable[..., Any], plugin: Any, state: dict[str, Any]) -> AsyncIterator[None]:
+    """The life of an ASGI application (ASGI 3.0, "Lifespan Protocol"); one that does not know of it has none."""
+    loop = asyncio.get_running_loop()
+    events: asyncio.Queue[str] = asyncio.Queue()
+    answers = {"startup": loop.create_future(), "shutdown": loop.create_future()}
+
+    async def receive() -> dict[str, str]:
+        return {"type": f"lifespan.{await events.get()}"}
+
+    async def send(message: dict[str, Any]) -> None:
+        _, event, outcome = message["type"].split(".")
+        if not answers[event].done():
+            answers[event].set_result(None if outcome == "complete" else message.get("message") or "no reason is given")
+
+    async def tell(event: str) -> str | None:
+        await events.put(event)
+        done, _ = await asyncio.wait(
+            [answers[event], running], timeout=LIFESPAN_LIMIT, return_when=asyncio.FIRST_COMPLETED
+        )
+        if answers[event] in done:
+            return cast("str | None", answers[event].result())
+        return None if running in done else f"it did not answer within {LIFESPAN_LIMIT} s"
+
+    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state, "plugin": plugin}
+    running = asyncio.ensure_future(application(scope, receive, send))
+    # An application without a lifespan raises, which is no failure.
+    running.add_done_callback(lambda task: task.cancelled() or task.exception())
+    failure = await tell("startup")
+    if failure is not None:
+        running.cancel()
+        raise RuntimeError(f"the web application could not start up: {failure}")
+    try:
+        yield
+    finally:
+        if not running.done() and (failure := await tell("shutdown")) is not None:
+            _log.error("the web application could not shut down: %s", failure)
+        running.cancel()
 
 
 def _scope(plugin: Any, request: HTTPRequest) -> dict[str, Any]:

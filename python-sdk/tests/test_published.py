@@ -1,0 +1,114 @@
+"""A plugin as it is written for the published SDK: its imports, its habits, and protobuf's ways with messages."""
+
+from __future__ import annotations
+
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from mattermost_plugin import DISMISS_POST_ERROR
+from mattermost_plugin.testing import FakeHostAPI
+from mattermost_plugin.types import Channel, CommandArgs, Post, PostMetadata, PostPriority, User
+
+from .conftest import StartPlugin
+from .test_http import body_of, get, headers_of
+from .wire import ServeHTTPRequest
+
+PLUGIN = """
+    import logging
+    from google.protobuf import json_format
+    from mattermost_plugin import Command, CommandResponse, HookName, NotFoundError, Plugin, PluginAPIClient, hook
+    from mattermost_plugin._internal.wrappers import Channel, ChannelType, Post, User
+    from mattermost_plugin.server import run_plugin
+    from mattermost_plugin.servicers.hooks_servicer import HTTPRequest, HTTPResponseWriter, DISMISS_POST_ERROR
+
+    class Published(Plugin):
+        def __init__(self, api=None, config=None):
+            super().__init__(api=api, config=config)
+            self.seen = []
+
+        @hook(HookName.OnActivate)
+        def on_activate(self) -> None:
+            self.api.connect()
+            try:
+                self.api.connect()
+            except RuntimeError as error:
+                assert "already connected" in str(error)
+            else:
+                raise AssertionError("connected twice")
+            user = self.api.get_user("u")
+            assert isinstance(user, User) and user.remote_id is None and user.props == {}
+            channel = self.api.get_channel("c")
+            assert channel.type == ChannelType.PRIVATE.value and channel.props["n"] == 1
+            created = self.api.create_post(Post(id="", channel_id=channel.id, message=f"hello {user.username}"))
+            assert created.id == "id1"
+
+        @hook(HookName.MessageWillBePosted)
+        def on_post(self, context, post):
+            self.seen.append(context.request_id)
+            if "drop" in post.message:
+                return None, DISMISS_POST_ERROR
+            if "copy" in post.message:
+                changed = type(post)()
+                changed.CopyFrom(post)
+                changed.message = "a copy of " + json_format.MessageToDict(post)["id"]
+                changed.file_ids.extend(["f1", "f2"])
+                del changed.file_ids[0]
+                changed.props.update({"copied": True})
+                return changed, ""
+            if post.HasField("remote_id"):
+                return Post(id=post.id, channel_id="c", message=post.remote_id)
+            return post, ""
+
+        @hook("ExecuteCommand")
+        async def on_command(self, context, args):
+            text = getattr(args, "text", "") or args.command
+            return {"response_type": "ephemeral", "text": f"{text} {len(self.seen)}", "unknown_key": 1}
+
+        @hook
+        def ServeHTTP(self, context, response: HTTPResponseWriter, request: HTTPRequest):
+            response.status_code = 201
+            response.headers["X-Direct"] = ["yes"]
+            response.set_header("x-direct", "and set")
+            response.write(request.body)
+            response.flush()
+
+    if __name__ == "__main__":
+        run_plugin(Published)
+"""
+
+
+def test_a_plugin_written_for_the_published_sdk(start_plugin: StartPlugin, tmp_path: Path) -> None:
+    api = FakeHostAPI("published", {})
+    api.answer("get_user", User(id="u", username="ann"))
+    api.answer("get_channel", Channel(id="c", type="P", props={"n": 1}))
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers((api.service(),))
+    server.add_insecure_port(f"unix:{tmp_path}/api.sock")
+    server.start()
+    try:
+        plugin = start_plugin(PLUGIN, header="", MATTERMOST_PLUGIN_API_TARGET=f"unix:{tmp_path}/api.sock")
+        assert plugin.call("OnActivate").error.message == ""
+        (created,) = api.calls_of("create_post")
+        assert created.post.message == "hello ann"
+
+        def posted(message: str, **fields: Any) -> Any:
+            return plugin.call("MessageWillBePosted", post=Post(id="p", message=message, **fields))
+
+        assert posted("hi", props={"a": [1]}).modified_post == Post(id="p", message="hi", props={"a": [1]}).to_proto()
+        assert posted("drop it").rejection_reason == DISMISS_POST_ERROR
+        copied = posted("copy me", metadata=PostMetadata(priority=PostPriority(priority="urgent"))).modified_post
+        assert (copied.message, list(copied.file_ids), copied.props["copied"]) == ("a copy of p", ["f2"], True)
+        assert copied.metadata.priority.priority == "urgent"
+        assert posted("hi", remote_id="far").modified_post.message == "far"
+
+        answer = plugin.call("ExecuteCommand", args=CommandArgs(command="/hello")).response
+        assert (answer.response_type, answer.text) == ("ephemeral", "/hello 4")
+
+        response = get(plugin, "/", ServeHTTPRequest(body_chunk=b"body", body_complete=True))
+        assert (response[0].init.status_code, body_of(response)) == (201, b"body")
+        assert headers_of(response) == {"x-direct": ["and set"]}
+    finally:
+        server.stop(None)
