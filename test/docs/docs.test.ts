@@ -18,6 +18,7 @@ import { Effect } from "effect"
 import { inject, onTestFinished } from "vitest"
 import { temporaryFolder } from "../support/folder.ts"
 import { eventually, host, noPython } from "../support/host.ts"
+import { program } from "../support/program.ts"
 import { hookPolicies } from "../../src/hooks/HookPolicies.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
@@ -145,28 +146,17 @@ describe.skipIf(noPython)("the plugins in the documents", () => {
 /** Runs commands whose last starts the supervisor, until its plugins serve; answers its address. It is stopped after. */
 const served = Effect.fnUntraced(function* (commands: string, cwd: string) {
   const script = `${commands.trim().replace(/\n(npx )?node /, "\nexec node ")} --port 0`
-  const supervisor = yield* Effect.acquireRelease(
-    Effect.sync(() => spawn("sh", ["-ec", script], { cwd })),
-    (child) =>
-      Effect.andThen(
-        Effect.sync(() => child.kill("SIGTERM")),
-        Effect.orDie(eventually("it has stopped", () => child.exitCode !== null || child.signalCode !== null)),
-      ),
-  )
-  let output = ""
-  let log = ""
-  supervisor.stdout.on("data", (chunk) => (output += String(chunk)))
-  supervisor.stderr.on("data", (chunk) => (log += String(chunk)))
+  const supervisor = yield* program("sh", ["-ec", script], { cwd })
   // Its last words, when every plugin is active or has failed.
-  const settled = () => supervisor.exitCode !== null || /\/api\/v4\/posts\n/.test(output)
+  const settled = () => supervisor.child.exitCode !== null || /\/api\/v4\/posts\n/.test(supervisor.output())
   yield* eventually("the plugins serve", settled, 170_000)
-  assert.isNull(supervisor.exitCode, log)
-  const found = (pattern: RegExp) => pattern.exec(output)![1]!
+  assert.isNull(supervisor.child.exitCode, supervisor.log())
+  const found = (pattern: RegExp) => pattern.exec(supervisor.output())![1]!
   return {
     base: found(/listens on (\S+)/),
     channelId: found(/"channel_id":"(\w+)"/),
     authorization: found(/-H "Authorization: ([^"]+)"/),
-    output: () => output,
+    output: supervisor.output,
   }
 })
 
@@ -175,8 +165,9 @@ describe.skipIf(noPython)("examples/moderator", () => {
     "is tested and runs by the commands of its README",
     () =>
       Effect.gen(function* () {
-        const venv = join(root, "examples/moderator/bundle/.venv")
-        yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(venv, { recursive: true, force: true })))
+        const made = ["examples/moderator/bundle/.venv", ".data/moderator"].map((name) => join(root, name))
+        const remove = Effect.sync(() => made.forEach((name) => rmSync(name, { recursive: true, force: true })))
+        yield* Effect.acquireRelease(remove, () => remove)
         const [commands = ""] = snippets("examples/moderator/README.md", "sh")
         const { authorization, base, channelId, output } = yield* served(commands, root)
         assert.match(output(), /\d passed/)

@@ -1,5 +1,4 @@
 /** The supervisor as its operator starts it: a process, flags, and files. */
-import { spawn } from "node:child_process"
 import { cpSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -7,36 +6,19 @@ import { Effect } from "effect"
 import { inject } from "vitest"
 import { folder } from "../support/folder.ts"
 import { eventually, fixture, noPython } from "../support/host.ts"
+import { program } from "../support/program.ts"
 
 const main = resolve(import.meta.dirname, "../../src/main.ts")
 const TOKEN = "token-of-the-test"
 
 /** Starts `plugin-supervisor serve`, which ends with the Scope. */
-const serve = Effect.fnUntraced(function* (
-  args: ReadonlyArray<string>,
-  variables: { readonly [name: string]: string },
-) {
+const serve = (args: ReadonlyArray<string>, variables: { readonly [name: string]: string }) => {
   const python = inject("python")
   const path = `${"bin" in python ? python.bin : ""}:${process.env["PATH"]}`
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      spawn(process.execPath, [main, "serve", "--port", "0", ...args], {
-        env: { ...process.env, PATH: path, PLUGIN_SUPERVISOR_TOKEN: TOKEN, ...variables },
-        stdio: ["ignore", "pipe", "pipe"],
-      }),
-    ),
-    (child) =>
-      Effect.andThen(
-        Effect.sync(() => child.kill("SIGTERM")),
-        Effect.orDie(eventually("it has stopped", () => child.exitCode !== null || child.signalCode !== null)),
-      ),
-  )
-  let output = ""
-  let log = ""
-  child.stdout.on("data", (chunk) => (output += String(chunk)))
-  child.stderr.on("data", (chunk) => (log += String(chunk)))
-  return { child, output: () => output, log: () => log }
-})
+  return program(process.execPath, [main, "serve", "--port", "0", ...args], {
+    env: { ...process.env, PATH: path, PLUGIN_SUPERVISOR_TOKEN: TOKEN, ...variables },
+  })
+}
 
 describe("the hook policies of serve", () => {
   it.live("that are wrong keep it from starting, and each is named", () =>
