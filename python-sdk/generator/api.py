@@ -56,6 +56,9 @@ RENAMED: dict[str, dict[str, str | None]] = {
     "upsert_property_values": {"values_json": "values"},
 }
 
+#: Required arguments that may be None all the same: there is no value yet.
+MAY_BE_NONE = {("kv_compare_and_set", "old_value")}
+
 #: What methods answer that isn't the response's field as it is; see `client._ANSWERS`.
 RETURNS = {"get_emoji_image": "bytes", "kv_get": "bytes | None", "search_posts_in_team": "PostList"}
 
@@ -130,9 +133,9 @@ class Method:
             value = name if annotation == given else f"from_json({name})"
         self._send(target, value)
         if default is None:
-            # A message that a required argument is about has to be there; any other argument of None is left unset.
-            required = annotation if field.proto3_optional or "old_value" in name else annotation.replace(" | None", "")
-            into.append(f"{name}: {required}{' | None' if name == 'old_value' else ''}")
+            # What a required message is about has to be there.
+            required = annotation if field.proto3_optional else annotation.replace(" | None", "")
+            into.append(f"{name}: {required}{' | None' if (self.name, name) in MAY_BE_NONE else ''}")
             return
         text = ast.unparse(default)
         if text == "...":
@@ -154,7 +157,7 @@ class Method:
             owner = self._contract.messages.get(field.type_name.rsplit(".", 1)[-1])
             if owner is not None and target in self._contract.fields(owner.name):
                 return self._contract.fields(owner.name)[target], owner
-        sys.exit(f"{self.name}: nothing in {self._request.name} takes {target}; see RENAMED in generate.py")
+        sys.exit(f"{self.name}: nothing in {self._request.name} takes {target}; see RENAMED in generator/api.py")
 
     def _send(self, target: str, value: str) -> None:
         field, owner = self._find(target)

@@ -39,6 +39,8 @@ from mattermost_plugin.types import (
     UserStatus,
 )
 
+from .answers import other_stubs
+
 MODELS: list[type[Model]] = [
     kind for kind in vars(types).values() if isinstance(kind, type) and issubclass(kind, Model) and kind is not Model
 ]
@@ -99,6 +101,13 @@ def test_nothing_is_lost(kind: type[Model]) -> None:
     assert kind.from_proto(contract_message(kind.__name__)()).to_proto().ByteSize() == 0
     for copied in (copy.copy(model), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert copied == model and copied is not model
+
+
+def test_messages_of_other_stubs_have_models_too() -> None:
+    post = Post(id="1", metadata=PostMetadata(reactions=[types.Reaction("u", "1", "smile")]))
+    assert Post.from_proto(other_stubs(post)) == post == Post.from_proto(other_stubs(post)).to_proto()
+    with pytest.raises(TypeError, match="a Post is needed"):
+        Post.from_proto(other_stubs(User()))
 
 
 def test_fields_that_this_sdk_does_not_know_are_kept() -> None:

@@ -86,12 +86,30 @@ def test_activation(host: PluginHost[Sample]) -> None:
     assert host.plugin.words == ["heck", "gosh"]
 
 
+def ended(before: set[threading.Thread]) -> None:
+    """Of the threads there are now, none is new."""
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+    assert set(threading.enumerate()) <= before
+
+
 def test_a_plugin_that_can_t_be_activated() -> None:
-    with (
-        pytest.raises(RuntimeError, match="can't be activated: no words at all"),
-        PluginHost(Sample, config={"words": ["none"]}),
-    ):
+    before = set(threading.enumerate())
+    host = PluginHost(Sample, config={"words": ["none"]})
+    with pytest.raises(RuntimeError, match="can't be activated: no words at all"), host:
         pass
+    ended(before)
+
+
+def test_a_plugin_that_can_t_be_made() -> None:
+    class Broken(Plugin):
+        def __init__(self, **given: Any) -> None:
+            raise ValueError("broken")
+
+    before = set(threading.enumerate())
+    with pytest.raises(ValueError, match="broken"):
+        PluginHost(Broken)
+    ended(before)
 
 
 def test_hooks(host: PluginHost[Sample]) -> None:
@@ -134,7 +152,11 @@ def test_errors_of_the_host_api(host: PluginHost[Sample]) -> None:
     with pytest.raises(NotFoundError, match="no such team") as caught:
         api.get_team("t")
     assert (caught.value.error_id, caught.value.status_code) == ("team.missing", 404)
-    host.api.answer("get_team", lambda given: UnavailableError(f"not {given.team_id} now"))
+
+    def unavailable(given: Any) -> None:
+        raise UnavailableError(f"not {given.team_id} now")
+
+    host.api.answer("get_team", unavailable)
     with pytest.raises(UnavailableError, match="not t now"):
         api.get_team("t")
     for wrong in (host.api.calls_of, lambda name: host.api.answer(name, None)):
@@ -174,15 +196,13 @@ def test_the_end() -> None:
     with PluginHost(Sample) as host:
         assert host.call("MessageHasBeenPosted", Post()).error is None
     assert Sample.stopped
-    for thread in set(threading.enumerate()) - before:
-        thread.join(5)
-    assert set(threading.enumerate()) <= before
+    ended(before)
 
 
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr("mattermost_plugin.testing.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("mattermost_plugin.testing.host_api.time.monotonic", lambda: self.now)
 
 
 def test_the_key_value_store(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,7 +108,7 @@ class Model:
     def from_proto(cls: type[Self], message: Any) -> Self:
         """The model of a message; what the message has beyond the model's fields is kept for `to_proto`."""
         made = cls.__new__(cls)
-        made._read(message)
+        made._read(to_message(cls.DESCRIPTOR, message))
         return made
 
     def to_proto(self) -> Any:

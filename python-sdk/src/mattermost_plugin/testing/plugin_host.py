@@ -1,0 +1,235 @@
+"""A plugin in the test's own process, run as a host would."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Iterable, Mapping
+from concurrent import futures
+from types import SimpleNamespace
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import grpc
+
+from ..client import AsyncPluginAPIClient, PluginAPIClient
+from ..config import RuntimeConfig
+from ..contract import HOOKS, contract_message, is_repeated
+from ..descriptors import message_class
+from ..dispatch import arguments, handler_arguments, response_of
+from ..hooks import HookName
+from ..models import fill, reader
+from ..plugin import Plugin
+from ..server import PluginServer
+from ..types import PluginContext
+from .host_api import FakeHostAPI
+
+PluginClass = TypeVar("PluginClass", bound=Plugin)
+
+#: Seconds that anything a test asks of its plugin may take.
+TEST_TIMEOUT = 30.0
+
+
+class HTTPAnswer(NamedTuple):
+    """What a plugin answered to an HTTP request."""
+
+    status: int
+    headers: dict[str, list[str]]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body, which is UTF-8."""
+        return self.body.decode()
+
+
+class PluginHost(Generic[PluginClass]):
+    """Runs a plugin in the test's process, as a host would: its hooks, its HTTP, and a host API behind real gRPC."""
+
+    def __init__(
+        self,
+        plugin_class: type[PluginClass],
+        *,
+        config: Mapping[str, Any] | None = None,
+        plugin_id: str = "com.example.plugin",
+        plugin_path: str = "",
+    ) -> None:
+        #: What the plugin sees of its host.
+        self.api = FakeHostAPI(plugin_id, config or {})
+        self._active = False
+        with contextlib.ExitStack() as stack:
+            self._loop = _running_loop(stack)
+            target = _serving(self.api, stack)
+            client = PluginAPIClient(target)
+            stack.callback(client.close)
+            client.connect_ahead()
+            async_client = AsyncPluginAPIClient(target)
+            self._wait(async_client.connect())
+            stack.callback(lambda: self._wait(async_client.close()))
+            runtime = RuntimeConfig(plugin_id=plugin_id, api_target=target, plugin_path=plugin_path)
+            #: The plugin itself.
+            self.plugin: PluginClass = plugin_class(api=client, config=runtime)
+            self.plugin._async_api = async_client
+            self._hooks = PluginServer(self.plugin, runtime)
+            stack.callback(self._hooks.close)
+            lifespan = self.plugin._lifespan()
+            self._wait(lifespan.__aenter__())
+            stack.callback(lambda: self._wait(lifespan.__aexit__(None, None, None)))
+            self._resources = stack.pop_all()
+
+    def _wait(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(TEST_TIMEOUT)
+
+    def activate(self) -> None:
+        """Calls OnConfigurationChange and OnActivate, as a host does when it starts a plugin."""
+        for hook in (HookName.OnConfigurationChange, HookName.OnActivate):
+            error = self.call(hook).error
+            if error is not None and hook == HookName.OnActivate:
+                raise RuntimeError(f"the plugin can't be activated: {error.message}")
+        self._active = True
+
+    def configure(self, **config: Any) -> None:
+        """Changes settings of the plugin's configuration, and tells the plugin."""
+        self.api.config.update(config)
+        self.call(HookName.OnConfigurationChange)
+
+    def call(self, hook: str, *args: Any, **kwargs: Any) -> Any:
+        """Calls a hook; answers the fields of its response, such as `.rejection_reason`, `.modified_post` or `.error`.
+
+        Arguments are those of the handler after `ctx`, in its order or by the contract's names; what is left out is
+        empty. What the handler raises is raised here. A plugin that does not have the hook answers as one without an
+        opinion does.
+        """
+        name = HookName(hook).value
+        method = HOOKS.methods_by_name[name]
+        request = message_class(method.input_type)()
+        names = [argument for argument in handler_arguments(method) if argument != "plugin_context"]
+        if len(args) > len(names):
+            raise TypeError(f"{name} takes {', '.join(names) or 'nothing'}; {len(args)} arguments were given")
+        given = {"plugin_context": PluginContext(), **dict(zip(names, args)), **kwargs}
+        for field in method.input_type.fields:
+            if field.name in given:
+                fill(request, field, given.pop(field.name))
+        given.pop("plugin_context", None)
+        if given:
+            raise TypeError(f"{name} takes {', '.join(names) or 'nothing'}; not {', '.join(given)}")
+        handler = self.plugin.get_hook_handler(name)
+        result = None if handler is None else self._wait(self._hooks.run(handler, arguments(method, request)))
+        response = response_of(name, request, result)
+        fields = method.output_type.fields
+
+        def value(field: Any) -> Any:
+            unset = field.message_type is not None and not is_repeated(field) and not response.HasField(field.name)
+            return None if unset else reader(field)(getattr(response, field.name))
+
+        return SimpleNamespace(**{"error": None, **{field.name: value(field) for field in fields}})
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Iterable[bytes] = b"",
+    ) -> HTTPAnswer:
+        """Sends an HTTP request to ServeHTTP; answers the whole response. A body in pieces arrives in pieces."""
+        pieces = [body] if isinstance(body, bytes) else list(body)
+        init = {
+            "method": method,
+            "url": url,
+            "request_uri": url,
+            "host": "localhost",
+            "proto": "HTTP/1.1",
+            "proto_major": 1,
+            "proto_minor": 1,
+            "remote_addr": "127.0.0.1:1",
+            "content_length": len(body) if isinstance(body, bytes) else -1,
+            "headers": [{"key": key, "values": [value]} for key, value in (headers or {}).items()],
+        }
+        made = contract_message("ServeHTTPRequest")
+        messages = [made(init=init), *(made(body_chunk=piece) for piece in pieces), made(body_complete=True)]
+        return self._wait(self._serve_http(messages))  # type: ignore[no-any-return]
+
+    async def _serve_http(self, messages: list[Any]) -> HTTPAnswer:
+        async def incoming() -> AsyncIterator[Any]:
+            for message in messages:
+                yield message
+
+        call = _Call()
+        await self._hooks.serve_http(incoming(), call)
+        init = call.written[0].init
+        headers = {header.key: list(header.values) for header in init.headers}
+        return HTTPAnswer(init.status_code or 200, headers, b"".join(message.body_chunk for message in call.written))
+
+    def close(self) -> None:
+        """Deactivates the plugin, if it is active, and ends what it was run by."""
+        with self._resources:
+            if self._active:
+                self._active = False
+                self.call(HookName.OnDeactivate)
+
+    def __enter__(self) -> PluginHost[PluginClass]:
+        try:
+            self.activate()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _running_loop(stack: contextlib.ExitStack) -> asyncio.AbstractEventLoop:
+    """A loop that runs on a thread of its own until the stack ends."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="plugin host", daemon=True)
+    thread.start()
+
+    def end() -> None:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(TEST_TIMEOUT)
+        loop.close()
+
+    stack.callback(end)
+    return loop
+
+
+def _serving(api: FakeHostAPI, stack: contextlib.ExitStack) -> str:
+    """Serves the host API until the stack ends; answers its target."""
+    threads = stack.enter_context(futures.ThreadPoolExecutor(8))
+    server = grpc.server(threads)
+    server.add_generic_rpc_handlers((api.service(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    stack.callback(lambda: server.stop(None).wait())
+    return f"127.0.0.1:{port}"
+
+
+class StartPlugin(Protocol):
+    """The fixture `plugin_host`: makes a PluginHost and activates its plugin, until the test ends."""
+
+    def __call__(
+        self,
+        plugin_class: type[PluginClass],
+        *,
+        config: Mapping[str, Any] | None = None,
+        plugin_id: str = ...,
+        plugin_path: str = ...,
+    ) -> PluginHost[PluginClass]: ...
+
+
+class _Call:
+    """A call of ServeHTTP as gRPC would hand it to the server."""
+
+    def __init__(self) -> None:
+        self.written: list[Any] = []
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    async def write(self, message: Any) -> None:
+        self.written.append(message)
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> None:
+        raise RuntimeError(details)
