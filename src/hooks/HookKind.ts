@@ -36,10 +36,12 @@ const encoder = new TextEncoder()
 export const deciding = {
   messageWillBePosted: ({ post }, { modifiedPost }) => ({ post: modifiedPost ?? post }),
   messageWillBeUpdated: ({ newPost }, { modifiedPost }) => ({ newPost: modifiedPost ?? newPost }),
-  fileWillBeUploaded: ({ fileContent, fileInfo }, { modifiedContent, modifiedFileInfo }) => ({
-    fileInfo: modifiedFileInfo ?? fileInfo,
-    fileContent: modifiedContent.length > 0 ? modifiedContent : fileContent,
-  }),
+  fileWillBeUploaded: (request, { modifiedContent, modifiedFileInfo }) => {
+    const info = modifiedFileInfo ?? request.fileInfo
+    const fileContent = modifiedContent.length > 0 ? modifiedContent : request.fileContent
+    // A plugin that changes the content need not count it.
+    return { fileContent, ...(info !== undefined && { fileInfo: { ...info, size: BigInt(fileContent.length) } }) }
+  },
   // The posts of a response that is about to be read; a plugin may rewrite them, not add any or refuse.
   messagesWillBeConsumed: ({ posts }, response) => {
     const rewritten = new Map(response.posts.map((post) => [post.id, post]))

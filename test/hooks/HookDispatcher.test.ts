@@ -179,6 +179,7 @@ describe("HookDispatcher.decide", () => {
       const [shouted, renamed] = [yield* file("shout"), yield* file("other")]
       assert.deepStrictEqual([shouted.fileInfo.name, Buffer.from(shouted.fileContent).toString()], ["shout", "QUIET"])
       assert.deepStrictEqual([renamed.fileInfo.name, Buffer.from(renamed.fileContent).toString()], ["renamed", "quiet"])
+      assert.deepStrictEqual([shouted.fileInfo.size, renamed.fileInfo.size], [5n, 5n])
 
       const consumed = yield* decide("messagesWillBeConsumed", {
         posts: [post("first").post, { id: "2", message: "second" }],

@@ -1,4 +1,5 @@
 /** Hooks of several real plugins: every one of the contract, the rules for many, and what a failure means. */
+import { randomBytes } from "node:crypto"
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -76,6 +77,22 @@ describe.skipIf(noPython)("the hooks of real plugins", () => {
       assert.strictEqual(seen[0]!.traceId, span.traceId)
       assert.notStrictEqual(seen[0]!.spanId, span.spanId)
     }),
+  )
+
+  it.live("large files go through one plugin after the other", () =>
+    Effect.gen(function* () {
+      yield* start("a")
+      yield* start("b")
+      const { decide } = yield* HookDispatcher
+      const file = randomBytes(64 * 1024 * 1024)
+      const upload = (name: string) =>
+        decide("fileWillBeUploaded", { fileInfo: { name, size: BigInt(file.length) }, fileContent: file })
+      const { fileContent, fileInfo } = yield* upload("film")
+      assert.strictEqual(fileInfo.name, "film a b")
+      assert.strictEqual(fileInfo.size, BigInt(file.length + 2))
+      assert.isTrue(Buffer.concat([file, Buffer.from("ab")]).equals(fileContent))
+      assert.deepInclude(yield* Effect.flip(upload("virus")), { pluginId: "plugin-a", reason: "a says no" })
+    }).pipe(Effect.scoped, Effect.provide(host())),
   )
 
   it.live("three plugins are asked in order, refuse, fail, and are told", () => {
