@@ -42,6 +42,7 @@ class Json(bytes):
     """JSON, in bytes as the contract carries it; `json()` is what it says. Made of bytes, or of what JSON can say."""
 
     def __new__(cls, value: Any = b"") -> Json:
+        """Of bytes as they are, of anything else its JSON."""
         return super().__new__(cls, value if isinstance(value, bytes) else json.dumps(value).encode())
 
     def json(self) -> Any:

@@ -138,31 +138,40 @@ class FakeKeyValueStore(dict[str, bytes]):
         return same
 
     def kv_get(self, key: str) -> bytes:
+        """The value; empty when there is none."""
         return self._current(key)
 
     def kv_set(self, key: str, value: bytes) -> None:
+        """Sets a value; an empty one deletes."""
         self._put(key, value)
 
     def kv_set_with_expiry(self, key: str, value: bytes, expire_in_seconds: int) -> None:
+        """Sets a value for some seconds."""
         self._put(key, value, expire_in_seconds)
 
     def kv_delete(self, key: str) -> None:
+        """Forgets a value."""
         self._put(key, b"")
 
     def kv_delete_all(self) -> None:
+        """Forgets all values."""
         self.clear()
 
     def kv_list(self, page: int, per_page: int) -> list[str]:
+        """The keys, sorted, a page of them."""
         keys = sorted(key for key in list(self) if self._current(key))
         return keys[page * per_page :][:per_page]
 
     def kv_compare_and_set(self, key: str, old_value: bytes, new_value: bytes) -> bool:
+        """Sets a value if the current one is the old one."""
         return self._compare_and_put(key, old_value, new_value)
 
     def kv_compare_and_delete(self, key: str, old_value: bytes) -> bool:
+        """Forgets a value if it is the old one."""
         return bool(old_value) and self._compare_and_put(key, old_value, b"")
 
     def kv_set_with_options(self, key: str, value: bytes, options: Any) -> bool:
+        """Sets a value by the rules of PluginKVSetOptions."""
         atomic = options is not None and options.atomic
         seconds = 0 if options is None else options.expire_in_seconds
         return self._compare_and_put(key, options.old_value if atomic else self._current(key), value, seconds)

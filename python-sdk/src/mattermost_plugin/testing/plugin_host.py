@@ -216,7 +216,9 @@ class StartPlugin(Protocol):
         config: Mapping[str, Any] | None = None,
         plugin_id: str = ...,
         plugin_path: str = ...,
-    ) -> PluginHost[PluginClass]: ...
+    ) -> PluginHost[PluginClass]:
+        """An active plugin of this class."""
+        ...
 
 
 class _Call:
@@ -226,10 +228,13 @@ class _Call:
         self.written: list[Any] = []
 
     def invocation_metadata(self) -> tuple[()]:
+        """Nobody traces a test."""
         return ()
 
     async def write(self, message: Any) -> None:
+        """Keeps a message of the response."""
         self.written.append(message)
 
     async def abort(self, code: grpc.StatusCode, details: str) -> None:
+        """Fails the test's request as it would fail a host's."""
         raise RuntimeError(details)
