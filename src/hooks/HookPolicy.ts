@@ -1,4 +1,5 @@
 import { Duration } from "effect"
+import type { DecidingHook } from "./HookKind.ts"
 import type { Hook } from "./HookName.ts"
 
 /** How long a hook may take unless set otherwise: Mattermost's own limit for its Python plugins. */
@@ -22,12 +23,17 @@ export const HOOK_POLICY: HookPolicy = { deadline: HOOK_DEADLINE, onFailure: "al
 export interface HooksOptions {
   /** Deadline of every hook without one of its own. Default {@link HOOK_DEADLINE}. */
   readonly deadline?: Duration.Input | undefined
-  /** Policies per hook. Default {@link HOOK_POLICY}. */
-  readonly policies?: { readonly [K in Hook]?: Partial<HookPolicy> } | undefined
+  /** Policies per hook; only hooks that decide can refuse. Default {@link HOOK_POLICY}. */
+  readonly policies?:
+    | { readonly [K in Hook]?: Partial<K extends DecidingHook ? HookPolicy : Pick<HookPolicy, "deadline">> | undefined }
+    | undefined
 }
 
 /** The policy of a hook under these options. */
-export const policyOf = (hook: Hook, { deadline, policies }: HooksOptions): HookPolicy => ({
-  deadline: policies?.[hook]?.deadline ?? deadline ?? HOOK_POLICY.deadline,
-  onFailure: policies?.[hook]?.onFailure ?? HOOK_POLICY.onFailure,
-})
+export const policyOf = (hook: Hook, { deadline, policies }: HooksOptions): HookPolicy => {
+  const own: Partial<HookPolicy> = policies?.[hook] ?? {}
+  return {
+    deadline: own.deadline ?? deadline ?? HOOK_POLICY.deadline,
+    onFailure: own.onFailure ?? HOOK_POLICY.onFailure,
+  }
+}
