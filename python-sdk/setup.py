@@ -1,4 +1,4 @@
-"""Builds the package: the stubs of the contract are generated first, and a source distribution carries the contract."""
+"""Builds the package with what is generated from the contract; a source distribution carries contract and generator."""
 
 import shutil
 import sys
@@ -12,11 +12,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from generate import PROTO, generate
 
 
-class BuildWithStubs(build_py):
+class BuildWithGenerated(build_py):
     def run(self) -> None:
         # An editable install uses the source tree; any other build leaves the tree as it is.
         if self.editable_mode:
             generate()
+        else:
+            # What an earlier build has left there would be part of this one.
+            shutil.rmtree(self.build_lib, ignore_errors=True)
         super().run()
         if not self.editable_mode:
             generate(Path(self.build_lib) / "mattermost_plugin" / "_generated")
@@ -30,4 +33,4 @@ class SdistWithContract(sdist):
         shutil.copytree("generator", Path(base_dir) / "generator", dirs_exist_ok=True)
 
 
-setup(cmdclass={"build_py": BuildWithStubs, "sdist": SdistWithContract})
+setup(cmdclass={"build_py": BuildWithGenerated, "sdist": SdistWithContract})

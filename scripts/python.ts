@@ -70,12 +70,12 @@ export const ensureVenv = (
 
 /**
  * The environment of the SDK's own development, which the tests use as well. The SDK's sources are used as they are; only
- * the stubs of the contract have to be generated when it changes.
+ * what is generated from the contract has to be made anew when it changes.
  */
 export const ensureDevVenv = (python: string): string => {
   const folder = "python-sdk/.venv"
   const interpreter = ensureVenv(folder, "-e ./python-sdk[dev]", python, PACKAGING)
-  once(join(root, folder, ".generated"), digestOf("stubs", PROTOS), () =>
+  once(join(root, folder, ".generated"), digestOf("generated", PROTOS), () =>
     run(interpreter, join(root, "python-sdk/generate.py")),
   )
   return interpreter
