@@ -3,7 +3,8 @@ import { isIP } from "node:net"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Console, Duration, Effect, Layer, Logger, Option, Record, Redacted } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
-import { HttpRouter, HttpServer } from "effect/http"
+import { FetchHttpClient, HttpRouter, HttpServer } from "effect/http"
+import { Otlp, OtlpSerialization } from "effect/observability"
 import { PluginBundles } from "../bundle/PluginBundle.ts"
 import { PluginEnvironment } from "../environment/PluginEnvironment.ts"
 import * as PluginHost from "../environment/PluginHost.ts"
@@ -12,6 +13,7 @@ import { hookPolicies } from "../hooks/HookPolicies.ts"
 import type { HooksOptions } from "../hooks/HookPolicy.ts"
 import { ACCESS_TOKEN_VARIABLE, AccessToken } from "../http/AccessToken.ts"
 import { authenticator } from "../http/HttpAuthorization.ts"
+import { MetricsRoutes } from "../http/MetricsRoutes.ts"
 import * as PluginRoutes from "../http/PluginRoutes.ts"
 import { PluginStatusRoutes } from "../http/PluginStatusRoutes.ts"
 import { WorkspaceRoutes } from "../http/WorkspaceRoutes.ts"
@@ -24,6 +26,12 @@ const HTTP_STOP_LIMIT = Duration.seconds(2)
 
 /** People read pretty logs, programs JSON; both are on stderr, so that stdout holds only what was asked for. */
 const logger = Logger.layer([Logger.withConsoleError(process.stderr.isTTY ? Logger.formatLogFmt : Logger.formatJson)])
+
+/** Traces, metrics and logs for a collector, as far as OpenTelemetry's own variables ask for them. */
+const telemetry = Otlp.layerFromConfig({ resource: { serviceName: "plugin-supervisor" } }).pipe(
+  Layer.provide(OtlpSerialization.layerProtobuf),
+  Layer.provide(FetchHttpClient.layer),
+)
 
 export interface ServeOptions {
   /** Folder of the plugins' bundles. */
@@ -56,6 +64,7 @@ export const serveLayer = ({ allowEnv, data, hookPolicies, host, pluginLogLevel,
   const routes = Layer.mergeAll(
     WorkspaceRoutes,
     PluginStatusRoutes,
+    MetricsRoutes,
     Layer.unwrap(Effect.map(authenticator, PluginRoutes.layer)),
   )
   const server = NodeHttpServer.layer(createServer, { host, port, gracefulShutdownTimeout: HTTP_STOP_LIMIT })
@@ -133,6 +142,6 @@ export const serve = Command.make(
   (options) =>
     Effect.andThen(announce(options.host), Effect.never).pipe(
       Effect.provide(serveLayer(options)),
-      Effect.provide(logger),
+      Effect.provide(Layer.provideMerge(telemetry, logger)),
     ),
 ).pipe(Command.withDescription("Run the plugins of a folder on an embedded workspace"))

@@ -1,21 +1,12 @@
 /** Every snippet in the documents is run, or at least compiled, and every link leads somewhere. */
 import { execFileSync, spawn } from "node:child_process"
-import {
-  cpSync,
-  existsSync,
-  globSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs"
+import { cpSync, existsSync, globSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { dirname, join, resolve } from "node:path"
+import { dirname, join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { inject, onTestFinished } from "vitest"
+import { read, root, snippets } from "../support/documents.ts"
 import { temporaryFolder } from "../support/folder.ts"
 import { eventually, host, noPython } from "../support/host.ts"
 import { program } from "../support/program.ts"
@@ -23,14 +14,7 @@ import { hookPolicies } from "../../src/hooks/HookPolicies.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
 
-const root = resolve(import.meta.dirname, "../..")
 const documents = globSync(["*.md", "docs/*.md", "python-sdk/*.md"], { cwd: root }).toSorted()
-const read = (file: string) => readFileSync(join(root, file), "utf8")
-
-const snippets = (file: string, language: string): ReadonlyArray<string> =>
-  [...read(file).matchAll(/^```(\w+)\n(.*?)^```/gms)]
-    .filter(([, found]) => found === language)
-    .map(([, , body]) => body!)
 
 describe("the documents", () => {
   it("have links that lead somewhere", () => {

@@ -1,9 +1,12 @@
 /** The supervisor as its operator starts it: a process, flags, and files. */
 import { cpSync } from "node:fs"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import { join, resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { inject } from "vitest"
+import { snippets } from "../support/documents.ts"
 import { folder } from "../support/folder.ts"
 import { eventually, fixture, noPython } from "../support/host.ts"
 import { program } from "../support/program.ts"
@@ -19,6 +22,35 @@ const serve = (args: ReadonlyArray<string>, variables: { readonly [name: string]
     env: { ...process.env, PATH: path, PLUGIN_SUPERVISOR_TOKEN: TOKEN, ...variables },
   })
 }
+
+/** A supervisor that has started the plugin of `test/fixtures/plugins/dispatch`, which is called `a` here. */
+const serveDispatch = Effect.fnUntraced(function* (
+  files: { readonly [name: string]: string },
+  flags: (root: string) => ReadonlyArray<string>,
+  variables: { readonly [name: string]: string } = {},
+) {
+  const root = yield* folder({ plugins: { folder: true }, ...files })
+  cpSync(fixture("dispatch"), join(root, "plugins/dispatch"), { recursive: true })
+  const { child, log, output } = yield* serve(
+    ["--plugins", join(root, "plugins"), "--data", join(root, "data"), "--allow-env", "NAME", ...flags(root)],
+    { NAME: "a", ...variables },
+  )
+  yield* eventually("the plugin has started", () => child.exitCode !== null || output().includes("Try:"), 60_000)
+  assert.isNull(child.exitCode, log())
+  const base = /listens on (\S+)/.exec(output())![1]!
+  const channel = /"channel_id":"(\w+)"/.exec(output())![1]!
+  const get = (path: string, options: RequestInit = {}) =>
+    Effect.promise(async () => {
+      const response = await fetch(base + path, { ...options, headers: { Authorization: `Bearer ${TOKEN}` } })
+      return { status: response.status, text: await response.text() }
+    })
+  const post = (message: string) =>
+    Effect.map(
+      get("/api/v4/posts", { method: "POST", body: JSON.stringify({ channel_id: channel, message }) }),
+      ({ text }) => JSON.parse(text) as { readonly [field: string]: unknown },
+    )
+  return { base, channel, get, log, post }
+})
 
 describe("the hook policies of serve", () => {
   it.live("that are wrong keep it from starting, and each is named", () =>
@@ -37,53 +69,77 @@ describe("the hook policies of serve", () => {
 
   it.live.skipIf(noPython)("refuse posts for a plugin that raises, hangs, or has crashed", () =>
     Effect.gen(function* () {
-      const root = yield* folder({
-        plugins: { folder: true },
-        "policies.json": JSON.stringify({
-          Dispatch: { policies: { MessageWillBePosted: { onFailure: "refuse", deadline: "700 millis" } } },
-        }),
-      })
-      cpSync(fixture("dispatch"), join(root, "plugins/dispatch"), { recursive: true })
-      const files = ["--plugins", join(root, "plugins"), "--data", join(root, "data")]
-      const { child, log, output } = yield* serve(
-        [...files, "--hook-policies", join(root, "policies.json"), "--allow-env", "NAME"],
-        { NAME: "a" },
+      const policies = {
+        Dispatch: { policies: { MessageWillBePosted: { onFailure: "refuse", deadline: "700 millis" } } },
+      }
+      const { channel, get, log, post } = yield* serveDispatch(
+        { "policies.json": JSON.stringify(policies) },
+        (root) => ["--hook-policies", join(root, "policies.json")],
       )
-      yield* eventually("the plugin has started", () => child.exitCode !== null || output().includes("Try:"), 60_000)
-      assert.isNull(child.exitCode, log())
-      const base = /listens on (\S+)/.exec(output())![1]!
-      const channel = /"channel_id":"(\w+)"/.exec(output())![1]!
-      const api = (path: string, body?: object) =>
-        Effect.promise(async () => {
-          const response = await fetch(`${base}/api/v4${path}`, {
-            headers: { Authorization: `Bearer ${TOKEN}` },
-            ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }),
-          })
-          return { status: response.status, json: (await response.json()) as any }
-        })
-      const post = (message: string) => api("/posts", { channel_id: channel, message })
 
-      assert.deepInclude((yield* post("hello")).json, { message: "hello a" })
+      assert.deepInclude(yield* post("hello"), { message: "hello a" })
       const refused = yield* post("a:refuse")
-      assert.deepInclude(refused.json, { status_code: 400, message: "Post rejected by plugin. a says no" })
+      assert.deepInclude(refused, { status_code: 400, message: "Post rejected by plugin. a says no" })
       const unasked = {
         status_code: 503,
         id: "app.plugin.guard_hook_failed",
         message: "Post rejected by plugin. the plugin that has to agree could not be asked",
       }
-      assert.deepInclude((yield* post("a:raise")).json, unasked)
+      assert.deepInclude(yield* post("a:raise"), unasked)
       const began = Date.now()
-      assert.deepInclude((yield* post("a:hang")).json, unasked)
+      assert.deepInclude(yield* post("a:hang"), unasked)
       assert.isBelow(Date.now() - began, 5000)
-      assert.deepInclude((yield* post("a:crash")).json, unasked)
+      assert.deepInclude(yield* post("a:crash"), unasked)
       yield* eventually("its end is seen", () => log().includes("ended unexpectedly"))
-      assert.deepInclude((yield* post("into the void")).json, unasked)
+      assert.deepInclude(yield* post("into the void"), unasked)
 
-      const { json } = yield* api(`/channels/${channel}/posts`)
+      const { text } = yield* get(`/api/v4/channels/${channel}/posts`)
       assert.deepStrictEqual(
-        Object.values<any>(json.posts).map(({ message }) => message),
+        Object.values<any>(JSON.parse(text).posts).map(({ message }) => message),
         ["hello a"],
       )
+    }).pipe(Effect.scoped),
+  )
+})
+
+describe("what can be watched of serve", () => {
+  it.live.skipIf(noPython)("is at /metrics for who has the token, and goes to a collector of OpenTelemetry's", () =>
+    Effect.gen(function* () {
+      const received: { [path: string]: string } = {}
+      const collector = createServer((request, response) => {
+        request.setEncoding("latin1")
+        request.on("data", (chunk) => (received[request.url!] = (received[request.url!] ?? "") + chunk))
+        request.on("end", () => response.end())
+      })
+      yield* Effect.acquireRelease(
+        Effect.promise(() => new Promise<void>((resolve) => collector.listen(0, "127.0.0.1", resolve))),
+        () => Effect.sync(() => collector.close()),
+      )
+      const [variables = ""] = snippets("docs/hooks.md", "sh")
+      const { base, get, post } = yield* serveDispatch({}, () => [], {
+        ...Object.fromEntries(variables.split("\n").map((line) => line.split("="))),
+        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${(collector.address() as AddressInfo).port}`,
+        OTEL_BSP_SCHEDULE_DELAY: "100",
+        OTEL_BLRP_SCHEDULE_DELAY: "100",
+        OTEL_METRIC_EXPORT_INTERVAL: "100",
+      })
+      yield* post("hello")
+      yield* post("a:raise")
+
+      assert.strictEqual((yield* Effect.promise(() => fetch(`${base}/metrics`))).status, 401)
+      const { text } = yield* get("/metrics")
+      for (const outcome of ["ok", "plugin"]) {
+        assert.include(text, `plugin_hook_calls{plugin="dispatch",hook="MessageWillBePosted",outcome="${outcome}"} 1\n`)
+      }
+      assert.include(text, 'plugin_hook_duration_milliseconds_count{plugin="dispatch",hook="MessageWillBePosted"} 2\n')
+      yield* eventually(
+        "all of it has arrived",
+        () =>
+          !!received["/v1/traces"]?.includes("hook MessageWillBePosted") &&
+          !!received["/v1/metrics"]?.includes("plugin_hook_calls") &&
+          !!received["/v1/logs"]?.includes("plugin dispatch is active"),
+      )
+      assert.notInclude(Object.values(received).join(), TOKEN)
     }).pipe(Effect.scoped),
   )
 })
