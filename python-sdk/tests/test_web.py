@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import queue
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import AsyncMock
+from urllib.parse import unquote
 
 import grpc
 import pytest
 
+from mattermost_plugin.http import HTTPRequest
+from mattermost_plugin.web import _environ, _scope
+
 from .conftest import LIMIT, RunningPlugin, StartPlugin
 from .test_http import body_of, get, headers_of, init
-from .wire import HTTPHeader, ServeHTTPRequest
+from .wire import HTTPHeader, ServeHTTPRequest, ServeHTTPRequestInit
 
 FLASK = """
-    from flask import Flask, Response, jsonify, request
+    from flask import Flask, Response, jsonify, request, url_for
     from mattermost_plugin.web import wsgi
 
     app = Flask("app")
@@ -26,6 +32,7 @@ FLASK = """
             name=name, query=request.args.getlist("q"), body=request.get_data(as_text=True), host=request.host,
             user=request.headers.get("Mattermost-User-Id"), addr=request.remote_addr,
             plugin=type(request.environ["mattermost.plugin"]).__name__,
+            link=url_for("ticks"), url=request.base_url,
         )
         answer.status_code = 201
         answer.headers.add("X-Many", "1")
@@ -70,6 +77,8 @@ FASTAPI = """
             name=name, query=request.query_params.getlist("q"), body=(await request.body()).decode(),
             host=request.headers["host"], user=request.headers.get("mattermost-user-id"), addr=request.client.host,
             plugin=type(request.scope["plugin"]).__name__,
+            link=request.url_for("ticks").path,
+            url=str(request.url.replace(query="")),
         ))
         answer.headers.append("X-Many", "1")
         answer.headers.append("X-Many", "2")
@@ -121,6 +130,7 @@ def test_a_request_and_its_response(start_plugin: StartPlugin, app: str) -> None
         start_plugin(app),
         "/seen/a%20n%C3%A4me?q=1&q=2",
         *BODY,
+        request_uri="/plugins/my%2Dplugin/seen/a%20n%C3%A4me?q=1&q=2",
         host="example.org:8065",
         proto="HTTP/1.1",
         proto_major=1,
@@ -130,13 +140,14 @@ def test_a_request_and_its_response(start_plugin: StartPlugin, app: str) -> None
         headers=[
             HTTPHeader(key="Content-Type", values=["text/plain"]),
             HTTPHeader(key="Mattermost-User-Id", values=["u1"]),
+            HTTPHeader(key="Mattermost_User_Id", values=["spoofed"]),
         ],
     )
     assert answer[0].init.status_code == 201
     many = {name.lower(): values for name, values in headers_of(answer).items()}
     assert many["x-many"] == ["1", "2"]
     assert many["content-type"] == ["application/json"]
-    assert json.loads(body_of(answer)) == {
+    assert json.loads(unquote(body_of(answer).decode())) == {
         "name": "a näme",
         "query": ["1", "2"],
         "body": "bödy",
@@ -144,6 +155,8 @@ def test_a_request_and_its_response(start_plugin: StartPlugin, app: str) -> None
         "user": "u1",
         "addr": "192.0.2.1",
         "plugin": "Web",
+        "link": "/plugins/my-plugin/ticks",
+        "url": "http://example.org:8065/plugins/my-plugin/seen/a näme",
     }
 
 
@@ -284,3 +297,53 @@ def test_an_application_that_can_t_start_up_keeps_its_plugin_from_starting(start
     assert plugin.handshake == ""
     assert plugin.wait(2) == 1
     assert "the web application could not start up" in plugin.log() and "the database is away" in plugin.log()
+
+
+def request_of(**init: Any) -> HTTPRequest:
+    async def made() -> HTTPRequest:
+        return HTTPRequest(ServeHTTPRequestInit(**init), AsyncMock(), ServeHTTPRequest())
+
+    return asyncio.run(made())
+
+
+@pytest.mark.parametrize(
+    ("url", "request_uri", "root_path"),
+    [
+        ("/a?x=/b", "/plugins/p/a?x=/b&access_token=t", "/plugins/p"),
+        ("/", "/plugins/p", "/plugins/p"),
+        ("/", "/plugins/p/", "/plugins/p"),
+        ("//a/b", "/mattermost/plugins/p//a/b", "/mattermost/plugins/p"),
+        ("/%C3%B6", "/plugins/p/ö", "/plugins/p"),
+        ("/a", "/a", ""),
+        ("/a", "", ""),
+        ("/a", "/plugins/p/b", ""),
+        ("/a", "https://example.org/plugins/p/a", "/plugins/p"),
+        ("", "https://[x", ""),
+    ],
+)
+def test_where_a_plugin_is_in_its_host_s_urls(url: str, request_uri: str, root_path: str) -> None:
+    assert request_of(url=url, request_uri=request_uri).root_path == root_path
+
+
+@pytest.mark.parametrize(
+    ("host", "server"),
+    [
+        ("example.org", ("example.org", 80)),
+        ("example.org:8065", ("example.org", 8065)),
+        ("[::1]:8065", ("::1", 8065)),
+        ("[::1]", ("::1", 80)),
+        ("", ("localhost", 80)),
+        ("[", ("localhost", 80)),
+        ("x:y", ("localhost", 80)),
+    ],
+)
+def test_paths_and_hosts_as_clients_write_them(host: str, server: tuple[str, int]) -> None:
+    request = request_of(url="//a/b%2Fc?d", request_uri="/plugins/p//a/b%2Fc?d", host=host)
+    scope, environ = _scope(None, request), _environ(None, request)
+    assert (scope["server"], environ["SERVER_NAME"], environ["SERVER_PORT"]) == (server, server[0], str(server[1]))
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"], environ["QUERY_STRING"]) == ("/plugins/p", "//a/b/c", "d")
+    assert (scope["root_path"], scope["path"], scope["raw_path"]) == (
+        "/plugins/p",
+        "/plugins/p//a/b/c",
+        b"/plugins/p//a/b%2Fc",
+    )

@@ -26,6 +26,12 @@ describe.skipIf(noPython)("web applications as plugins", () => {
       assert.deepStrictEqual(yield* json(`${base}/plugins/flask-app/`), { visits: 1, hello: "stranger" })
       assert.deepStrictEqual(yield* json(`${base}/plugins/flask-app/`), { visits: 2, hello: "stranger" })
 
+      // Where an application is, it knows: its links lead to itself.
+      const openApi = "/plugins/fastapi-sse/openapi.json"
+      const docs = yield* Effect.promise(() => fetch(`${base}/plugins/fastapi-sse/docs`).then((page) => page.text()))
+      assert.include(docs, openApi)
+      assert.nestedProperty(yield* json(base + openApi), "paths./listeners")
+
       const browser = new AbortController()
       const events = yield* Effect.promise(() =>
         fetch(`${base}/plugins/fastapi-sse/events`, { signal: browser.signal }),

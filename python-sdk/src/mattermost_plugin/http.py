@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import CancelledError
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from .contract import contract_message
 from .types import HTTPHeader, PluginContext, ServeHTTPResponseInit
@@ -30,6 +31,19 @@ def _runs_on(loop: asyncio.AbstractEventLoop) -> bool:
         return asyncio.get_running_loop() is loop
     except RuntimeError:
         return False
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """Path and query of a request's target, as they were written."""
+    if target.startswith("/"):
+        # Two slashes at the beginning are part of the path, which urlsplit takes for a host's name.
+        path, _, query = target.partition("?")
+        return path, query
+    try:
+        url = urlsplit(target)
+    except ValueError:
+        return "/", ""
+    return url.path or "/", url.query
 
 
 class ClientDisconnected(ConnectionError):
@@ -63,6 +77,18 @@ class HTTPRequest:
         self._body: bytes | None = None
         self._loop = asyncio.get_running_loop()
         self._reading = asyncio.Lock()
+
+    @property
+    def root_path(self) -> str:
+        """What the client's URL has before `url`, `/plugins/my-plugin` say: links within the plugin begin with it.
+
+        Decoded, and without a slash at its end; empty when the host does not tell (`request_uri`).
+        """
+        whole = unquote(split_target(self.request_uri)[0])
+        path = unquote(split_target(self.url)[0])
+        if whole.endswith(path):
+            return whole[: -len(path)]
+        return whole if path == "/" else ""
 
     def get_header(self, name: str, default: str = "") -> str:
         """The first value of a header, in any case of its name."""

@@ -9,10 +9,10 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Callable, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from .hooks import HookName, hook
-from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter
+from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter, split_target
 
 _log = logging.getLogger("mattermost_plugin")
 
@@ -54,16 +54,16 @@ def wsgi(application: Callable[..., Iterable[bytes]]) -> Callable[..., None]:
 
 
 def _environ(plugin: Any, request: HTTPRequest) -> dict[str, Any]:
-    url = urlsplit(request.url)
-    host, _, port = request.host.partition(":")
+    path, query = split_target(request.url)
+    host, port = _server(request.host)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
-        "SCRIPT_NAME": "",
         # PEP 3333 wants bytes in the clothes of Latin-1.
-        "PATH_INFO": unquote(url.path, "latin-1"),
-        "QUERY_STRING": url.query,
-        "SERVER_NAME": host or "localhost",
-        "SERVER_PORT": port or "80",
+        "SCRIPT_NAME": request.root_path.encode().decode("latin-1"),
+        "PATH_INFO": unquote(path, "latin-1"),
+        "QUERY_STRING": query,
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
         "SERVER_PROTOCOL": request.proto or "HTTP/1.1",
         "REMOTE_ADDR": _address(request.remote_addr)[0],
         "wsgi.version": (1, 0),
@@ -78,8 +78,11 @@ def _environ(plugin: Any, request: HTTPRequest) -> dict[str, Any]:
         "mattermost.plugin": plugin,
     }
     for name, values in request.headers.items():
+        if "_" in name:
+            # It would pass for the header with dashes: for `Mattermost-User-Id`, which only the host may set.
+            continue
         key = name.upper().replace("-", "_")
-        value = ",".join(values)
+        value = ("; " if key == "COOKIE" else ",").join(values)
         environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value
     environ.setdefault("HTTP_HOST", request.host)
     if request.content_length >= 0:
@@ -153,7 +156,7 @@ def asgi(application: Callable[..., Any]) -> Callable[..., Any]:
             # An application may raise once more what it has answered already, for the server to log.
             if not answered.is_set():
                 raise
-            _log.exception("ServeHTTP failed: %s %s", request.method, urlsplit(request.url).path)
+            _log.exception("ServeHTTP failed: %s %s", request.method, split_target(request.url)[0])
 
     handler: Any = hook(HookName.ServeHTTP)(serve_http)
     handler.lifespan = lambda plugin: _lifespan(application, plugin, state)
@@ -201,7 +204,8 @@ async def _lifespan(application: Callable[..., Any], plugin: Any, state: dict[st
 
 
 def _scope(plugin: Any, request: HTTPRequest) -> dict[str, Any]:
-    url = urlsplit(request.url)
+    path, query = split_target(request.url)
+    root_path = request.root_path
     headers = [
         (name.lower().encode("latin-1"), value.encode("latin-1"))
         for name, values in request.headers.items()
@@ -209,22 +213,31 @@ def _scope(plugin: Any, request: HTTPRequest) -> dict[str, Any]:
     ]
     if not any(name == b"host" for name, _ in headers):
         headers.insert(0, (b"host", request.host.encode("latin-1")))
-    host, _, port = request.host.partition(":")
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": f"{request.proto_major}.{request.proto_minor}" if request.proto_major == 1 else "2",
         "method": request.method,
         "scheme": "http",
-        "path": unquote(url.path),
-        "raw_path": url.path.encode("latin-1"),
-        "query_string": url.query.encode("latin-1"),
-        "root_path": "",
+        # ASGI 3.0 wants the path with what it is below.
+        "path": root_path + unquote(path),
+        "raw_path": quote(root_path).encode("latin-1") + path.encode("latin-1"),
+        "query_string": query.encode("latin-1"),
+        "root_path": root_path,
         "headers": headers,
         "client": _address(request.remote_addr),
-        "server": (host or "localhost", int(port) if port.isdigit() else 80),
+        "server": _server(request.host),
         "plugin": plugin,
     }
+
+
+def _server(text: str) -> tuple[str, int]:
+    """Who was asked, by the Host header."""
+    try:
+        url = urlsplit(f"//{text}")
+        return url.hostname or "localhost", url.port or 80
+    except ValueError:
+        return "localhost", 80
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -56,6 +56,7 @@ class PluginHost(Generic[PluginClass]):
     ) -> None:
         #: What the plugin sees of its host.
         self.api = FakeHostAPI(plugin_id, config or {})
+        self._root_path = f"/plugins/{plugin_id}"
         self._active = False
         with contextlib.ExitStack() as stack:
             self._loop = _running_loop(stack)
@@ -132,12 +133,15 @@ class PluginHost(Generic[PluginClass]):
         headers: Mapping[str, str] | None = None,
         body: bytes | Iterable[bytes] = b"",
     ) -> HTTPAnswer:
-        """Sends an HTTP request to ServeHTTP; answers the whole response. A body in pieces arrives in pieces."""
+        """Sends an HTTP request to ServeHTTP; answers the whole response. A body in pieces arrives in pieces.
+
+        `url` is what the plugin sees: to a client it is below `/plugins/{plugin_id}`.
+        """
         pieces = [body] if isinstance(body, bytes) else list(body)
         init = {
             "method": method,
             "url": url,
-            "request_uri": url,
+            "request_uri": self._root_path + url,
             "host": "localhost",
             "proto": "HTTP/1.1",
             "proto_major": 1,
