@@ -366,6 +366,22 @@ def test_the_async_client(host_api: ServeApi) -> None:
     asyncio.run(use(host_api(HANDLERS)))
 
 
+def test_the_async_client_may_be_called_from_other_loops(host_api: ServeApi) -> None:
+    async def use(target: str) -> AsyncPluginAPIClient:
+        client = AsyncPluginAPIClient(target)
+        await client.connect()
+
+        def elsewhere() -> str:
+            return asyncio.run(client.get_server_version())
+
+        assert await asyncio.get_running_loop().run_in_executor(None, elsewhere) == "1.2.3"
+        return client
+
+    client = asyncio.run(use(host_api(HANDLERS)))
+    with pytest.raises(RuntimeError, match="an event loop that does not run any more"):
+        asyncio.run(client.get_server_version())
+
+
 def test_many_threads_may_share_a_client(host_api: ServeApi) -> None:
     with PluginAPIClient(host_api(HANDLERS)) as client, futures.ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda _: client.get_user("u").id, range(64)))

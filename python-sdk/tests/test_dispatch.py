@@ -171,7 +171,7 @@ def test_a_wrong_result_is_told_what_would_do(hook: str) -> None:
     with pytest.raises(HookResultError) as caught:
         response_of(hook, request(hook), object())
     told = re.sub(r" \(.*\);", ";", str(caught.value), count=1)
-    assert told == f"{hook} can't answer a object; it takes {ACCEPTED[hook]}"
+    assert told == f"can't answer a object; it takes {ACCEPTED[hook]}"
 
 
 def test_a_wrong_result_is_told_what_is_wrong_with_it() -> None:
@@ -211,7 +211,7 @@ def test_a_wrong_result_is_told_what_is_wrong_with_it() -> None:
     ],
 )
 def test_wrong_results(hook: str, result: Any) -> None:
-    with pytest.raises(HookResultError, match=f"^{hook} can't answer a .*; it takes None"):
+    with pytest.raises(HookResultError, match=r"^can't answer a .*; it takes None"):
         response_of(hook, request(hook), result)
 
 

@@ -63,7 +63,7 @@ def test_stdio_is_byte_for_byte_and_whole(start_plugin: StartPlugin, tmp_path: P
     plugin.shut_down()
     chunks = list(stream)
     assert plugin.wait(2) == 0
-    assert plugin.log() == "after the end\n", "there is no stream for it any more"
+    assert "after the end" in plugin.log(), "there is no stream for it any more"
     assert max(len(chunk.data) for chunk in chunks) == 1024
     by_channel = {
         channel: b"".join(chunk.data for chunk in chunks if chunk.channel == channel)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any
 
 import pytest
 
-from mattermost_plugin import HookName, HookRegistrationError, Plugin, hook
+from mattermost_plugin import HookName, HookRegistrationError, Plugin, RuntimeConfig, hook
 from mattermost_plugin.contract import HOOKS
 from mattermost_plugin.dispatch import handler_arguments
+from mattermost_plugin.plugin import make_plugin
 
 ALL_HOOKS = [method.name for method in HOOKS.methods if method.name != "Implemented"]
 
@@ -78,6 +80,14 @@ def test_inherited_handlers_count_and_a_second_one_does_not() -> None:
         ("MessageWillBePosted", lambda self, post: None, r"must take \(self, plugin_context, post\)"),
         ("OnActivate", lambda self, ctx: None, r"must take \(self\)"),
         ("ServeHTTP", lambda self, ctx, w: None, r"plugin_context, response_writer, request"),
+        ("message_will_be_posted", lambda self: None, r"say @hook\(HookName.MessageWillBePosted\)"),
+        ("on_activate", lambda self: None, r"say @hook\(HookName.OnActivate\)"),
+        ("whatever", lambda self: None, "name one of HookName"),
+        ("OnActivate", functools.partial(print), "@hook is for methods.*partial"),
+        ("OnActivate", property(print), "@hook is for methods.*property"),
+        ("OnActivate", None, "@hook is for methods"),
+        (5, lambda self: None, "@hook is for methods.*given 5"),
+        (HookName, lambda self: None, "@hook is for methods.*HookName"),
     ],
 )
 def test_a_wrong_handler_fails_when_it_is_made(name: str, handler: Any, message: str) -> None:
@@ -103,13 +113,23 @@ def test_an_override_that_is_no_handler_takes_the_hook_away() -> None:
         def deactivate(self) -> str:
             return "base"
 
-    class Derived(Base):
-        def activate(self) -> str:
-            return "no handler any more"
+    with pytest.warns(UserWarning, match="Derived.activate takes the place of the handler of OnActivate and is none"):
 
-        @hook(HookName.OnDeactivate)
-        def deactivate(self) -> str:
-            return "derived"
+        class Derived(Base):
+            def activate(self) -> str:
+                return "no handler any more"
+
+            @hook(HookName.OnDeactivate)
+            def deactivate(self) -> str:
+                return "derived"
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+
+        class Meant(Base):
+            activate = None  # type: ignore[assignment]
+
+    assert Meant.implemented_hooks() == ["OnDeactivate"]
 
     assert Base.implemented_hooks() == ["OnActivate", "OnDeactivate"], "the base class is as it was"
     assert Derived.implemented_hooks() == ["OnDeactivate"]
@@ -171,7 +191,59 @@ def test_a_plugin_without_a_host() -> None:
     class Alone(Plugin): ...
 
     plugin = Alone()
-    assert plugin.config is None
+    assert plugin.config == RuntimeConfig()
     assert plugin.logger.name == "Alone"
     with pytest.raises(RuntimeError, match="no host API"):
         _ = plugin.api
+
+
+def test_a_handler_that_yields_fails_when_it_is_made() -> None:
+    def yields(self: Any, ctx: Any, post: Any) -> Any:
+        yield
+
+    async def yields_async(self: Any, ctx: Any, post: Any) -> Any:
+        yield
+
+    for handler in (yields, yields_async):
+        with pytest.raises(HookRegistrationError, match="it yields, and so its body would not run"):
+            hook("MessageHasBeenPosted")(handler)
+
+
+class Fine(Plugin):
+    @hook
+    def OnActivate(self) -> None: ...
+
+
+def with_init(init: Any) -> type[Plugin]:
+    return type("Own", (Fine,), {"__init__": init})
+
+
+def set_in_init(self: Any, api: Any = None, config: Any = None) -> None:
+    self.serve = hook(HookName.OnDeactivate)(set_in_init_handler)
+
+
+def set_in_init_handler(self: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("plugin_class", "message"),
+    [
+        (Fine(), "the class itself; <"),
+        (object, "a subclass of mattermost_plugin.Plugin is needed"),
+        (with_init(lambda self: None), r"Own.__init__ must be \(self, api=None, config=None\)"),
+        (with_init(set_in_init), "Own.serve is a handler that __init__ has set; set it in the class"),
+    ],
+)
+def test_a_class_that_is_no_plugin_is_told_so(plugin_class: Any, message: str) -> None:
+    with pytest.raises((TypeError, HookRegistrationError), match=message):
+        make_plugin(plugin_class, None, None, RuntimeConfig())
+
+
+def test_an_init_of_its_own_need_not_call_ours() -> None:
+    own = with_init(lambda self, api=None, config=None: None)
+    assert make_plugin(own, None, None, RuntimeConfig(plugin_id="p")).config.plugin_id == "p"
+
+
+def test_a_plugin_without_hooks_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    make_plugin(type("Hookless", (Plugin,), {}), None, None, RuntimeConfig())
+    assert "Hookless has no hooks: @hook has to be the outermost decorator" in caplog.text

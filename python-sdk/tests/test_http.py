@@ -19,7 +19,7 @@ HTTP = """
     class Http(Plugin):
         @hook(HookName.ServeHTTP)
         def serve(self, ctx, writer, request):
-            getattr(self, request.url.strip("/"))(writer, request)
+            return getattr(self, request.url.strip("/"))(writer, request)
 
         def inspect(self, writer, request):
             writer.set_header("X-One", "1")
@@ -66,6 +66,23 @@ HTTP = """
             writer.set_header("X", "too late")
             writer.write_header(404)
             writer.write(b" more")
+
+        def bad_header(self, writer, request):
+            writer.set_header("Content-Length", 5)
+
+        def bad_headers(self, writer, request):
+            writer.headers["X"] = ["a\\r\\nB: c"]
+            writer.write(b"never")
+
+        def odd_body(self, writer, request):
+            writer.write(5)
+
+        def returned(self, writer, request):
+            return "hello"
+
+        def headers_dict(self, writer, request):
+            writer.headers["X"] = "one"
+            return writer.write(b"fine")
 
         def save(self, writer, request):
             writer.write(b"begun")
@@ -177,7 +194,28 @@ def test_a_failure_before_the_head_is_a_plain_500(start_plugin: StartPlugin, url
     assert headers_of(failed) == {"Content-Type": ["text/plain; charset=utf-8"]}, "nothing of the handler's own is left"
     assert body_of(failed) == b"Internal Server Error"
     assert failed[-1].body_complete
-    assert f"ServeHTTP failed: POST {url}" in plugin.wait_for_log("Traceback")
+    assert f"ServeHTTP (Http.serve) failed: POST {url}" in plugin.wait_for_log("Traceback")
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("/bad_header", "the header 'Content-Length' was to be a int"),
+        ("/bad_headers", "HTTP has no such header: 'X'"),
+        ("/odd_body", "a response's body is str or bytes; a int was written"),
+        ("/returned", "it returned a str, which nobody reads; a handler calls writer.write(...)"),
+    ],
+)
+def test_what_http_does_not_have_is_a_plain_500(start_plugin: StartPlugin, url: str, why: str) -> None:
+    plugin = start_plugin(HTTP)
+    answer = get(plugin, url)
+    assert (answer[0].init.status_code, body_of(answer)) == (500, b"Internal Server Error")
+    plugin.wait_for_log(why)
+
+
+def test_headers_that_were_put_into_the_dict(start_plugin: StartPlugin) -> None:
+    answer = get(start_plugin(HTTP), "/headers_dict")
+    assert (headers_of(answer)["X"], body_of(answer)) == (["one"], b"fine")
 
 
 def test_a_header_after_the_head_is_too_late_and_no_failure(start_plugin: StartPlugin) -> None:

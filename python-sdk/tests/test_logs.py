@@ -16,6 +16,8 @@ import pytest
 from mattermost_plugin import RuntimeConfig, load_runtime_config
 from mattermost_plugin.logs import HclogHandler, LogWriter, format_record
 
+from .conftest import StartPlugin
+
 
 def record(level: int, message: Any, *args: Any, **attributes: Any) -> Any:
     made = logging.LogRecord("name", level, "file", 1, message, args, None)
@@ -191,3 +193,61 @@ def test_runtime_config(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_importing_without_a_host_leaves_stdout_alone() -> None:
     assert not isinstance(sys.stdout, LogWriter)
+
+
+@pytest.mark.parametrize("text", ["x" * 200_000, '"\x01\\' * 100_000, "ö" * 100_000])
+def test_a_record_of_any_length_is_one_line_that_hosts_take(text: str) -> None:
+    made = logging.LogRecord("name", logging.ERROR, "file", 1, f"begins {text} ends", (), None)
+    vars(made).update({"long": text, **{f"field {number}": "y" * 1000 for number in range(1000)}})
+    line = format_record(made)
+    assert len(line) < 64 * 1024
+    entry = json.loads(line)
+    assert re.fullmatch(r"begins .*… \d+ characters are left out ….* ends", entry["@message"], re.DOTALL)
+    assert (entry["@level"], entry["@module"]) == ("error", "name")
+
+
+def test_what_has_no_text_is_no_reason_to_lose_a_record() -> None:
+    class Silent:
+        def __str__(self) -> str:
+            raise ValueError("nothing to say")
+
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    entry = record(logging.INFO, "%s", Silent(), silent=Silent(), deep=deep)
+    assert "<a Silent, whose str raises ValueError>" in entry["silent"]
+    assert "RecursionError" in entry["deep"]
+    assert entry["@message"]
+
+
+IMPORTING = """
+    import logging, logging.config, warnings
+    logging.getLogger("early").info("logged while it is imported")
+    logging.info("logged at the root")
+    print("printed while it is imported")
+    warnings.warn("something is old")
+    logging.config.dictConfig({"version": 1, "handlers": {"h": {"class": "logging.StreamHandler"}},
+                               "root": {"handlers": ["h"]}})
+
+    class Importing(Plugin):
+        @hook(HookName.OnActivate)
+        def activate(self):
+            print("printed later")
+            logging.config.dictConfig({"version": 1})
+            raise ValueError("why it failed")
+
+    run_plugin(Importing)
+"""
+
+
+def test_nothing_is_lost_that_is_logged_early_or_in_spite_of_logging_config(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(IMPORTING)
+    assert "why it failed" in plugin.call("OnActivate").error.message
+    plugin.wait_for_log("why it failed")
+    entries = {entry["@module"]: entry for entry in map(json.loads, plugin.log().splitlines())}
+    assert entries["early"]["@message"] == "logged while it is imported"
+    assert entries["root"]["@message"] == "logged at the root"
+    assert "something is old" in entries["py.warnings"]["@message"]
+    assert entries["mattermost_plugin"]["@level"] == "error"
+    assert '"printed while it is imported", "@module": "stdout"' in plugin.log()
+    assert '"printed later", "@module": "stdout"' in plugin.log()

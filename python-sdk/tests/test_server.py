@@ -16,6 +16,7 @@ from mattermost_plugin.dispatch import handler_arguments, response_of
 from mattermost_plugin.types import Post
 
 from .conftest import STUCK, StartPlugin, code_of
+from .test_http import headers_of, init
 
 HOOKS = """
     class Hooks(Plugin):
@@ -259,3 +260,53 @@ def test_hooks_run_side_by_side(start_plugin: StartPlugin) -> None:
     with futures.ThreadPoolExecutor(24) as threads:
         answers = list(threads.map(lambda _: plugin.call("UserWillLogIn").rejection_reason, range(24)))
     assert answers == ["True"] * 24
+
+
+CROWDED = """
+    from mattermost_plugin import server
+    server.HANDLER_THREADS = 4
+    server.HTTP_PATIENCE = 0.2
+
+    class Crowded(Plugin):
+        @hook(HookName.ServeHTTP)
+        def serve(self, ctx, writer, request):
+            writer.write("begun")
+            time.sleep(60)
+
+        @hook(HookName.UserWillLogIn)
+        def log_in(self, ctx, user):
+            return "no"
+
+        @hook(HookName.MessageWillBePosted)
+        def check(self, ctx, post):
+            self.logger.info("begun")
+            time.sleep(60)
+
+    run_plugin(Crowded)
+"""
+
+
+def test_clients_can_t_keep_hooks_waiting(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(CROWDED)
+
+    def request() -> Any:
+        return plugin.serve_http(iter([init("/", body_complete=True)]), timeout=60)
+
+    stuck = [request() for _ in range(4)]
+    assert [next(answer).body_chunk for answer in stuck] == [b"begun"] * 4
+    for answer in stuck:
+        answer.cancel()
+    assert plugin.call("UserWillLogIn").rejection_reason == "no"
+    refused = list(request())
+    assert refused[0].init.status_code == 503
+    assert headers_of(refused)["Retry-After"] == ["1"]
+    plugin.wait_for_log("ServeHTTP (Crowded.serve) could not begin: all 4 threads are at work")
+
+
+def test_a_handler_that_could_not_begin_is_told_apart(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(CROWDED)
+    for _ in range(4):
+        plugin.busy("MessageWillBePosted")
+    code, _ = code_of(lambda: plugin.call("UserWillLogIn", timeout=1))
+    assert code == grpc.StatusCode.DEADLINE_EXCEEDED
+    plugin.wait_for_log("UserWillLogIn (Crowded.log_in) could not begin, for 4 others are at work, within")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from mattermost_plugin import HookName, NotFoundError, Plugin, PluginAPIError, UnavailableError, hook
-from mattermost_plugin.testing import FakeKeyValueStore, PluginHost
+from mattermost_plugin.testing import FakeKeyValueStore, PluginHost, plugin_host
 from mattermost_plugin.types import Command, CommandArgs, CommandResponse, PluginContext, PluginKVSetOptions, Post, User
 from mattermost_plugin.web import asgi
 
@@ -276,3 +277,64 @@ def test_a_web_application_has_its_life_here_as_well() -> None:
     with PluginHost(Web) as host:
         assert host.request("GET", "/").text == "{'startup': True}"
     assert events == ["lifespan.startup", "lifespan.shutdown"]
+
+
+def test_a_call_that_the_test_says_nothing_of_fails_it_at_its_end() -> None:
+    told = "the plugin has called get_team, get_user, and the test says no answer"
+    with pytest.raises(AssertionError, match=told), PluginHost(Sample) as host:
+        for call in (host.plugin.api.get_user, host.plugin.api.get_team):
+            with pytest.raises(PluginAPIError):
+                call("x")
+
+
+def test_what_can_t_be_answered_is_refused(host: PluginHost[Sample]) -> None:
+    with pytest.raises(TypeError, match="raises PluginAPIError and its kinds, no ValueError"):
+        host.api.answer("get_user", ValueError("x"))
+    with pytest.raises(TypeError, match=r"make one of it: NotFoundError\(...\)"):
+        host.api.answer("get_user", NotFoundError)
+    with pytest.raises(ValueError, match="no method 'create_pots'"):
+        host.api.calls_of("create_pots")
+    with pytest.raises(TypeError, match=r"host\.request"):
+        host.call("ServeHTTP")
+
+
+def test_a_wrong_result_names_the_handler() -> None:
+    class Wrong(Plugin):
+        @hook(HookName.MessageWillBePosted)
+        def check(self, ctx: PluginContext, post: Post) -> Any:
+            return 42
+
+    with (
+        PluginHost(Wrong) as host,
+        pytest.raises(TypeError, match=r"MessageWillBePosted \(.*Wrong.check\) can't answer"),
+    ):
+        host.call("MessageWillBePosted", Post())
+
+
+def test_a_handler_that_hangs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+
+    class Hangs(Plugin):
+        @hook(HookName.OnInstall)
+        def install(self, ctx: PluginContext, event: Any) -> None:
+            go.wait(60)
+
+    with PluginHost(Hangs) as host:
+        monkeypatch.setattr(plugin_host, "TEST_TIMEOUT", 0.2)
+        with pytest.raises(TimeoutError, match="OnInstall took longer than 0 s"):
+            host.call("OnInstall")
+        monkeypatch.undo()
+        go.set()
+
+
+def test_async_tests_use_the_plugin_s_api(host: PluginHost[Sample]) -> None:
+    host.api.answer("get_user", User(username="ann"))
+
+    async def test() -> None:
+        assert (await host.plugin.async_api.get_user("u")).username == "ann"
+
+    asyncio.run(test())
+
+
+def test_headers_of_several_values(host: PluginHost[Sample]) -> None:
+    assert host.request("GET", "/", headers={"a": ["1", "2"]}).headers["X-Method"] == ["GET"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import queue
+import time
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import AsyncMock
@@ -12,11 +13,13 @@ from urllib.parse import unquote
 
 import grpc
 import pytest
+from fastapi import FastAPI
+from flask import Flask
 
 from mattermost_plugin.http import HTTPRequest
-from mattermost_plugin.web import _environ, _scope
+from mattermost_plugin.web import _environ, _scope, asgi, wsgi
 
-from .conftest import LIMIT, RunningPlugin, StartPlugin
+from .conftest import LIMIT, RunningPlugin, StartPlugin, code_of
 from .test_http import body_of, get, headers_of, init
 from .wire import HTTPHeader, ServeHTTPRequest, ServeHTTPRequestInit
 
@@ -65,7 +68,7 @@ FLASK = """
 """
 
 FASTAPI = """
-    from fastapi import FastAPI, Request
+    from fastapi import BackgroundTasks, FastAPI, Request
     from fastapi.responses import JSONResponse, StreamingResponse
     from mattermost_plugin.web import asgi
 
@@ -110,6 +113,15 @@ FASTAPI = """
     @app.get("/fail")
     async def fail():
         raise ValueError("the secret is 42")
+
+    @app.get("/background")
+    async def background(tasks: BackgroundTasks, seconds: float):
+        async def work():
+            logging.getLogger("work").info("begun")
+            await asyncio.sleep(seconds)
+            logging.getLogger("work").info("done after %s s", seconds)
+        tasks.add_task(work)
+        return "answered"
 
     import logging
 
@@ -214,6 +226,8 @@ RAW = """
     from mattermost_plugin.web import wsgi
 
     def app(environ, start_response):
+        if environ["PATH_INFO"] == "/silent":
+            return [b"never"]
         if environ["PATH_INFO"] == "/empty":
             start_response("204 No Content", [])
             return []
@@ -243,6 +257,8 @@ RAW = """
 
 def test_the_corners_of_wsgi(start_plugin: StartPlugin) -> None:
     plugin = start_plugin(RAW)
+    assert get(plugin, "/silent")[0].init.status_code == 500
+    plugin.wait_for_log("the application did not call start_response")
     empty = get(plugin, "/empty")
     assert (empty[0].init.status_code, body_of(empty)) == (204, b"")
     assert body_of(get(plugin, "/write")) == b"written, returned"
@@ -257,7 +273,7 @@ def test_the_corners_of_wsgi(start_plugin: StartPlugin) -> None:
 
 LIFESPAN = """
     import contextlib
-    from fastapi import FastAPI, Request
+    from fastapi import BackgroundTasks, FastAPI, Request
     from mattermost_plugin.web import asgi
 
     @contextlib.asynccontextmanager
@@ -347,3 +363,71 @@ def test_paths_and_hosts_as_clients_write_them(host: str, server: tuple[str, int
         "/plugins/p//a/b/c",
         b"/plugins/p//a/b%2Fc",
     )
+
+
+def test_background_tasks_go_on_after_the_response_and_the_client(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(FASTAPI)
+    began = time.monotonic()
+    assert body_of(get(plugin, "/background?seconds=2", method="GET")) == b'"answered"'
+    assert time.monotonic() - began < 2, "the response does not wait for it"
+    assert body_of(get(plugin, "/background?seconds=60", method="GET")) == b'"answered"'
+    plugin.wait_for_log("done after 2.0 s")
+    plugin.shut_down()
+    assert plugin.wait(5) == 0, "nor does the plugin's end"
+    assert "done after 60" not in plugin.log()
+
+
+def test_background_tasks_get_a_moment_when_the_plugin_stops(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(FASTAPI)
+    get(plugin, "/background?seconds=0.5", method="GET")
+    plugin.wait_for_log("begun")
+    plugin.shut_down()
+    assert plugin.wait(5) == 0
+    assert "done after 0.5 s" in plugin.log()
+
+
+MISBEHAVING = """
+    from mattermost_plugin.web import asgi
+
+    async def app(scope, receive, send):
+        async def body(text, more):
+            await send({"type": "http.response.body", "body": text, "more_body": more})
+
+        if scope["path"] == "/silent":
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await body(b"begun", True)
+        if scope["path"] == "/late":
+            await body(b", ended", False)
+            await body(b", and more", False)
+
+    class Web(Plugin):
+        serve = asgi(app)
+
+    run_plugin(Web)
+"""
+
+
+def test_applications_that_break_their_protocol_fail(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(MISBEHAVING)
+    silent = get(plugin, "/silent")
+    assert silent[0].init.status_code == 500
+    plugin.wait_for_log("the application returned before its response had ended")
+    code, _ = code_of(lambda: get(plugin, "/half"))
+    assert code == grpc.StatusCode.INTERNAL, "half a response does not look whole"
+    assert body_of(get(plugin, "/late")) == b"begun, ended"
+    plugin.wait_for_log("the response has ended")
+
+
+@pytest.mark.parametrize(
+    ("adapter", "application", "message"),
+    [
+        (wsgi, "plugin:app", "a str"),
+        (wsgi, FastAPI(), r"that one is for asgi\(\)"),
+        (asgi, Flask("app"), r"that one is for wsgi\(\)"),
+        (asgi, None, "a NoneType"),
+    ],
+)
+def test_what_is_no_application_of_the_kind_is_refused_at_once(adapter: Any, application: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        adapter(application)

@@ -22,6 +22,10 @@ type Fail = (kind: HandshakeError["kind"], detail: string) => Effect.Effect<neve
 /** How long after the end of a process its handshake may still turn up in the pipe. */
 const LATE_LINE_LIMIT = Duration.millis(100)
 
+/** What to do about a process that ended without a fault. */
+const NEVER_SERVED =
+  "it ran to its end and served nothing; it has to call run_plugin (Python), plugin.Serve (Go), or the like"
+
 /** Lines skipped before the handshake: a banner, a warning or two of a library; not a program that talks on. */
 const MAX_STRAY_LINES = 1000
 
@@ -71,7 +75,8 @@ export const launch = Effect.fnUntraced(function* (
   const fail: Fail = Effect.fnUntraced(function* (kind, detail) {
     const exit = Option.getOrUndefined(yield* Effect.timeoutOption(process.exit, LATE_LINE_LIMIT))
     const stderr = yield* process.stderrTail
-    const diagnosis = kind === "exited" ? yield* diagnose(executable) : undefined
+    const ranToItsEnd = exit?.code === 0
+    const diagnosis = kind === "exited" && !ranToItsEnd ? yield* diagnose(executable) : undefined
     // 126 and 127 are what wrappers and shells answer for a program that can't be run. One that was built for another
     // machine may be read as a shell's script, which fails in other ways.
     const couldRun = stderr.length > 0 && exit?.code !== 126 && exit?.code !== 127 && diagnosis?.isForeign !== true
@@ -81,7 +86,7 @@ export const launch = Effect.fnUntraced(function* (
       detail,
       stderr,
       exit: exit === undefined ? undefined : describeExit(exit),
-      diagnosis: couldRun ? [] : (diagnosis?.notes ?? []),
+      diagnosis: ranToItsEnd ? [NEVER_SERVED] : couldRun ? [] : (diagnosis?.notes ?? []),
     })
   })
   const exited = Effect.andThen(Effect.andThen(process.exit, Effect.sleep(LATE_LINE_LIMIT)), () =>

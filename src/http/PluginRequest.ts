@@ -102,7 +102,8 @@ const pluginHeaders = (request: IncomingMessage, identity: RequestIdentity) => {
     const key = request.rawHeaders[index]!
     const name = key.toLowerCase()
     // Where headers become variables (CGI, WSGI), an underscore is as good as a dash.
-    if (STRIPPED.has(name.replaceAll("_", "-")) || HOP_BY_HOP.has(name) || named.has(name) || name === "cookie") continue
+    if (STRIPPED.has(name.replaceAll("_", "-")) || HOP_BY_HOP.has(name) || named.has(name) || name === "cookie")
+      continue
     // A token that was valid here is the host's affair; one that wasn't may belong to a scheme of the plugin's own.
     if (name === "authorization" && identity.userId !== undefined) continue
     add(key, request.rawHeaders[index + 1]!)

@@ -38,8 +38,12 @@ const handle = Effect.fn("PluginRoutes.handle")(function* (
   const { id = "" } = yield* HttpRouter.params
   const plugin = environment.find(id)
   if (Option.isNone(plugin)) return refuse(404, "app.plugin.not_found", `There is no active plugin ${id}`)
-  const active = yield* plugin.value.active
-  if (Option.isNone(active)) return refuseInactive(plugin.value)
+  return yield* Effect.annotateLogs(serve(plugin.value, authenticate), { plugin_id: plugin.value.bundle.manifest.id })
+})
+
+const serve = Effect.fnUntraced(function* (plugin: EnvironmentPlugin, authenticate: Authenticate) {
+  const active = yield* plugin.active
+  if (Option.isNone(active)) return refuseInactive(plugin)
 
   const request = yield* HttpServerRequest.HttpServerRequest
   // These routes are served over HTTP/1.1; the HTTP/2 twins of the two have no part here.
@@ -100,7 +104,9 @@ const write = Effect.fnUntraced(function* (
     .flatMap(([name, values]) => values.flatMap((value) => [name, value]))
   const invalid = firstInvalid(headers)
   if (invalid !== undefined) {
-    yield* Effect.logWarning(`a plugin answered with the header ${JSON.stringify(invalid)}, which HTTP does not allow`)
+    yield* Effect.logWarning(
+      `the plugin answered with the header ${JSON.stringify(invalid)}, which HTTP does not allow`,
+    )
     return refuse(500, "app.plugin.serve_http", "The plugin failed")
   }
   // A body shorter than its announced length must not look complete.
@@ -113,7 +119,7 @@ const write = Effect.fnUntraced(function* (
     Effect.andThen(end(outgoing)),
     Effect.catch((error: HookError | Error) =>
       Effect.andThen(
-        Effect.logWarning(`a plugin's response was cut off: ${error.message}`),
+        Effect.logWarning(`the plugin's response was cut off: ${error.message}`),
         Effect.sync(() => outgoing.destroy()),
       ),
     ),

@@ -68,6 +68,7 @@ describe.skipIf(process.platform === "win32")("GoPluginClient", () => {
     assert.strictEqual(error.kind, "exited")
     assert.strictEqual(error.exit, "exit code 0")
     assert.include(error.message, "nothing to stderr")
+    assert.include(error.message, "it has to call run_plugin (Python)")
     assert.isBelow(took, 3000)
   })
 

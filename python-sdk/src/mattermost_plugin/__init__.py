@@ -1,5 +1,7 @@
 """Plugins in Python for effect-plugin-supervisor, and for every host of Mattermost's plugin contract."""
 
+import sys
+
 from . import process
 
 if process.started_by_host():
@@ -7,9 +9,15 @@ if process.started_by_host():
     process.claim_stdout()
     process.keep_grpc_out_of_children()
 
+from . import logs
+from .config import HANDSHAKE, RuntimeConfig, load_runtime_config
+
+if HANDSHAKE.started_by_host():
+    # As early, so that nothing is lost that is logged while the plugin is imported.
+    logs.configure(load_runtime_config().log_level, sys.stderr)
+
 from ._version import __version__
 from .client import AsyncPluginAPIClient, PluginAPIClient
-from .config import RuntimeConfig, load_runtime_config
 from .exceptions import (
     AlreadyExistsError,
     NotFoundError,

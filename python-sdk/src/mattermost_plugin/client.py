@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from typing import Any, Callable, cast
 
@@ -16,10 +15,11 @@ from ._generated import api
 from .contract import API, snake_case
 from .descriptors import message_class
 from .exceptions import convert_app_error, convert_grpc_error
+from .logs import own_logger
 from .models import fill, reader
 from .types import PostList
 
-_log = logging.getLogger("mattermost_plugin")
+_log = own_logger("mattermost_plugin")
 
 #: Seconds a call may take. The host answers from memory or its database; more means that it is stuck.
 CALL_TIMEOUT = 30.0
@@ -188,11 +188,18 @@ class PluginAPIClient(_Client, api.PluginAPIMethods):
 
 
 class AsyncPluginAPIClient(_Client, api.AsyncPluginAPIMethods):
-    """The host API for `async def` code: every rpc is a coroutine method."""
+    """The host API for `async def` code: every rpc is a coroutine method.
+
+    Calls may be made on another event loop than the one it was connected on, as long as that one runs: from
+    `asyncio.run` in a sync handler, or from an async test.
+    """
+
+    _loop: asyncio.AbstractEventLoop | None = None
 
     async def connect(self) -> None:
         """Opens the channel; RuntimeError when it is open."""
         self._open(grpc.aio)
+        self._loop = asyncio.get_running_loop()
 
     async def close(self) -> None:
         """Closes the channel; may be called twice."""
@@ -209,6 +216,11 @@ class AsyncPluginAPIClient(_Client, api.AsyncPluginAPIMethods):
         await self.close()
 
     async def _call(self, rpc: str, /, **values: Any) -> Any:
+        loop = self._loop
+        if loop is not None and loop is not asyncio.get_running_loop():
+            if not loop.is_running():
+                raise RuntimeError("the client was connected on an event loop that does not run any more")
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._call(rpc, **values), loop))
         try:
             call = self._rpc(rpc)
             response = await call(build_request(rpc, values), timeout=CALL_TIMEOUT, metadata=trace.metadata())

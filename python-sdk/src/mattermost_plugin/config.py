@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from dataclasses import dataclass
 
 from .goplugin.handshake import HandshakeConfig
+from .logs import own_logger
 
 #: What Mattermost's plugins and hosts agree on.
 HANDSHAKE = HandshakeConfig("MATTERMOST_PLUGIN", "Securely message teams, anywhere.")
@@ -17,7 +17,7 @@ PROTOCOL_VERSION = 1
 #: Seconds a handler may take when neither the call nor the host says: the contract's own limit.
 DEFAULT_HOOK_TIMEOUT = 30.0
 
-_log = logging.getLogger(__name__)
+_log = own_logger("mattermost_plugin")
 
 
 @dataclass(frozen=True)

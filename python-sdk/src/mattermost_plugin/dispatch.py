@@ -90,7 +90,7 @@ def response_of(hook: str, request: Any, result: Any) -> Any:
 
     def refused(value: Any, why: str = "") -> HookResultError:
         accepted = _accepted(payloads, verdict_field)
-        return HookResultError(f"{hook} can't answer a {type(value).__name__}{why}; it takes {accepted}")
+        return HookResultError(f"can't answer a {type(value).__name__}{why}; it takes {accepted}")
 
     split = _split(result, len(payloads), verdict_field)
     if split is None:

@@ -31,16 +31,22 @@ else:
 
         Raises HookRegistrationError for an unknown hook, and for a handler that can't take the hook's arguments.
         """
-        if callable(name) and not isinstance(name, (str, HookName)):
-            return _mark(name, name.__name__)
-        return lambda handler: _mark(handler, handler.__name__ if name is None else str(getattr(name, "value", name)))
+        if name is None or isinstance(name, str):
+            return lambda handler: _mark(handler, name)
+        return _mark(name, None)
 
 
-def _mark(handler: Any, name: str) -> Any:
-    if name not in HookName.__members__:
+def _mark(handler: Any, given: str | None) -> Any:
+    if not callable(handler) or not hasattr(handler, "__qualname__") or isinstance(handler, type):
         raise HookRegistrationError(
-            f"{handler.__qualname__}: there is no hook {name!r}; name one of HookName, for example "
-            f"@hook(HookName.{_closest(name)})"
+            f"@hook is for methods, and takes a HookName, a hook's name, or nothing; it was given {handler!r}"
+        )
+    name = handler.__name__ if given is None else str(getattr(given, "value", given))
+    if name not in HookName.__members__:
+        raise HookRegistrationError(f"{handler.__qualname__}: there is no hook {name!r}; {_closest(name)}")
+    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+        raise HookRegistrationError(
+            f"{handler.__qualname__} can't handle {name}: it yields, and so its body would not run; let it return"
         )
     if handler.__name__.startswith("_"):
         raise HookRegistrationError(
@@ -63,4 +69,8 @@ def _mark(handler: Any, name: str) -> Any:
 def _closest(name: str) -> str:
     from difflib import get_close_matches
 
-    return (get_close_matches(name, list(HookName.__members__), 1, 0) or ["OnActivate"])[0]
+    names = {known.lower(): known for known in HookName.__members__}
+    found = get_close_matches(name.replace("_", "").lower(), names, 1)
+    return (
+        f"say @hook(HookName.{names[found[0]]})" if found else "name one of HookName, as in @hook(HookName.OnActivate)"
+    )

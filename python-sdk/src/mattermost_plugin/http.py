@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import re
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -12,11 +12,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from .contract import contract_message
+from .logs import own_logger
 from .types import HTTPHeader, PluginContext, ServeHTTPResponseInit
 
 _ServeHTTPResponse = contract_message("ServeHTTPResponse")
 
-_log = logging.getLogger("mattermost_plugin")
+_log = own_logger("mattermost_plugin")
 
 #: Bodies of up to this many bytes are read before an `async def` handler starts, so that it may use `request.body`.
 _READ_AHEAD = 1024 * 1024
@@ -44,6 +45,18 @@ def split_target(target: str) -> tuple[str, str]:
     except ValueError:
         return "/", ""
     return url.path or "/", url.query
+
+
+#: What a header's name consists of (RFC 9110, 5.6.2), and what its value does not (5.5).
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NOT_IN_VALUE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+
+
+def _check_header(name: Any, value: Any) -> None:
+    if not isinstance(name, str) or not isinstance(value, str):
+        raise TypeError(f"a header and its value are str; the header {name!r} was to be a {type(value).__name__}")
+    if not _NAME.fullmatch(name) or _NOT_IN_VALUE.search(value):
+        raise ValueError(f"HTTP has no such header: {name!r}: {value!r}")
 
 
 class ClientDisconnected(ConnectionError):
@@ -176,6 +189,7 @@ class HTTPResponseWriter:
         #: The headers so far, with their values; too late to change once the response has begun.
         self.headers: dict[str, list[str]] = {}
         self._started = False
+        self._finished = False
         self._closed = False
         self._pending: deque[Any] = deque()
         self._bytes = 0
@@ -190,14 +204,24 @@ class HTTPResponseWriter:
         """Whether the status and the headers are fixed."""
         return self._started
 
+    @property
+    def finished(self) -> bool:
+        """Whether the response has ended as a whole."""
+        return self._finished
+
     def set_header(self, name: str, value: str) -> None:
-        """Sets a header to one value. Names are compared in any case. Too late once the response has begun."""
+        """Sets a header to one value. Names are compared in any case. Too late once the response has begun.
+
+        Raises TypeError and ValueError for what HTTP does not take.
+        """
+        _check_header(name, value)
         if self._still_open(f"header {name}"):
             self.headers.pop(self._known(name), None)
             self.headers[name] = [value]
 
     def add_header(self, name: str, value: str) -> None:
-        """Adds a value to a header. Too late once the response has begun."""
+        """Adds a value to a header; otherwise as `set_header`."""
+        _check_header(name, value)
         if self._still_open(f"header {name}"):
             self.headers.setdefault(self._known(name), []).append(value)
 
@@ -226,6 +250,8 @@ class HTTPResponseWriter:
 
     def write(self, data: bytes | str) -> int:
         """Sends a piece of the body; answers its length in bytes. ClientDisconnected when the client has gone."""
+        if not isinstance(data, (str, bytes, bytearray, memoryview)):
+            raise TypeError(f"a response's body is str or bytes; a {type(data).__name__} was written")
         body = data.encode() if isinstance(data, str) else bytes(data)
         for start in range(0, len(body), self.MAX_CHUNK_SIZE):
             self._put(_ServeHTTPResponse(body_chunk=body[start : start + self.MAX_CHUNK_SIZE]))
@@ -249,11 +275,13 @@ class HTTPResponseWriter:
                 self._room.wait_for(lambda: self._closed or self._bytes < _HIGH_WATER)
             if self._closed:
                 raise ClientDisconnected("the client has gone")
+            if self._finished:
+                raise RuntimeError("the response has ended")
             if not self._started:
-                self._started = True
-                headers = [HTTPHeader(key=name, values=values) for name, values in self.headers.items()]
-                init = ServeHTTPResponseInit(status_code=self.status_code, headers=headers)
+                init = ServeHTTPResponseInit(status_code=self.status_code, headers=self._head())
                 message.init.CopyFrom(init.to_proto())
+                self._started = True
+            self._finished = message.body_complete
             self._pending.append(message)
             self._bytes += len(message.body_chunk)
         if _runs_on(self._loop):
@@ -261,14 +289,26 @@ class HTTPResponseWriter:
         else:
             self._loop.call_soon_threadsafe(self._wake)
 
+    def _head(self) -> list[HTTPHeader]:
+        """The headers, which may also have been put into the dict."""
+        headers = [
+            HTTPHeader(key=name, values=[values] if isinstance(values, str) else values)
+            for name, values in self.headers.items()
+        ]
+        for header in headers:
+            for value in header.values:
+                _check_header(header.key, value)
+        return headers
+
     def _wake(self) -> None:
         if self._bytes >= _HIGH_WATER:
             self._drained.clear()
         self._work.set()
 
     def finish(self) -> None:
-        """Ends the response; done for a handler that has returned."""
-        self._put(_ServeHTTPResponse(body_complete=True))
+        """Ends the response; done for a handler that has returned. May be called twice."""
+        if not self._finished:
+            self._put(_ServeHTTPResponse(body_complete=True))
 
     def cut_off(self) -> None:
         """Ends the response where it is, without its end; done for a handler that has failed."""

@@ -14,6 +14,9 @@ from typing import Any, TextIO, cast
 #: Attributes every record has; what else a record carries came by `extra`.
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
+#: Characters of the longest line. Hosts cut those of 64 KiB into pieces, which are no JSON any more.
+_LONGEST = 60_000
+
 _LEVELS = [(logging.ERROR, "error"), (logging.WARNING, "warn"), (logging.INFO, "info"), (logging.DEBUG, "debug")]
 
 
@@ -40,7 +43,7 @@ def format_record(record: logging.LogRecord) -> str:
         message = record.getMessage()
     except Exception:  # noqa: BLE001, RUF100
         # The arguments don't fit the format. That is no reason to lose them.
-        message = f"{record.msg} {record.args}"
+        message = f"{_text(record.msg)} {_text(record.args)}"
     if record.exc_info:
         message += "\n" + logging.Formatter().formatException(record.exc_info)
     if record.stack_info:
@@ -54,11 +57,40 @@ def format_record(record: logging.LogRecord) -> str:
         "@module": record.name,
         "@timestamp": time.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
     }
+    line, limit = _dumped(entry), _LONGEST // 2
+    while len(line) > _LONGEST:
+        # Characters that JSON escapes take more room there, and there may be many fields.
+        line = _dumped({_shortened(key, limit): _shortened(_text(value), limit) for key, value in entry.items()})
+        limit //= 2
+        if limit < _SHORTEST:
+            entry = {key: value for key, value in entry.items() if key.startswith("@")}
+    return line
+
+
+#: A text that has been shortened to fewer characters than these says nothing.
+_SHORTEST = 500
+
+
+def _dumped(entry: dict[str, Any]) -> str:
     try:
-        return json.dumps(entry, default=str, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError):
+        return json.dumps(entry, default=_text, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
         # JSON has no such keys, numbers or circles; text has.
-        return json.dumps({key: str(value) for key, value in entry.items()}, ensure_ascii=False)
+        return json.dumps({str(key): _text(value) for key, value in entry.items()}, ensure_ascii=False)
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001, RUF100
+        return f"<a {type(value).__name__}, whose str raises {type(error).__name__}>"
+
+
+def _shortened(text: str, limit: int) -> str:
+    """Beginning and end of a text, which for a traceback is what matters."""
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit // 2]}… {len(text) - limit // 2 * 2} characters are left out …{text[-(limit // 2) :]}"
 
 
 def configure(level: str, stream: TextIO) -> None:
@@ -68,6 +100,30 @@ def configure(level: str, stream: TextIO) -> None:
         root.removeHandler(handler)
     root.addHandler(HclogHandler(stream))
     root.setLevel(level)
+    logging.captureWarnings(True)
+
+
+class _OwnLogger(logging.Logger):
+    """A logger that `logging.config` can't silence: it disables those there are unless it is told otherwise, and then
+    nobody would hear why a handler has failed."""
+
+    @property
+    def disabled(self) -> bool:
+        return False
+
+    @disabled.setter
+    def disabled(self, value: bool) -> None:
+        pass
+
+
+def own_logger(name: str) -> logging.Logger:
+    """A logger of the SDK's own, which is made with the first call for its name."""
+    others = logging.getLoggerClass()
+    logging.setLoggerClass(_OwnLogger)
+    try:
+        return logging.getLogger(name)
+    finally:
+        logging.setLoggerClass(others)
 
 
 class LogWriter(io.TextIOWrapper):

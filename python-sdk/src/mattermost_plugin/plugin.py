@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
+import warnings
 from collections.abc import AsyncIterator
-from typing import Any, Callable, ClassVar, cast
+from typing import Any, Callable, ClassVar, TypeVar, cast
 
 from .client import AsyncPluginAPIClient, PluginAPIClient
 from .config import RuntimeConfig
 from .hooks import HOOK_ATTRIBUTE, HookRegistrationError
+
+PluginClass = TypeVar("PluginClass", bound="Plugin")
 
 
 class Plugin:
@@ -35,6 +39,15 @@ class Plugin:
                     f"{cls.__name__}.{registry[name]} and {cls.__name__}.{attribute} both handle {name}; keep one"
                 )
             registry[name] = attribute
+        inherited: dict[str, str] = getattr(super(cls, cls), "_hook_registry", {})
+        for name, attribute in inherited.items():
+            # Under the published SDK, too, that handler is gone, and nobody may have meant it: a veto, say.
+            if name not in registry and callable(getattr(cls, attribute)):
+                warnings.warn(
+                    f"{cls.__name__}.{attribute} takes the place of the handler of {name} and is none; mark it "
+                    f"@hook(HookName.{name}), or set {attribute} = None",
+                    stacklevel=2,
+                )
         cls._hook_registry = registry
 
     def __init__(
@@ -62,9 +75,9 @@ class Plugin:
         return self._async_api
 
     @property
-    def config(self) -> RuntimeConfig | None:
-        """What the host told the plugin of its surroundings."""
-        return self._config
+    def config(self) -> RuntimeConfig:
+        """What the host told the plugin of its surroundings; the defaults in a plugin that runs without a host."""
+        return self._config or RuntimeConfig()
 
     @property
     def logger(self) -> logging.Logger:
@@ -102,3 +115,34 @@ class Plugin:
         if handler is None:
             raise KeyError(f"{type(self).__name__} has no handler for {name}")
         return handler(*args, **kwargs)
+
+
+def make_plugin(
+    plugin_class: type[PluginClass],
+    api: PluginAPIClient | None,
+    async_api: AsyncPluginAPIClient | None,
+    config: RuntimeConfig,
+) -> PluginClass:
+    """A plugin, as hosts make it. Raises TypeError for a class that is none, or whose `__init__` is another one."""
+    if not isinstance(plugin_class, type) or not issubclass(plugin_class, Plugin):
+        raise TypeError(f"a subclass of mattermost_plugin.Plugin is needed, the class itself; {plugin_class!r} is none")
+    try:
+        inspect.signature(plugin_class).bind(api=api, config=config)
+    except TypeError:
+        raise TypeError(
+            f"{plugin_class.__name__}.__init__ must be (self, api=None, config=None), and hand both on: "
+            "super().__init__(api=api, config=config)"
+        ) from None
+    plugin = plugin_class(api=api, config=config)
+    if not hasattr(plugin, "_api"):
+        # Its own __init__ has not called ours.
+        Plugin.__init__(plugin, api=api, config=config)
+    plugin._async_api = async_api
+    for attribute, value in vars(plugin).items():
+        if hasattr(value, HOOK_ATTRIBUTE):
+            raise HookRegistrationError(
+                f"{plugin_class.__name__}.{attribute} is a handler that __init__ has set; set it in the class"
+            )
+    if not plugin.implemented_hooks():
+        plugin.logger.warning("%s has no hooks: @hook has to be the outermost decorator", plugin_class.__name__)
+    return plugin

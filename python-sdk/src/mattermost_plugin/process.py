@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import sys
@@ -47,11 +46,11 @@ def claim_stdout() -> None:
         return
     _handshake_fd = os.dup(1)
     os.dup2(2, 1)
-    from .logs import LogWriter
+    from .logs import LogWriter, own_logger
 
     with contextlib.suppress(Exception):
         sys.stdout.flush()
-    sys.stdout = LogWriter(logging.getLogger("stdout"))
+    sys.stdout = LogWriter(own_logger("stdout"))
 
 
 def keep_grpc_out_of_children() -> None:

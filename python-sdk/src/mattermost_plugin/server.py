@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
-import logging
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from typing import Any, Callable
 
 import grpc
@@ -20,11 +19,21 @@ from .config import HANDSHAKE, PROTOCOL_VERSION, RuntimeConfig, load_runtime_con
 from .contract import HOOKS
 from .descriptors import message_class, service_handler
 from .dispatch import HookResultError, arguments, failure, no_handler, response_of
-from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter
-from .plugin import Plugin
+from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter, split_target
+from .logs import own_logger
+from .plugin import Plugin, make_plugin
+from .threads import HandlerThreads, NoThreadError
 
-#: Threads for sync handlers. A handler that is stuck keeps its thread, so there are more than ever run at once.
-_HANDLER_THREADS = 64
+#: Threads for sync handlers of hooks, and as many for those of ServeHTTP: no client may keep hooks waiting. A handler
+#: that is stuck keeps its thread, so there are more than ever run at once.
+HANDLER_THREADS = 64
+
+#: Seconds a request waits for one of ServeHTTP's threads, before its client is told to come again.
+HTTP_PATIENCE = 5.0
+
+#: Seconds that web applications get, when the plugin stops, for what goes on in them after their responses. A host
+#: waits two for all of the plugin's end.
+BACKGROUND_LIMIT = 1.0
 
 #: A handler's time ends this much before its call's, so that the host hears of it from us.
 _DEADLINE_SHARE = 0.95
@@ -32,7 +41,7 @@ _DEADLINE_SHARE = 0.95
 #: Hooks whose failure text the operator, and nobody else, gets to see.
 _OPERATOR_HOOKS = {"OnActivate", "OnDeactivate", "OnConfigurationChange"}
 
-_log = logging.getLogger("mattermost_plugin")
+_log = own_logger("mattermost_plugin")
 
 
 class PluginServer:
@@ -41,7 +50,9 @@ class PluginServer:
     def __init__(self, plugin: Plugin, config: RuntimeConfig) -> None:
         self._plugin = plugin
         self._config = config
-        self._threads = ThreadPoolExecutor(_HANDLER_THREADS, thread_name_prefix="hook")
+        self._hook_threads = HandlerThreads("hook", HANDLER_THREADS)
+        self._http_threads = HandlerThreads("http", HANDLER_THREADS)
+        self._background: set[asyncio.Future[Any]] = set()
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The service, derived from its descriptor."""
@@ -52,7 +63,15 @@ class PluginServer:
 
     def close(self) -> None:
         """Ends the threads of sync handlers, each as soon as its handler has returned."""
-        self._threads.shutdown(wait=False)
+        self._hook_threads.close()
+        self._http_threads.close()
+
+    async def background(self, limit: float) -> None:
+        """Waits for what goes on after responses have ended, as web applications' background tasks do; then ends it."""
+        if self._background:
+            await asyncio.wait(self._background, timeout=limit)
+        for task in self._background:
+            task.cancel()
 
     # -- hooks ---------------------------------------------------------------------------------------------------
 
@@ -69,23 +88,32 @@ class PluginServer:
                 return no_handler(name, request)
             trace.enter(context)
             limit = self._limit(context)
-            running = asyncio.ensure_future(self.run(handler, arguments(method, request)))
+            begun = threading.Event()
+            running = asyncio.ensure_future(
+                self.run(handler, arguments(method, request), self._hook_threads, begun=begun.set)
+            )
             try:
                 # Not wait_for: it waits on for a handler that ignores its cancellation, and a TimeoutError of the
                 # handler's own looks like its.
                 done, _ = await asyncio.wait([running], timeout=limit)
             finally:
                 running.cancel()
+            by = f"{name} ({handler.__qualname__})"
             if not done:
-                _log.error("%s did not return within %.1f s", name, limit)
+                how = (
+                    "did not return"
+                    if begun.is_set()
+                    else f"could not begin, for {HANDLER_THREADS} others are at work,"
+                )
+                _log.error("%s %s within %.1f s", by, how, limit)
                 await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, self._failed(name, "did not return in time"))
             try:
                 return response_of(name, request, running.result())
             except HookResultError as error:
-                _log.error("%s", error)
-                await context.abort(grpc.StatusCode.INTERNAL, self._failed(name, str(error)))
+                _log.error("%s %s", by, error)
+                await context.abort(grpc.StatusCode.INTERNAL, self._failed(by, str(error)))
             except (Exception, asyncio.CancelledError) as error:
-                _log.exception("%s failed", name)
+                _log.exception("%s failed", by)
                 # Nobody but the operator is told what an exception says: it may hold what is not theirs to see.
                 text = str(error) if name in _OPERATOR_HOOKS else ""
                 kind = type(error).__name__
@@ -96,21 +124,29 @@ class PluginServer:
 
         return respond
 
-    def _failed(self, hook: str, how: str) -> str:
-        return f"plugin {self._config.plugin_id or type(self._plugin).__name__}: {hook} {how}"
+    def _failed(self, by: str, how: str) -> str:
+        return f"plugin {self._config.plugin_id or type(self._plugin).__name__}: {by} {how}"
 
     def _limit(self, context: Any) -> float:
         remaining = context.time_remaining()
         return self._config.hook_timeout if remaining is None else max(remaining * _DEADLINE_SHARE, 0.001)
 
-    async def run(self, handler: Callable[..., Any], args: list[Any]) -> Any:
+    async def run(
+        self,
+        handler: Callable[..., Any],
+        args: list[Any],
+        threads: HandlerThreads | None = None,
+        patience: float | None = None,
+        begun: Callable[[], object] = lambda: None,
+    ) -> Any:
         """Runs a handler: a coroutine on the loop, anything else on a thread. Answers its result."""
         try:
             if inspect.iscoroutinefunction(handler):
+                begun()
                 return await handler(*args)
             # A thread has a context of its own, in which the call's would be missing.
-            run = contextvars.copy_context().run
-            result = await asyncio.get_running_loop().run_in_executor(self._threads, run, _called, handler, args)
+            called = contextvars.copy_context().run
+            result = await (threads or self._hook_threads).run(called, _called, handler, args, begun, patience=patience)
             # A decorator may have hidden that the handler is `async def`.
             return await result if inspect.isawaitable(result) else result
         except SystemExit as error:
@@ -128,39 +164,58 @@ class PluginServer:
         request = HTTPRequest(first.init, incoming, first)
         writer = HTTPResponseWriter()
         sender = asyncio.ensure_future(writer.send_to(context))
+        answering = asyncio.ensure_future(self._answer(request, writer))
         try:
-            complete = await self._answer(request, writer)
+            # A web application may go on when its response has ended, and its client need not wait for that.
+            done, _ = await asyncio.wait([sender, answering], return_when=asyncio.FIRST_COMPLETED)
+            if answering in done:
+                answering.result()
             await sender
-            if not complete:
+            if not writer.finished:
                 await context.abort(grpc.StatusCode.INTERNAL, self._failed("ServeHTTP", "failed after it had begun"))
         finally:
             # Also when the client has gone and this call was cancelled: a handler that still writes is told.
             writer.close()
             sender.cancel()
+            if not writer.finished:
+                answering.cancel()
+            elif not answering.done():
+                self._background.add(answering)
+                answering.add_done_callback(self._background.discard)
 
-    async def _answer(self, request: HTTPRequest, writer: HTTPResponseWriter) -> bool:
-        """Runs the handler; answers whether the response is whole."""
+    async def _answer(self, request: HTTPRequest, writer: HTTPResponseWriter) -> None:
+        """Runs the handler, and ends its response: whole, or cut off where it failed."""
         handler = self._plugin.get_hook_handler("ServeHTTP")
         if handler is None:
             _plain(writer, 404, "Not Found")
-            return True
+            return
         try:
             if inspect.iscoroutinefunction(handler):
                 await request.read_ahead()
-            await self.run(handler, [request.plugin_context, writer, request])
+            args = [request.plugin_context, writer, request]
+            result = await self.run(handler, args, self._http_threads, HTTP_PATIENCE)
+            if result is not None and not writer.started:
+                kind = type(result).__name__
+                raise TypeError(f"it returned a {kind}, which nobody reads; a handler calls writer.write(...)")
+        except NoThreadError as error:
+            _log.error("ServeHTTP (%s) could not begin: %s", handler.__qualname__, error)
+            writer.set_header("Retry-After", "1")
+            _plain(writer, 503, "Service Unavailable")
         except Exception as error:
             if not isinstance(error, ClientDisconnected):
-                _log.exception("ServeHTTP failed: %s %s", request.method, request.url.split("?", 1)[0])
+                path = split_target(request.url)[0]
+                _log.exception("ServeHTTP (%s) failed: %s %s", handler.__qualname__, request.method, path)
             if writer.started:
                 writer.cut_off()
-                return False
-            _plain(writer, 500, "Internal Server Error")
-            return True
-        writer.finish()
-        return True
+            else:
+                writer.clear_headers()
+                _plain(writer, 500, "Internal Server Error")
+        else:
+            writer.finish()
 
 
-def _called(handler: Callable[..., Any], args: list[Any]) -> Any:
+def _called(handler: Callable[..., Any], args: list[Any], begun: Callable[[], object]) -> Any:
+    begun()
     try:
         return handler(*args)
     except StopIteration as error:
@@ -169,7 +224,6 @@ def _called(handler: Callable[..., Any], args: list[Any]) -> Any:
 
 
 def _plain(writer: HTTPResponseWriter, status: int, text: str) -> None:
-    writer.clear_headers()
     writer.set_header("Content-Type", "text/plain; charset=utf-8")
     writer.write_header(status)
     writer.write(text)
@@ -197,10 +251,10 @@ async def serve_plugin(plugin_class: type[Plugin]) -> None:
             stack.callback(api.close)
             api.connect_ahead()
             async_api = await stack.enter_async_context(AsyncPluginAPIClient(config.api_target))
-        plugin = plugin_class(api=api, config=config)
-        plugin._async_api = async_api
+        plugin = make_plugin(plugin_class, api, async_api, config)
         await stack.enter_async_context(plugin._lifespan())
         hooks = PluginServer(plugin, config)
+        stack.push_async_callback(hooks.background, BACKGROUND_LIMIT)
         # What is printed is logged (see the package's __init__), so the stream of it stays silent.
         await goplugin.serve(
             HANDSHAKE,
@@ -215,5 +269,6 @@ def run_plugin(plugin_class: type[Plugin]) -> None:
     Run by hand it says so and exits with 1. An error before the handshake goes to stderr, with exit code 1.
     """
     HANDSHAKE.require_host()
+    # Once more: what was imported meanwhile may have set up logging of its own.
     logs.configure(load_runtime_config().log_level, sys.stderr)
     goplugin.run(serve_plugin(plugin_class))

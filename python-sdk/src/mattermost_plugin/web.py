@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import io
-import logging
 import sys
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Callable, cast
@@ -13,8 +13,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 from .hooks import HookName, hook
 from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter, split_target
+from .logs import own_logger
 
-_log = logging.getLogger("mattermost_plugin")
+_log = own_logger("mattermost_plugin")
 
 #: Seconds an ASGI application has to start up, and to shut down: less than hosts wait for the handshake.
 LIFESPAN_LIMIT = 20.0
@@ -27,8 +28,15 @@ def wsgi(application: Callable[..., Iterable[bytes]]) -> Callable[..., None]:
     who asks as `HTTP_MATTERMOST_USER_ID`.
     """
 
+    if not callable(application) or _is_async(application):
+        raise TypeError(f"wsgi() takes a WSGI application, not {_described(application)}")
+
     def serve_http(plugin: Any, context: Any, writer: HTTPResponseWriter, request: HTTPRequest) -> None:
+        has_begun = False
+
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], Any]:
+            nonlocal has_begun
+            has_begun = True
             if exc_info is not None and writer.started:
                 raise exc_info[1].with_traceback(exc_info[2])
             # An error's head takes the place of the one there was.
@@ -42,15 +50,40 @@ def wsgi(application: Callable[..., Iterable[bytes]]) -> Callable[..., None]:
         try:
             for piece in answer:
                 if piece:
+                    if not has_begun:
+                        break
                     writer.write(piece)
         finally:
             close = getattr(answer, "close", None)
             if close is not None:
                 close()
+        if not has_begun:
+            raise RuntimeError("the application did not call start_response")
         if not writer.started:
             writer.write(b"")
 
     return hook(HookName.ServeHTTP)(serve_http)
+
+
+def _is_async(application: Any) -> bool:
+    return inspect.iscoroutinefunction(application) or inspect.iscoroutinefunction(type(application).__call__)
+
+
+def _takes(application: Any, arguments: int) -> bool:
+    try:
+        inspect.signature(application).bind(*range(arguments))
+    except TypeError:
+        return False
+    except ValueError:
+        # Written in C: nobody knows.
+        return True
+    return True
+
+
+def _described(application: Any) -> str:
+    if not callable(application):
+        return f"a {type(application).__name__}"
+    return f"{application!r}; that one is for {'asgi' if _is_async(application) else 'wsgi'}()"
 
 
 def _environ(plugin: Any, request: HTTPRequest) -> dict[str, Any]:
@@ -115,6 +148,8 @@ def asgi(application: Callable[..., Any]) -> Callable[..., Any]:
     client goes, the application is cancelled. Lifespan events are sent: the application starts up before the plugin
     does, and shuts down when the plugin has been stopped; one that can't start up keeps the plugin from starting.
     """
+    if not callable(application) or not (_is_async(application) or _takes(application, 3)):
+        raise TypeError(f"asgi() takes an ASGI application, not {_described(application)}")
     state: dict[str, Any] = {}
 
     async def serve_http(plugin: Any, context: Any, writer: HTTPResponseWriter, request: HTTPRequest) -> None:
@@ -138,6 +173,8 @@ def asgi(application: Callable[..., Any]) -> Callable[..., Any]:
             return {"type": "http.disconnect"}
 
         async def send(message: dict[str, Any]) -> None:
+            if answered.is_set():
+                raise RuntimeError("the response has ended")
             if message["type"] == "http.response.start":
                 for name, value in message.get("headers", ()):
                     writer.add_header(name.decode("latin-1"), value.decode("latin-1"))
@@ -148,6 +185,8 @@ def asgi(application: Callable[..., Any]) -> Callable[..., Any]:
                     writer.write(piece)
                     await writer.drain()
                 if not message.get("more_body", False):
+                    # The application may go on: with its background tasks, say.
+                    writer.finish()
                     answered.set()
 
         try:
@@ -157,6 +196,9 @@ def asgi(application: Callable[..., Any]) -> Callable[..., Any]:
             if not answered.is_set():
                 raise
             _log.exception("ServeHTTP failed: %s %s", request.method, split_target(request.url)[0])
+        else:
+            if not answered.is_set():
+                raise RuntimeError("the application returned before its response had ended")
 
     handler: Any = hook(HookName.ServeHTTP)(serve_http)
     handler.lifespan = lambda plugin: _lifespan(application, plugin, state)

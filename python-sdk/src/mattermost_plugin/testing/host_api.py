@@ -40,18 +40,28 @@ class FakeHostAPI:
         self.kv = FakeKeyValueStore()
         #: The plugin's configuration.
         self.config: dict[str, Any] = dict(config)
+        #: Methods that were called while the test said nothing of their answers: a PluginHost fails at its end then.
+        self.unanswered: set[str] = set()
         self._plugin_id = plugin_id
         self._ids = itertools.count(1)
         self._answers: dict[str, Any] = {}
         self._lock = threading.Lock()
 
     def answer(self, method: str, answer: Any) -> None:
-        """Says what a method answers: a value, an exception to raise, or a function that is given the arguments."""
+        """Says what a method answers: a value, a PluginAPIError to raise, or a function that is given the arguments."""
+        if isinstance(answer, BaseException) and not isinstance(answer, PluginAPIError):
+            raise TypeError(f"the host API raises PluginAPIError and its kinds, no {type(answer).__name__}")
+        if isinstance(answer, type):
+            raise TypeError(
+                f"{method} would answer the class {answer.__name__}; make one of it: {answer.__name__}(...)"
+            )
         self._answers[_known(method)] = answer
+        self.unanswered.discard(method)
 
     def calls_of(self, method: str) -> list[SimpleNamespace]:
         """What the calls of one method were given, in order."""
-        return [call.given for call in self.calls if call.method == _known(method)]
+        _known(method)
+        return [call.given for call in self.calls if call.method == method]
 
     def respond(self, method: str, request: Any) -> Any:
         """The response to a request, as protobuf has both."""
@@ -100,6 +110,7 @@ class FakeHostAPI:
             if getattr(echoed, "id", None) == "":
                 echoed.id = f"id{next(self._ids)}"
             return echoed
+        self.unanswered.add(method)
         raise PluginAPIError(
             f"the test does not say what {method} answers; say it with api.answer({method!r}, ...)", status_code=501
         )

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent import futures
 from types import SimpleNamespace
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol
 
 import grpc
 
@@ -16,15 +16,13 @@ from ..client import AsyncPluginAPIClient, PluginAPIClient
 from ..config import RuntimeConfig
 from ..contract import HOOKS, contract_message, is_repeated
 from ..descriptors import message_class
-from ..dispatch import arguments, handler_arguments, response_of
+from ..dispatch import HookResultError, arguments, handler_arguments, response_of
 from ..hooks import HookName
 from ..models import fill, reader
-from ..plugin import Plugin
+from ..plugin import PluginClass, make_plugin
 from ..server import PluginServer
 from ..types import PluginContext
 from .host_api import FakeHostAPI
-
-PluginClass = TypeVar("PluginClass", bound=Plugin)
 
 #: Seconds that anything a test asks of its plugin may take.
 TEST_TIMEOUT = 30.0
@@ -69,8 +67,7 @@ class PluginHost(Generic[PluginClass]):
             stack.callback(lambda: self._wait(async_client.close()))
             runtime = RuntimeConfig(plugin_id=plugin_id, api_target=target, plugin_path=plugin_path)
             #: The plugin itself.
-            self.plugin: PluginClass = plugin_class(api=client, config=runtime)
-            self.plugin._async_api = async_client
+            self.plugin: PluginClass = make_plugin(plugin_class, client, async_client, runtime)
             self._hooks = PluginServer(self.plugin, runtime)
             stack.callback(self._hooks.close)
             lifespan = self.plugin._lifespan()
@@ -78,8 +75,13 @@ class PluginHost(Generic[PluginClass]):
             stack.callback(lambda: self._wait(lifespan.__aexit__(None, None, None)))
             self._resources = stack.pop_all()
 
-    def _wait(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(TEST_TIMEOUT)
+    def _wait(self, coroutine: Any, what: str = "starting and ending the plugin") -> Any:
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        done, _ = futures.wait([future], TEST_TIMEOUT)
+        if not done:
+            future.cancel()
+            raise TimeoutError(f"{what} took longer than {TEST_TIMEOUT:.0f} s")
+        return future.result()
 
     def activate(self) -> None:
         """Calls OnConfigurationChange and OnActivate, as a host does when it starts a plugin."""
@@ -102,6 +104,8 @@ class PluginHost(Generic[PluginClass]):
         opinion does.
         """
         name = HookName(hook).value
+        if name == HookName.ServeHTTP:
+            raise TypeError("ServeHTTP is called by host.request(method, url)")
         method = HOOKS.methods_by_name[name]
         request = message_class(method.input_type)()
         names = [argument for argument in handler_arguments(method) if argument != "plugin_context"]
@@ -115,8 +119,11 @@ class PluginHost(Generic[PluginClass]):
         if given:
             raise TypeError(f"{name} takes {', '.join(names) or 'nothing'}; not {', '.join(given)}")
         handler = self.plugin.get_hook_handler(name)
-        result = None if handler is None else self._wait(self._hooks.run(handler, arguments(method, request)))
-        response = response_of(name, request, result)
+        result = None if handler is None else self._wait(self._hooks.run(handler, arguments(method, request)), name)
+        try:
+            response = response_of(name, request, result)
+        except HookResultError as error:
+            raise HookResultError(f"{name} ({getattr(handler, '__qualname__', handler)}) {error}") from None
         fields = method.output_type.fields
 
         def value(field: Any) -> Any:
@@ -130,7 +137,7 @@ class PluginHost(Generic[PluginClass]):
         method: str,
         url: str,
         *,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | list[str]] | None = None,
         body: bytes | Iterable[bytes] = b"",
     ) -> HTTPAnswer:
         """Sends an HTTP request to ServeHTTP; answers the whole response. A body in pieces arrives in pieces.
@@ -148,11 +155,14 @@ class PluginHost(Generic[PluginClass]):
             "proto_minor": 1,
             "remote_addr": "127.0.0.1:1",
             "content_length": len(body) if isinstance(body, bytes) else -1,
-            "headers": [{"key": key, "values": [value]} for key, value in (headers or {}).items()],
+            "headers": [
+                {"key": key, "values": [value] if isinstance(value, str) else value}
+                for key, value in (headers or {}).items()
+            ],
         }
         made = contract_message("ServeHTTPRequest")
         messages = [made(init=init), *(made(body_chunk=piece) for piece in pieces), made(body_complete=True)]
-        return self._wait(self._serve_http(messages))  # type: ignore[no-any-return]
+        return self._wait(self._serve_http(messages), f"{method} {url}")  # type: ignore[no-any-return]
 
     async def _serve_http(self, messages: list[Any]) -> HTTPAnswer:
         async def incoming() -> AsyncIterator[Any]:
@@ -161,6 +171,8 @@ class PluginHost(Generic[PluginClass]):
 
         call = _Call()
         await self._hooks.serve_http(incoming(), call)
+        # What a web application does when it has answered has been done, too.
+        await self._hooks.background(TEST_TIMEOUT)
         init = call.written[0].init
         headers = {header.key: list(header.values) for header in init.headers}
         return HTTPAnswer(init.status_code or 200, headers, b"".join(message.body_chunk for message in call.written))
@@ -171,6 +183,10 @@ class PluginHost(Generic[PluginClass]):
             if self._active:
                 self._active = False
                 self.call(HookName.OnDeactivate)
+        if self.api.unanswered:
+            names = ", ".join(sorted(self.api.unanswered))
+            self.api.unanswered.clear()
+            raise AssertionError(f"the plugin has called {names}, and the test says no answer: host.api.answer(...)")
 
     def __enter__(self) -> PluginHost[PluginClass]:
         try:
