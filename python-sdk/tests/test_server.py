@@ -309,4 +309,4 @@ def test_a_handler_that_could_not_begin_is_told_apart(start_plugin: StartPlugin)
         plugin.busy("MessageWillBePosted")
     code, _ = code_of(lambda: plugin.call("UserWillLogIn", timeout=1))
     assert code == grpc.StatusCode.DEADLINE_EXCEEDED
-    plugin.wait_for_log("UserWillLogIn (Crowded.log_in) could not begin, for 4 others are at work, within")
+    plugin.wait_for_log("UserWillLogIn (Crowded.log_in) could not begin, with 4 others at work, within")

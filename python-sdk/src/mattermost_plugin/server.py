@@ -51,7 +51,7 @@ class PluginServer:
         self._plugin = plugin
         self._config = config
         self._hook_threads = HandlerThreads("hook", HANDLER_THREADS)
-        self._http_threads = HandlerThreads("http", HANDLER_THREADS)
+        self._http_threads = HandlerThreads("http", HANDLER_THREADS, HTTP_PATIENCE)
         self._background: set[asyncio.Future[Any]] = set()
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -89,9 +89,7 @@ class PluginServer:
             trace.enter(context)
             limit = self._limit(context)
             begun = threading.Event()
-            running = asyncio.ensure_future(
-                self.run(handler, arguments(method, request), self._hook_threads, begun=begun.set)
-            )
+            running = asyncio.ensure_future(self.run(handler, arguments(method, request), begun=begun.set))
             try:
                 # Not wait_for: it waits on for a handler that ignores its cancellation, and a TimeoutError of the
                 # handler's own looks like its.
@@ -100,11 +98,7 @@ class PluginServer:
                 running.cancel()
             by = f"{name} ({handler.__qualname__})"
             if not done:
-                how = (
-                    "did not return"
-                    if begun.is_set()
-                    else f"could not begin, for {HANDLER_THREADS} others are at work,"
-                )
+                how = "did not return" if begun.is_set() else f"could not begin, with {HANDLER_THREADS} others at work,"
                 _log.error("%s %s within %.1f s", by, how, limit)
                 await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, self._failed(name, "did not return in time"))
             try:
@@ -136,7 +130,6 @@ class PluginServer:
         handler: Callable[..., Any],
         args: list[Any],
         threads: HandlerThreads | None = None,
-        patience: float | None = None,
         begun: Callable[[], object] = lambda: None,
     ) -> Any:
         """Runs a handler: a coroutine on the loop, anything else on a thread. Answers its result."""
@@ -146,7 +139,7 @@ class PluginServer:
                 return await handler(*args)
             # A thread has a context of its own, in which the call's would be missing.
             called = contextvars.copy_context().run
-            result = await (threads or self._hook_threads).run(called, _called, handler, args, begun, patience=patience)
+            result = await (threads or self._hook_threads).run(called, _called, handler, args, begun)
             # A decorator may have hidden that the handler is `async def`.
             return await result if inspect.isawaitable(result) else result
         except SystemExit as error:
@@ -193,7 +186,7 @@ class PluginServer:
             if inspect.iscoroutinefunction(handler):
                 await request.read_ahead()
             args = [request.plugin_context, writer, request]
-            result = await self.run(handler, args, self._http_threads, HTTP_PATIENCE)
+            result = await self.run(handler, args, self._http_threads)
             if result is not None and not writer.started:
                 kind = type(result).__name__
                 raise TypeError(f"it returned a {kind}, which nobody reads; a handler calls writer.write(...)")

@@ -13,24 +13,28 @@ class NoThreadError(Exception):
 
 
 class HandlerThreads:
-    """So many threads, and no more: a handler that is stuck keeps its own until it returns."""
+    """So many threads, and no more: a handler that is stuck keeps its own until it returns.
 
-    def __init__(self, name: str, count: int) -> None:
-        self.count = count
+    With `patience` a call waits so many seconds for a thread at most.
+    """
+
+    def __init__(self, name: str, count: int, patience: float | None = None) -> None:
+        self._count = count
+        self._patience = patience
         self._threads = ThreadPoolExecutor(count, thread_name_prefix=name)
         # Made by the first call: under Python 3.9 it belongs to the loop that makes it.
         self._free: asyncio.Semaphore | None = None
 
-    async def run(self, function: Callable[..., Any], *args: Any, patience: float | None = None) -> Any:
-        """Calls a function on a thread. NoThreadError, if none is free within so many seconds."""
+    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Calls a function on a thread. NoThreadError, when the patience for a free one ends."""
         if self._free is None:
-            self._free = asyncio.Semaphore(self.count)
+            self._free = asyncio.Semaphore(self._count)
         free = self._free
-        if free.locked() and patience is not None:
+        if free.locked() and self._patience is not None:
             try:
-                await asyncio.wait_for(free.acquire(), patience)
+                await asyncio.wait_for(free.acquire(), self._patience)
             except asyncio.TimeoutError:
-                raise NoThreadError(f"all {self.count} threads are at work") from None
+                raise NoThreadError(f"all {self._count} threads are at work") from None
         else:
             await free.acquire()
         loop = asyncio.get_running_loop()
