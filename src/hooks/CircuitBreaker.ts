@@ -13,6 +13,8 @@ export interface CircuitBreaker {
     hook: string,
     call: Effect.Effect<A, HookError>,
   ) => Effect.Effect<A, HookError | HookSuspendedError>
+  /** Waits until the plugin may be tried again; somebody else may be who tries it. */
+  readonly rested: Effect.Effect<void>
 }
 
 /** Makes the breaker of one plugin. What the plugin answers, be it an error of its own, counts as an answer. */
@@ -32,6 +34,10 @@ export const make = (pluginId: string): CircuitBreaker => {
     )
   })
   return {
+    rested: Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      failures < BREAKER_FAILURES || now >= restsUntil ? Effect.void : Effect.sleep(Duration.millis(restsUntil - now)),
+    ),
+
     call: Effect.fnUntraced(function* (hook, call) {
       if (failures >= BREAKER_FAILURES) {
         const now = yield* Clock.currentTimeMillis

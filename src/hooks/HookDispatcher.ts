@@ -5,6 +5,7 @@ import {
   Duration,
   Effect,
   Fiber,
+  Latch,
   Layer,
   Option,
   Queue,
@@ -286,11 +287,17 @@ const makeRegistered = Effect.fnUntraced(function* (
     capacity: NOTIFICATION_QUEUE,
     strategy: "dropping",
   })
-  const deliver = Effect.flatMap(Queue.take(queue), ({ hook, request, span }) =>
-    ask(hook, request).pipe(
-      Effect.catch((error) => Effect.logError(error.message)),
-      (told) => (Option.isSome(span) ? Effect.withParentSpan(told, span.value) : told),
-    ),
+  const ending = yield* Latch.make()
+  let ends = false
+  const tell = (event: Event): Effect.Effect<void> =>
+    Effect.catch(Effect.asVoid(ask(event.hook, event.request)), (error) => {
+      if (error._tag !== "HookSuspendedError") return Effect.logError(error.message)
+      // What happens while the plugin rests waits for it, unless it is about to end.
+      if (!ends) return Effect.andThen(Effect.raceFirst(breaker.rested, ending.await), tell(event))
+      return Effect.andThen(countLost(pluginId, hookName(event.hook)), Effect.logError(error.message))
+    })
+  const deliver = Effect.flatMap(Queue.take(queue), (event) =>
+    Option.isSome(event.span) ? Effect.withParentSpan(tell(event), event.span.value) : tell(event),
   )
   const worker = yield* Effect.forkScoped(Effect.ignore(Effect.forever(deliver)))
   let isFull = false
@@ -312,7 +319,9 @@ const makeRegistered = Effect.fnUntraced(function* (
       }
       isFull = true
     }),
-    drain: Effect.andThen(Queue.end(queue), Fiber.await(worker)).pipe(
+    drain: Effect.suspend(() => ((ends = true), ending.open)).pipe(
+      Effect.andThen(Queue.end(queue)),
+      Effect.andThen(Fiber.await(worker)),
       Effect.timeoutOrElse({
         duration: DRAIN_LIMIT,
         orElse: () =>

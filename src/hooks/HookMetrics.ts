@@ -9,9 +9,9 @@ const durations = Metric.histogram("plugin_hook_duration_milliseconds", {
   boundaries: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000],
 })
 
-/** Notifications that a plugin's full queue had no room for, by `plugin` and `hook`. */
+/** Notifications that no plugin heard of: its queue was full, or it rested when it ended. By `plugin` and `hook`. */
 const overflows = Metric.counter("plugin_hook_notifications_lost", {
-  description: "Notifications that were not delivered, because too many waited for the plugin",
+  description: "Notifications that were not delivered: too many waited for the plugin, or it ended while it rested",
   incremental: true,
 })
 

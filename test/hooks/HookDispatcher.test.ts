@@ -275,6 +275,41 @@ describe("HookDispatcher.notify", () => {
   })
 
   test(
+    "keeps events for a plugin that rests, and gives them up when it ends",
+    Effect.gen(function* () {
+      const log = recordLog()
+      const told: Array<string> = []
+      let isWell = false
+      const scope = yield* Scope.make()
+      yield* register("slow", {
+        messageHasBeenPosted: ({ post }) =>
+          Effect.suspend(() => (told.push(post!.message), isWell ? Effect.succeed({}) : late("slow"))),
+      }).pipe(Scope.provide(scope), Effect.provide(log.layer))
+      const { notify } = yield* HookDispatcher
+      const tell = (messages: ReadonlyArray<string>) =>
+        Effect.andThen(
+          Effect.forEach(messages, (message) => notify("messageHasBeenPosted", post(message))),
+          settle,
+        )
+      yield* tell(["1", "2", "3", "4", "5", "6", "7"])
+      assert.deepStrictEqual(told, ["1", "2", "3", "4", "5"])
+      isWell = true
+      yield* TestClock.adjust("31 seconds")
+      yield* settle
+      assert.deepStrictEqual(told, ["1", "2", "3", "4", "5", "6", "7"])
+
+      isWell = false
+      yield* tell(["a", "b", "c", "d", "e", "f", "g"])
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(told.slice(7), ["a", "b", "c", "d", "e"], "nobody waits for the end of its rest")
+      assert.lengthOf(
+        log.messages().filter((message) => message.includes("was not called")),
+        2,
+      )
+    }),
+  )
+
+  test(
     "delays nobody, and keeps the order for each plugin",
     Effect.gen(function* () {
       const heard: Array<string> = []
