@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import queue
-import time
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import AsyncMock
@@ -367,11 +366,10 @@ def test_paths_and_hosts_as_clients_write_them(host: str, server: tuple[str, int
 
 def test_background_tasks_go_on_after_the_response_and_the_client(start_plugin: StartPlugin) -> None:
     plugin = start_plugin(FASTAPI)
-    began = time.monotonic()
-    assert body_of(get(plugin, "/background?seconds=2", method="GET")) == b'"answered"'
-    assert time.monotonic() - began < 2, "the response does not wait for it"
-    assert body_of(get(plugin, "/background?seconds=60", method="GET")) == b'"answered"'
-    plugin.wait_for_log("done after 2.0 s")
+    for seconds in ("60", "0.2"):
+        # Neither the response nor the next request waits for it.
+        assert body_of(get(plugin, f"/background?seconds={seconds}", method="GET")) == b'"answered"'
+    plugin.wait_for_log("done after 0.2 s")
     plugin.shut_down()
     assert plugin.wait(5) == 0, "nor does the plugin's end"
     assert "done after 60" not in plugin.log()
