@@ -1,4 +1,4 @@
-import { Clock, Effect, Exit, Metric } from "effect"
+import { Clock, Effect, Exit, Metric, type Tracer } from "effect"
 
 /** Calls of hooks, by `plugin`, `hook` and `outcome`: `ok`, or what kept the hook from answering. */
 const calls = Metric.counter("plugin_hook_calls", { description: "Calls of plugins' hooks", incremental: true })
@@ -31,11 +31,11 @@ const outcomeOf = (exit: Exit.Exit<unknown, { readonly _tag: string }>): string 
 }
 
 /** Counts and times a call, and makes a span of it. */
-export const measured = <A, E extends { readonly _tag: string }>(
+export const measured = <A, E extends { readonly _tag: string }, R>(
   plugin: string,
   hook: string,
-  call: Effect.Effect<A, E>,
-): Effect.Effect<A, E> =>
+  call: Effect.Effect<A, E, R>,
+): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>> =>
   Effect.flatMap(Clock.currentTimeMillis, (began) =>
     Effect.onExit(call, (exit) =>
       Effect.flatMap(Clock.currentTimeMillis, (ended) =>

@@ -6,6 +6,7 @@ import type {
 } from "../generated/mattermost/pluginapi/v1/hooks_http_pb.js"
 import type { GrpcError } from "../grpc/GrpcError.ts"
 import { HookDeadlineError, type HookError, HookNotImplementedError, HookPluginError } from "./HookError.ts"
+import { measured } from "./HookMetrics.ts"
 import { hookMethods, hookName } from "./HookName.ts"
 import { type HookClient, hookError } from "./Hooks.ts"
 
@@ -36,14 +37,22 @@ const HOOK = hookName("serveHTTP")
  * Sends one HTTP request to a plugin (`ServeHTTP`) and answers as soon as the head of the response is there; both
  * bodies stream with back-pressure. Closing the Scope cancels the call, which tells the plugin that the client is gone.
  *
- * `deadline`, by default the hook's own, bounds the plugin's silence before its response begins: from the end of the request's body, and for each
- * chunk it does not take. After that the body may take any time (server-sent events never end). A plugin that answers
- * completely before it has read the request stops the upload.
+ * `deadline`, by default the hook's own, bounds the plugin's silence before its response begins: from the end of the
+ * request's body, and for each chunk it does not take. After that the body may take any time (server-sent events never
+ * end). A plugin that answers completely before it has read the request stops the upload. Span and metrics tell of the
+ * time until the head, and of what happens until then.
  */
-export const serveHttp = Effect.fn("ServeHttp.serve")(function* <E>(
+export const serveHttp = <E>(
   hooks: HookClient,
   request: PluginHttpRequest<E>,
   deadline: Duration.Input = hooks.policy("serveHTTP").deadline,
+): Effect.Effect<PluginHttpResponse, HookError, Scope.Scope> =>
+  measured(hooks.pluginId, HOOK, exchange(hooks, request, deadline))
+
+const exchange = Effect.fnUntraced(function* <E>(
+  hooks: HookClient,
+  request: PluginHttpRequest<E>,
+  deadline: Duration.Input,
 ): Effect.fn.Return<PluginHttpResponse, HookError, Scope.Scope> {
   const { client, pluginId } = hooks
   if (!hooks.implemented.has("serveHTTP")) return yield* new HookNotImplementedError({ pluginId, hook: HOOK })

@@ -1,6 +1,6 @@
 /** ServeHTTP's rules against plugins that keep them, and some that don't. */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Option, Stream } from "effect"
+import { Deferred, Effect, Metric, Option, Stream } from "effect"
 import type { ServeHTTPRequest } from "../../src/generated/mattermost/pluginapi/v1/hooks_http_pb.js"
 import { GrpcStatus, statusCode } from "../../src/grpc/GrpcError.ts"
 import { Hooks } from "../../src/hooks/Hooks.ts"
@@ -94,6 +94,24 @@ describe("serveHttp", () => {
       const response = yield* serveHttp(hooks, { init })
       assert.strictEqual(response.status, 500)
       assert.strictEqual(yield* text(response.body), "x")
+    }),
+  )
+
+  live(
+    "counts and times requests, as all calls of hooks",
+    Effect.gen(function* () {
+      const hooks = { ...(yield* answers({ init: {}, bodyComplete: true })), pluginId: "counted" }
+      yield* serveHttp(hooks, { init })
+      yield* serveHttp(hooks, { init })
+      yield* Effect.flip(serveHttp({ ...hooks, implemented: new Set() }, { init }))
+      const counted = (yield* Metric.snapshot)
+        .filter(({ attributes }) => attributes?.["plugin"] === "counted")
+        .map(({ attributes, state }) => [attributes?.["outcome"], "count" in state && state.count])
+      assert.sameDeepMembers(counted, [
+        ["ok", 2],
+        ["notimplemented", 1],
+        [undefined, 3],
+      ])
     }),
   )
 
