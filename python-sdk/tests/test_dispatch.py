@@ -227,3 +227,12 @@ def test_no_handler_means_no_opinion(hook: str) -> None:
         fields = error(hook, "execute_command.not_implemented", "the plugin has no slash commands")
         fields["error"].status_code = 501
     assert no_handler(hook, asked) == response(hook, **fields)
+
+
+def test_slack_s_attachments_are_dropped_from_a_command_s_answer_as_in_the_published_sdk() -> None:
+    answer = {"text": "hi", "props": {"a": {"b": 1}}, "attachments": [{"title": "t"}], "unknown": 1}
+    response = response_of("ExecuteCommand", request("ExecuteCommand"), answer).response
+    assert (response.text, response.props["a"]["b"], len(response.attachments)) == ("hi", 1, 0)
+    more = {"text": "hi", "attachments": [{"text": "more", "title": "t"}]}
+    (attached,) = response_of("ExecuteCommand", request("ExecuteCommand"), more).response.attachments
+    assert attached.text == "more"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import warnings
 from typing import Any
@@ -247,3 +248,23 @@ def test_an_init_of_its_own_need_not_call_ours() -> None:
 def test_a_plugin_without_hooks_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     make_plugin(type("Hookless", (Plugin,), {}), None, None, RuntimeConfig())
     assert "Hookless has no hooks: @hook has to be the outermost decorator" in caplog.text
+
+
+def test_what_counts_is_the_attribute_s_name() -> None:
+    def _undecorated(self: Any) -> str:
+        return "called"
+
+    async def _for_both(self: Any, ctx: Any, post: Any) -> str:
+        return "both"
+
+    class Named(Plugin):
+        on_activate = hook(HookName.OnActivate)(_undecorated)
+        on_deactivate = hook(HookName.OnDeactivate)(_undecorated)
+        _alias = on_activate
+        on_posted = hook(HookName.MessageHasBeenPosted)(_for_both)
+        on_deleted = hook(HookName.MessageHasBeenDeleted)(_for_both)
+
+    plugin = Named()
+    assert plugin.implemented_hooks() == ["MessageHasBeenDeleted", "MessageHasBeenPosted", "OnActivate", "OnDeactivate"]
+    assert plugin.invoke_hook("OnActivate") == plugin.invoke_hook("OnDeactivate") == "called"
+    assert asyncio.run(plugin.invoke_hook("MessageHasBeenDeleted", None, None)) == "both"

@@ -80,6 +80,10 @@ HTTP = """
         def returned(self, writer, request):
             return "hello"
 
+        def early_flush(self, writer, request):
+            writer.flush()
+            writer.write_header(404)
+
         def headers_dict(self, writer, request):
             writer.headers["X"] = "one"
             return writer.write(b"fine")
@@ -211,6 +215,10 @@ def test_what_http_does_not_have_is_a_plain_500(start_plugin: StartPlugin, url: 
     answer = get(plugin, url)
     assert (answer[0].init.status_code, body_of(answer)) == (500, b"Internal Server Error")
     plugin.wait_for_log(why)
+
+
+def test_a_flush_before_the_head_does_not_fix_it(start_plugin: StartPlugin) -> None:
+    assert get(start_plugin(HTTP), "/early_flush")[0].init.status_code == 404
 
 
 def test_headers_that_were_put_into_the_dict(start_plugin: StartPlugin) -> None:

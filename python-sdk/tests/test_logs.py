@@ -9,6 +9,7 @@ import logging
 import re
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -251,3 +252,35 @@ def test_nothing_is_lost_that_is_logged_early_or_in_spite_of_logging_config(star
     assert entries["mattermost_plugin"]["@level"] == "error"
     assert '"printed while it is imported", "@module": "stdout"' in plugin.log()
     assert '"printed later", "@module": "stdout"' in plugin.log()
+
+
+PRINTING = """
+    import atexit, logging
+    logging.getLogger().addHandler(logging.FileHandler("own.log"))
+    atexit.register(lambda: open("ended", "w").close())
+
+    class Printing(Plugin):
+        def __init__(self, api=None, config=None):
+            super().__init__(api, config)
+            logging.getLogger().addHandler(logging.StreamHandler(sys.stdout))
+            self.logger.warning("logged to stdout")
+
+        @hook(HookName.OnActivate)
+        def activate(self):
+            logging.basicConfig(stream=sys.stdout, force=True)
+            self.logger.warning("logged to stdout, too")
+
+    run_plugin(Printing)
+"""
+
+
+def test_a_plugin_s_own_handlers_and_exit_functions(start_plugin: StartPlugin, tmp_path: Path) -> None:
+    plugin = start_plugin(PRINTING)
+    assert "logged to stdout" in plugin.wait_for_log("logged to stdout")
+    assert not plugin.call("OnActivate").error.id
+    plugin.wait_for_log("logged to stdout, too")
+    assert len(plugin.log()) < 2000
+    assert "logged to stdout" in (tmp_path / "own.log").read_text()
+    plugin.shut_down()
+    assert plugin.wait() == 0
+    assert (tmp_path / "ended").exists()

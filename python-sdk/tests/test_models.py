@@ -126,7 +126,7 @@ def test_values_are_python_s() -> None:
     assert type(post.props["number"]) is int and type(post.props["half"]) is float
     assert post.metadata is not None and isinstance(post.metadata.images["key"], PostImage)
     assert isinstance(post.participants[0], User)
-    assert ProductLimits.from_proto(ProductLimits().to_proto()).messages is None, "no limit"
+    assert not ProductLimits.from_proto(ProductLimits().to_proto()).messages, "no limit"
     assert ProductLimits(messages=MessagesLimits(history=0)).to_proto().messages.history.value == 0
     assert MessagesLimits.from_proto(MessagesLimits().to_proto()).history is None
     assert KeyValuePair(key="k", value=[1, {"a": None}]).to_proto().value.list_value.values[0].number_value == 1
@@ -137,13 +137,37 @@ def test_values_are_python_s() -> None:
 def test_what_is_unset_and_what_is_empty() -> None:
     empty = Post.from_proto(Post(remote_id="").to_proto())
     unset = Post.from_proto(Post().to_proto())
-    assert (empty.remote_id, unset.remote_id, unset.metadata, unset.is_following) == ("", None, None, None)
+    assert (empty.remote_id, unset.remote_id, unset.is_following) == ("", None, None)
     optional = [field.name for field in Post.DESCRIPTOR.fields if is_optional(field)]
     assert sorted(optional) == ["is_following", "metadata", "remote_id"]
     assert Post(metadata=PostMetadata()).to_proto().HasField("metadata")
 
 
+def test_a_message_that_is_not_set_reads_as_an_empty_one() -> None:
+    post: Any = Post.from_proto(Post(id="p").to_proto())
+    assert not post.metadata and post.metadata.embeds == [] and not post.metadata.priority.priority
+    assert not post.HasField("metadata") and not dataclasses.replace(post, message="m").to_proto().HasField("metadata")
+    assert post == Post(id="p") == copy.deepcopy(post)
+    assert repr(post) == "Post(id='p')"
+    post.metadata.priority.priority = "urgent"
+    assert post.metadata and post.to_proto().metadata.priority.priority == "urgent"
+    assert Post.from_proto(Post(metadata=PostMetadata()).to_proto()).HasField("metadata")  # type: ignore[attr-defined]
+    assert types.TeamMemberWithError.from_proto(types.TeamMemberWithError().to_proto()).error is None
+
+
+def test_a_subclass_of_a_type_is_one_for_the_same_message() -> None:
+    class Ticket(Post):
+        @property
+        def number(self) -> int:
+            return int(self.message)
+
+    assert Ticket(message="7").number == 7
+    assert Ticket.from_proto(Ticket(message="7").to_proto()).number == 7
+    assert type(PostList.from_proto(PostList(posts={"p": Ticket()}).to_proto()).posts["p"]) is Post
+
+
 def test_types_of_the_published_sdk() -> None:
+    assert wrappers.PluginInfo().manifest == {}
     assert Post("i", "c", "u", "m").message == "m"
     assert User("i", "name", "a@b").email == "a@b"
     assert (Channel("c").type, Team("t").type, types.Command().method) == ("O", "O", "P")
@@ -161,6 +185,9 @@ def test_types_of_the_published_sdk() -> None:
 def test_enums_are_letters_and_numbers() -> None:
     channel: Any = Channel.from_proto(contract_message("Channel")(type=3))
     assert channel.type == "D" == ChannelType.DIRECT and channel.type == 3 and channel.type != 2
+    differs = [channel.type != other for other in (3, "D", ChannelType.DIRECT, 2, "O", ChannelType.OPEN)]
+    assert differs == [False] * 3 + [True] * 3
+    assert (int(channel.type), f"{channel.type}", [0, 1, 2, 3][cast("Any", channel.type)]) == (3, "D", 3)
     assert f"{channel.type}" == str(channel.type) == "D"
     assert {channel.type: 1}["D"] == 1
     assert Channel.from_proto(contract_message("Channel")()).type == ""

@@ -6,12 +6,12 @@ field of the response that takes it. A rejection travels in `rejection_reason` o
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from google.protobuf import descriptor
 from google.protobuf.descriptor import FieldDescriptor
 
-from .contract import HOOKS, is_optional, is_repeated, snake_case
+from .contract import HOOKS, is_optional, is_repeated, is_struct, snake_case
 from .descriptors import message_class
 from .models import fill, reader
 from .types import AppError
@@ -144,8 +144,14 @@ def _reason(verdict: Any) -> str | None:
 
 
 def _known(field: FieldDescriptor, value: Any) -> Any:
-    known = cast("Any", field.message_type).fields_by_name
-    return {key: item for key, item in value.items() if key in known} if isinstance(value, dict) else value
+    """A value without the keys that its message does not have, nor items of a list that have no other."""
+    if isinstance(value, list):
+        items = [_known(field, item) for item in value]
+        return [item for item in items if item != {}]
+    if not isinstance(value, dict) or field.message_type is None or is_struct(field):
+        return value
+    known = field.message_type.fields_by_name
+    return {key: _known(known[key], item) for key, item in value.items() if key in known}
 
 
 def _accepted(payloads: list[FieldDescriptor], verdict_field: str | None) -> str:

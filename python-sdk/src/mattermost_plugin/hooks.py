@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -48,11 +49,6 @@ def _mark(handler: Any, given: str | None) -> Any:
         raise HookRegistrationError(
             f"{handler.__qualname__} can't handle {name}: it yields, and so its body would not run; let it return"
         )
-    if handler.__name__.startswith("_"):
-        raise HookRegistrationError(
-            f"{handler.__qualname__} handles {name}, but its name begins with an underscore; rename it: "
-            "hosts of the published SDK pass such handlers over"
-        )
     arguments = handler_arguments(HOOKS.methods_by_name[name])
     try:
         inspect.signature(handler).bind(None, *arguments)
@@ -62,8 +58,27 @@ def _mark(handler: Any, given: str | None) -> Any:
                 ", )", ")"
             )
         ) from None
+    if getattr(handler, HOOK_ATTRIBUTE, name) != name:
+        # It handles another hook as well.
+        handler = _copied(handler)
     setattr(handler, HOOK_ATTRIBUTE, name)
     return handler
+
+
+def _copied(handler: Any) -> Any:
+    if inspect.iscoroutinefunction(handler):
+
+        @functools.wraps(handler)
+        async def another_async(*args: Any) -> Any:
+            return await handler(*args)
+
+        return another_async
+
+    @functools.wraps(handler)
+    def another(*args: Any) -> Any:
+        return handler(*args)
+
+    return another
 
 
 def _closest(name: str) -> str:

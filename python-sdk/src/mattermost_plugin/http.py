@@ -261,7 +261,8 @@ class HTTPResponseWriter:
 
     def flush(self) -> None:
         """Asks the host to hand on what was written; it does so anyway as soon as it can."""
-        self._put(_ServeHTTPResponse(flush=True))
+        if self._started:
+            self._put(_ServeHTTPResponse(flush=True))
 
     async def drain(self) -> None:
         """Waits until the client has caught up."""

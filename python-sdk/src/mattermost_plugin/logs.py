@@ -95,11 +95,17 @@ def _shortened(text: str, limit: int) -> str:
 
 def configure(level: str, stream: TextIO) -> None:
     """Sends everything from `level` up to the host, whatever the plugin set up before."""
-    root = logging.getLogger()
+    root, printed = logging.getLogger(), own_logger("stdout")
     for handler in root.handlers[:]:
-        root.removeHandler(handler)
-    root.addHandler(HclogHandler(stream))
-    root.setLevel(level)
+        # A file of the plugin's own is its own affair.
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+            root.removeHandler(handler)
+    ours = HclogHandler(stream)
+    # What is printed does not go by way of the root: a handler there may print.
+    printed.propagate = False
+    for logger in (root, printed):
+        logger.handlers = [*(handler for handler in logger.handlers if not isinstance(handler, HclogHandler)), ours]
+        logger.setLevel(level)
     logging.captureWarnings(True)
 
 

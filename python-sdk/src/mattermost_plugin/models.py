@@ -34,6 +34,9 @@ _EXACT = 2**53
 #: Messages around one number, which can be left out.
 _WRAPPERS = {"google.protobuf.Int32Value", "google.protobuf.Int64Value"}
 
+#: Messages whose unset ones are None when they are read, as in the published SDK's own types.
+_NONE_WHEN_UNSET = {"OpenDialogRequest", "TeamMemberWithError"}
+
 #: Methods of protobuf's messages that change them.
 _CHANGES = {"Clear", "ClearField", "CopyFrom", "MergeFrom", "MergeFromString", "ParseFromString"}
 
@@ -72,6 +75,13 @@ class ContractEnum(str, Enum):
     def __eq__(self, other: object) -> bool:
         return self.number == other if isinstance(other, int) else str.__eq__(self, cast("str", other))
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __index__(self) -> int:
+        return self.number
+
+    __int__ = __index__
     __hash__ = str.__hash__
     __str__ = str.__str__
 
@@ -88,8 +98,10 @@ class Model:
     DESCRIPTOR: ClassVar[descriptor.Descriptor]
 
     def __init_subclass__(cls) -> None:
-        cls.DESCRIPTOR = contract_message(cls.__name__).DESCRIPTOR
-        _MODELS[cls.DESCRIPTOR.full_name] = cls
+        # A subclass of a model is one for the same message.
+        if not hasattr(cls, "DESCRIPTOR"):
+            cls.DESCRIPTOR = contract_message(cls.__name__).DESCRIPTOR
+            _MODELS[cls.DESCRIPTOR.full_name] = cls
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         fields = dataclasses.fields(cast("Any", type(self)))
@@ -122,9 +134,24 @@ class Model:
                 message.ClearField(field.name)
         for name, field, keeps_empty in _fields(self.DESCRIPTOR):
             value = self.__dict__[name]
+            if isinstance(value, Model) and value._is_absent():
+                continue
             if value or (keeps_empty and value is not None):
                 fill(message, field, value)
         return message
+
+    @classmethod
+    def _absent(cls: type[Self]) -> Self:
+        """What a message that is not set reads as, as with protobuf: it is empty, and false until something is set."""
+        made = cls.__new__(cls)
+        made.__dict__.update({name: empty() for name, empty in _empty(cls.DESCRIPTOR)}, _was_absent=True)
+        return made
+
+    def _is_absent(self) -> bool:
+        return "_was_absent" in self.__dict__ and not self.to_proto().ByteSize()
+
+    def __bool__(self) -> bool:
+        return not self._is_absent()
 
     def _read(self, message: Any) -> None:
         values = self.__dict__
@@ -172,7 +199,8 @@ class Model:
         return _from_bytes, (type(self), self.to_proto().SerializeToString())
 
     def _values(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_origin"}
+        values = {name: value for name, value in self.__dict__.items() if name not in ("_origin", "_was_absent")}
+        return {name: None if isinstance(value, Model) and not value else value for name, value in values.items()}
 
     def _no_field(self, name: str) -> str:
         names = ", ".join(snake_case(field.name) for field in self.DESCRIPTOR.fields)
@@ -226,6 +254,9 @@ def _empty(of: descriptor.Descriptor) -> list[tuple[str, Callable[[], Any]]]:
         if is_repeated(field):
             return list
         if field.message_type is not None:
+            known = _MODELS.get(field.message_type.full_name)
+            if known is not None and of.name not in _NONE_WHEN_UNSET:
+                return known._absent
             return Properties if is_struct(field) else lambda: None
         value = None if is_optional(field) else reader(field)(field.default_value)
         return lambda: value

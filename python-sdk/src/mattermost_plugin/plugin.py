@@ -30,10 +30,17 @@ class Plugin:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         registry: dict[str, str] = {}
-        for attribute in dir(cls):
-            name = getattr(getattr(cls, attribute, None), HOOK_ATTRIBUTE, None)
-            if name is None:
-                continue
+        handlers = {name: getattr(cls, name) for name in dir(cls) if hasattr(getattr(cls, name, None), HOOK_ATTRIBUTE)}
+        public = [handler for name, handler in handlers.items() if not name.startswith("_")]
+        for attribute, handler in handlers.items():
+            name = getattr(handler, HOOK_ATTRIBUTE)
+            if attribute.startswith("_"):
+                if handler in public:
+                    continue
+                raise HookRegistrationError(
+                    f"{cls.__name__}.{attribute} handles {name}, but its name begins with an underscore; rename it: "
+                    "hosts of the published SDK pass such handlers over"
+                )
             if name in registry:
                 raise HookRegistrationError(
                     f"{cls.__name__}.{registry[name]} and {cls.__name__}.{attribute} both handle {name}; keep one"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -15,6 +16,9 @@ LIFELINE_VARIABLE = "PLUGIN_LIFELINE_FD"
 
 #: Seconds between the host's death and the plugin's, however stuck the plugin is.
 _ORPHAN_LIMIT = 1.0
+
+#: Seconds that exit functions have when the plugin stops. A host waits two for all of the plugin's end.
+_EXIT_LIMIT = 0.5
 
 #: How often the parent is looked at where there is no life line, in seconds.
 _PARENT_POLL = 1.0
@@ -110,6 +114,13 @@ def _ask_for_parent_death_signal() -> None:
 
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+def run_exit_functions() -> None:
+    """Runs what `atexit` was given, which `leave` would pass over; it may take a moment, and no longer."""
+    thread = threading.Thread(target=atexit._run_exitfuncs, name="atexit", daemon=True)
+    thread.start()
+    thread.join(_EXIT_LIMIT)
 
 
 def leave(code: int) -> None:

@@ -102,6 +102,7 @@ def run(serving: Coroutine[Any, Any, None]) -> None:
 
 async def _to_the_end(serving: Coroutine[Any, Any, None]) -> None:
     await serving
+    process.run_exit_functions()
     # A sync handler may still run, and its thread can't be stopped: leave without waiting for it.
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
