@@ -112,7 +112,9 @@ const announce = Effect.fnUntraced(function* (host: string) {
 export const serve = Command.make(
   "serve",
   {
-    plugins: Flag.Directory("plugins").pipe(Flag.withDescription("Folder of the plugins, one folder each")),
+    plugins: Flag.Directory("plugins", { mustExist: true }).pipe(
+      Flag.withDescription("Folder of the plugins, one folder each"),
+    ),
     data: Flag.String("data").pipe(
       Flag.withDescription("Folder of the workspace's data; made when it is missing"),
       Flag.withDefault("data"),

@@ -1,3 +1,4 @@
+import { PROTOCOL_VARIABLES } from "./ProtocolVariables.ts"
 import type { Variables } from "./HostEnvironment.ts"
 
 /** What a program needs to run at all and to treat text and time as its user does; nothing else is inherited. */
@@ -7,10 +8,22 @@ const INHERITED = ["PATH", "HOME", "LANG", "LC_*", "TZ", "TMPDIR"]
 const INHERITED_WINDOWS = ["SystemRoot", "SystemDrive", "TEMP", "TMP", "USERPROFILE", "PATHEXT", "COMSPEC"]
 
 /**
- * The protocol's own variables. A host that is itself somebody's plugin has them in its environment; handed down they
- * would make a plugin answer to a host that isn't its own (go-plugin passes them on).
+ * What only the host itself may say. A host that is itself somebody's plugin has some of these in its environment; handed
+ * down they would make a plugin answer to a host that isn't its own (go-plugin passes them on). The token is a secret.
  */
-const PROTOCOL = ["PLUGIN_*", "MATTERMOST_PLUGIN*", "MATTERMOST_API_TARGET"]
+const RESERVED: ReadonlySet<string> = new Set([
+  ...PROTOCOL_VARIABLES,
+  "PLUGIN_LIFELINE_FD",
+  "PLUGIN_SUPERVISOR_PROCESS",
+  "PLUGIN_SUPERVISOR_TOKEN",
+  "MATTERMOST_PLUGIN",
+  "MATTERMOST_PLUGIN_ID",
+  "MATTERMOST_PLUGIN_PATH",
+  "MATTERMOST_PLUGIN_API_TARGET",
+  "MATTERMOST_PLUGIN_LOG_LEVEL",
+  "MATTERMOST_PLUGIN_HOOK_TIMEOUT",
+  "MATTERMOST_API_TARGET",
+])
 
 const matches = (patterns: ReadonlyArray<string>, name: string): boolean =>
   patterns.some((pattern) => (pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern))
@@ -34,7 +47,7 @@ export const pluginVariables = (
   )
   return Object.fromEntries(
     [...inherited, ...Object.entries(values)].filter(
-      (entry): entry is [string, string] => entry[1] !== undefined && !matches(PROTOCOL, entry[0].toUpperCase()),
+      (entry): entry is [string, string] => entry[1] !== undefined && !RESERVED.has(entry[0].toUpperCase()),
     ),
   )
 }

@@ -1,4 +1,4 @@
-import { Context, Effect, Fiber, Layer, Option, Scope, SubscriptionRef } from "effect"
+import { Context, Effect, Fiber, Layer, Option, Record, Scope, SubscriptionRef } from "effect"
 import { type PluginBundle, PluginBundles } from "../bundle/PluginBundle.ts"
 import { HookDispatcher } from "../hooks/HookDispatcher.ts"
 import {
@@ -67,6 +67,8 @@ const make = Effect.fn("PluginEnvironment.make")(function* (options: Environment
   const discovered = yield* bundles
     .discover(options.directory)
     .pipe(Effect.catch((error) => Effect.as(Effect.logError(error.message), [])))
+  // As in a manifest.
+  const settings = Record.mapKeys(options.plugins ?? {}, (id) => id.toLowerCase())
   const plugins: Array<EnvironmentPlugin> = []
   const starts: Array<Fiber.Fiber<void>> = []
   for (const entry of discovered) {
@@ -78,7 +80,7 @@ const make = Effect.fn("PluginEnvironment.make")(function* (options: Environment
     const { id } = bundle.manifest
     const state = yield* makeState
     let active: SupervisedPlugin | undefined
-    const starting = yield* supervisor.start(bundle, { ...options.defaults, ...options.plugins?.[id] }, state).pipe(
+    const starting = yield* supervisor.start(bundle, { ...options.defaults, ...settings[id] }, state).pipe(
       Effect.tap((plugin) =>
         Effect.sync(() => {
           active = plugin
@@ -101,7 +103,7 @@ const make = Effect.fn("PluginEnvironment.make")(function* (options: Environment
   }
   plugins.sort((a, b) => (a.bundle.manifest.id < b.bundle.manifest.id ? -1 : 1))
   const byId = new Map(plugins.map((plugin) => [plugin.bundle.manifest.id, plugin]))
-  for (const [id, { hooks }] of Object.entries(options.plugins ?? {})) {
+  for (const [id, { hooks }] of Object.entries(settings)) {
     if (byId.has(id)) continue
     yield* Effect.logWarning(`there are settings for a plugin ${id}, but none of this id in ${options.directory}`)
     // It may be mistyped, or its bundle broken; either way nobody has agreed.

@@ -1,3 +1,4 @@
+import { PROTOCOL_VARIABLES } from "../command/ProtocolVariables.ts"
 import { Duration, Effect, Schema } from "effect"
 import type { ProcessSpec } from "../process/ProcessSpec.ts"
 
@@ -38,17 +39,6 @@ export interface ProtocolVariables {
   readonly hostCertificate?: string | undefined
   readonly multiplex?: boolean | undefined
 }
-
-/** Every variable of the protocol (go-plugin 1.8, `client.go`), but for the magic cookie, which the app names. */
-const PROTOCOL_VARIABLES: ReadonlySet<string> = new Set([
-  "PLUGIN_MIN_PORT",
-  "PLUGIN_MAX_PORT",
-  "PLUGIN_PROTOCOL_VERSIONS",
-  "PLUGIN_CLIENT_CERT",
-  "PLUGIN_MULTIPLEX_GRPC",
-  "PLUGIN_UNIX_SOCKET_DIR",
-  "PLUGIN_UNIX_SOCKET_GROUP",
-])
 
 /**
  * A plugin's environment: `given`, then the protocol's variables, which nothing can change. Those in `given` are taken

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process"
-import { chmod, lstat, mkdtemp, readdir, rm } from "node:fs/promises"
+import { chmod, lstat, mkdtemp, readdir, rm, rmdir } from "node:fs/promises"
 import { connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -20,7 +20,10 @@ export class SocketDirectoryError extends Schema.TaggedError<SocketDirectoryErro
 /** The longest file name put into the folder: Go's `plugin` with ten random digits, and some room for the SDK's. */
 const NAME_LENGTH = 32
 
-const PREFIX = "plugin-"
+const PREFIX = "plugin-host-"
+
+/** What mkdtemp makes of it. */
+const OURS = new RegExp(`^${PREFIX}\\w{6}$`)
 
 /** The temporary folder, or `/tmp` where its path is too long for a socket's. */
 const parent = (): string => {
@@ -66,7 +69,12 @@ export const make = (
   return Effect.acquireRelease(
     // mkdtemp makes the folder with mode 0700.
     attempt(() => mkdtemp(join(parent(), PREFIX))),
-    (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true })),
+    (directory) =>
+      Effect.catch(
+        attempt(() => rm(directory, { recursive: true, force: true })),
+        ({ reason }) =>
+          Effect.logWarning(`plugin ${pluginId} has left what can't be removed in ${directory}: ${reason}`),
+      ),
   ).pipe(
     Effect.tap((directory) => (group === undefined ? Effect.void : attempt(() => shareWith(directory, group, 0o770)))),
   )
@@ -77,12 +85,12 @@ const MIN_AGE = Duration.minutes(1)
 
 /**
  * Removes the folders of hosts that were killed and could not do it themselves: folders of our own user's with sockets
- * on which nobody listens any more.
+ * on which nobody listens any more. Only sockets are removed; a folder in which a plugin has left more stays.
  */
 export const sweep = (minAge: Duration.Duration = MIN_AGE): Effect.Effect<void> =>
   Effect.promise(async () => {
     const names = await readdir(parent()).catch(() => [])
-    const ours = names.filter((name) => name.startsWith(PREFIX)).map((name) => join(parent(), name))
+    const ours = names.filter((name) => OURS.test(name)).map((name) => join(parent(), name))
     await Promise.all(
       ours.map(async (directory) => {
         const info = await lstat(directory).catch(() => undefined)
@@ -91,7 +99,9 @@ export const sweep = (minAge: Duration.Duration = MIN_AGE): Effect.Effect<void> 
         const entries = await readdir(directory, { withFileTypes: true }).catch(() => [])
         const sockets = entries.filter((entry) => entry.isSocket()).map((entry) => join(directory, entry.name))
         const refused = await Promise.all(sockets.map(isRefused))
-        if (refused.length > 0 && refused.every(Boolean)) await rm(directory, { recursive: true, force: true })
+        if (refused.length === 0 || !refused.every(Boolean)) return
+        await Promise.allSettled(sockets.map((socket) => rm(socket)))
+        await rmdir(directory).catch(() => {})
       }),
     )
   })

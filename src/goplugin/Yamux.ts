@@ -23,6 +23,7 @@ const MAX_INCOMING = 256
 export class YamuxSession {
   readonly #socket: Duplex
   readonly #onStream: (stream: Duplex) => void
+  #waiting: Array<() => void> = []
   readonly #streams = new Map<number, YamuxStream>()
   readonly #isClient: boolean
   #nextId: number
@@ -75,8 +76,16 @@ export class YamuxSession {
 
   /** Calls back once the connection has sent what it was given. */
   onDrain(callback: () => void): void {
-    if (this.#socket.writableNeedDrain) this.#socket.once("drain", callback)
-    else callback()
+    if (!this.#socket.writableNeedDrain) return callback()
+    // One listener for all streams: there may be hundreds.
+    if (this.#waiting.length === 0) {
+      this.#socket.once("drain", () => {
+        const waiting = this.#waiting
+        this.#waiting = []
+        for (const wake of waiting) wake()
+      })
+    }
+    this.#waiting.push(callback)
   }
 
   /** A stream is over, both ways. */

@@ -289,12 +289,14 @@ const makeRegistered = Effect.fnUntraced(function* (
   })
   const ending = yield* Latch.make()
   let ends = false
+  let lost = 0
   const tell = (event: Event): Effect.Effect<void> =>
     Effect.catch(Effect.asVoid(ask(event.hook, event.request)), (error) => {
       if (error._tag !== "HookSuspendedError") return Effect.logError(error.message)
       // What happens while the plugin rests waits for it, unless it is about to end.
       if (!ends) return Effect.andThen(Effect.raceFirst(breaker.rested, ending.await), tell(event))
-      return Effect.andThen(countLost(pluginId, hookName(event.hook)), Effect.logError(error.message))
+      lost++
+      return countLost(pluginId, hookName(event.hook))
     })
   const deliver = Effect.flatMap(Queue.take(queue), (event) =>
     Option.isSome(event.span) ? Effect.withParentSpan(tell(event), event.span.value) : tell(event),
@@ -327,7 +329,13 @@ const makeRegistered = Effect.fnUntraced(function* (
         orElse: () =>
           Effect.logWarning(`plugin ${pluginId}: events that still wait for it are lost, since it was stopped`),
       }),
-      Effect.asVoid,
+      Effect.andThen(
+        Effect.suspend(() =>
+          lost === 0
+            ? Effect.void
+            : Effect.logError(`plugin ${pluginId}: ${lost} events are lost, since it did not answer when it ended`),
+        ),
+      ),
     ),
   }
 })

@@ -27,21 +27,25 @@ const KILL_LIMIT = Duration.seconds(1)
  */
 const DRAIN_LIMIT = Duration.millis(500)
 
-/** Whether `setpriv` with `--pdeathsig` is there; busybox' has no such option. Asked once per host. */
-const probeSetpriv: Effect.Effect<boolean> =
+/**
+ * The path of `setpriv`, if it is there and has `--pdeathsig`, as busybox' has not. Asked once per host; a plugin's own
+ * PATH may lead elsewhere.
+ */
+const probeSetpriv: Effect.Effect<string | undefined> =
   process.platform !== "linux"
-    ? Effect.succeed(false)
-    : Effect.callback<boolean>((resume) => {
-        execFile("setpriv", ["--pdeathsig", "TERM", "true"], { timeout: 2000 }, (error) =>
-          resume(Effect.succeed(error === null)),
+    ? Effect.undefined
+    : Effect.callback((resume) => {
+        const probe = "command -v setpriv && setpriv --pdeathsig TERM true"
+        execFile("sh", ["-c", probe], { timeout: 2000 }, (error, stdout) =>
+          resume(Effect.succeed(error === null ? stdout.trim() : undefined)),
         )
       })
 
 /** Makes the `spawn` of `PluginProcess` on `node:child_process`. */
-export const makeSpawn: Effect.Effect<Spawn> = Effect.map(Effect.cached(probeSetpriv), (hasSetpriv) =>
+export const makeSpawn: Effect.Effect<Spawn> = Effect.map(Effect.cached(probeSetpriv), (probed) =>
   Effect.fn("PluginProcess.spawn")(function* (spec, output) {
-    const wrap = spec.parentDeathSignal !== undefined && (yield* hasSetpriv)
-    const child = yield* Effect.acquireRelease(start(spec, output, wrap ? spec.parentDeathSignal : undefined), stop)
+    const setpriv = spec.parentDeathSignal === undefined ? undefined : yield* probed
+    const child = yield* Effect.acquireRelease(start(spec, output, setpriv), stop)
     return child.running
   }),
 )
@@ -56,14 +60,14 @@ interface Child {
   readonly running: RunningProcess
 }
 
-const start = (spec: ProcessSpec, output: ProcessOutput, parentDeathSignal: string | undefined) =>
+const start = (spec: ProcessSpec, output: ProcessOutput, setpriv: string | undefined) =>
   Effect.callback<Child, PluginSpawnError>((resume) => {
     const marker = randomUUID()
     const lifeline = spec.inheritStdin === true ? 3 : 0
     const [executable, args] =
-      parentDeathSignal === undefined
+      setpriv === undefined || spec.parentDeathSignal === undefined
         ? [spec.executable, spec.args]
-        : ["setpriv", ["--pdeathsig", parentDeathSignal.slice(3), "--", spec.executable, ...spec.args]]
+        : [setpriv, ["--pdeathsig", spec.parentDeathSignal.slice(3), "--", spec.executable, ...spec.args]]
     const fail = ({ message: reason }: Error) =>
       resume(
         Effect.flatMap(diagnose(spec.executable), ({ notes: diagnosis }) =>

@@ -48,10 +48,8 @@ const make = Effect.gen(function* () {
   const dispatcher = yield* HookDispatcher
   let registered: ReadonlyArray<Registered> = []
 
-  const others = (id: string, teamId: string, trigger: string) =>
-    registered.filter(
-      ({ command, pluginId }) => pluginId !== id || command.teamId !== teamId || command.trigger !== trigger,
-    )
+  const isThe = (id: string, teamId: string, trigger: string) => (entry: Registered) =>
+    entry.pluginId === id && entry.command.teamId === teamId && entry.command.trigger === trigger
 
   const execute = Effect.fn("SlashCommands.execute")(function* (
     args: TypedCommand,
@@ -88,11 +86,14 @@ const make = Effect.gen(function* () {
       if (!/^[^\s/]\S*$/.test(trigger)) {
         yield* invalid("api.command.create_command.trigger.app_error", `${JSON.stringify(trigger)} is no trigger`)
       }
-      registered = [...others(pluginId, given.teamId, trigger), { pluginId, command: { ...given, pluginId, trigger } }]
+      const entry = { pluginId, command: { ...given, pluginId, trigger } }
+      const index = registered.findIndex(isThe(pluginId, given.teamId, trigger))
+      registered = index === -1 ? [...registered, entry] : registered.with(index, entry)
     }),
     unregister: (pluginId, teamId, trigger) =>
       Effect.sync(() => {
-        registered = others(pluginId, teamId, trigger.toLowerCase())
+        const is = isThe(pluginId, teamId, trigger.toLowerCase())
+        registered = registered.filter((entry) => !is(entry))
       }),
     list: (teamId) =>
       Effect.sync(() => registered.filter((entry) => isOf(entry, teamId)).map(({ command }) => command)),

@@ -51,6 +51,12 @@ describe("pluginVariables", () => {
     assert.strictEqual(pluginVariables(host, "linux", [], { PATH: "/own" })["PATH"], "/own")
   })
 
+  it("leaves the operator variables that only look like the protocol's, but no secret of the host's", () => {
+    const values = { PLUGIN_DB_URL: "db", MATTERMOST_PLUGINS_KEY: "key" }
+    assert.deepStrictEqual(pluginVariables({}, "linux", [], values), values)
+    assert.deepStrictEqual(pluginVariables({ PLUGIN_SUPERVISOR_TOKEN: "x" }, "linux", ["PLUGIN_*"]), {})
+  })
+
   it("takes the protocol's variables from nobody but the protocol", () => {
     assert.deepStrictEqual(
       pluginVariables(host, "linux", ["*"], { PLUGIN_MULTIPLEX_GRPC: "1", MATTERMOST_PLUGIN_ID: "x" }),

@@ -302,10 +302,7 @@ describe("HookDispatcher.notify", () => {
       yield* tell(["a", "b", "c", "d", "e", "f", "g"])
       yield* Scope.close(scope, Exit.void)
       assert.deepStrictEqual(told.slice(7), ["a", "b", "c", "d", "e"], "nobody waits for the end of its rest")
-      assert.lengthOf(
-        log.messages().filter((message) => message.includes("was not called")),
-        2,
-      )
+      assert.include(log.messages(), "plugin slow: 2 events are lost, since it did not answer when it ended")
     }),
   )
 

@@ -36,7 +36,7 @@ describe.skipIf(noPython)("PluginEnvironment", () => {
     return Effect.gen(function* () {
       const directory = yield* folder({
         "good/plugin.json": manifest("good-plugin"),
-        "good/plugin.py": program("pass"),
+        "good/plugin.py": program("__import__('os').environ['PATH'] == '/nowhere' or 1 / 0"),
         "also-good/plugin.json": manifest("another-plugin"),
         "also-good/plugin.py": program("pass"),
         "raises/plugin.json": manifest("raising-plugin"),
@@ -49,7 +49,9 @@ describe.skipIf(noPython)("PluginEnvironment", () => {
         "twin/plugin.json": manifest("good-plugin"),
       })
       const guard: SupervisorOptions = { hooks: { policies: { userWillLogIn: { onFailure: "refuse" } } } }
-      const live = PluginHost.layer({ directory, plugins: { "mistyped-plugin": guard } }).pipe(
+      // Ids are in lower case, and settings find theirs all the same. A plugin's PATH is no affair of the host's.
+      const plugins = { "Mistyped-plugin": guard, "Good-Plugin": { variables: { PATH: "/nowhere" } } }
+      const live = PluginHost.layer({ directory, plugins }).pipe(
         Layer.provide(PluginApi.layer({})),
         Layer.provide(hostEnvironment),
         Layer.provide(NodeServices.layer),

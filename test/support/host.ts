@@ -60,4 +60,4 @@ export const eventually = (what: string, check: () => boolean, millis = 10_000) 
 
 /** The folders of plugins' sockets that exist now. */
 export const socketFolders = (): ReadonlyArray<string> =>
-  readdirSync(tmpdir()).filter((name) => /^plugin-\w{6}$/.test(name))
+  readdirSync(tmpdir()).filter((name) => /^plugin-host-\w{6}$/.test(name))

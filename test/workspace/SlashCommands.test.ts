@@ -31,6 +31,8 @@ describe("slash commands", () => {
       yield* answering(otherCaller.pluginId)
       yield* one.registerCommand({ command: command("Poll") })
       yield* two.registerCommand({ command: command("poll") })
+      // Registering it again, as plugins do when their configuration changes, keeps one's place.
+      yield* one.registerCommand({ command: command("Poll") })
       yield* two.registerCommand({ command: command("other", team.id) })
       const { text } = yield* workspace.executeCommand(typed("/POLL lunch?"))
       assert.strictEqual(text, "com.example.one: /POLL lunch? in true")
