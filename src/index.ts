@@ -25,7 +25,15 @@ export * as PluginHost from "./environment/PluginHost.ts"
 export type { GoPluginError } from "./goplugin/GoPlugin.ts"
 export { GoPluginClient } from "./goplugin/GoPluginClient.ts"
 export { HandshakeError } from "./goplugin/Handshake.ts"
-export { DISMISS_POST_REASON, HookDispatcher, HookRejectedError, type RequestContext } from "./hooks/HookDispatcher.ts"
+export type { GrpcServerError } from "./grpc/GrpcServer.ts"
+export {
+  type Collected,
+  type Decided,
+  DISMISS_POST_REASON,
+  HookDispatcher,
+  HookRejectedError,
+  type RequestContext,
+} from "./hooks/HookDispatcher.ts"
 export {
   HookDeadlineError,
   type HookError,
@@ -38,10 +46,11 @@ export { type Hook, hookName, type UnaryHook } from "./hooks/HookName.ts"
 export type { DecidingHook, Notification } from "./hooks/HookKind.ts"
 export { hookPolicies, HookPoliciesError } from "./hooks/HookPolicies.ts"
 export { HOOK_DEADLINE, HOOK_POLICY, type HookPolicy, type HooksOptions } from "./hooks/HookPolicy.ts"
-export { type HookClient, Hooks } from "./hooks/Hooks.ts"
+export { type HookClient, type HookHandlers, Hooks } from "./hooks/Hooks.ts"
 export { type PluginHttpRequest, type PluginHttpResponse, serveHttp } from "./hooks/ServeHttp.ts"
 export { AccessToken } from "./http/AccessToken.ts"
 export { HttpAuthorization } from "./http/HttpAuthorization.ts"
+export { MetricsRoutes } from "./http/MetricsRoutes.ts"
 export * as PluginRoutes from "./http/PluginRoutes.ts"
 export { PluginStatusRoutes } from "./http/PluginStatusRoutes.ts"
 export { WorkspaceRoutes } from "./http/WorkspaceRoutes.ts"
@@ -50,9 +59,11 @@ export { PluginSpawnError, type ProcessExit, type RunningProcess } from "./proce
 export type { PluginState, PluginStateName } from "./supervisor/PluginState.ts"
 export {
   DEACTIVATE_LIMIT,
+  makeState,
   MATTERMOST_HANDSHAKE,
   PLUGIN_START_TIMEOUT,
   type PluginStartError,
+  type PluginStateRef,
   PluginSupervisor,
   type SupervisedPlugin,
   type SupervisorOptions,

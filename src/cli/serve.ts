@@ -113,18 +113,22 @@ export const serve = Command.make(
   "serve",
   {
     plugins: Flag.Directory("plugins", { mustExist: true }).pipe(
-      Flag.withDescription("Folder of the plugins, one folder each"),
+      Flag.withDescription("Folder of the plugins, one folder each. Required"),
     ),
     data: Flag.String("data").pipe(
-      Flag.withDescription("Folder of the workspace's data; made when it is missing"),
+      Flag.withDescription("Folder of the workspace's data; made when it is missing. Default data"),
       Flag.withDefault("data"),
     ),
     host: Flag.String("host").pipe(
-      Flag.withDescription("Address to listen on; one that isn't loopback opens the host to others"),
+      Flag.withDescription("Address to listen on; one that isn't loopback opens the host to others. Default 127.0.0.1"),
       Flag.withDefault("127.0.0.1"),
     ),
     port: Flag.Int("port").pipe(
-      Flag.withDescription("TCP port to listen on; 0 picks a free one"),
+      Flag.withDescription("TCP port to listen on; 0 picks a free one. Default 8065"),
+      Flag.filter(
+        (port) => port >= 0 && port <= 65_535,
+        (port) => `${port} is no TCP port`,
+      ),
       Flag.withDefault(8065),
     ),
     allowEnv: Flag.String("allow-env").pipe(
@@ -132,7 +136,7 @@ export const serve = Command.make(
       Flag.atLeast(0),
     ),
     pluginLogLevel: Flag.Literals("plugin-log-level", ["DEBUG", "INFO", "WARNING", "ERROR"]).pipe(
-      Flag.withDescription("Level from which plugins log"),
+      Flag.withDescription("Level from which plugins log. Default INFO"),
       Flag.withDefault("INFO"),
     ),
     hookPolicies: Flag.FileParse("hook-policies").pipe(
@@ -146,4 +150,8 @@ export const serve = Command.make(
       Effect.provide(serveLayer(options)),
       Effect.provide(Layer.provideMerge(telemetry, logger)),
     ),
-).pipe(Command.withDescription("Run the plugins of a folder on an embedded workspace"))
+).pipe(
+  Command.withDescription(
+    `Run the plugins of a folder on an embedded workspace. The token is that in ${ACCESS_TOKEN_VARIABLE}, or made for the run`,
+  ),
+)

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { inject, onTestFinished } from "vitest"
+import { inject } from "vitest"
 import { read, root, snippets } from "../support/documents.ts"
 import { temporaryFolder } from "../support/folder.ts"
 import { eventually, host, noPython } from "../support/host.ts"
@@ -59,6 +59,16 @@ describe("docs/hooks.md", () => {
   )
 })
 
+/** A checkout of the project to run commands in, so that what they make in a developer's own is left alone. */
+const checkout = Effect.map(temporaryFolder, (folder) => {
+  for (const name of ["python-sdk", "proto", "src", "node_modules", "package.json", "tsconfig.json"]) {
+    symlinkSync(join(root, name), join(folder, name))
+  }
+  const isMade = /[/\\](\.venv|dist|__pycache__)$/
+  cpSync(join(root, "examples"), join(folder, "examples"), { recursive: true, filter: (from) => !isMade.test(from) })
+  return folder
+})
+
 describe("docs/go-plugin.md", () => {
   it("shows the example as it is, and so does the SDK's", () => {
     assert.strictEqual(snippets("docs/go-plugin.md", "ts")[0], read("examples/own-protocol/host.ts"))
@@ -78,13 +88,18 @@ describe("docs/go-plugin.md", () => {
 })
 
 describe.skipIf(noPython)("examples/own-protocol", () => {
-  it("runs by the commands of its README", () => {
-    const [setUp = ""] = snippets("examples/own-protocol/README.md", "sh")
-    onTestFinished(() => rmSync(join(root, "examples/own-protocol/.venv"), { recursive: true, force: true }))
-    const output = execFileSync("sh", ["-ec", setUp], { cwd: root, encoding: "utf8", timeout: 170_000 })
-    assert.include(output, "1 + 2 = 3")
-    assert.include(output, "adding 1.0 and 2.0")
-  }, 180_000)
+  it.live(
+    "runs by the commands of its README",
+    () =>
+      Effect.gen(function* () {
+        const [setUp = ""] = snippets("examples/own-protocol/README.md", "sh")
+        const cwd = yield* checkout
+        const output = execFileSync("sh", ["-ec", setUp], { cwd, encoding: "utf8", timeout: 170_000 })
+        assert.include(output, "1 + 2 = 3")
+        assert.include(output, "adding 1.0 and 2.0")
+      }).pipe(Effect.scoped),
+    180_000,
+  )
 })
 
 describe.skipIf(noPython)("the plugins in the documents", () => {
@@ -149,11 +164,8 @@ describe.skipIf(noPython)("examples/moderator", () => {
     "is tested and runs by the commands of its README",
     () =>
       Effect.gen(function* () {
-        const made = ["examples/moderator/bundle/.venv", ".data/moderator"].map((name) => join(root, name))
-        const remove = Effect.sync(() => made.forEach((name) => rmSync(name, { recursive: true, force: true })))
-        yield* Effect.acquireRelease(remove, () => remove)
         const [commands = ""] = snippets("examples/moderator/README.md", "sh")
-        const { authorization, base, channelId, output } = yield* served(commands, root)
+        const { authorization, base, channelId, output } = yield* served(commands, yield* checkout)
         assert.match(output(), /\d passed/)
         const send = (path: string, body: object) =>
           Effect.promise(async () => {
@@ -184,15 +196,7 @@ describe.skipIf(noPython)("examples/web-apps", () => {
     "run by the commands of their README",
     () =>
       Effect.gen(function* () {
-        const apps = ["flask-app", "fastapi-sse"]
-        yield* Effect.addFinalizer(() =>
-          Effect.sync(() =>
-            apps.forEach((app) =>
-              rmSync(join(root, "examples/web-apps", app, ".venv"), { recursive: true, force: true }),
-            ),
-          ),
-        )
-        const { base } = yield* served(snippets("examples/web-apps/README.md", "sh")[0]!, root)
+        const { base } = yield* served(snippets("examples/web-apps/README.md", "sh")[0]!, yield* checkout)
         const page = yield* Effect.promise(() => fetch(`${base}/plugins/flask-app/`))
         assert.deepInclude(yield* Effect.promise(() => page.json() as Promise<object>), { hello: "stranger" })
       }).pipe(Effect.scoped),
@@ -206,10 +210,7 @@ describe.skipIf(noPython)("getting started", () => {
     () =>
       Effect.gen(function* () {
         // A checkout with a plugins folder, and in it the plugin that the document shows.
-        const folder = yield* temporaryFolder
-        for (const name of ["python-sdk", "proto", "src", "node_modules", "package.json"]) {
-          symlinkSync(join(root, name), join(folder, name))
-        }
+        const folder = yield* checkout
         const plugin = join(folder, "plugins/my-plugin")
         mkdirSync(plugin, { recursive: true })
         writeFileSync(join(plugin, "plugin.py"), snippets("docs/python-plugins.md", "python")[0]!)
