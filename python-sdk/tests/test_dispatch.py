@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -236,3 +237,12 @@ def test_slack_s_attachments_are_dropped_from_a_command_s_answer_as_in_the_publi
     more = {"text": "hi", "attachments": [{"text": "more", "title": "t"}]}
     (attached,) = response_of("ExecuteCommand", request("ExecuteCommand"), more).response.attachments
     assert attached.text == "more"
+
+
+def test_a_dict_changes_its_fields_and_leaves_the_others() -> None:
+    post = Post(id="p", channel_id="c", message="old", props={"a": 1}, file_ids=["f"])
+    changed = response_of("MessageWillBePosted", request("MessageWillBePosted", post=post), {"message": "new"})
+    assert Post.from_proto(changed.modified_post) == dataclasses.replace(post, message="new")
+    asked = request("MessageWillBeUpdated", new_post=post, old_post=Post(message="older"))
+    updated = response_of("MessageWillBeUpdated", asked, ({"message": "newer"}, ""))
+    assert (updated.modified_post.message, updated.modified_post.channel_id) == ("newer", "c")

@@ -62,13 +62,19 @@ const make = Effect.fn("PluginEnvironment.make")(function* (options: Environment
   const supervisor = yield* PluginSupervisor
   const bundles = yield* PluginBundles
   const dispatcher = yield* HookDispatcher
-  // Plugins don't depend on each other: stopping takes as long as the slowest, not as all of them.
-  const scope = yield* Scope.fork(yield* Effect.scope, "parallel")
+  // As in a manifest.
+  const settings = Record.mapKeys(options.plugins ?? {}, (id) => id.toLowerCase())
   const discovered = yield* bundles
     .discover(options.directory)
     .pipe(Effect.catch((error) => Effect.as(Effect.logError(error.message), [])))
-  // As in a manifest.
-  const settings = Record.mapKeys(options.plugins ?? {}, (id) => id.toLowerCase())
+  // Before anything starts, and until everything has ended: whoever has to agree has not agreed yet, or any more.
+  for (const entry of discovered) {
+    if (entry._tag === "Failure") continue
+    const { id } = entry.success.manifest
+    yield* dispatcher.require(id, { ...{ ...options.defaults, ...settings[id] }.hooks })
+  }
+  // Plugins don't depend on each other: stopping takes as long as the slowest, not as all of them.
+  const scope = yield* Scope.fork(yield* Effect.scope, "parallel")
   const plugins: Array<EnvironmentPlugin> = []
   const starts: Array<Fiber.Fiber<void>> = []
   for (const entry of discovered) {

@@ -1,6 +1,6 @@
 import * as grpc from "@grpc/grpc-js"
 import { Duration, Effect, Option, type Scope, Stream } from "effect"
-import { fromUnknown, type GrpcError } from "./GrpcError.ts"
+import { fromUnknown, GrpcError, statusCode } from "./GrpcError.ts"
 import {
   type BidiStreaming,
   type ClientStreaming,
@@ -87,17 +87,25 @@ const unary = <M extends Unary>(
       const name = path(method)
       const options: grpc.CallOptions =
         deadline === undefined ? {} : { deadline: Date.now() + Duration.toMillis(deadline) }
-      const call = client.makeUnaryRequest(
-        name,
-        serializer(method.input),
-        deserializer(method.output),
-        request,
-        metadata,
-        options,
-        (error, response) => {
-          resume(error === null ? Effect.succeed(response as Response<M>) : Effect.fail(fromUnknown(name, error)))
-        },
-      )
+      let call: grpc.ClientUnaryCall
+      try {
+        call = client.makeUnaryRequest(
+          name,
+          serializer(method.input),
+          deserializer(method.output),
+          request,
+          metadata,
+          options,
+          (error, response) => {
+            resume(error === null ? Effect.succeed(response as Response<M>) : Effect.fail(fromUnknown(name, error)))
+          },
+        )
+      } catch (error) {
+        // The client was closed meanwhile.
+        return resume(
+          Effect.fail(new GrpcError({ method: name, code: statusCode.UNAVAILABLE, details: String(error) })),
+        )
+      }
       return Effect.sync(() => call.cancel())
     }),
   )

@@ -128,13 +128,21 @@ export class HookDispatcher extends Context.Service<
 >()("effect-plugin-supervisor/hooks/HookDispatcher") {
   static readonly layer: Layer.Layer<HookDispatcher> = Layer.sync(HookDispatcher, () => {
     const registered = new Map<string, Registered>()
-    const required = new Map<string, HooksOptions>()
+    const required = new Set<readonly [pluginId: string, options: HooksOptions]>()
     const implementing = (hook: UnaryHook) =>
       [...registered.values()].filter(({ hooks }) => hooks.implemented.has(hook)).sort(byId)
     const missing = (hook: UnaryHook) =>
-      [...required]
-        .filter(([id, options]) => !registered.has(id) && policyOf(hook, options).onFailure === "refuse")
-        .map(([id, options]) => absent(id, options))
+      [
+        ...new Map(
+          [...required].filter(
+            ([id, options]) => !registered.has(id) && policyOf(hook, options).onFailure === "refuse",
+          ),
+        ),
+      ].map(([id, options]) => absent(id, options))
+
+    /** Whether a plugin is still part of every dispatch; what is absent is asked in its stead. */
+    const isThere = (plugin: Asked) =>
+      !("drain" in plugin) || registered.get(plugin.hooks.pluginId) === (plugin as Registered)
 
     return {
       register: Effect.fnUntraced(function* (hooks) {
@@ -144,7 +152,15 @@ export class HookDispatcher extends Context.Service<
         yield* entry(registered, hooks.pluginId, plugin)
       }),
 
-      require: (pluginId, options) => entry(required, pluginId, options),
+      require: (pluginId, options) =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            const requirement = [pluginId, options] as const
+            required.add(requirement)
+            return requirement
+          }),
+          (requirement) => Effect.sync(() => void required.delete(requirement)),
+        ),
 
       // The mapped types don't unify over K: the request, the answers and what they do are those of this hook.
       decide: <K extends DecidingHook, R>(hook: K, request: R) =>
@@ -153,7 +169,7 @@ export class HookDispatcher extends Context.Service<
             [...implementing(hook), ...missing(hook)].sort(byId),
             () => create(hookMethods[hook].input, request as any) as Decided<K, R>,
             Effect.fnUntraced(function* (current, plugin) {
-              const answer: any = yield* askOrPassOver(plugin, hook, current)
+              const answer: any = yield* askOrPassOver(plugin, hook, current, () => isThere(plugin))
               if (answer === undefined) return current
               if (answer.rejectionReason) return yield* reject(plugin, hook, answer.rejectionReason)
               return { ...current, ...deciding[hook](current as never, answer as never) }
@@ -231,16 +247,18 @@ const byId = (a: Asked, b: Asked) => (a.hooks.pluginId < b.hooks.pluginId ? -1 :
 /** A plugin that would have to be asked and is not there. */
 const absent = (pluginId: string, options: HooksOptions): Asked => ({
   hooks: { pluginId, policy: (hook) => policyOf(hook, options) },
-  ask: (hook) => {
-    const name = hookName(hook)
-    const details = "the plugin is not active"
-    return measured(
-      pluginId,
-      name,
-      Effect.fail(new HookTransportError({ pluginId, hook: name, status: "UNAVAILABLE", details })),
-    )
-  },
+  ask: (hook) => notActive(pluginId, hook),
 })
+
+const notActive = (pluginId: string, hook: UnaryHook) => {
+  const name = hookName(hook)
+  const details = "the plugin is not active"
+  return measured(
+    pluginId,
+    name,
+    Effect.fail(new HookTransportError({ pluginId, hook: name, status: "UNAVAILABLE", details })),
+  )
+}
 
 /** Who has no hook has nothing against anything: that is not what an operator wants who waits for its word. */
 const warnOfAbsentHooks = ({ implemented, pluginId, policy }: HookClient) =>
@@ -292,16 +310,22 @@ const makeRegistered = Effect.fnUntraced(function* (
   let lost = 0
   const tell = (event: Event): Effect.Effect<void> =>
     Effect.catch(Effect.asVoid(ask(event.hook, event.request)), (error) => {
+      if (error._tag === "HookNotImplementedError") return Effect.void
       if (error._tag !== "HookSuspendedError") return Effect.logError(error.message)
       // What happens while the plugin rests waits for it, unless it is about to end.
-      if (!ends) return Effect.andThen(Effect.raceFirst(breaker.rested, ending.await), tell(event))
+      if (!ends)
+        return Effect.andThen(Effect.raceFirst(breaker.rested(hookName(event.hook)), ending.await), tell(event))
       lost++
       return countLost(pluginId, hookName(event.hook))
     })
   const deliver = Effect.flatMap(Queue.take(queue), (event) =>
     Option.isSome(event.span) ? Effect.withParentSpan(tell(event), event.span.value) : tell(event),
   )
-  const worker = yield* Effect.forkScoped(Effect.ignore(Effect.forever(deliver)))
+  // What one event breaks must not keep the next from being told.
+  const survive = Effect.catchDefect(deliver, (defect) =>
+    Effect.logError(`plugin ${pluginId}: telling it failed`, defect),
+  )
+  const worker = yield* Effect.forkScoped(Effect.ignore(Effect.forever(survive)))
   let isFull = false
   return {
     hooks,
@@ -348,14 +372,23 @@ const askOrPassOver = (
   plugin: Asked,
   hook: DecidingHook,
   request: unknown,
+  isThere: () => boolean,
 ): Effect.Effect<unknown, HookRejectedError> =>
-  Effect.catch(plugin.ask(hook, request), (error) => {
-    // An error that the plugin answers is its word, where the hook has no other for a refusal.
-    if (error._tag === "HookPluginError" && error.isAnswer) return reject(plugin, hook, error.reason)
-    return Effect.andThen(
-      Effect.logError(error.message),
-      plugin.hooks.policy(hook).onFailure === "allow"
-        ? Effect.succeed(undefined)
-        : reject(plugin, hook, "the plugin that has to agree could not be asked", true),
-    )
-  })
+  Effect.catch(
+    // It may have been stopped while others were asked.
+    Effect.suspend(() => (isThere() ? plugin.ask(hook, request) : notActive(plugin.hooks.pluginId, hook))),
+    (error) => {
+      if (error._tag === "HookNotImplementedError") return Effect.undefined
+      // An error that the plugin answers is its word, where the hook has no other for a refusal; but not one that says
+      // that its handler has raised (the published SDK's ids).
+      if (error._tag === "HookPluginError" && error.isAnswer && !error.id.endsWith(".error")) {
+        return reject(plugin, hook, error.reason)
+      }
+      return Effect.andThen(
+        Effect.logError(error.message),
+        plugin.hooks.policy(hook).onFailure === "allow"
+          ? Effect.succeed(undefined)
+          : reject(plugin, hook, "the plugin that has to agree could not be asked", true),
+      )
+    },
+  )

@@ -1,5 +1,6 @@
 import { toJson } from "@bufbuild/protobuf"
 import { EmailNotificationContentSchema } from "../generated/mattermost/pluginapi/v1/hooks_message_pb.js"
+import type { Post } from "../generated/mattermost/pluginapi/v1/post_pb.js"
 import type { Request, Response } from "../grpc/GrpcMethod.ts"
 import { type HookMethods, hookMethods, type UnaryHook, unaryHooks } from "./HookName.ts"
 
@@ -25,6 +26,18 @@ type Apply<K extends UnaryHook> = (
   response: Response<HookMethods[K]>,
 ) => Partial<Request<HookMethods[K]>>
 
+/** A post as a plugin wants it. What it leaves out of what tells which post that is, the next plugin still has to see. */
+const identified = (modified: Post | undefined, post: Post | undefined): Post | undefined =>
+  modified === undefined || post === undefined
+    ? (modified ?? post)
+    : {
+        ...modified,
+        id: modified.id || post.id,
+        channelId: modified.channelId || post.channelId,
+        userId: modified.userId || post.userId,
+        createAt: modified.createAt || post.createAt,
+      }
+
 const decoder = new TextDecoder()
 const encoder = new TextEncoder()
 
@@ -34,8 +47,8 @@ const encoder = new TextEncoder()
  * as it is.
  */
 export const deciding = {
-  messageWillBePosted: ({ post }, { modifiedPost }) => ({ post: modifiedPost ?? post }),
-  messageWillBeUpdated: ({ newPost }, { modifiedPost }) => ({ newPost: modifiedPost ?? newPost }),
+  messageWillBePosted: ({ post }, { modifiedPost }) => ({ post: identified(modifiedPost, post) }),
+  messageWillBeUpdated: ({ newPost }, { modifiedPost }) => ({ newPost: identified(modifiedPost, newPost) }),
   fileWillBeUploaded: (request, { modifiedContent, modifiedFileInfo }) => {
     const info = modifiedFileInfo ?? request.fileInfo
     const fileContent = modifiedContent.length > 0 ? modifiedContent : request.fileContent
@@ -60,6 +73,8 @@ export const deciding = {
   },
   configurationWillBeSaved: ({ newConfig }, { modifiedConfig }) => ({ newConfig: modifiedConfig ?? newConfig }),
   userWillLogIn: () => ({}),
+  // Its answer is an error, or none.
+  onSAMLLogin: () => ({}),
 } satisfies { readonly [K in UnaryHook]?: Apply<K> }
 
 /** A hook that decides. */

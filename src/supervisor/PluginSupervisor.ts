@@ -136,9 +136,14 @@ export class PluginSupervisor extends Context.Service<
         yield* transition(state, "Starting")
         yield* Effect.addFinalizer(() => unlessFailed(state, "NotRunning"))
         const plugin = yield* launch(bundle, options)
-        const hooks = yield* hookClients.connect(plugin.client, pluginId, options.hooks)
+        const deactivateLimit = options.deactivateLimit ?? DEACTIVATE_LIMIT
+        const hooks = yield* hookClients.connect(plugin.client, pluginId, {
+          ...options.hooks,
+          // The plugin is told the limit there is.
+          policies: { ...options.hooks?.policies, onDeactivate: { deadline: deactivateLimit } },
+        })
         yield* activate(hooks)
-        yield* Effect.addFinalizer(() => deactivate(hooks, plugin, options.deactivateLimit ?? DEACTIVATE_LIMIT))
+        yield* Effect.addFinalizer(() => deactivate(hooks, plugin, deactivateLimit))
 
         // Dispatch reaches the plugin from here until it dies or is stopped, whichever is first.
         const registration = yield* Scope.fork(yield* Effect.scope)
@@ -203,10 +208,11 @@ const pluginVariables = (
 
 /** The contract's order: the configuration first, whose failure is only logged, then the activation, whose isn't. */
 const activate = Effect.fn("PluginSupervisor.activate")(function* (hooks: HookClient) {
-  if (hooks.implemented.has("onConfigurationChange")) {
-    yield* Effect.catch(hooks.onConfigurationChange({}), (error) => Effect.logError(error.message))
-  }
-  if (hooks.implemented.has("onActivate")) yield* hooks.onActivate({})
+  // One that does not say what it implements may not have them.
+  yield* Effect.catch(hooks.onConfigurationChange({}), (error) =>
+    error._tag === "HookNotImplementedError" ? Effect.void : Effect.logError(error.message),
+  )
+  yield* Effect.catchTag(Effect.asVoid(hooks.onActivate({})), "HookNotImplementedError", () => Effect.void)
 })
 
 const deactivate = Effect.fn("PluginSupervisor.deactivate")(function* (

@@ -1,7 +1,7 @@
 /** The rules for many plugins, on hooks that answer in this process; real plugins are in test/integration. */
 import { create } from "@bufbuild/protobuf"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Metric, Option, Scope } from "effect"
+import { Deferred, type Duration, Effect, Exit, Fiber, Metric, Option, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { EmailNotificationContentSchema } from "../../src/generated/mattermost/pluginapi/v1/hooks_message_pb.js"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
@@ -216,7 +216,7 @@ describe("HookDispatcher.decide", () => {
       const ask = Effect.provide(decide("messageWillBePosted", post("x")), log.layer)
       yield* Effect.repeat(ask, { times: BREAKER_FAILURES + 3 })
       assert.strictEqual(asked, BREAKER_FAILURES)
-      assert.isTrue(log.messages().some((message) => message.includes("it is not asked for 30s")))
+      assert.isTrue(log.messages().some((message) => message.includes("it is not called for 30s")))
       yield* TestClock.adjust("29 seconds")
       yield* ask
       assert.strictEqual(asked, BREAKER_FAILURES)
@@ -229,6 +229,115 @@ describe("HookDispatcher.decide", () => {
       yield* ask
       yield* ask
       assert.strictEqual(asked, BREAKER_FAILURES + 3)
+    }),
+  )
+
+  test(
+    "rests hook by hook, and says so once",
+    Effect.gen(function* () {
+      const log = recordLog()
+      let asked = 0
+      yield* register("half", {
+        messageWillBePosted: () => Effect.suspend(() => (asked++, late("half"))),
+        messageHasBeenPosted: () => Effect.succeed({}),
+        userWillLogIn: () => Effect.succeed({ rejectionReason: "no" }),
+      })
+      const { decide, notify } = yield* HookDispatcher
+      const ask = Effect.provide(decide("messageWillBePosted", post("x")), log.layer)
+      for (let count = 0; count < 10; count++) {
+        yield* ask
+        yield* notify("messageHasBeenPosted", post("x"))
+        yield* settle
+      }
+      assert.strictEqual(asked, BREAKER_FAILURES, "another hook's answer says nothing of this one")
+      assert.strictEqual((yield* Effect.flip(decide("userWillLogIn", {}))).reason, "no", "which is called all the same")
+      yield* TestClock.adjust("31 seconds")
+      yield* Effect.all(
+        Array.from({ length: 20 }, () => ask),
+        { concurrency: "unbounded" },
+      )
+      assert.strictEqual(asked, BREAKER_FAILURES + 1)
+      assert.lengthOf(
+        log.messages().filter((message) => message.includes("it is not called for 30s")),
+        2,
+      )
+    }),
+  )
+
+  test(
+    "counts callers that gave up after a while, and lets the next one try when one leaves at once",
+    Effect.gen(function* () {
+      let asked = 0
+      let answer: Effect.Effect<{}> = Effect.never
+      yield* register("silent", { messageWillBePosted: () => Effect.suspend(() => (asked++, answer)) })
+      const { decide } = yield* HookDispatcher
+      const giveUp = (after: Duration.Input) =>
+        Effect.gen(function* () {
+          const asking = yield* Effect.forkChild(decide("messageWillBePosted", post("x")))
+          yield* settle
+          yield* TestClock.adjust(after)
+          yield* Fiber.interrupt(asking)
+        })
+      for (let count = 0; count < 10; count++) yield* giveUp("1 second")
+      assert.strictEqual(asked, 10, "who leaves early says nothing")
+      for (let count = 0; count < 10; count++) yield* giveUp("6 seconds")
+      assert.isBelow(asked, 20)
+      const before = asked
+      yield* TestClock.adjust("31 seconds")
+      yield* giveUp("1 second")
+      answer = Effect.succeed({})
+      yield* decide("messageWillBePosted", post("x"))
+      assert.strictEqual(asked, before + 2)
+    }),
+  )
+
+  test(
+    "takes an error that says that a handler has raised for a failure, and not for a refusal",
+    Effect.gen(function* () {
+      const raised = new HookPluginError({
+        pluginId: "p",
+        hook: "ConfigurationWillBeSaved",
+        id: "plugin.configuration_will_be_saved.error",
+        reason: "raised KeyError",
+        statusCode: 500,
+        isAnswer: true,
+      })
+      const handlers = {
+        configurationWillBeSaved: () => Effect.fail(raised),
+        onSAMLLogin: () => crash(true, "no entry"),
+      }
+      yield* register("p", handlers)
+      const { decide } = yield* HookDispatcher
+      yield* decide("configurationWillBeSaved", {})
+      yield* register("q", handlers, { policies: { configurationWillBeSaved: { onFailure: "refuse" } } })
+      const { isFailure, pluginId } = yield* Effect.flip(decide("configurationWillBeSaved", {}))
+      assert.deepStrictEqual([pluginId, isFailure], ["q", true])
+      assert.strictEqual((yield* Effect.flip(decide("onSAMLLogin", {}))).reason, "no entry")
+    }),
+  )
+
+  test(
+    "does not ask who was stopped while others were asked, and refuses if that one had to agree",
+    Effect.gen(function* () {
+      const { decide } = yield* HookDispatcher
+      const scopes = [yield* Scope.make(), yield* Scope.make()] as const
+      let asked = 0
+      let stopping = scopes[0]
+      yield* register("a", {
+        messageWillBePosted: () =>
+          Effect.as(
+            Effect.suspend(() => Scope.close(stopping, Exit.void)),
+            {},
+          ),
+      })
+      const refuse: HooksOptions = { policies: { messageWillBePosted: { onFailure: "refuse" } } }
+      const handlers: HookHandlers = { messageWillBePosted: () => Effect.sync(() => (asked++, {})) }
+      yield* Scope.provide(register("b", handlers), scopes[0])
+      yield* decide("messageWillBePosted", post("x"))
+      stopping = scopes[1]
+      yield* Scope.provide(register("c", handlers, refuse), scopes[1])
+      const { isFailure, pluginId } = yield* Effect.flip(decide("messageWillBePosted", post("x")))
+      assert.deepStrictEqual([pluginId, isFailure, asked], ["c", true, 0])
     }),
   )
 

@@ -6,6 +6,7 @@ field of the response that takes it. A rejection travels in `rejection_reason` o
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from google.protobuf import descriptor
@@ -115,10 +116,23 @@ def response_of(hook: str, request: Any, result: Any) -> Any:
         if value is None:
             continue
         try:
-            fill(response, field, _known(field, value) if hook in _IGNORES_UNKNOWN_KEYS else value)
+            if isinstance(value, dict):
+                value = _known(field, value) if hook in _IGNORES_UNKNOWN_KEYS else _completed(request, field, value)
+            fill(response, field, value)
         except TypeError as error:
             raise refused(value, f" ({error.__cause__})") from error
     return response
+
+
+def _completed(request: Any, field: FieldDescriptor, value: dict[str, Any]) -> Any:
+    """A dict's fields on what the hook was asked about: what it leaves out stays as it is."""
+    for asked in request.DESCRIPTOR.fields:
+        if asked.message_type is field.message_type and not is_repeated(asked):
+            try:
+                return dataclasses.replace(reader(asked)(getattr(request, asked.name)), **value)
+            except TypeError:
+                break
+    return value
 
 
 def _split(result: Any, payloads: int, verdict_field: str | None) -> tuple[list[Any], Any] | None:

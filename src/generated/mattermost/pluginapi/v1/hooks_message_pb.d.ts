@@ -305,7 +305,7 @@ export declare const MessagesWillBeConsumedRequestSchema: GenMessage<MessagesWil
  */
 export declare type MessagesWillBeConsumedResponse = Message<"mattermost.pluginapi.v1.MessagesWillBeConsumedResponse"> & {
   /**
-   * All that the reader is to see, changed or not.
+   * Those that the reader is to see in another form; others may be among them.
    *
    * @generated from field: repeated mattermost.pluginapi.v1.Post posts = 1;
    */

@@ -176,8 +176,8 @@ export declare const PluginHooks: GenService<{
     output: typeof MessageHasBeenUpdatedResponseSchema;
   },
   /**
-   * Asked before posts are handed to a client, whichever way it reads them. The answer replaces the input as a whole: a
-   * post that is left out is hidden from the reader. Nothing is stored.
+   * Asked before posts are handed to a client, whichever way it reads them. The posts of the answer take the place of those
+   * with their ids; a post that is left out stays as it is. Nothing is stored.
    *
    * @generated from rpc mattermost.pluginapi.v1.PluginHooks.MessagesWillBeConsumed
    */
