@@ -44,7 +44,7 @@ export class HookRejectedError extends Schema.TaggedError<HookRejectedError>()("
 
   /** The post is to be dropped silently. */
   get isDismissal(): boolean {
-    return this.reason === DISMISS_POST_REASON
+    return this.hook === "MessageWillBePosted" && this.reason === DISMISS_POST_REASON
   }
 }
 
@@ -211,7 +211,9 @@ export class HookDispatcher extends Context.Service<
       ) {
         const plugin = registered.get(pluginId)
         if (plugin === undefined || !plugin.hooks.implemented.has(hook)) return Option.none()
-        const answer = yield* Effect.tapError(plugin.ask(hook, request), ({ message }) => Effect.logError(message))
+        const answer = yield* Effect.tapError(plugin.ask(hook, request), ({ message }) =>
+          Effect.annotateLogs(Effect.logError(message), { plugin_id: pluginId }),
+        )
         return Option.some(answer as Response<HookMethods[K]>)
       }),
     }
@@ -325,7 +327,9 @@ const makeRegistered = Effect.fnUntraced(function* (
   const survive = Effect.catchDefect(deliver, (defect) =>
     Effect.logError(`plugin ${pluginId}: telling it failed`, defect),
   )
-  const worker = yield* Effect.forkScoped(Effect.ignore(Effect.forever(survive)))
+  const worker = yield* Effect.forkScoped(
+    Effect.annotateLogs(Effect.ignore(Effect.forever(survive)), { plugin_id: pluginId }),
+  )
   let isFull = false
   return {
     hooks,
@@ -385,7 +389,7 @@ const askOrPassOver = (
         return reject(plugin, hook, error.reason)
       }
       return Effect.andThen(
-        Effect.logError(error.message),
+        Effect.annotateLogs(Effect.logError(error.message), { plugin_id: plugin.hooks.pluginId }),
         plugin.hooks.policy(hook).onFailure === "allow"
           ? Effect.succeed(undefined)
           : reject(plugin, hook, "the plugin that has to agree could not be asked", true),

@@ -9,15 +9,20 @@ type Fields<M> = Exclude<keyof M, "$typeName" | "$unknown">
 
 /**
  * Hooks that only tell: a plugin answers nothing but that it has taken the event. They are those whose response has no
- * fields, and `onConfigurationChange`, whose failure is logged.
+ * fields, and `onConfigurationChange`, whose failure is logged; but not `onPluginClusterEvent`, which is for one plugin.
  */
 export type Notification =
-  | { [K in UnaryHook]: [Fields<Response<HookMethods[K]>>] extends [never] ? K : never }[UnaryHook]
+  | Exclude<
+      { [K in UnaryHook]: [Fields<Response<HookMethods[K]>>] extends [never] ? K : never }[UnaryHook],
+      "onPluginClusterEvent"
+    >
   | "onConfigurationChange"
 
 /** {@link Notification}s at run time. */
 export const notifications: ReadonlySet<UnaryHook> = new Set(
-  unaryHooks.filter((hook) => hookMethods[hook].output.fields.length === 0 || hook === "onConfigurationChange"),
+  unaryHooks.filter((hook) =>
+    hookMethods[hook].output.fields.length === 0 ? hook !== "onPluginClusterEvent" : hook === "onConfigurationChange",
+  ),
 )
 
 /** What becomes of a request that a plugin has answered: what the next plugin is asked about. */

@@ -65,6 +65,13 @@ export const hookPolicies = Effect.fnUntraced(function* (
     decode(written),
     ({ issue }) => new HookPoliciesError({ problems: problemsOf(issue) }),
   )
+  const ids = Object.keys(decoded).map((id) => id.toLowerCase())
+  const twice = Object.keys(decoded).filter((id, index) => ids.indexOf(id.toLowerCase()) !== index)
+  if (twice.length > 0) {
+    return yield* new HookPoliciesError({
+      problems: twice.map((path) => ({ path, message: "the plugin has settings already; ids are in lower case" })),
+    })
+  }
   return Object.fromEntries(
     Object.entries(decoded).map(([id, { deadline, policies = {} }]): [string, HooksOptions] => [
       // As in a manifest.

@@ -61,23 +61,23 @@ const make = Effect.gen(function* () {
     }
     const trigger = typed.toLowerCase()
     const unknown = notFound("api.command.execute_command.not_found.app_error", `command /${trigger}`)
-    const found = registered.find((entry) => entry.command.trigger === trigger && isOf(entry, args.teamId ?? ""))
-    if (found === undefined) return yield* unknown
-    const { pluginId } = found
-    const answer = yield* dispatcher.call(pluginId, "executeCommand", { pluginContext, args }).pipe(
-      Effect.mapError((error) =>
-        error._tag === "HookPluginError" && error.isAnswer
-          ? new PluginApiError({ id: error.id, message: error.reason, statusCode: error.statusCode })
-          : new PluginApiError({
-              id: "app.plugin.execute_command.app_error",
-              message: `Plugin ${pluginId} failed at /${trigger}; see the host's log`,
-              statusCode: 500,
-            }),
-      ),
-    )
-    // A plugin that is not active, or does not have the hook, has no commands.
-    if (Option.isNone(answer)) return yield* unknown
-    return answer.value.response ?? create(CommandResponseSchema)
+    const candidates = registered.filter((entry) => entry.command.trigger === trigger && isOf(entry, args.teamId ?? ""))
+    for (const { pluginId } of candidates) {
+      const answer = yield* dispatcher.call(pluginId, "executeCommand", { pluginContext, args }).pipe(
+        Effect.mapError((error) =>
+          error._tag === "HookPluginError" && error.isAnswer
+            ? new PluginApiError({ id: error.id, message: error.reason, statusCode: error.statusCode })
+            : new PluginApiError({
+                id: "app.plugin.execute_command.app_error",
+                message: `Plugin ${pluginId} failed at /${trigger}; see the host's log`,
+                statusCode: 500,
+              }),
+        ),
+      )
+      // A plugin that is not active, or does not have the hook, has no commands: they are the next one's.
+      if (Option.isSome(answer)) return answer.value.response ?? create(CommandResponseSchema)
+    }
+    return yield* unknown
   })
 
   return {

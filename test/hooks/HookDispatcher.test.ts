@@ -378,7 +378,6 @@ describe("HookDispatcher.notify", () => {
         "onWebSocketConnect",
         "onWebSocketDisconnect",
         "webSocketMessageHasBeenPosted",
-        "onPluginClusterEvent",
       ],
     )
   })

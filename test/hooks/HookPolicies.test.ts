@@ -82,4 +82,11 @@ describe("hookPolicies", () => {
       }
     }),
   )
+
+  it.effect("takes each plugin once, in whatever case its id is written", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(hookPolicies({ guard: {}, Guard: { deadline: "1 second" } }))
+      assert.include(error.message, "Guard: the plugin has settings already; ids are in lower case")
+    }),
+  )
 })

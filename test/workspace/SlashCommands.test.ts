@@ -27,8 +27,12 @@ describe("slash commands", () => {
   it.effect("are answered by the plugin that registered them first", () =>
     Effect.gen(function* () {
       const { answering, one, team, two, typed, workspace } = yield* setUp
-      yield* answering(caller.pluginId)
+      yield* one.registerCommand({ command: command("third") })
+      yield* two.registerCommand({ command: command("third") })
       yield* answering(otherCaller.pluginId)
+      const third = yield* workspace.executeCommand(typed("/third"))
+      assert.strictEqual(third.text, "com.example.two: /third in true", "a plugin that is not active has no commands")
+      yield* answering(caller.pluginId)
       yield* one.registerCommand({ command: command("Poll") })
       yield* two.registerCommand({ command: command("poll") })
       // Registering it again, as plugins do when their configuration changes, keeps one's place.
