@@ -127,7 +127,7 @@ export const serve = Command.make(
       Flag.withDescription("TCP port to listen on; 0 picks a free one. Default 8065"),
       Flag.filter(
         (port) => port >= 0 && port <= 65_535,
-        (port) => `${port} is no TCP port`,
+        () => "a TCP port, from 0 to 65535",
       ),
       Flag.withDefault(8065),
     ),
@@ -148,6 +148,10 @@ export const serve = Command.make(
   (options) =>
     Effect.andThen(announce(options.host), Effect.never).pipe(
       Effect.provide(serveLayer(options)),
+      Effect.catchTag("ServeError", ({ cause }) => {
+        const reason = `can't listen on ${options.host}:${options.port} (${cause instanceof Error ? cause.message : String(cause)})`
+        return Effect.fail(new CliError.UserError({ cause: `${reason}; choose another --host or --port` }))
+      }),
       Effect.provide(Layer.provideMerge(telemetry, logger)),
     ),
 ).pipe(
