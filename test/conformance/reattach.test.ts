@@ -16,8 +16,10 @@ const { double } = Test.method
 
 /** Starts a plugin in test mode, without a host, and reads where it is. */
 const inTestMode = Effect.fnUntraced(function* (kind: Kind) {
-  const file = join(yield* temporaryFolder, "reattach.json")
-  const { args, cwd, env, executable } = kind.options({ env: { FIXTURE_TEST: file } }).process
+  const folder = yield* temporaryFolder
+  const file = join(folder, "reattach.json")
+  // Its socket goes with the folder, however it ends.
+  const { args, cwd, env, executable } = kind.options({ env: { FIXTURE_TEST: file, TMPDIR: folder } }).process
   const child = yield* Effect.acquireRelease(
     Effect.sync(() => spawn(executable, args, { cwd, env: env, stdio: "ignore", detached: true })),
     (child) => Effect.sync(() => child.kill("SIGKILL")),
