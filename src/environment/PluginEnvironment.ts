@@ -64,6 +64,7 @@ const make = Effect.fn("PluginEnvironment.make")(function* (options: Environment
   const dispatcher = yield* HookDispatcher
   // As in a manifest.
   const settings = Record.mapKeys(options.plugins ?? {}, (id) => id.toLowerCase())
+  const optionsOf = (id: string): SupervisorOptions => ({ ...options.defaults, ...settings[id] })
   const discovered = yield* bundles
     .discover(options.directory)
     .pipe(Effect.catch((error) => Effect.as(Effect.logError(error.message), [])))
@@ -71,7 +72,7 @@ const make = Effect.fn("PluginEnvironment.make")(function* (options: Environment
   for (const entry of discovered) {
     if (entry._tag === "Failure") continue
     const { id } = entry.success.manifest
-    yield* dispatcher.require(id, { ...{ ...options.defaults, ...settings[id] }.hooks })
+    yield* dispatcher.require(id, { ...optionsOf(id).hooks })
   }
   // Plugins don't depend on each other: stopping takes as long as the slowest, not as all of them.
   const scope = yield* Scope.fork(yield* Effect.scope, "parallel")
@@ -86,7 +87,7 @@ const make = Effect.fn("PluginEnvironment.make")(function* (options: Environment
     const { id } = bundle.manifest
     const state = yield* makeState
     let active: SupervisedPlugin | undefined
-    const starting = yield* supervisor.start(bundle, { ...options.defaults, ...settings[id] }, state).pipe(
+    const starting = yield* supervisor.start(bundle, optionsOf(id), state).pipe(
       Effect.tap((plugin) =>
         Effect.sync(() => {
           active = plugin

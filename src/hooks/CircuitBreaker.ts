@@ -1,4 +1,4 @@
-import { Clock, Duration, Effect, Exit, Latch } from "effect"
+import { Cause, Clock, Duration, Effect, Exit, Latch, Option } from "effect"
 import { HookSuspendedError, type HookError } from "./HookError.ts"
 
 /** Failures to answer in a row after which a hook is not called any more: not a hiccup, and bearable for whoever waits. */
@@ -102,7 +102,8 @@ export const make = (pluginId: string): CircuitBreaker => {
 /** Whether the plugin has answered; nobody knows when the caller gave up early. */
 const isAnswered = (exit: Exit.Exit<unknown, HookError>, millis: number): boolean | undefined => {
   if (Exit.isSuccess(exit)) return true
-  const failure = exit.cause.reasons.find((reason) => reason._tag === "Fail")
-  if (failure === undefined) return millis >= Duration.toMillis(GIVEN_UP) ? false : undefined
-  return failure.error._tag !== "HookDeadlineError" && failure.error._tag !== "HookTransportError"
+  return Option.match(Cause.findErrorOption(exit.cause), {
+    onNone: () => (millis >= Duration.toMillis(GIVEN_UP) ? false : undefined),
+    onSome: ({ _tag }) => _tag !== "HookDeadlineError" && _tag !== "HookTransportError",
+  })
 }

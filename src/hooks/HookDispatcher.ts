@@ -140,10 +140,6 @@ export class HookDispatcher extends Context.Service<
         ),
       ].map(([id, options]) => absent(id, options))
 
-    /** Whether a plugin is still part of every dispatch; what is absent is asked in its stead. */
-    const isThere = (plugin: Asked) =>
-      !("drain" in plugin) || registered.get(plugin.hooks.pluginId) === (plugin as Registered)
-
     return {
       register: Effect.fnUntraced(function* (hooks) {
         yield* warnOfAbsentHooks(hooks)
@@ -169,7 +165,7 @@ export class HookDispatcher extends Context.Service<
             [...implementing(hook), ...missing(hook)].sort(byId),
             () => create(hookMethods[hook].input, request as any) as Decided<K, R>,
             Effect.fnUntraced(function* (current, plugin) {
-              const answer: any = yield* askOrPassOver(plugin, hook, current, () => isThere(plugin))
+              const answer: any = yield* askOrPassOver(plugin, hook, current)
               if (answer === undefined) return current
               if (answer.rejectionReason) return yield* reject(plugin, hook, answer.rejectionReason)
               return { ...current, ...deciding[hook](current as never, answer as never) }
@@ -194,7 +190,7 @@ export class HookDispatcher extends Context.Service<
         const answers: Array<Collected<K>> = []
         for (const plugin of implementing(hook)) {
           const answer = yield* Effect.result(plugin.ask(hook, request))
-          if (Result.isFailure(answer)) yield* Effect.logError(answer.failure.message)
+          if (Result.isFailure(answer)) yield* logFailure(plugin.hooks.pluginId, answer.failure)
           else
             answers.push({
               pluginId: plugin.hooks.pluginId,
@@ -211,9 +207,7 @@ export class HookDispatcher extends Context.Service<
       ) {
         const plugin = registered.get(pluginId)
         if (plugin === undefined || !plugin.hooks.implemented.has(hook)) return Option.none()
-        const answer = yield* Effect.tapError(plugin.ask(hook, request), ({ message }) =>
-          Effect.annotateLogs(Effect.logError(message), { plugin_id: pluginId }),
-        )
+        const answer = yield* Effect.tapError(plugin.ask(hook, request), (error) => logFailure(pluginId, error))
         return Option.some(answer as Response<HookMethods[K]>)
       }),
     }
@@ -230,6 +224,9 @@ export class HookDispatcher extends Context.Service<
 }
 
 type AskError = HookError | HookSuspendedError
+
+const logFailure = (pluginId: string, { message }: AskError) =>
+  Effect.annotateLogs(Effect.logError(message), { plugin_id: pluginId })
 
 /** What plugins are told of, and the span that it happened in. */
 interface Event {
@@ -333,7 +330,8 @@ const makeRegistered = Effect.fnUntraced(function* (
   let isFull = false
   return {
     hooks,
-    ask,
+    // It may have been stopped while others were asked. What waits in its queue is told all the same.
+    ask: (hook, request) => Effect.suspend(() => (ends ? notActive(pluginId, hook) : ask(hook, request))),
     enqueue: Effect.fnUntraced(function* (event) {
       const { hook } = event
       if (yield* Queue.offer(queue, event)) {
@@ -376,23 +374,18 @@ const askOrPassOver = (
   plugin: Asked,
   hook: DecidingHook,
   request: unknown,
-  isThere: () => boolean,
 ): Effect.Effect<unknown, HookRejectedError> =>
-  Effect.catch(
-    // It may have been stopped while others were asked.
-    Effect.suspend(() => (isThere() ? plugin.ask(hook, request) : notActive(plugin.hooks.pluginId, hook))),
-    (error) => {
-      if (error._tag === "HookNotImplementedError") return Effect.undefined
-      // An error that the plugin answers is its word, where the hook has no other for a refusal; but not one that says
-      // that its handler has raised (the published SDK's ids).
-      if (error._tag === "HookPluginError" && error.isAnswer && !error.id.endsWith(".error")) {
-        return reject(plugin, hook, error.reason)
-      }
-      return Effect.andThen(
-        Effect.annotateLogs(Effect.logError(error.message), { plugin_id: plugin.hooks.pluginId }),
-        plugin.hooks.policy(hook).onFailure === "allow"
-          ? Effect.succeed(undefined)
-          : reject(plugin, hook, "the plugin that has to agree could not be asked", true),
-      )
-    },
-  )
+  Effect.catch(plugin.ask(hook, request), (error) => {
+    if (error._tag === "HookNotImplementedError") return Effect.undefined
+    // An error that the plugin answers is its word, where the hook has no other for a refusal; but not one that says
+    // that its handler has raised (the published SDK's ids).
+    if (error._tag === "HookPluginError" && error.isAnswer && !error.id.endsWith(".error")) {
+      return reject(plugin, hook, error.reason)
+    }
+    return Effect.andThen(
+      logFailure(plugin.hooks.pluginId, error),
+      plugin.hooks.policy(hook).onFailure === "allow"
+        ? Effect.succeed(undefined)
+        : reject(plugin, hook, "the plugin that has to agree could not be asked", true),
+    )
+  })

@@ -1,4 +1,4 @@
-import { Clock, Effect, Exit, Metric, type Tracer } from "effect"
+import { Cause, Clock, Effect, Exit, Metric, Option, type Tracer } from "effect"
 
 /** Calls of hooks, by `plugin`, `hook` and `outcome`: `ok`, or what kept the hook from answering. */
 const calls = Metric.counter("plugin_hook_calls", { description: "Calls of plugins' hooks", incremental: true })
@@ -26,8 +26,10 @@ export const countSuspended = (plugin: string, hook: string): Effect.Effect<void
 /** Names an outcome: `HookDeadlineError` is `deadline`. */
 const outcomeOf = (exit: Exit.Exit<unknown, { readonly _tag: string }>): string => {
   if (Exit.isSuccess(exit)) return "ok"
-  const failure = exit.cause.reasons.find((reason) => reason._tag === "Fail")
-  return failure === undefined ? "interrupted" : failure.error._tag.replace(/^Hook|Error$/g, "").toLowerCase()
+  return Option.match(Cause.findErrorOption(exit.cause), {
+    onNone: () => "interrupted",
+    onSome: ({ _tag }) => _tag.replace(/^Hook|Error$/g, "").toLowerCase(),
+  })
 }
 
 /** Counts and times a call, and makes a span of it. */
