@@ -19,6 +19,7 @@ import * as PluginHost from "../src/environment/PluginHost.ts"
 import { MessageWillBePostedRequestSchema } from "../src/generated/mattermost/pluginapi/v1/hooks_message_pb.js"
 import { PostSchema } from "../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { deserializer, path, serializer } from "../src/grpc/GrpcMethod.ts"
+import { ActivePlugins } from "../src/hooks/ActivePlugins.ts"
 import { HookDispatcher } from "../src/hooks/HookDispatcher.ts"
 import { hookMethods } from "../src/hooks/HookName.ts"
 import { testClient } from "../src/hooks/Hooks.ts"
@@ -74,8 +75,8 @@ const times = (count: number, concurrency: number, call: Effect.Effect<unknown, 
 const program = Effect.gen(function* () {
   const { find, settled } = yield* PluginEnvironment
   yield* settled
-  const plugin = Option.getOrThrow(find("hello-python"))
-  const { bundle, hooks } = Option.getOrThrow(yield* plugin.active)
+  const plugin = Option.getOrThrow(yield* find("hello-python"))
+  const { bundle, hooks } = Option.getOrThrow(yield* plugin.run)
 
   const method = hookMethods.messageWillBePosted
   const client = new grpc.Client(hooks.client.target, grpc.credentials.createInsecure(), {
@@ -137,12 +138,12 @@ const program = Effect.gen(function* () {
 
   // Two of fifty plugins implement the hook: both are hello-python under other names.
   const many = yield* Effect.gen(function* () {
-    const dispatcher = yield* HookDispatcher
+    const active = yield* ActivePlugins
     for (let index = 0; index < 50; index++) {
       const idle = testClient(hooks.client, `idle-${index}`, { userHasBeenCreated: () => Effect.succeed({}) })
-      yield* dispatcher.register(index < 2 ? { ...hooks, pluginId: `busy-${index}` } : idle)
+      yield* active.register(index < 2 ? { ...hooks, pluginId: `busy-${index}` } : idle)
     }
-    return dispatcher
+    return yield* HookDispatcher
     // Not the host's own, in which hello-python is registered already.
   }).pipe(Effect.provide(Layer.fresh(HookDispatcher.layer)))
   const dispatched = many.decide("messageWillBePosted", { post: create(PostSchema, { message: "hello" }) })

@@ -20,12 +20,13 @@ export {
 export { detectRuntime, NoExecutableError, type PluginRuntime } from "./command/PluginRuntime.ts"
 export { PythonInterpreter, PythonNotFoundError } from "./command/PythonInterpreter.ts"
 export { WAIT_DELAY } from "./command/WaitDelay.ts"
-export { type EnvironmentOptions, type EnvironmentPlugin, PluginEnvironment } from "./environment/PluginEnvironment.ts"
+export { type EnvironmentOptions, PluginEnvironment } from "./environment/PluginEnvironment.ts"
 export * as PluginHost from "./environment/PluginHost.ts"
 export type { GoPluginError } from "./goplugin/GoPlugin.ts"
 export { GoPluginClient } from "./goplugin/GoPluginClient.ts"
 export { HandshakeError } from "./goplugin/Handshake.ts"
 export type { GrpcServerError } from "./grpc/GrpcServer.ts"
+export { type ActivePlugin, ActivePlugins } from "./hooks/ActivePlugins.ts"
 export {
   type Collected,
   type Decided,
@@ -56,18 +57,21 @@ export { PluginStatusRoutes } from "./http/PluginStatusRoutes.ts"
 export { WorkspaceRoutes } from "./http/WorkspaceRoutes.ts"
 export { PluginProcess } from "./process/PluginProcess.ts"
 export { PluginSpawnError, type ProcessExit, type RunningProcess } from "./process/ProcessSpec.ts"
-export type { PluginState, PluginStateName } from "./supervisor/PluginState.ts"
+export type { PluginState, PluginStateName } from "./supervisor/PluginLife.ts"
 export {
   DEACTIVATE_LIMIT,
-  makeState,
+  DRAIN_LIMIT,
   MATTERMOST_HANDSHAKE,
   PLUGIN_START_TIMEOUT,
+  PluginExitedError,
+  type PluginRun,
+  PluginRuns,
   type PluginStartError,
-  type PluginStateRef,
-  PluginSupervisor,
-  type SupervisedPlugin,
+  PluginStoppedError,
+  type RunEnd,
   type SupervisorOptions,
-} from "./supervisor/PluginSupervisor.ts"
+} from "./supervisor/PluginRun.ts"
+export { PluginSupervisor, type SupervisedPlugin } from "./supervisor/PluginSupervisor.ts"
 export { Workspace } from "./workspace/Workspace.ts"
 export { WorkspacePluginApi } from "./workspace/WorkspacePluginApi.ts"
 export { WorkspaceSettings } from "./workspace/WorkspaceSettings.ts"

@@ -1,13 +1,14 @@
 import { createServer } from "node:http"
 import { isIP } from "node:net"
 import { NodeHttpServer } from "@effect/platform-node"
-import { Console, Duration, Effect, Layer, Logger, Option, Record, Redacted } from "effect"
+import { Console, Duration, Effect, Layer, Logger, Record, Redacted } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
 import { FetchHttpClient, HttpRouter, HttpServer } from "effect/http"
 import { Otlp, OtlpSerialization } from "effect/observability"
 import { PluginBundles } from "../bundle/PluginBundle.ts"
 import { PluginEnvironment } from "../environment/PluginEnvironment.ts"
 import * as PluginHost from "../environment/PluginHost.ts"
+import { ActivePlugins } from "../hooks/ActivePlugins.ts"
 import { HookDispatcher } from "../hooks/HookDispatcher.ts"
 import { hookPolicies } from "../hooks/HookPolicies.ts"
 import type { HooksOptions } from "../hooks/HookPolicy.ts"
@@ -82,7 +83,8 @@ const announce = Effect.fnUntraced(function* (host: string) {
   const token = yield* AccessToken
   const { address } = yield* HttpServer.HttpServer
   const workspace = yield* Workspace
-  const { plugins, settled } = yield* PluginEnvironment
+  const { settled } = yield* PluginEnvironment
+  const active = yield* ActivePlugins
   const base = url(host, "port" in address ? address.port : 0)
   const shown = token.isGenerated ? Redacted.value(token.value) : `$${ACCESS_TOKEN_VARIABLE}`
   yield* Console.log(`The plugin supervisor listens on ${base}`)
@@ -95,16 +97,13 @@ const announce = Effect.fnUntraced(function* (host: string) {
   yield* settled
   const team = yield* workspace.teams.getByName(TEAM_NAME)
   const channel = yield* workspace.channels.getByName(team.id, CHANNEL_NAME)
-  const active = yield* Effect.forEach(plugins, (plugin) => plugin.active)
-  const serving = active.find((plugin) => Option.isSome(plugin) && plugin.value.hooks.implemented.has("serveHTTP"))
+  const serving = active.all().find(({ hooks }) => hooks.implemented.has("serveHTTP"))
   const authorization = `-H "Authorization: Bearer ${shown}"`
   const lines = [
     `curl ${authorization} ${base}/api/v4/plugins/statuses`,
     `curl ${authorization} -d '{"channel_id":"${channel.id}","message":"hello python"}' ${base}/api/v4/posts`,
   ]
-  if (serving !== undefined && Option.isSome(serving)) {
-    lines.push(`curl ${base}/plugins/${serving.value.bundle.manifest.id}/`)
-  }
+  if (serving !== undefined) lines.push(`curl ${base}/plugins/${serving.pluginId}/`)
   yield* Console.log(["Try:", ...lines.map((line) => `  ${line}`)].join("\n"))
 })
 

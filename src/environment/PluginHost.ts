@@ -6,9 +6,11 @@ import { PluginBundles } from "../bundle/PluginBundle.ts"
 import { PluginCommand } from "../command/PluginCommand.ts"
 import { PythonInterpreter } from "../command/PythonInterpreter.ts"
 import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
+import type { ActivePlugins } from "../hooks/ActivePlugins.ts"
 import { HookDispatcher } from "../hooks/HookDispatcher.ts"
 import { Hooks } from "../hooks/Hooks.ts"
 import { PluginProcess } from "../process/PluginProcess.ts"
+import { PluginRuns } from "../supervisor/PluginRun.ts"
 import { PluginSupervisor } from "../supervisor/PluginSupervisor.ts"
 import { type EnvironmentOptions, PluginEnvironment } from "./PluginEnvironment.ts"
 
@@ -17,10 +19,11 @@ import { type EnvironmentOptions, PluginEnvironment } from "./PluginEnvironment.
  * (`NodeServices.layer`); `HookDispatcher` comes along, so that the backend can call the hooks of the active plugins.
  */
 export const supervisorLayer: Layer.Layer<
-  PluginSupervisor | PluginBundles | HookDispatcher,
+  PluginSupervisor | PluginBundles | HookDispatcher | ActivePlugins,
   never,
   PluginApi | FileSystem.FileSystem | Path.Path
 > = PluginSupervisor.layer.pipe(
+  Layer.provide(PluginRuns.layer),
   Layer.provide([PluginApiServer.layer, PluginCommand.layer, GoPluginClient.layer, Hooks.layer]),
   Layer.provide([PathSanitizer.layer, PythonInterpreter.layer, PluginProcess.layer]),
   Layer.provideMerge([PluginBundles.layer, HookDispatcher.layer]),
@@ -30,7 +33,7 @@ export const supervisorLayer: Layer.Layer<
 export const layer = (
   options: EnvironmentOptions,
 ): Layer.Layer<
-  PluginEnvironment | PluginSupervisor | PluginBundles | HookDispatcher,
+  PluginEnvironment | PluginSupervisor | PluginBundles | HookDispatcher | ActivePlugins,
   never,
   PluginApi | FileSystem.FileSystem | Path.Path
 > => Layer.provideMerge(PluginEnvironment.layer(options), supervisorLayer)

@@ -86,16 +86,20 @@ export const make = (pluginId: string): CircuitBreaker => {
           : Effect.raceFirst(Effect.sleep(Duration.millis(rest.until - now)), rest.over.await)
       }),
 
-    call: Effect.fnUntraced(function* (hook, call) {
-      const state = stateOf(hook)
-      const trial = state.rest
-      const began = yield* Clock.currentTimeMillis
-      if (trial !== undefined) {
-        if (began < trial.until || trial.isTried) return yield* new HookSuspendedError({ pluginId, hook })
-        trial.isTried = true
-      }
-      return yield* Effect.onExit(call, (exit) => ended(hook, state, trial, began, exit))
-    }),
+    // From where a call is taken for the trial to where its end is seen nothing interrupts: an interruption in between would
+    // leave the hook tried, and resting, for ever.
+    call: <A>(hook: string, call: Effect.Effect<A, HookError>) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(Clock.currentTimeMillis, (began): Effect.Effect<A, HookError | HookSuspendedError> => {
+          const state = stateOf(hook)
+          const trial = state.rest
+          if (trial !== undefined) {
+            if (began < trial.until || trial.isTried) return Effect.fail(new HookSuspendedError({ pluginId, hook }))
+            trial.isTried = true
+          }
+          return Effect.onExit(restore(call), (exit) => ended(hook, state, trial, began, exit))
+        }),
+      ),
   }
 }
 

@@ -1,28 +1,14 @@
-import { clone, create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf"
-import {
-  type Cause,
-  Context,
-  Duration,
-  Effect,
-  Fiber,
-  Latch,
-  Layer,
-  Option,
-  Queue,
-  Result,
-  Schema,
-  type Scope,
-  type Tracer,
-} from "effect"
+import { create, type MessageInitShape } from "@bufbuild/protobuf"
+import { Context, Effect, Layer, Option, Result, Schema, type Scope } from "effect"
 import type { PluginContextSchema } from "../generated/mattermost/pluginapi/v1/hooks_common_pb.js"
 import type { Request, RequestInit, Response } from "../grpc/GrpcMethod.ts"
-import * as CircuitBreaker from "./CircuitBreaker.ts"
-import { type HookError, type HookSuspendedError, HookTransportError } from "./HookError.ts"
+import { ActivePlugins, type AskError, notActive } from "./ActivePlugins.ts"
+import type { HookError, HookSuspendedError } from "./HookError.ts"
 import { deciding, type DecidingHook, type Notification } from "./HookKind.ts"
-import { countLost, countSuspended, measured } from "./HookMetrics.ts"
 import { type HookMethods, hookMethods, hookName, type UnaryHook } from "./HookName.ts"
 import { type HooksOptions, policyOf } from "./HookPolicy.ts"
 import { type HookClient, type HookHandlers, testClient } from "./Hooks.ts"
+import * as NotificationQueue from "./NotificationQueue.ts"
 
 /** The reason with which a plugin drops a new post without telling the user (Mattermost's constant). */
 export const DISMISS_POST_REASON = "plugin.message_will_be_posted.dismiss_post"
@@ -61,12 +47,6 @@ const SUBJECTS: { readonly [hook: string]: string } = {
 /** What plugins are told of the request behind an event: who asked, from where, with what. */
 export type RequestContext = MessageInitShape<typeof PluginContextSchema>
 
-/** Events that wait for one plugin. More are dropped: a plugin that is so far behind will not catch up. */
-const NOTIFICATION_QUEUE = 1000
-
-/** How long a plugin that is deactivated gets for what still waits for it. */
-const DRAIN_LIMIT = Duration.seconds(5)
-
 /** A request as it is in the end. What it had in the beginning it still has. */
 export type Decided<K extends DecidingHook, R> = Request<HookMethods[K]> & {
   readonly [F in keyof R & keyof Request<HookMethods[K]>]-?: NonNullable<Request<HookMethods[K]>[F]>
@@ -86,11 +66,6 @@ export interface Collected<K extends UnaryHook> {
 export class HookDispatcher extends Context.Service<
   HookDispatcher,
   {
-    /**
-     * Makes a plugin's hooks part of every dispatch while the Scope is open. When it closes, events that still wait for
-     * the plugin are delivered, within five seconds.
-     */
-    readonly register: (hooks: HookClient) => Effect.Effect<void, never, Scope.Scope>
     /**
      * Says that a plugin has these policies, whether it is registered or not, while the Scope is open: what it has to
      * agree to (`onFailure: "refuse"`) is refused before it is active, and after it has died.
@@ -126,248 +101,109 @@ export class HookDispatcher extends Context.Service<
     ) => Effect.Effect<Option.Option<Response<HookMethods[K]>>, HookError | HookSuspendedError>
   }
 >()("effect-plugin-supervisor/hooks/HookDispatcher") {
-  static readonly layer: Layer.Layer<HookDispatcher> = Layer.sync(HookDispatcher, () => {
-    const registered = new Map<string, Registered>()
-    const required = new Set<readonly [pluginId: string, options: HooksOptions]>()
-    const implementing = (hook: UnaryHook) =>
-      [...registered.values()].filter(({ hooks }) => hooks.implemented.has(hook)).sort(byId)
-    const missing = (hook: UnaryHook) =>
-      [
-        ...new Map(
-          [...required].filter(
-            ([id, options]) => !registered.has(id) && policyOf(hook, options).onFailure === "refuse",
-          ),
-        ),
-      ].map(([id, options]) => absent(id, options))
-
-    return {
-      register: Effect.fnUntraced(function* (hooks) {
-        yield* warnOfAbsentHooks(hooks)
-        const plugin = yield* makeRegistered(hooks)
-        yield* Effect.addFinalizer(() => plugin.drain)
-        yield* entry(registered, hooks.pluginId, plugin)
-      }),
-
-      require: (pluginId, options) =>
-        Effect.acquireRelease(
-          Effect.sync(() => {
-            const requirement = [pluginId, options] as const
-            required.add(requirement)
-            return requirement
-          }),
-          (requirement) => Effect.sync(() => void required.delete(requirement)),
-        ),
-
-      // The mapped types don't unify over K: the request, the answers and what they do are those of this hook.
-      decide: <K extends DecidingHook, R>(hook: K, request: R) =>
-        Effect.suspend(() =>
-          Effect.reduce(
-            [...implementing(hook), ...missing(hook)].sort(byId),
-            () => create(hookMethods[hook].input, request as any) as Decided<K, R>,
-            Effect.fnUntraced(function* (current, plugin) {
-              const answer: any = yield* askOrPassOver(plugin, hook, current)
-              if (answer === undefined) return current
-              if (answer.rejectionReason) return yield* reject(plugin, hook, answer.rejectionReason)
-              return { ...current, ...deciding[hook](current as never, answer as never) }
-            }),
-          ),
-        ),
-
-      notify: Effect.fnUntraced(function* <K extends Notification>(hook: K, request: RequestInit<HookMethods[K]>) {
-        const plugins = implementing(hook)
-        if (plugins.length === 0) return
-        const schema: DescMessage = hookMethods[hook].input
-        // As it is now: the caller may go on changing what it has handed over.
-        const event = {
-          hook,
-          request: clone(schema, create(schema, request)),
-          span: yield* Effect.option(Effect.currentSpan),
-        }
-        yield* Effect.forEach(plugins, ({ enqueue }) => enqueue(event), { discard: true })
-      }),
-
-      collect: Effect.fnUntraced(function* <K extends UnaryHook>(hook: K, request: RequestInit<HookMethods[K]>) {
-        const answers: Array<Collected<K>> = []
-        for (const plugin of implementing(hook)) {
-          const answer = yield* Effect.result(plugin.ask(hook, request))
-          if (Result.isFailure(answer)) yield* logFailure(plugin.hooks.pluginId, answer.failure)
-          else
-            answers.push({
-              pluginId: plugin.hooks.pluginId,
-              response: answer.success as Response<HookMethods[K]>,
-            })
-        }
-        return answers
-      }),
-
-      call: Effect.fnUntraced(function* <K extends UnaryHook>(
-        pluginId: string,
-        hook: K,
-        request: RequestInit<HookMethods[K]>,
-      ) {
-        const plugin = registered.get(pluginId)
-        if (plugin === undefined || !plugin.hooks.implemented.has(hook)) return Option.none()
-        const answer = yield* Effect.tapError(plugin.ask(hook, request), (error) => logFailure(pluginId, error))
-        return Option.some(answer as Response<HookMethods[K]>)
-      }),
-    }
-  })
+  static readonly layer: Layer.Layer<HookDispatcher | ActivePlugins> = Layer.effect(
+    HookDispatcher,
+    Effect.map(ActivePlugins, (active) => dispatcher(active)),
+  ).pipe(Layer.provideMerge(ActivePlugins.layer))
 
   /**
    * For tests of a backend: one plugin called `mock` answers with `handlers` and implements exactly those hooks, without
    * a process or gRPC. Without handlers nobody has an opinion.
    */
-  static readonly layerTest = (handlers: HookHandlers = {}): Layer.Layer<HookDispatcher> =>
+  static readonly layerTest = (handlers: HookHandlers = {}): Layer.Layer<HookDispatcher | ActivePlugins> =>
     Layer.effectDiscard(
-      Effect.flatMap(HookDispatcher, ({ register }) => register(testClient(undefined as never, "mock", handlers))),
+      Effect.flatMap(ActivePlugins, ({ register }) => register(testClient(undefined as never, "mock", handlers))),
     ).pipe(Layer.provideMerge(HookDispatcher.layer))
 }
 
-type AskError = HookError | HookSuspendedError
+const dispatcher = (active: ActivePlugins["Service"]): HookDispatcher["Service"] => {
+  const required = new Set<readonly [pluginId: string, options: HooksOptions]>()
+  const implementing = (hook: UnaryHook) => active.all().filter(({ hooks }) => hooks.implemented.has(hook))
+  /** Who has to agree and is not there. */
+  const missing = (hook: UnaryHook): ReadonlyArray<Asked> => {
+    const must = [...required].filter(([id, options]) => {
+      return policyOf(hook, options).mustAgree && Option.isNone(active.find(id))
+    })
+    return [...new Map(must)].map(([id, options]) => absent(id, options))
+  }
+
+  return {
+    require: (pluginId, options) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const requirement = [pluginId, options] as const
+          required.add(requirement)
+          return requirement
+        }),
+        (requirement) => Effect.sync(() => void required.delete(requirement)),
+      ),
+
+    // The mapped types don't unify over K: the request, the answers and what they do are those of this hook.
+    decide: <K extends DecidingHook, R>(hook: K, request: R) =>
+      Effect.suspend(() =>
+        Effect.reduce(
+          [...implementing(hook), ...missing(hook)].sort(byId),
+          () => create(hookMethods[hook].input, request as any) as Decided<K, R>,
+          Effect.fnUntraced(function* (current, plugin) {
+            const answer: any = yield* askOrPassOver(plugin, hook, current)
+            if (answer === undefined) return current
+            if (answer.rejectionReason) return yield* reject(plugin, hook, answer.rejectionReason)
+            return { ...current, ...deciding[hook](current as never, answer as never) }
+          }),
+        ),
+      ),
+
+    notify: Effect.fnUntraced(function* <K extends Notification>(hook: K, request: RequestInit<HookMethods[K]>) {
+      const plugins = implementing(hook)
+      if (plugins.length === 0) return
+      const event = NotificationQueue.event(hook, request, yield* Effect.option(Effect.currentSpan))
+      yield* Effect.forEach(plugins, ({ tell }) => tell(event), { discard: true })
+    }),
+
+    collect: Effect.fnUntraced(function* <K extends UnaryHook>(hook: K, request: RequestInit<HookMethods[K]>) {
+      const answers: Array<Collected<K>> = []
+      for (const { ask, pluginId } of implementing(hook)) {
+        const answer = yield* Effect.result(ask(hook, request))
+        if (Result.isFailure(answer)) yield* logFailure(pluginId, answer.failure)
+        else answers.push({ pluginId, response: answer.success as Response<HookMethods[K]> })
+      }
+      return answers
+    }),
+
+    call: Effect.fnUntraced(function* <K extends UnaryHook>(
+      pluginId: string,
+      hook: K,
+      request: RequestInit<HookMethods[K]>,
+    ) {
+      const plugin = Option.getOrUndefined(active.find(pluginId))
+      if (plugin === undefined || !plugin.hooks.implemented.has(hook)) return Option.none()
+      const answer = yield* Effect.tapError(plugin.ask(hook, request), (error) => logFailure(pluginId, error))
+      return Option.some(answer as Response<HookMethods[K]>)
+    }),
+  }
+}
 
 const logFailure = (pluginId: string, { message }: AskError) =>
   Effect.annotateLogs(Effect.logError(message), { plugin_id: pluginId })
 
-/** What plugins are told of, and the span that it happened in. */
-interface Event {
-  readonly hook: UnaryHook
-  readonly request: unknown
-  readonly span: Option.Option<Tracer.Span>
-}
-
 /** A plugin to ask. */
 interface Asked {
-  readonly hooks: Pick<HookClient, "pluginId" | "policy">
+  readonly pluginId: string
+  readonly hooks: Pick<HookClient, "policy">
   readonly ask: (hook: UnaryHook, request: unknown) => Effect.Effect<unknown, AskError>
 }
 
-const byId = (a: Asked, b: Asked) => (a.hooks.pluginId < b.hooks.pluginId ? -1 : 1)
+const byId = (a: Asked, b: Asked) => (a.pluginId < b.pluginId ? -1 : 1)
 
 /** A plugin that would have to be asked and is not there. */
 const absent = (pluginId: string, options: HooksOptions): Asked => ({
-  hooks: { pluginId, policy: (hook) => policyOf(hook, options) },
+  pluginId,
+  hooks: { policy: (hook) => policyOf(hook, options) },
   ask: (hook) => notActive(pluginId, hook),
 })
 
-const notActive = (pluginId: string, hook: UnaryHook) => {
-  const name = hookName(hook)
-  const details = "the plugin is not active"
-  return measured(
-    pluginId,
-    name,
-    Effect.fail(new HookTransportError({ pluginId, hook: name, status: "UNAVAILABLE", details })),
-  )
-}
-
-/** Who has no hook has nothing against anything: that is not what an operator wants who waits for its word. */
-const warnOfAbsentHooks = ({ implemented, pluginId, policy }: HookClient) =>
-  Effect.forEach(
-    Object.keys(deciding) as ReadonlyArray<DecidingHook>,
-    (hook) =>
-      policy(hook).onFailure === "allow" || implemented.has(hook)
-        ? Effect.void
-        : Effect.logWarning(`plugin ${pluginId} has to agree in ${hookName(hook)} and does not implement it`),
-    { discard: true },
-  )
-
-/** Keeps an entry while the Scope is open. */
-const entry = <A>(entries: Map<string, A>, id: string, value: A): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.sync(() => void entries.set(id, value)),
-    // A plugin that was started again meanwhile has an entry of its own.
-    () => Effect.sync(() => void (entries.get(id) === value && entries.delete(id))),
-  )
-
-/** A plugin that is part of every dispatch. */
-interface Registered extends Asked {
-  readonly hooks: HookClient
-  readonly enqueue: (event: Event) => Effect.Effect<void>
-  /** Takes no more events, and waits until those there are were delivered. */
-  readonly drain: Effect.Effect<void>
-}
-
-const makeRegistered = Effect.fnUntraced(function* (
-  hooks: HookClient,
-): Effect.fn.Return<Registered, never, Scope.Scope> {
-  const { pluginId } = hooks
-  const breaker = CircuitBreaker.make(pluginId)
-  const ask = (hook: UnaryHook, request: unknown) =>
-    breaker
-      .call(hookName(hook), (hooks[hook] as (request: unknown) => Effect.Effect<unknown, HookError>)(request))
-      .pipe(
-        Effect.tapError((error) =>
-          error._tag === "HookSuspendedError" ? countSuspended(pluginId, error.hook) : Effect.void,
-        ),
-      )
-
-  const queue = yield* Queue.make<Event, Cause.Done>({
-    capacity: NOTIFICATION_QUEUE,
-    strategy: "dropping",
-  })
-  const ending = yield* Latch.make()
-  let ends = false
-  let lost = 0
-  const tell = (event: Event): Effect.Effect<void> =>
-    Effect.catch(Effect.asVoid(ask(event.hook, event.request)), (error) => {
-      if (error._tag === "HookNotImplementedError") return Effect.void
-      if (error._tag !== "HookSuspendedError") return Effect.logError(error.message)
-      // What happens while the plugin rests waits for it, unless it is about to end.
-      if (!ends)
-        return Effect.andThen(Effect.raceFirst(breaker.rested(hookName(event.hook)), ending.await), tell(event))
-      lost++
-      return countLost(pluginId, hookName(event.hook))
-    })
-  const deliver = Effect.flatMap(Queue.take(queue), (event) =>
-    Option.isSome(event.span) ? Effect.withParentSpan(tell(event), event.span.value) : tell(event),
-  )
-  // What one event breaks must not keep the next from being told.
-  const survive = Effect.catchDefect(deliver, (defect) =>
-    Effect.logError(`plugin ${pluginId}: telling it failed`, defect),
-  )
-  const worker = yield* Effect.forkScoped(
-    Effect.annotateLogs(Effect.ignore(Effect.forever(survive)), { plugin_id: pluginId }),
-  )
-  let isFull = false
-  return {
-    hooks,
-    // It may have been stopped while others were asked. What waits in its queue is told all the same.
-    ask: (hook, request) => Effect.suspend(() => (ends ? notActive(pluginId, hook) : ask(hook, request))),
-    enqueue: Effect.fnUntraced(function* (event) {
-      const { hook } = event
-      if (yield* Queue.offer(queue, event)) {
-        isFull = false
-        return
-      }
-      yield* countLost(pluginId, hookName(hook))
-      // Said once until there is room again.
-      if (!isFull) {
-        yield* Effect.logError(
-          `plugin ${pluginId} is ${NOTIFICATION_QUEUE} events behind; ${hookName(hook)} and more are lost`,
-        )
-      }
-      isFull = true
-    }),
-    drain: Effect.suspend(() => ((ends = true), ending.open)).pipe(
-      Effect.andThen(Queue.end(queue)),
-      Effect.andThen(Fiber.await(worker)),
-      Effect.timeoutOrElse({
-        duration: DRAIN_LIMIT,
-        orElse: () =>
-          Effect.logWarning(`plugin ${pluginId}: events that still wait for it are lost, since it was stopped`),
-      }),
-      Effect.andThen(
-        Effect.suspend(() =>
-          lost === 0
-            ? Effect.void
-            : Effect.logError(`plugin ${pluginId}: ${lost} events are lost, since it did not answer when it ended`),
-        ),
-      ),
-    ),
-  }
-})
-
-const reject = ({ hooks }: Asked, hook: UnaryHook, reason: string, isFailure = false) =>
-  Effect.fail(new HookRejectedError({ pluginId: hooks.pluginId, hook: hookName(hook), reason, isFailure }))
+const reject = ({ pluginId }: Asked, hook: UnaryHook, reason: string, isFailure = false) =>
+  Effect.fail(new HookRejectedError({ pluginId, hook: hookName(hook), reason, isFailure }))
 
 /** A plugin's answer; or nothing, if it failed and is to be passed over. */
 const askOrPassOver = (
@@ -376,15 +212,17 @@ const askOrPassOver = (
   request: unknown,
 ): Effect.Effect<unknown, HookRejectedError> =>
   Effect.catch(plugin.ask(hook, request), (error) => {
-    if (error._tag === "HookNotImplementedError") return Effect.undefined
+    const { mustAgree, onFailure } = plugin.hooks.policy(hook)
+    // Said by a plugin that could not be asked what it implements. That is no agreement where one is needed.
+    if (error._tag === "HookNotImplementedError" && !mustAgree) return Effect.undefined
     // An error that the plugin answers is its word, where the hook has no other for a refusal; but not one that says
     // that its handler has raised (the published SDK's ids).
     if (error._tag === "HookPluginError" && error.isAnswer && !error.id.endsWith(".error")) {
       return reject(plugin, hook, error.reason)
     }
     return Effect.andThen(
-      logFailure(plugin.hooks.pluginId, error),
-      plugin.hooks.policy(hook).onFailure === "allow"
+      logFailure(plugin.pluginId, error),
+      onFailure === "allow"
         ? Effect.succeed(undefined)
         : reject(plugin, hook, "the plugin that has to agree could not be asked", true),
     )

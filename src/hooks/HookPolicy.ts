@@ -16,8 +16,20 @@ export interface HookPolicy {
   readonly onFailure: "allow" | "refuse"
 }
 
-/** The policy of every hook unless an operator says otherwise: Mattermost's own, which passes over what fails. */
+/** A policy as it is in the end. */
+export interface EffectivePolicy extends HookPolicy {
+  /**
+   * Whether an operator has said `refuse`: then the plugin has to agree whether it is active or not. Where it is only the
+   * hook's default, a plugin that is not there is not missed.
+   */
+  readonly mustAgree: boolean
+}
+
+/** The policy of every hook unless said otherwise: Mattermost's own, which passes over what fails. */
 export const HOOK_POLICY: HookPolicy = { deadline: HOOK_DEADLINE, onFailure: "allow" }
+
+/** Hooks whose failure refuses unless an operator says otherwise, as in Mattermost: nobody has checked the settings. */
+const REFUSING: ReadonlySet<Hook> = new Set<DecidingHook>(["configurationWillBeSaved"])
 
 /** What an operator may set for one plugin's hooks. */
 export interface HooksOptions {
@@ -30,10 +42,11 @@ export interface HooksOptions {
 }
 
 /** The policy of a hook under these options. */
-export const policyOf = (hook: Hook, { deadline, policies }: HooksOptions): HookPolicy => {
+export const policyOf = (hook: Hook, { deadline, policies }: HooksOptions): EffectivePolicy => {
   const own: Partial<HookPolicy> = policies?.[hook] ?? {}
   return {
     deadline: own.deadline ?? deadline ?? HOOK_POLICY.deadline,
-    onFailure: own.onFailure ?? HOOK_POLICY.onFailure,
+    onFailure: own.onFailure ?? (REFUSING.has(hook) ? "refuse" : HOOK_POLICY.onFailure),
+    mustAgree: own.onFailure === "refuse",
   }
 }

@@ -15,7 +15,8 @@ import {
 } from "./HookError.ts"
 import { measured } from "./HookMetrics.ts"
 import { type Hook, type HookMethods, hookMethods, hookName, type UnaryHook, unaryHooks } from "./HookName.ts"
-import { type HookPolicy, type HooksOptions, policyOf } from "./HookPolicy.ts"
+import { type EffectivePolicy, type HooksOptions, policyOf } from "./HookPolicy.ts"
+import * as InFlight from "./InFlight.ts"
 
 /** One call per unary hook, typed from the contract. */
 export type UnaryHooks = {
@@ -33,7 +34,9 @@ export interface HookClient extends UnaryHooks {
   /** The hooks that the plugin implements; asked once. */
   readonly implemented: ReadonlySet<Hook>
   /** What the operator has set for a hook, or its default. */
-  readonly policy: (hook: Hook) => HookPolicy
+  readonly policy: (hook: Hook) => EffectivePolicy
+  /** What the plugin is at work on: unary hooks are counted by themselves, requests by who sends them. */
+  readonly inFlight: InFlight.InFlight
   /** The connection to the plugin. */
   readonly client: GrpcClient
 }
@@ -55,8 +58,6 @@ export const hookError = (
     case statusCode.UNAVAILABLE:
     case statusCode.CANCELLED:
       return new HookTransportError({ pluginId, hook: name, status: error.status, details: error.details })
-    case statusCode.UNIMPLEMENTED:
-      return new HookNotImplementedError({ pluginId, hook: name })
     default:
       return new HookPluginError({
         pluginId,
@@ -83,22 +84,26 @@ const connect = Effect.fn("Hooks.connect")(function* (
   pluginId: string,
   options: HooksOptions = {},
 ): Effect.fn.Return<HookClient, HookError> {
-  const implemented = yield* client
+  const told = yield* client
     .unary(PluginHooks.method.implemented, create(ImplementedRequestSchema), { deadline: IMPLEMENTED_DEADLINE })
     .pipe(
-      Effect.map((response) => new Set([...allHooks].filter((hook) => response.hooks.includes(hookName(hook))))),
+      Effect.map(({ hooks }) => new Set([...allHooks].filter((hook) => hooks.includes(hookName(hook))))),
       Effect.catch((error) =>
         error.isUnimplemented
-          ? Effect.succeed(allHooks)
+          ? Effect.undefined
           : Effect.fail(hookError(pluginId, "implemented", IMPLEMENTED_DEADLINE, error)),
       ),
     )
+  const implemented = told ?? allHooks
   const policy = (hook: Hook) => policyOf(hook, options)
   const call = Effect.fnUntraced(function* (hook: UnaryHook, request: RequestInit<HookMethods[UnaryHook]>) {
     const method = hookMethods[hook]
     const { deadline } = policy(hook)
     const response = yield* Effect.mapError(client.unary(method, request, { deadline }), (error) =>
-      hookError(pluginId, hook, deadline, error),
+      // Whoever has said that it implements the hook can't take it back: then its answer is missing.
+      error.isUnimplemented && told === undefined
+        ? new HookNotImplementedError({ pluginId, hook: method.name })
+        : hookError(pluginId, hook, deadline, error),
     )
     const error = answeredError(response)
     if (error === undefined) return response
@@ -111,11 +116,15 @@ const connect = Effect.fn("Hooks.connect")(function* (
       isAnswer: true,
     })
   })
+  const inFlight = InFlight.make()
   return {
-    ...unaryCalls(pluginId, implemented, (hook, request) => measured(pluginId, hookName(hook), call(hook, request))),
+    ...unaryCalls(pluginId, implemented, (hook, request) =>
+      inFlight.track(measured(pluginId, hookName(hook), call(hook, request))),
+    ),
     pluginId,
     implemented,
     policy,
+    inFlight,
     client,
   }
 })
@@ -177,11 +186,13 @@ export const testClient = (
     const handler = handlers[hook] as (request: unknown) => Effect.Effect<any, HookError>
     return Effect.map(handler(create(input, request)), (response) => create(output, response))
   }
+  const inFlight = InFlight.make()
   return {
-    ...unaryCalls(pluginId, implemented, call),
+    ...unaryCalls(pluginId, implemented, (hook, request) => inFlight.track(call(hook, request))),
     pluginId,
     implemented,
     policy: (hook) => policyOf(hook, options),
+    inFlight,
     client,
   }
 }

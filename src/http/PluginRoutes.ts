@@ -3,9 +3,12 @@ import { type IncomingMessage, type ServerResponse, validateHeaderName, validate
 import { NodeHttpServerRequest } from "@effect/platform-node"
 import { Effect, type Layer, Option, Stream, SubscriptionRef } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
-import { type EnvironmentPlugin, PluginEnvironment } from "../environment/PluginEnvironment.ts"
+import { PluginEnvironment } from "../environment/PluginEnvironment.ts"
+import { ActivePlugins } from "../hooks/ActivePlugins.ts"
 import type { HookError } from "../hooks/HookError.ts"
+import type { HookClient } from "../hooks/Hooks.ts"
 import { type PluginHttpResponse, serveHttp } from "../hooks/ServeHttp.ts"
+import type { SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
 import { bearerToken } from "./BearerToken.ts"
 import { hasBody, HOP_BY_HOP, pluginRequestInit } from "./PluginRequest.ts"
 
@@ -22,29 +25,34 @@ const RETRY_AFTER = "1"
  */
 export const layer = (
   authenticate: Authenticate,
-): Layer.Layer<never, never, HttpRouter.HttpRouter | PluginEnvironment> =>
+): Layer.Layer<never, never, HttpRouter.HttpRouter | PluginEnvironment | ActivePlugins> =>
   HttpRouter.use((router) =>
     Effect.gen(function* () {
       const environment = yield* PluginEnvironment
+      const active = yield* ActivePlugins
       // The wildcard takes `/plugins/{id}` as well.
-      yield* router.add("*", "/plugins/:id/*", Effect.scoped(handle(environment, authenticate)))
+      yield* router.add("*", "/plugins/:id/*", Effect.scoped(handle(environment, active, authenticate)))
     }),
   )
 
 const handle = Effect.fn("PluginRoutes.handle")(function* (
   environment: PluginEnvironment["Service"],
+  active: ActivePlugins["Service"],
   authenticate: Authenticate,
 ) {
   const { id = "" } = yield* HttpRouter.params
-  const plugin = environment.find(id)
-  if (Option.isNone(plugin)) return refuse(404, "app.plugin.not_found", `There is no active plugin ${id}`)
-  return yield* Effect.annotateLogs(serve(plugin.value, authenticate), { plugin_id: plugin.value.bundle.manifest.id })
+  const plugin = active.find(id.toLowerCase())
+  if (Option.isSome(plugin)) {
+    const { hooks, pluginId } = plugin.value
+    yield* hooks.inFlight.hold
+    return yield* Effect.annotateLogs(serve(hooks, authenticate), { plugin_id: pluginId })
+  }
+  const inactive = yield* environment.find(id)
+  if (Option.isSome(inactive)) return refuseInactive(inactive.value)
+  return refuse(404, "app.plugin.not_found", `There is no active plugin ${id}`)
 })
 
-const serve = Effect.fnUntraced(function* (plugin: EnvironmentPlugin, authenticate: Authenticate) {
-  const active = yield* plugin.active
-  if (Option.isNone(active)) return refuseInactive(plugin)
-
+const serve = Effect.fnUntraced(function* (hooks: HookClient, authenticate: Authenticate) {
   const request = yield* HttpServerRequest.HttpServerRequest
   // These routes are served over HTTP/1.1; the HTTP/2 twins of the two have no part here.
   const incoming = NodeHttpServerRequest.toIncomingMessage(request) as IncomingMessage
@@ -55,9 +63,7 @@ const serve = Effect.fnUntraced(function* (plugin: EnvironmentPlugin, authentica
     userId: Option.getOrUndefined(userId),
     requestId: randomUUID(),
   })
-  const answer = yield* Effect.result(
-    serveHttp(active.value.hooks, { init, body: hasBody(incoming) ? request.stream : undefined }),
-  )
+  const answer = yield* Effect.result(serveHttp(hooks, { init, body: hasBody(incoming) ? request.stream : undefined }))
   if (answer._tag === "Failure") return yield* refuseFailed(answer.failure)
   return yield* write(outgoing, answer.success, request.method)
 })
@@ -66,10 +72,10 @@ const serve = Effect.fnUntraced(function* (plugin: EnvironmentPlugin, authentica
 const refuse = (status: number, id: string, message: string, headers: { readonly [name: string]: string } = {}) =>
   HttpServerResponse.jsonUnsafe({ id, message, status_code: status }, { status, headers })
 
-const refuseInactive = ({ bundle, state }: EnvironmentPlugin) => {
+const refuseInactive = ({ bundle, state }: SupervisedPlugin) => {
   const { name } = SubscriptionRef.getUnsafe(state)
   const { id } = bundle.manifest
-  return name === "Starting" || name === "NotRunning"
+  return name === "Starting"
     ? refuse(503, "app.plugin.starting", `The plugin ${id} is starting`, { "retry-after": RETRY_AFTER })
     : refuse(404, "app.plugin.not_found", `There is no active plugin ${id}`)
 }

@@ -1,16 +1,17 @@
 import { Effect, Layer, SubscriptionRef } from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
-import { type EnvironmentPlugin, PluginEnvironment } from "../environment/PluginEnvironment.ts"
+import { PluginEnvironment } from "../environment/PluginEnvironment.ts"
 import { hookName } from "../hooks/HookName.ts"
-import { STATE_NUMBER } from "../supervisor/PluginState.ts"
+import { STATE_NUMBER } from "../supervisor/PluginLife.ts"
+import type { SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
 import type { AccessToken } from "./AccessToken.ts"
 import { HttpAuthorization } from "./HttpAuthorization.ts"
 
 /** A plugin's status as Mattermost's REST API has it, and beyond it the state's name and the implemented hooks. */
-const status = Effect.fnUntraced(function* ({ active, bundle, state }: EnvironmentPlugin) {
+const status = Effect.fnUntraced(function* ({ bundle, run, state }: SupervisedPlugin) {
   const { description, id, name, version } = bundle.manifest
   const current = SubscriptionRef.getUnsafe(state)
-  const plugin = yield* active
+  const plugin = yield* run
   return {
     plugin_id: id,
     name,
@@ -33,7 +34,9 @@ export const PluginStatusRoutes: Layer.Layer<never, never, HttpRouter.HttpRouter
       yield* router.add(
         "GET",
         "/api/v4/plugins/statuses",
-        Effect.map(Effect.forEach(plugins, status), (statuses) => HttpServerResponse.jsonUnsafe(statuses)),
+        Effect.map(Effect.flatMap(plugins, Effect.forEach(status)), (statuses) =>
+          HttpServerResponse.jsonUnsafe(statuses),
+        ),
       )
     }),
   ).pipe(Layer.provide(HttpAuthorization.layer))

@@ -12,9 +12,11 @@ import * as Connection from "../goplugin/Connection.ts"
 import type { GoPlugin } from "../goplugin/GoPlugin.ts"
 import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
 import { type Handlers, implement, serve } from "../grpc/GrpcServer.ts"
+import type { ActivePlugins } from "../hooks/ActivePlugins.ts"
 import type { HookDispatcher } from "../hooks/HookDispatcher.ts"
 import { Hooks } from "../hooks/Hooks.ts"
 import type { ProcessExit } from "../process/ProcessSpec.ts"
+import { PluginRuns } from "../supervisor/PluginRun.ts"
 import { PluginSupervisor } from "../supervisor/PluginSupervisor.ts"
 
 /** The hooks of a fake plugin: handlers of the hooks service, `serveHTTP` included. */
@@ -78,7 +80,10 @@ export const layer = (hooks: FakeHooks): Layer.Layer<GoPluginClient> => GoPlugin
  * For tests of a backend: a supervisor whose every plugin is a fake one with these hooks. All that lies between the
  * backend and the plugin's process is real: the supervisor, gRPC both ways, the backend's `PluginApi`.
  */
-export const supervisor = (hooks: FakeHooks): Layer.Layer<PluginSupervisor, never, PluginApi | HookDispatcher> =>
+export const supervisor = (
+  hooks: FakeHooks,
+): Layer.Layer<PluginSupervisor, never, PluginApi | HookDispatcher | ActivePlugins> =>
   PluginSupervisor.layer.pipe(
+    Layer.provide(PluginRuns.layer),
     Layer.provide([PluginApiServer.layer, PluginCommand.layerTest, Hooks.layer, layer(hooks)]),
   )

@@ -5,17 +5,19 @@ import { Deferred, type Duration, Effect, Exit, Fiber, Metric, Option, Scope } f
 import { TestClock } from "effect/testing"
 import { EmailNotificationContentSchema } from "../../src/generated/mattermost/pluginapi/v1/hooks_message_pb.js"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
+import { ActivePlugins } from "../../src/hooks/ActivePlugins.ts"
 import { BREAKER_FAILURES } from "../../src/hooks/CircuitBreaker.ts"
 import { DISMISS_POST_REASON, HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
-import { HookDeadlineError, HookPluginError } from "../../src/hooks/HookError.ts"
+import { HookDeadlineError, HookNotImplementedError, HookPluginError } from "../../src/hooks/HookError.ts"
 import { notifications } from "../../src/hooks/HookKind.ts"
 import type { HooksOptions } from "../../src/hooks/HookPolicy.ts"
+import { NOTIFICATION_BYTES } from "../../src/hooks/NotificationQueue.ts"
 import { type HookHandlers, testClient } from "../../src/hooks/Hooks.ts"
 import { recordLog } from "../support/log.ts"
 
 const register = (pluginId: string, handlers: HookHandlers, options?: HooksOptions) =>
-  Effect.flatMap(HookDispatcher, (dispatcher) =>
-    dispatcher.register(testClient(undefined as never, pluginId, handlers, options)),
+  Effect.flatMap(ActivePlugins, (active) =>
+    active.register(testClient(undefined as never, pluginId, handlers, options)),
   )
 
 const late = (pluginId: string) =>
@@ -26,7 +28,7 @@ const crash = (isAnswer: boolean, reason = "no such configuration") =>
 
 const post = (message: string) => ({ post: create(PostSchema, { id: "1", message, metadata: {} }) })
 
-const test = <E>(name: string, effect: Effect.Effect<unknown, E, HookDispatcher | Scope.Scope>) =>
+const test = <E>(name: string, effect: Effect.Effect<unknown, E, HookDispatcher | ActivePlugins | Scope.Scope>) =>
   it.effect(name, () => effect.pipe(Effect.scoped, Effect.provide(HookDispatcher.layer)))
 
 /** Lets what runs in the background run. */
@@ -306,12 +308,14 @@ describe("HookDispatcher.decide", () => {
         configurationWillBeSaved: () => Effect.fail(raised),
         onSAMLLogin: () => crash(true, "no entry"),
       }
-      yield* register("p", handlers)
-      const { decide } = yield* HookDispatcher
+      const { decide, require } = yield* HookDispatcher
+      // Only who has to agree by an operator's word is missed; here nobody has said so.
+      yield* require("absent", {})
+      yield* register("o", handlers, { policies: { configurationWillBeSaved: { onFailure: "allow" } } })
       yield* decide("configurationWillBeSaved", {})
-      yield* register("q", handlers, { policies: { configurationWillBeSaved: { onFailure: "refuse" } } })
+      yield* register("p", handlers)
       const { isFailure, pluginId } = yield* Effect.flip(decide("configurationWillBeSaved", {}))
-      assert.deepStrictEqual([pluginId, isFailure], ["q", true])
+      assert.deepStrictEqual([pluginId, isFailure], ["p", true], "settings that nobody has checked are not saved")
       assert.strictEqual((yield* Effect.flip(decide("onSAMLLogin", {}))).reason, "no entry")
     }),
   )
@@ -338,6 +342,71 @@ describe("HookDispatcher.decide", () => {
       yield* Scope.provide(register("c", handlers, refuse), scopes[1])
       const { isFailure, pluginId } = yield* Effect.flip(decide("messageWillBePosted", post("x")))
       assert.deepStrictEqual([pluginId, isFailure, asked], ["c", true, 0])
+    }),
+  )
+
+  test(
+    "takes no plugin for one that agrees that answers 'not implemented', where it has to agree",
+    Effect.gen(function* () {
+      const absent = {
+        messageWillBePosted: () => Effect.fail(new HookNotImplementedError({ pluginId: "p", hook: "H" })),
+      }
+      yield* register("lenient", absent)
+      const { decide } = yield* HookDispatcher
+      yield* decide("messageWillBePosted", post("x"))
+      yield* register("strict", absent, { policies: { messageWillBePosted: { onFailure: "refuse" } } })
+      const { isFailure, pluginId } = yield* Effect.flip(decide("messageWillBePosted", post("x")))
+      assert.deepStrictEqual([pluginId, isFailure], ["strict", true])
+    }),
+  )
+
+  test(
+    "asks the later of two runs of a plugin, and the earlier one again when that ends",
+    Effect.gen(function* () {
+      const { decide } = yield* HookDispatcher
+      const asked: Array<string> = []
+      const run = (name: string): HookHandlers => ({
+        messageWillBePosted: () => Effect.sync(() => (asked.push(name), {})),
+      })
+      const scopes = [yield* Scope.make(), yield* Scope.make()] as const
+      const ask = decide("messageWillBePosted", post("x"))
+      const first = yield* Scope.provide(register("a", run("first")), scopes[0])
+      const second = yield* Scope.provide(register("a", run("second")), scopes[1])
+      assert.isAbove(second.generation, first.generation)
+      yield* ask
+      yield* Scope.close(scopes[1], Exit.void)
+      yield* ask
+      const third = yield* register("a", run("third"))
+      yield* Scope.close(scopes[0], Exit.void)
+      yield* ask
+      assert.deepStrictEqual(asked, ["second", "first", "third"])
+      // Whoever still holds a run that was withdrawn reaches the one that has taken its place.
+      yield* first.ask("messageWillBePosted", {})
+      assert.deepStrictEqual(asked.at(-1), "third")
+      assert.isTrue(yield* third.withdraw("1 second"))
+      yield* ask
+      assert.lengthOf(asked, 4)
+    }),
+  )
+
+  test(
+    "waits for what a plugin that is withdrawn is at work on",
+    Effect.gen(function* () {
+      const { decide } = yield* HookDispatcher
+      const gate = yield* Deferred.make<void>()
+      const { hooks, withdraw } = yield* register("a", {
+        messageWillBePosted: () => Effect.as(Deferred.await(gate), { rejectionReason: "no" }),
+      })
+      const asking = yield* Effect.forkChild(Effect.flip(decide("messageWillBePosted", post("x"))))
+      yield* settle
+      assert.strictEqual(hooks.inFlight.count(), 1)
+      const withdrawing = yield* Effect.forkChild(withdraw("5 seconds"))
+      yield* settle
+      assert.isUndefined(withdrawing.pollUnsafe())
+      yield* decide("messageWillBePosted", post("y"))
+      yield* Deferred.succeed(gate, undefined)
+      assert.strictEqual((yield* Fiber.join(asking)).reason, "no")
+      assert.isTrue(yield* Fiber.join(withdrawing))
     }),
   )
 
@@ -389,7 +458,7 @@ describe("HookDispatcher.notify", () => {
       const told: Array<string> = []
       let isWell = false
       const scope = yield* Scope.make()
-      yield* register("slow", {
+      const { withdraw } = yield* register("slow", {
         messageHasBeenPosted: ({ post }) =>
           Effect.suspend(() => (told.push(post!.message), isWell ? Effect.succeed({}) : late("slow"))),
       }).pipe(Scope.provide(scope), Effect.provide(log.layer))
@@ -408,9 +477,28 @@ describe("HookDispatcher.notify", () => {
 
       isWell = false
       yield* tell(["a", "b", "c", "d", "e", "f", "g"])
-      yield* Scope.close(scope, Exit.void)
+      assert.isTrue(yield* withdraw("5 seconds"))
+      yield* Effect.provide(Scope.close(scope, Exit.void), log.layer)
       assert.deepStrictEqual(told.slice(7), ["a", "b", "c", "d", "e"], "nobody waits for the end of its rest")
-      assert.include(log.messages(), "plugin slow: 2 events are lost, since it did not answer when it ended")
+      assert.include(log.messages(), "plugin slow: 2 events are lost, since it has ended")
+    }),
+  )
+
+  test(
+    "keeps no more bytes for a plugin than there is room for",
+    Effect.gen(function* () {
+      const log = recordLog()
+      const gate = yield* Deferred.make<void>()
+      yield* register("heavy", { messageHasBeenPosted: () => Effect.as(Deferred.await(gate), {}) })
+      const { notify } = yield* HookDispatcher
+      const large = post("x".repeat(8 * 1024 * 1024))
+      yield* Effect.provide(Effect.repeat(notify("messageHasBeenPosted", large), { times: 9 }), log.layer)
+      assert.lengthOf(log.messages(), 1)
+      assert.include(log.messages()[0], "plugin heavy is 3 events (")
+      yield* Deferred.succeed(gate, undefined)
+      yield* settle
+      yield* notify("messageHasBeenPosted", post("y".repeat(NOTIFICATION_BYTES + 1)))
+      assert.lengthOf(log.messages(), 1, "one that is larger than all there is room for goes by itself")
     }),
   )
 
@@ -450,7 +538,7 @@ describe("HookDispatcher.notify", () => {
         for (let index = 0; index < 1100; index++) yield* notify("messageHasBeenPosted", post(String(index)))
       }).pipe(Effect.provide(log.layer))
       assert.lengthOf(
-        log.messages().filter((message) => message.includes("1000 events behind")),
+        log.messages().filter((message) => message.includes("is 1001 events (")),
         1,
       )
       const lost = (yield* Metric.snapshot).find(
@@ -462,11 +550,12 @@ describe("HookDispatcher.notify", () => {
   )
 
   test(
-    "delivers what waits when a plugin is deactivated, within a bound",
+    "delivers what waits when a plugin is withdrawn, within a bound, and says and counts what is lost",
     Effect.gen(function* () {
+      const log = recordLog()
       const heard: Array<string> = []
       const scope = yield* Scope.make()
-      yield* Scope.provide(
+      const { withdraw } = yield* Scope.provide(
         register("leaving", {
           messageHasBeenPosted: ({ post }) =>
             post!.message === "stuck"
@@ -479,14 +568,20 @@ describe("HookDispatcher.notify", () => {
       )
       const { notify } = yield* HookDispatcher
       for (const message of ["1", "2", "stuck"]) yield* notify("messageHasBeenPosted", post(message))
-      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      const withdrawing = yield* Effect.forkChild(withdraw("5 seconds"))
       yield* settle
       yield* notify("messageHasBeenPosted", post("too late"))
       yield* TestClock.adjust("2 seconds")
       assert.deepStrictEqual(heard, ["1", "2"])
       yield* TestClock.adjust("4 seconds")
-      yield* Fiber.join(closing)
+      assert.isFalse(yield* Fiber.join(withdrawing))
+      yield* Effect.provide(Scope.close(scope, Exit.void), log.layer)
       assert.deepStrictEqual(heard, ["1", "2"])
+      assert.deepStrictEqual(log.messages(), ["plugin leaving: 1 events are lost, since it has ended"])
+      const lost = (yield* Metric.snapshot).find(
+        ({ attributes, id }) => id === "plugin_hook_notifications_lost" && attributes?.["plugin"] === "leaving",
+      )
+      assert.deepInclude(lost?.state, { count: 1 })
     }),
   )
 })

@@ -22,14 +22,14 @@ describe("hookPolicies", () => {
         },
         slow: { policies: { ServeHTTP: { deadline: "2 minutes" } } },
       })
-      assert.deepStrictEqual(policyOf("messageWillBePosted", guard!), {
+      assert.deepInclude(policyOf("messageWillBePosted", guard!), {
         onFailure: "refuse",
         deadline: Duration.millis(700),
       })
-      assert.deepStrictEqual(policyOf("userWillLogIn", guard!), { onFailure: "refuse", deadline: Duration.seconds(5) })
-      assert.deepStrictEqual(policyOf("serveHTTP", guard!), { onFailure: "allow", deadline: Duration.seconds(5) })
-      assert.deepStrictEqual(policyOf("serveHTTP", slow!), { onFailure: "allow", deadline: Duration.minutes(2) })
-      assert.deepStrictEqual(policyOf("messageWillBePosted", slow!), HOOK_POLICY)
+      assert.deepInclude(policyOf("userWillLogIn", guard!), { onFailure: "refuse", deadline: Duration.seconds(5) })
+      assert.deepInclude(policyOf("serveHTTP", guard!), { onFailure: "allow", deadline: Duration.seconds(5) })
+      assert.deepInclude(policyOf("serveHTTP", slow!), { onFailure: "allow", deadline: Duration.minutes(2) })
+      assert.deepInclude(policyOf("messageWillBePosted", slow!), HOOK_POLICY)
     }),
   )
 

@@ -62,7 +62,8 @@ describe("Hooks", () => {
     [statusCode.UNAVAILABLE, "HookTransportError"],
     [statusCode.CANCELLED, "HookTransportError"],
     [statusCode.DEADLINE_EXCEEDED, "HookDeadlineError"],
-    [statusCode.UNIMPLEMENTED, "HookNotImplementedError"],
+    // It is in the set that the plugin says it implements: this is no "I have nothing against it".
+    [statusCode.UNIMPLEMENTED, "HookPluginError"],
     [statusCode.INTERNAL, "HookPluginError"],
     [statusCode.INVALID_ARGUMENT, "HookPluginError"],
     [statusCode.PERMISSION_DENIED, "HookPluginError"],

@@ -10,7 +10,7 @@ import { PluginApi } from "../../src/api/PluginApi.ts"
 import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
 import * as PluginHost from "../../src/environment/PluginHost.ts"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
-import type { SupervisorOptions } from "../../src/supervisor/PluginSupervisor.ts"
+import type { SupervisorOptions } from "../../src/supervisor/PluginRun.ts"
 import { folder } from "../support/folder.ts"
 import { hostEnvironment, isAlive, noPython, socketFolders } from "../support/host.ts"
 
@@ -59,7 +59,7 @@ describe.skipIf(noPython)("PluginEnvironment", () => {
       const pids = yield* Effect.gen(function* () {
         const { find, plugins, settled } = yield* PluginEnvironment
         yield* settled
-        const states = plugins.map(({ bundle, state }) => {
+        const states = (yield* plugins).map(({ bundle, state }) => {
           const { error = "", name } = SubscriptionRef.getUnsafe(state)
           return [bundle.manifest.id, name, error] as const
         })
@@ -92,10 +92,9 @@ describe.skipIf(noPython)("PluginEnvironment", () => {
             text,
           )
         }
-        assert.isTrue(Option.isNone(yield* Option.getOrThrow(find("raising-plugin")).active))
-        const active = yield* Effect.forEach(
-          ["good-plugin", "another-plugin"],
-          (id) => Option.getOrThrow(find(id)).active,
+        assert.isTrue(Option.isNone(yield* Option.getOrThrow(yield* find("raising-plugin")).run))
+        const active = yield* Effect.forEach(["good-plugin", "another-plugin"], (id) =>
+          Effect.flatMap(find(id), (plugin) => Option.getOrThrow(plugin).run),
         )
         return active.map((plugin) => Option.getOrThrow(plugin).process.pid)
       }).pipe(Effect.provide(live))

@@ -6,7 +6,8 @@ import { Effect, Exit, Fiber, Option, Scope, Stream, SubscriptionRef } from "eff
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
-import { makeState, PluginSupervisor, type SupervisorOptions } from "../../src/supervisor/PluginSupervisor.ts"
+import type { SupervisorOptions } from "../../src/supervisor/PluginRun.ts"
+import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
 import { ownTemporaryFolder } from "../support/folder.ts"
 import { recordLog } from "../support/log.ts"
 import { eventually, examples, fixture, host, isAlive, noPython, socketFolders } from "../support/host.ts"
@@ -15,9 +16,8 @@ ownTemporaryFolder()
 
 const start = Effect.fnUntraced(function* (directory: string, options: SupervisorOptions = {}) {
   const bundle = yield* (yield* PluginBundles).load(directory)
-  const state = yield* makeState
-  const plugin = yield* (yield* PluginSupervisor).start(bundle, options, state)
-  return { ...plugin, state }
+  const { start, state } = yield* (yield* PluginSupervisor).supervise(bundle, options)
+  return { ...(yield* start), state }
 })
 
 const mode = (MODE: string): SupervisorOptions => ({ variables: { MODE } })
@@ -109,9 +109,9 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
   it.live("a failing OnActivate fails the start and leaves no process", () =>
     Effect.gen(function* () {
       const bundle = yield* (yield* PluginBundles).load(fixture("lifecycle"))
-      const state = yield* makeState
       const before = socketFolders()
-      const error = yield* Effect.flip((yield* PluginSupervisor).start(bundle, mode("fail"), state))
+      const { start, state } = yield* (yield* PluginSupervisor).supervise(bundle, mode("fail"))
+      const error = yield* Effect.flip(start)
       assert.strictEqual(error._tag, "HookPluginError")
       assert.include(error.message, "no license")
       assert.deepStrictEqual(socketFolders(), before, "although the Scope is still open")
@@ -124,7 +124,9 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
   it.live("a plugin that dies in OnActivate has not started", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(start(fixture("lifecycle"), mode("die")))
-      assert.strictEqual(error._tag, "HookTransportError")
+      assert.strictEqual(error._tag, "PluginExitedError")
+      assert.include(error.message, "exit code 3")
+      assert.include(error.message, "OnActivate did not reach the plugin")
     }).pipe(Effect.scoped, Effect.provide(host())),
   )
 
@@ -198,6 +200,23 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
       yield* Scope.close(scope, Exit.void)
       assert.deepStrictEqual(pids.filter(isAlive), [])
     }).pipe(Effect.provide(host()), Effect.provide(log.layer))
+  })
+
+  it.live("whatever a plugin that crashes had is let go at once, although its Scope is still open", () => {
+    const log = recordLog()
+    return Effect.gen(function* () {
+      const plugin = yield* start(fixture("lifecycle"), mode("child"))
+      const logged = () => log.entries.find(({ message }) => message === "children")
+      yield* eventually("the children have been logged", () => logged() !== undefined)
+      const children = [Number(logged()?.fields["child"]), Number(logged()?.fields["daemon"])]
+      assert.isTrue(children.every(isAlive))
+      assert.lengthOf(socketFolders(), 1)
+      process.kill(plugin.process.pid, "SIGKILL")
+      assert.deepStrictEqual(yield* plugin.ended, { _tag: "Exited", exit: { code: null, signal: "SIGKILL" } })
+      assert.deepStrictEqual(children.filter(isAlive), [])
+      assert.deepStrictEqual(socketFolders(), [])
+      assert.strictEqual(SubscriptionRef.getUnsafe(plugin.state).name, "FailedToStayRunning")
+    }).pipe(Effect.scoped, Effect.provide(host()), Effect.provide(log.layer))
   })
 
   it.live("interrupting a start leaves nothing", () =>

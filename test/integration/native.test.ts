@@ -52,7 +52,7 @@ describe.skipIf(noGo || noPython)("a Go plugin", () => {
       Effect.gen(function* () {
         const base = yield* baseUrl
         const { find } = yield* PluginEnvironment
-        const active = Option.getOrThrow(yield* Option.getOrThrow(find("hello-go")).active)
+        const active = Option.getOrThrow(yield* Option.getOrThrow(yield* find("hello-go")).run)
         assert.deepStrictEqual([...active.hooks.implemented].toSorted(), [
           "messageHasBeenPosted",
           "messageWillBePosted",
@@ -60,7 +60,7 @@ describe.skipIf(noGo || noPython)("a Go plugin", () => {
           "onDeactivate",
           "serveHTTP",
         ])
-        assert.isTrue(Option.isSome(yield* Option.getOrThrow(find("hello-python")).active))
+        assert.isTrue(Option.isSome(yield* Option.getOrThrow(yield* find("hello-python")).run))
         yield* active.ping
 
         const dispatcher = yield* HookDispatcher

@@ -243,7 +243,7 @@ describe.skipIf(noPython)("ServeHTTP", () => {
         const { find, settled } = yield* PluginEnvironment
         yield* settled
         assert.strictEqual((yield* ask).status, 200)
-        const plugin = Option.getOrThrow(yield* Option.getOrThrow(find("http-cases")).active)
+        const plugin = Option.getOrThrow(yield* Option.getOrThrow(yield* find("http-cases")).run)
         process.kill(plugin.process.pid, "SIGKILL")
         yield* plugin.process.exit
         yield* Effect.sleep("100 millis")

@@ -5,6 +5,7 @@ import { PluginApi, type PluginApiMethods, type PluginCaller } from "../../src/a
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PluginAPI } from "../../src/generated/mattermost/pluginapi/v1/plugin_api_pb.js"
 import type { GrpcClient } from "../../src/grpc/GrpcClient.ts"
+import { ActivePlugins } from "../../src/hooks/ActivePlugins.ts"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { type HookHandlers, testClient } from "../../src/hooks/Hooks.ts"
 import { Workspace } from "../../src/workspace/Workspace.ts"
@@ -23,9 +24,9 @@ export const otherCaller: PluginCaller = { pluginId: "com.example.two", bundlePa
 
 /** Registers a plugin whose hooks are answered in this process. */
 export const registerPlugin = (pluginId: string, handlers: HookHandlers) =>
-  Effect.flatMap(HookDispatcher, (dispatcher) =>
+  Effect.flatMap(ActivePlugins, (active) =>
     // Handlers answer in place of the connection, so there is none.
-    dispatcher.register(testClient(undefined as unknown as GrpcClient, pluginId, handlers)),
+    active.register(testClient(undefined as unknown as GrpcClient, pluginId, handlers)),
   )
 
 /** The calls a plugin makes; `as` another plugin when told so. */

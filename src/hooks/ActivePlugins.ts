@@ -1,0 +1,138 @@
+import { Context, type Duration, Effect, Layer, Option, type Scope } from "effect"
+import * as CircuitBreaker from "./CircuitBreaker.ts"
+import { type HookError, type HookSuspendedError, HookTransportError } from "./HookError.ts"
+import { deciding, type DecidingHook } from "./HookKind.ts"
+import { countSuspended, measured } from "./HookMetrics.ts"
+import { hookName, type UnaryHook } from "./HookName.ts"
+import type { HookClient } from "./Hooks.ts"
+import * as NotificationQueue from "./NotificationQueue.ts"
+
+/** What keeps a plugin from answering a dispatched hook. */
+export type AskError = HookError | HookSuspendedError
+
+/** One run of a plugin, from where it is active to where it is about to end. */
+export interface ActivePlugin {
+  readonly pluginId: string
+  /** Tells two runs of one plugin apart: a later one has a greater number. */
+  readonly generation: number
+  readonly hooks: HookClient
+  /** Asks the plugin, unless it keeps not answering this hook. */
+  readonly ask: (hook: UnaryHook, request: unknown) => Effect.Effect<unknown, AskError>
+  /** Tells the plugin of an event, after those that wait for it already. */
+  readonly tell: (event: NotificationQueue.Event) => Effect.Effect<void>
+}
+
+/** A run as it is held by whoever registered it. */
+export interface Registration extends ActivePlugin {
+  /**
+   * Takes the plugin out of every dispatch and waits, within `limit`, until what it is at work on has ended and the events
+   * that wait for it are delivered. Answers whether nothing was left.
+   */
+  readonly withdraw: (limit: Duration.Input) => Effect.Effect<boolean>
+}
+
+/**
+ * All runs of plugins that hooks and HTTP requests reach now. Two runs of one plugin may overlap: the later one is reached,
+ * and when it ends first, the earlier one again.
+ */
+export class ActivePlugins extends Context.Service<
+  ActivePlugins,
+  {
+    /** Makes a plugin's hooks part of every dispatch, until it is withdrawn or the Scope closes, whichever is first. */
+    readonly register: (hooks: HookClient) => Effect.Effect<Registration, never, Scope.Scope>
+    /** The active plugins in the order of their ids: of each its latest run. */
+    readonly all: () => ReadonlyArray<ActivePlugin>
+    /** The latest run of a plugin. */
+    readonly find: (pluginId: string) => Option.Option<ActivePlugin>
+  }
+>()("effect-plugin-supervisor/hooks/ActivePlugins") {
+  static readonly layer: Layer.Layer<ActivePlugins> = Layer.sync(ActivePlugins, () => {
+    /** By id, each plugin's runs in the order in which they were registered. */
+    const runs = new Map<string, ReadonlyArray<ActivePlugin>>()
+    let generation = 0
+    let sorted: ReadonlyArray<ActivePlugin> | undefined
+    const change = (id: string, changed: ReadonlyArray<ActivePlugin>) => {
+      if (changed.length === 0) runs.delete(id)
+      else runs.set(id, changed)
+      sorted = undefined
+    }
+    const of = (id: string) => runs.get(id) ?? []
+    return {
+      register: Effect.fnUntraced(function* (hooks: HookClient) {
+        const { pluginId } = hooks
+        yield* warnOfAbsentHooks(hooks)
+        const breaker = CircuitBreaker.make(pluginId)
+        let isWithdrawn = false
+        const called = (hook: UnaryHook, request: unknown) =>
+          Effect.tapError(
+            breaker.call(
+              hookName(hook),
+              (hooks[hook] as (request: unknown) => Effect.Effect<unknown, HookError>)(request),
+            ),
+            (error) => (error._tag === "HookSuspendedError" ? countSuspended(pluginId, error.hook) : Effect.void),
+          )
+        // What waits in the queue is told all the same when the plugin is withdrawn.
+        const queue = yield* NotificationQueue.make(pluginId, breaker, called)
+        const run: ActivePlugin = {
+          pluginId,
+          generation: ++generation,
+          hooks,
+          // It may have been stopped while others were asked; if another run has taken its place, that one is asked.
+          ask: (hook, request) =>
+            Effect.suspend(() =>
+              isWithdrawn
+                ? (of(pluginId).at(-1)?.ask(hook, request) ?? notActive(pluginId, hook))
+                : called(hook, request),
+            ),
+          tell: queue.offer,
+        }
+        const leave = Effect.sync(() => {
+          isWithdrawn = true
+          change(
+            pluginId,
+            of(pluginId).filter((other) => other !== run),
+          )
+        })
+        yield* Effect.acquireRelease(
+          Effect.sync(() => change(pluginId, [...of(pluginId), run])),
+          () => leave,
+        )
+        return {
+          ...run,
+          withdraw: (limit: Duration.Input) =>
+            Effect.andThen(leave, Effect.andThen(queue.drain, hooks.inFlight.idle)).pipe(
+              Effect.as(true),
+              Effect.timeoutOrElse({ duration: limit, orElse: () => Effect.succeed(false) }),
+            ),
+        }
+      }),
+      all: () =>
+        (sorted ??= [...runs.values()]
+          .map((ofOne) => ofOne.at(-1)!)
+          .sort((a, b) => (a.pluginId < b.pluginId ? -1 : 1))),
+      find: (id) => Option.fromNullishOr(of(id).at(-1)),
+    }
+  })
+}
+
+/** Who has no hook has nothing against anything: that is not what an operator wants who waits for its word. */
+const warnOfAbsentHooks = ({ implemented, pluginId, policy }: HookClient) =>
+  Effect.forEach(
+    Object.keys(deciding) as ReadonlyArray<DecidingHook>,
+    (hook) =>
+      policy(hook).mustAgree && !implemented.has(hook)
+        ? Effect.logWarning(`plugin ${pluginId} has to agree in ${hookName(hook)} and does not implement it`)
+        : Effect.void,
+    { discard: true },
+  )
+
+/** The failure of a hook whose plugin is not there. */
+export const notActive = (pluginId: string, hook: UnaryHook): Effect.Effect<never, HookTransportError> => {
+  const name = hookName(hook)
+  const details = "the plugin is not active"
+  return measured(
+    pluginId,
+    name,
+    Effect.fail(new HookTransportError({ pluginId, hook: name, status: "UNAVAILABLE", details })),
+  )
+}

@@ -1,0 +1,32 @@
+import { Effect, Latch, type Scope } from "effect"
+
+/** What a plugin is at work on: calls of its hooks and HTTP requests. */
+export interface InFlight {
+  /** How much it is now. */
+  readonly count: () => number
+  /** Counts a call while it runs. */
+  readonly track: <A, E, R>(call: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Counts something until the Scope closes: a request goes on when its head has been answered. */
+  readonly hold: Effect.Effect<void, never, Scope.Scope>
+  /** Waits until nothing is left. Who calls this sees to it that nothing new begins, and bounds the wait. */
+  readonly idle: Effect.Effect<void>
+}
+
+/** Counts what one run of a plugin is at work on. */
+export const make = (): InFlight => {
+  let count = 0
+  const isIdle = Latch.makeUnsafe(true)
+  const enter = Effect.sync(() => {
+    if (count++ === 0) isIdle.closeUnsafe()
+  })
+  const leave = Effect.sync(() => {
+    if (--count === 0) isIdle.openUnsafe()
+  })
+  return {
+    count: () => count,
+    track: (call) =>
+      Effect.uninterruptibleMask((restore) => Effect.andThen(enter, Effect.ensuring(restore(call), leave))),
+    hold: Effect.acquireRelease(enter, () => leave),
+    idle: isIdle.await,
+  }
+}

@@ -1,0 +1,120 @@
+import type { DescMessage } from "@bufbuild/protobuf"
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf"
+import { type Cause, Effect, Fiber, Latch, Option, Queue, type Scope, type Tracer } from "effect"
+import type { CircuitBreaker } from "./CircuitBreaker.ts"
+import type { HookError, HookSuspendedError } from "./HookError.ts"
+import { countLost } from "./HookMetrics.ts"
+import { hookMethods, hookName, type UnaryHook } from "./HookName.ts"
+
+/** Events that wait for one plugin. More are dropped: a plugin that is so far behind will not catch up. */
+export const NOTIFICATION_QUEUE = 1000
+
+/** Bytes of the events that wait for one plugin: a thousand ordinary posts are far less, a thousand long ones too much. */
+export const NOTIFICATION_BYTES = 32 * 1024 * 1024
+
+/** What plugins are told of, and the span that it happened in. */
+export interface Event {
+  readonly hook: UnaryHook
+  readonly request: unknown
+  /** The size of the request on the wire. */
+  readonly bytes: number
+  readonly span: Option.Option<Tracer.Span>
+}
+
+/** An event of a request as it is now: the caller may go on changing what it has handed over. */
+export const event = (hook: UnaryHook, request: {}, span: Option.Option<Tracer.Span>): Event => {
+  const schema: DescMessage = hookMethods[hook].input
+  const bytes = toBinary(schema, create(schema, request))
+  return { hook, request: fromBinary(schema, bytes), bytes: bytes.length, span }
+}
+
+/** The events that wait for one run of a plugin. */
+export interface NotificationQueue {
+  /** Puts an event at the end; one that there is no room for is lost, which is counted and logged. */
+  readonly offer: (event: Event) => Effect.Effect<void>
+  /**
+   * Takes no more events, and waits until those there are were delivered. Who calls this bounds the wait; what is left when
+   * the Scope closes is lost, which is logged.
+   */
+  readonly drain: Effect.Effect<void>
+}
+
+/**
+ * Tells a plugin of events one after the other, in their order, by `ask`. While the plugin rests, they wait for it, unless
+ * it is about to end.
+ */
+export const make = Effect.fnUntraced(function* (
+  pluginId: string,
+  breaker: CircuitBreaker,
+  ask: (hook: UnaryHook, request: unknown) => Effect.Effect<unknown, HookError | HookSuspendedError>,
+): Effect.fn.Return<NotificationQueue, never, Scope.Scope> {
+  const queue = yield* Queue.make<Event, Cause.Done>({ capacity: NOTIFICATION_QUEUE, strategy: "dropping" })
+  /** Events that are neither told nor given up. */
+  const waiting = new Set<Event>()
+  let bytes = 0
+  const ending = yield* Latch.make()
+  let isEnding = false
+  let givenUp = 0
+
+  const tell = (event: Event): Effect.Effect<void> =>
+    Effect.catch(Effect.asVoid(ask(event.hook, event.request)), (error) => {
+      if (error._tag === "HookNotImplementedError") return Effect.void
+      if (error._tag !== "HookSuspendedError") return Effect.logError(error.message)
+      if (!isEnding) {
+        return Effect.andThen(Effect.raceFirst(breaker.rested(hookName(event.hook)), ending.await), tell(event))
+      }
+      givenUp++
+      return countLost(pluginId, hookName(event.hook))
+    })
+  const done = (event: Event) => {
+    if (waiting.delete(event)) bytes -= event.bytes
+  }
+  const deliver = Effect.flatMap(Queue.take(queue), (event) => {
+    const told = Option.isSome(event.span) ? Effect.withParentSpan(tell(event), event.span.value) : tell(event)
+    // What one event breaks must not keep the next from being told.
+    return Effect.andThen(
+      Effect.catchDefect(told, (defect) => Effect.logError(`plugin ${pluginId}: telling it failed`, defect)),
+      Effect.sync(() => done(event)),
+    )
+  })
+  yield* Effect.addFinalizer(() =>
+    Effect.andThen(
+      Effect.forEach(waiting, ({ hook }) => countLost(pluginId, hookName(hook)), { discard: true }),
+      waiting.size + givenUp === 0
+        ? Effect.void
+        : Effect.logError(`plugin ${pluginId}: ${waiting.size + givenUp} events are lost, since it has ended`),
+    ),
+  )
+  const worker = yield* Effect.forkScoped(
+    Effect.annotateLogs(Effect.ignore(Effect.forever(deliver)), { plugin_id: pluginId }),
+  )
+
+  let isFull = false
+  return {
+    offer: Effect.fnUntraced(function* (event) {
+      // One that is larger than all there is room for goes by itself.
+      if (bytes + event.bytes <= NOTIFICATION_BYTES || waiting.size === 0) {
+        waiting.add(event)
+        bytes += event.bytes
+        if (yield* Queue.offer(queue, event)) {
+          isFull = false
+          return
+        }
+        done(event)
+      }
+      yield* countLost(pluginId, hookName(event.hook))
+      // Said once until there is room again.
+      if (!isFull && !isEnding) {
+        yield* Effect.logError(
+          `plugin ${pluginId} is ${waiting.size} events (${bytes} bytes) behind; ${hookName(event.hook)} and more are lost`,
+        )
+      }
+      isFull = true
+    }),
+    drain: Effect.suspend(() => ((isEnding = true), ending.open)).pipe(
+      Effect.andThen(Queue.end(queue)),
+      Effect.andThen(Fiber.await(worker)),
+      Effect.asVoid,
+    ),
+  }
+})
