@@ -200,21 +200,21 @@ const make = Effect.gen(function* () {
       let activated: HookClient | undefined
 
       /** What a plugin is asked at its end. One that has died is not asked, and one that dies on the way not waited for. */
-      const unlessDead = (step: Effect.Effect<unknown>) =>
+      const unlessDead = (step: Effect.Effect<unknown> = Effect.void) =>
         plugin === undefined ? Effect.void : Effect.raceFirst(step, plugin.process.exit)
 
       /** The order of a stop: all that a run holds, each step with a bound. A start that has failed has a part of it. */
-      const release = Effect.gen(function* () {
+      const release = inOrder(pluginId, [
         // No hook and no request reaches the plugin any more; those that have may end, and events are delivered.
-        if (registration !== undefined) yield* unlessDead(registration.withdraw(options.drainLimit ?? DRAIN_LIMIT))
-        yield* Scope.close(scopes.dispatch, Exit.void)
+        Effect.suspend(() => unlessDead(registration?.withdraw(options.drainLimit ?? DRAIN_LIMIT))),
+        Scope.close(scopes.dispatch, Exit.void),
         // OnDeactivate, of a plugin that was activated.
-        if (activated !== undefined) yield* unlessDead(deactivate(activated, deactivateLimit))
+        Effect.suspend(() => unlessDead(activated && deactivate(activated, deactivateLimit))),
         // GRPCController.Shutdown, SIGTERM to the process group, the wait delay, SIGKILL, and what has left the group.
-        yield* Scope.close(scopes.process, Exit.void)
+        Scope.close(scopes.process, Exit.void),
         // The server of its host API calls, and the folder of the sockets.
-        yield* Scope.close(scopes.api, Exit.void)
-      })
+        Scope.close(scopes.api, Exit.void),
+      ])
       const ending = yield* Deferred.make<RunEnd>()
       const ended = yield* Deferred.make<RunEnd>()
       const own = yield* Scope.fork(owner)
@@ -272,6 +272,15 @@ const make = Effect.gen(function* () {
     }),
   }
 })
+
+/** One step after the other; a fault of the host's own in one does not keep the next from being taken. */
+const inOrder = (pluginId: string, steps: ReadonlyArray<Effect.Effect<unknown>>): Effect.Effect<void> =>
+  Effect.forEach(
+    steps,
+    (step) =>
+      Effect.catchCause(step, (cause) => Effect.logError(`plugin ${pluginId}: a step of its stop failed`, cause)),
+    { discard: true },
+  )
 
 /** The contract's order: the configuration first, whose failure is only logged, then the activation, whose isn't. */
 const configureAndActivate = Effect.fn("PluginRuns.activate")(function* (hooks: HookClient) {
