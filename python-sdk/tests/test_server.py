@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from concurrent import futures
 from typing import Any
@@ -15,8 +16,22 @@ from mattermost_plugin.descriptors import message_class
 from mattermost_plugin.dispatch import handler_arguments, response_of
 from mattermost_plugin.types import Post
 
-from .conftest import STUCK, StartPlugin, code_of
+from .conftest import LIMIT, STUCK, StartPlugin, code_of
 from .test_http import headers_of, init
+
+#: Fields of a post, by their numbers.
+PROPS, MESSAGE = (Post.DESCRIPTOR.fields_by_name[name].number for name in ("props", "message"))
+
+
+def field(number: int, data: bytes) -> bytes:
+    """A field of bytes, as protobuf writes it."""
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def varint(number: int) -> bytes:
+    more = number >> 7
+    return bytes([number & 127 | 128]) + varint(more) if more else bytes([number])
+
 
 HOOKS = """
     class Hooks(Plugin):
@@ -56,6 +71,59 @@ HOOKS = """
 
     run_plugin(Hooks)
 """
+
+
+def test_a_refusal_reaches_the_host_whatever_it_says(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(
+        """
+        class Strange(BaseException):
+            def __str__(self):
+                raise RuntimeError("not even this")
+
+        class Guard(Plugin):
+            @hook(HookName.MessageWillBePosted)
+            def guard(self, ctx, post):
+                if post.message == "raise":
+                    raise Strange()
+                return None, {"file": os.fsdecode(b"no: \\xff"), "long": "x" * 10**8}[post.message]
+
+            @hook(HookName.OnActivate)
+            def activate(self):
+                raise Strange()
+
+        run_plugin(Guard)
+        """
+    )
+    assert plugin.call("MessageWillBePosted", post=Post(message="file")).rejection_reason == "no: \ufffd"
+    assert plugin.call("MessageWillBePosted", post=Post(message="long")).rejection_reason.startswith("xxx")
+    code, details = code_of(lambda: plugin.call("MessageWillBePosted", post=Post(message="raise")))
+    assert code == grpc.StatusCode.INTERNAL and "raised Strange" in details
+    assert "raised Strange" in plugin.call("OnActivate").error.message
+
+
+def test_what_can_t_be_read_is_an_error_and_no_answer(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(HOOKS)
+    call: Any = plugin.channel.unary_unary(f"/{contract.HOOKS.full_name}/MessageWillBePosted")
+    # A post whose props are nested 60 objects deep: protobuf decodes a hundred messages, and each object takes three.
+    deep = b""
+    for _ in range(60):
+        deep = field(1, field(1, b"a") + field(2, field(5, deep)))
+    for request in (b"\xff\xff", field(3, field(1, b"\xff")), field(3, field(PROPS, deep))):
+        code, _ = code_of(functools.partial(call, request, timeout=LIMIT))
+        assert code == grpc.StatusCode.UNKNOWN
+    assert plugin.call("MessageWillBePosted", post=Post(message="no")).rejection_reason == "no"
+
+
+def test_no_message_is_larger_than_the_limit_unpacked_or_not(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(HOOKS, PLUGIN_SUPERVISOR_MESSAGE_LIMIT="1000000")
+    unlimited = [("grpc.max_send_message_length", -1)]
+    with grpc.insecure_channel(f"unix:{plugin.address}", options=unlimited) as channel:
+        call: Any = channel.unary_unary(f"/{contract.HOOKS.full_name}/MessageWillBePosted")
+        large = field(3, field(MESSAGE, b"x" * 1_000_000))
+        for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+            code, details = code_of(functools.partial(call, large, timeout=LIMIT, compression=compression))
+            assert code == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details
+    assert plugin.call("MessageWillBePosted", post=Post(message="no")).rejection_reason == "no"
 
 
 def test_hooks(start_plugin: StartPlugin, host_api: Any) -> None:
