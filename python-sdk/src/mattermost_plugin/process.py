@@ -84,6 +84,8 @@ def claim_token() -> None:
         return
     descriptor = int(named)
     with contextlib.suppress(OSError, ValueError, OverflowError):
+        # On Linux nobody says that a high one is closed but this.
+        os.fstat(descriptor)
         try:
             token = _read_to_the_end(descriptor).decode("ascii")
             if token and token.isprintable():
