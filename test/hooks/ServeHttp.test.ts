@@ -168,7 +168,7 @@ describe("serveHttp", () => {
           yield* Stream.runDrain(response.body)
         }),
       )
-      yield* Effect.timeout(Deferred.await(stopped), "2 seconds")
+      yield* Effect.timeout(Deferred.await(stopped), "60 seconds")
     }),
   )
 
@@ -180,7 +180,7 @@ describe("serveHttp", () => {
       assert.strictEqual(silent._tag, "HookDeadlineError")
       const flood = Stream.fromEffectRepeat(Effect.succeed(new Uint8Array(CHUNK_SIZE)))
       const deaf = yield* Effect.flip(serveHttp(hooks, { init, body: flood }, "300 millis")).pipe(
-        Effect.timeout("10 seconds"),
+        Effect.timeout("60 seconds"),
       )
       assert.strictEqual(deaf._tag, "HookDeadlineError")
     }),
@@ -196,7 +196,7 @@ describe("serveHttp", () => {
         ),
       )
       yield* Effect.scoped(serveHttp(hooks, { init }))
-      yield* Effect.timeout(Deferred.await(cancelled), "2 seconds")
+      yield* Effect.timeout(Deferred.await(cancelled), "60 seconds")
     }),
   )
 })
