@@ -187,6 +187,21 @@ describe("serveHttp", () => {
   )
 
   live(
+    "takes no answer to a request that was not read in time",
+    Effect.gen(function* () {
+      const lost = yield* Deferred.make<void>()
+      const hooks = yield* connect((call) =>
+        Effect.andThen(Deferred.await(lost), Effect.andThen(call.send({ init: {} }), Effect.never)),
+      )
+      const flood = Stream.fromEffectRepeat(Effect.succeed(new Uint8Array(CHUNK_SIZE))).pipe(
+        Stream.ensuring(Deferred.succeed(lost, undefined)),
+      )
+      const late = yield* Effect.flip(serveHttp(hooks, { init, body: flood }, "1 second"))
+      assert.strictEqual(late._tag, "HookDeadlineError")
+    }),
+  )
+
+  live(
     "cancels the call when its Scope closes",
     Effect.gen(function* () {
       const cancelled = yield* Deferred.make<void>()
