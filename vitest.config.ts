@@ -9,9 +9,9 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts", "examples/*/test/**/*.test.ts"],
     globalSetup: ["test/support/globalSetup.ts"],
-    // Real processes start in many tests, and the machine may have two cores.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // Real processes start in many tests, and the machine may have two cores that are busy with others'.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     maxWorkers: 2,
     // What a plugin logs matters when its test fails.
     silent: "passed-only",

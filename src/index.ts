@@ -6,7 +6,13 @@ export { PluginApi, PluginApiError, type PluginApiMethods, type PluginCaller } f
 export { PluginApiServer } from "./api/PluginApiServer.ts"
 export { type Manifest, ManifestError } from "./bundle/Manifest.ts"
 export { PathSanitizer, UnsafePathError } from "./bundle/PathSanitizer.ts"
-export { BundleError, type PluginBundle, PluginBundles } from "./bundle/PluginBundle.ts"
+export {
+  BundleError,
+  type Discovered,
+  PassedOverError,
+  type PluginBundle,
+  PluginBundles,
+} from "./bundle/PluginBundle.ts"
 export { type Checksum, ChecksumError } from "./command/Checksum.ts"
 export { HostEnvironment } from "./command/HostEnvironment.ts"
 export {
@@ -18,7 +24,8 @@ export {
   type PluginCommandOptions,
 } from "./command/PluginCommand.ts"
 export { detectRuntime, NoExecutableError, type PluginRuntime } from "./command/PluginRuntime.ts"
-export { PythonInterpreter, PythonNotFoundError } from "./command/PythonInterpreter.ts"
+export { BrokenVenvError, PythonInterpreter, PythonNotFoundError } from "./command/PythonInterpreter.ts"
+export { ServerVersion, ServerVersionError } from "./command/ServerVersion.ts"
 export { WAIT_DELAY } from "./command/WaitDelay.ts"
 export { type EnvironmentOptions, PluginEnvironment } from "./environment/PluginEnvironment.ts"
 export * as PluginHost from "./environment/PluginHost.ts"

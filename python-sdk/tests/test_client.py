@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import math
 from concurrent import futures
 from pathlib import Path
 from typing import Any, Callable, cast
@@ -30,14 +31,18 @@ from mattermost_plugin._generated.api import PluginAPIMethods
 from mattermost_plugin.client import build_request, log_entry, read_response
 from mattermost_plugin.contract import API, snake_case
 from mattermost_plugin.descriptors import message_class
+from mattermost_plugin.limits import MESSAGE_LIMIT, message_options
 from mattermost_plugin.models import Properties, to_message
 from mattermost_plugin.types import (
     AppError,
     Channel,
     ChannelType,
+    FileInfo,
+    Json,
     PluginKVSetOptions,
     Post,
     PostList,
+    PostMetadata,
     PropertyField,
     User,
 )
@@ -123,6 +128,14 @@ def test_snake_case(rpc: str, name: str) -> None:
     assert snake_case(rpc) == name
 
 
+def nested(levels: int) -> dict[str, Any]:
+    """Objects of JSON within one another."""
+    value: dict[str, Any] = {"a": 1}
+    for _ in range(levels - 1):
+        value = {"a": value}
+    return value
+
+
 class Requests(PluginAPIMethods):
     """Answers the request of each call in place of sending it."""
 
@@ -193,6 +206,52 @@ def test_requests() -> None:
 def test_wrong_arguments(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         getattr(Requests(), name)(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("post", "message"),
+    [
+        (
+            Post(create_at=2**60),
+            r"post.create_at is 1152921504606846976, more .*; times are in milliseconds since 1970",
+        ),
+        (Post(create_at=-(2**53)), r"post.create_at is -9007199254740992, more than JSON's integers can say"),
+        (Post(create_at=2**70), r"can't take this int as create_at"),
+        (Post(participants=[User(), User(delete_at=2**60)]), r"post.participants\[1\].delete_at is "),
+        (Post(metadata=PostMetadata(files=[FileInfo(size=2**53)])), r"post.metadata.files\[0\].size is "),
+        (Post(props={"a": [1, {"b": math.nan}]}), r"post.props.a\[1\].b is nan, which JSON can't say"),
+        (Post(props={"a": -math.inf}), r"post.props.a is -inf"),
+        (Post(props=nested(30)), r"post.props.a(\.a)* is nested too deeply: .* 29 objects of JSON"),
+        (Post(props={"a" * 50: nested(1000)}), r"can't take this dict as props: maximum recursion"),
+        (Post(props={"a": "\udc80"}), r"can't take this dict as props: 'utf-8' codec"),
+        (Post(message="\udc80"), r"can't take this str as message: 'utf-8' codec"),
+        (Post(message="x" * MESSAGE_LIMIT), r"it has 67108\d* bytes; a message has at most 67108864"),
+    ],
+)
+def test_what_the_host_could_not_keep_is_not_sent(post: Post, message: str) -> None:
+    with pytest.raises(ValueError, match=r"^create_post\(\) .*" + message):
+        Requests().create_post(post)
+
+
+def test_what_the_host_can_keep_is_sent() -> None:
+    for post in (Post(create_at=2**53 - 1), Post(props=nested(29)), Post(props={"a": [[[[[[[1e300]]]]]]]})):
+        assert Post.from_proto(cast("Any", Requests().create_post(post)).post) == post
+    for config in ({"a": math.nan}, {"a": "\udc80"}):
+        with pytest.raises(ValueError, match=r"JSON|utf-8"):
+            Json(config)
+    assert Json({"a": "é"}).json() == {"a": "é"}
+
+
+def test_the_limit_of_messages_is_the_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for named, limit in (("1024", 1024), ("-1", -1), ("", MESSAGE_LIMIT), ("much", MESSAGE_LIMIT)):
+        monkeypatch.setenv("PLUGIN_SUPERVISOR_MESSAGE_LIMIT", named)
+        assert set(message_options()) == {
+            ("grpc.max_receive_message_length", limit),
+            ("grpc.max_send_message_length", limit),
+        }
+    monkeypatch.setenv("PLUGIN_SUPERVISOR_MESSAGE_LIMIT", "1024")
+    with pytest.raises(ValueError, match="at most 1024"):
+        Requests().kv_set("k", b"x" * 1024)
 
 
 def test_responses() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import os
 import re
 from typing import Any
 
@@ -12,6 +14,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from mattermost_plugin.contract import HOOKS, is_repeated
 from mattermost_plugin.descriptors import message_class
 from mattermost_plugin.dispatch import HookResultError, arguments, handler_arguments, no_handler, response_of
+from mattermost_plugin.limits import MESSAGE_LIMIT
 from mattermost_plugin.types import (
     FileData,
     FileInfo,
@@ -191,7 +194,7 @@ def test_a_wrong_result_is_told_what_is_wrong_with_it() -> None:
         ("MessageWillBePosted", {"id": 42}),
         ("MessageWillBePosted", ()),
         ("MessageWillBePosted", (Post(),)),
-        ("MessageWillBePosted", (Post(), Post(), "no")),
+        ("MessageWillBePosted", (Post(), Post(), "")),
         ("MessageWillBePosted", (None, 42)),
         ("MessageWillBePosted", (Post(), False)),
         ("MessagesWillBeConsumed", "posts"),
@@ -201,7 +204,7 @@ def test_a_wrong_result_is_told_what_is_wrong_with_it() -> None:
         ("FileWillBeUploaded", (FileInfo(), "a text", "")),
         ("UserWillLogIn", True),
         ("UserWillLogIn", False),
-        ("UserWillLogIn", (None, "no")),
+        ("UserWillLogIn", (None, "")),
         ("RunDataRetention", Post()),
         ("RunDataRetention", 2**70),
         ("OnSharedChannelsPing", (True, "")),
@@ -214,6 +217,84 @@ def test_a_wrong_result_is_told_what_is_wrong_with_it() -> None:
 def test_wrong_results(hook: str, result: Any) -> None:
     with pytest.raises(HookResultError, match=r"^can't answer a .*; it takes None"):
         response_of(hook, request(hook), result)
+
+
+class Silent(Exception):
+    """Can't say what it is about."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("not even this")
+
+
+class Loud(str):
+    """A text that lies about itself."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __len__(self) -> int:
+        raise RuntimeError("no")
+
+
+REFUSALS: list[tuple[Any, str]] = [
+    ("no: \udcff.txt", "no: \ufffd.txt"),
+    ("\ud83d\ude00", "\U0001f600"),
+    (ValueError("\udcff"), "\ufffd"),
+    (os.fsdecode(b"\xff\xfe"), "\ufffd\ufffd"),
+    (Silent(), "Silent"),
+    (Loud("no"), "no"),
+    ("x" * 100_000_000, "x" * (16 * 1024 - 1) + "…"),
+    ("no\0", "no\0"),
+]
+
+
+@pytest.mark.parametrize(
+    "hook", [hook for hook in ACCEPTED if hook not in ("MessagesWillBeConsumed", "OnSharedChannelsPing")]
+)
+def test_a_refusal_arrives_whatever_it_says(hook: str) -> None:
+    for refusal, said in REFUSALS:
+        response = response_of(hook, request(hook), refusal)
+        told = response.rejection_reason if "rejection_reason" in response.DESCRIPTOR.fields_by_name else response.error
+        assert said in (told, getattr(told, "message", "")), hook
+        response.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("hook", "result"),
+    [
+        ("MessageWillBePosted", ({"massage": "a typo"}, "no")),
+        ("MessageWillBePosted", (Post(create_at=2**60), "no")),
+        ("MessageWillBePosted", (Post(props={"a": float("nan")}), "no")),
+        ("MessageWillBePosted", (Post(message="\udcff"), "no")),
+        ("MessageWillBePosted", (Post(message="x" * MESSAGE_LIMIT), "no")),
+        ("MessageWillBePosted", (42, ValueError("no"))),
+        ("MessageWillBePosted", (Post(), Post(), "no")),
+        ("UserWillLogIn", (None, "no")),
+        ("FileWillBeUploaded", (FileInfo(id="f"), "a text", "no")),
+    ],
+)
+def test_a_refusal_arrives_whatever_stands_beside_it(hook: str, result: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert response_of(hook, request(hook), result).rejection_reason == "no"
+    assert f"{hook} can't" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("post", "why"),
+    [
+        (Post(create_at=2**60), "modified_post.create_at is 1152921504606846976, more than"),
+        (Post(props={"a": float("inf")}), "modified_post.props.a is inf"),
+        (Post(message="x" * MESSAGE_LIMIT), "a message has at most"),
+        (Post(message="\udcff"), "can't answer a Post .*utf-8"),
+    ],
+)
+def test_what_the_host_could_not_keep_is_no_answer(post: Post, why: str) -> None:
+    with pytest.raises(HookResultError, match=why):
+        response_of("MessageWillBePosted", request("MessageWillBePosted"), post)
 
 
 @pytest.mark.parametrize("hook", UNARY)
@@ -246,3 +327,24 @@ def test_a_dict_changes_its_fields_and_leaves_the_others() -> None:
     asked = request("MessageWillBeUpdated", new_post=post, old_post=Post(message="older"))
     updated = response_of("MessageWillBeUpdated", asked, ({"message": "newer"}, ""))
     assert (updated.modified_post.message, updated.modified_post.channel_id) == ("newer", "c")
+
+
+def test_what_a_newer_host_says_of_a_post_stays_in_it() -> None:
+    # Field 1000 of the post is a text that this contract does not know.
+    more = Post(id="p", message="old").to_proto().SerializeToString() + b"\xc2\x3e\x03new"
+    post = message_class(Post.DESCRIPTOR).FromString(more)
+    asked = request("MessageWillBePosted", post=post)
+    (_, given) = arguments(HOOKS.methods_by_name["MessageWillBePosted"], asked)
+    for result in (
+        dataclasses.replace(given, message="new"),
+        (dataclasses.replace(dataclasses.replace(given), message="new"), ""),
+        {"message": "new"},
+        ({"message": "new"}, ""),
+        getattr(copy, "replace", dataclasses.replace)(given, message="new"),
+    ):
+        answered = response_of("MessageWillBePosted", asked, result).modified_post
+        assert answered.message == "new"
+        assert b"\xc2\x3e\x03new" in answered.SerializeToString()
+    fields = [getattr(given, field.name) for field in dataclasses.fields(given)]
+    whole = response_of("MessageWillBePosted", asked, (tuple(fields), "")).modified_post
+    assert whole == post

@@ -35,7 +35,7 @@ def test_every_plugin_has_the_services(start_plugin: StartPlugin, source: str) -
     plugin = start_plugin(source)
     assert check(plugin.channel) == HealthCheckResponse.SERVING
     plugin.shut_down()
-    assert plugin.wait(2) == 0
+    assert plugin.wait() == 0
     assert not os.path.exists(plugin.address)
 
 
@@ -191,7 +191,7 @@ def test_test_mode_needs_no_host(start_plugin: StartPlugin, stop: signal.Signals
     with grpc.insecure_channel(f"unix:{config['Addr']['String']}") as channel:
         assert check(channel) == HealthCheckResponse.SERVING
     plugin.process.send_signal(stop)
-    assert plugin.wait(2) == 0
+    assert plugin.wait() == 0
 
 
 def test_test_mode_ends_with_its_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

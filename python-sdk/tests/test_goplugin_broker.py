@@ -7,7 +7,6 @@ import contextlib
 import gc
 import ssl
 import threading
-import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -182,16 +181,20 @@ def test_broker_waits_for_an_announcement_and_for_no_longer(monkeypatch: pytest.
         async with brokered() as (plugin, host):
             with pytest.raises(BrokerError, match="timeout waiting for connection info of id 7"):
                 await plugin.dial(7)
+            monkeypatch.setattr(broker, "BROKER_TIMEOUT", LIMIT)
             waiting = asyncio.ensure_future(plugin.dial(8))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
             host.announce(service_id=8, network="unix", address="/first")
             host.announce(service_id=8, network="unix", address="/second")
             await (await waiting).close()
             # It was good for one connection; the second of its name came while the first was pending, and is dropped.
+            monkeypatch.setattr(broker, "BROKER_TIMEOUT", 0.1)
             with pytest.raises(BrokerError, match="timeout"):
                 await plugin.dial(8)
             host.announce(service_id=9, network="unix", address="/forgotten")
-            await asyncio.sleep(0.2)
+            for known in (True, False):
+                while (9 in plugin._slots) is not known:
+                    await asyncio.sleep(0.01)
             with pytest.raises(BrokerError, match="timeout"):
                 await plugin.dial(9)
 
@@ -199,7 +202,10 @@ def test_broker_waits_for_an_announcement_and_for_no_longer(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("who", ["the host hangs up", "the plugin ends"])
-def test_broker_tells_everybody_when_it_closes(who: str) -> None:
+def test_broker_tells_everybody_when_it_closes(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Longer than this test may take.
+    monkeypatch.setattr(broker, "BROKER_TIMEOUT", 10 * LIMIT)
+
     async def main() -> None:
         async with brokered() as (plugin, host):
             waiting = [asyncio.ensure_future(plugin.dial(id)) for id in (7, 7, 8)]
@@ -209,8 +215,7 @@ def test_broker_tells_everybody_when_it_closes(who: str) -> None:
                 await plugin.close()
             else:
                 host.hang_up()
-            # Less than the time they would wait otherwise.
-            done, _ = await asyncio.wait([*waiting, serving], timeout=broker.BROKER_TIMEOUT / 2)
+            done, _ = await asyncio.wait([*waiting, serving], timeout=LIMIT)
             assert len(done) == 4
             assert serving.exception() is None
             for task in waiting:
@@ -276,7 +281,7 @@ def test_a_relay_hands_on_all_that_the_server_said(tmp_path: Path) -> None:
 
 
 def test_a_relay_ends_though_the_host_does_not_read(tmp_path: Path) -> None:
-    async def main() -> float:
+    async def main() -> None:
         host = session(ec.SECP521R1())
         address, behind = str(tmp_path / "address"), str(tmp_path / "behind")
         stuck = asyncio.Event()
@@ -291,10 +296,7 @@ def test_a_relay_ends_though_the_host_does_not_read(tmp_path: Path) -> None:
             context = host.context(ssl.PROTOCOL_TLS_CLIENT)
             _, writer = await asyncio.open_unix_connection(address, ssl=context, server_hostname=tls.NAME)
             await asyncio.wait_for(stuck.wait(), LIMIT)
-            began = time.monotonic()
-        took = time.monotonic() - began
         writer.close()
         server.close()
-        return took
 
-    assert run(main()) < 1
+    run(main())

@@ -62,7 +62,7 @@ def test_stdio_is_byte_for_byte_and_whole(start_plugin: StartPlugin, tmp_path: P
     go(tmp_path)
     plugin.shut_down()
     chunks = list(stream)
-    assert plugin.wait(2) == 0
+    assert plugin.wait() == 0
     assert "after the end" in plugin.log(), "there is no stream for it any more"
     assert max(len(chunk.data) for chunk in chunks) == 1024
     by_channel = {

@@ -62,7 +62,7 @@ def test_tls_with_the_p521_key_of_a_go_host(start_plugin: StartPlugin, tmp_path:
     assert openssl_first_byte(plugin, another, tmp_path) == b"", "another's key is not let in"
     assert openssl_first_byte(plugin, b"", tmp_path) == b"", "nor is who has none"
     plugin.process.terminate()
-    assert plugin.wait(2) == 0
+    assert plugin.wait() == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pair.pem", "plugin.py", "stderr0"]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from mattermost_plugin.config import HANDSHAKE
 
-from .conftest import IDLE, STUCK, StartPlugin
+from .conftest import IDLE, LIMIT, STUCK, StartPlugin
 
 
 def is_alive(pid: int) -> bool:
@@ -24,19 +24,25 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def wait_for_the_end_of(pid: int) -> None:
+    end = time.monotonic() + LIMIT
+    while is_alive(pid):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("how", ["Shutdown", "SIGTERM"])
 @pytest.mark.parametrize("hook", [None, "MessageWillBePosted", "MessageWillBeUpdated"])
 def test_it_ends_in_time(start_plugin: StartPlugin, how: str, hook: str | None) -> None:
     plugin = start_plugin(STUCK)
     if hook is not None:
         plugin.busy(hook)
-    began = time.monotonic()
     if how == "Shutdown":
         plugin.shut_down()
     else:
         plugin.process.send_signal(signal.SIGTERM)
+    # The handler would take ten times as long as this waits.
     assert plugin.wait() == 0
-    assert time.monotonic() - began < 2
     assert not os.path.exists(plugin.address)
 
 
@@ -52,7 +58,7 @@ def test_the_end_of_the_life_line_ends_it_and_what_it_started(start_plugin: Star
         class Parent(Plugin):
             @hook(HookName.OnActivate)
             def activate(self):
-                child = subprocess.Popen([sys.executable, "-c", "import sys, time; sys.stdin.read(); time.sleep(60)"])
+                child = subprocess.Popen([sys.executable, "-c", "import sys, time; sys.stdin.read(); time.sleep(600)"])
                 self.logger.info("child %s", child.pid)
 
         run_plugin(Parent)
@@ -64,11 +70,8 @@ def test_the_end_of_the_life_line_ends_it_and_what_it_started(start_plugin: Star
     assert is_alive(child)
     assert plugin.process.stdin is not None
     plugin.process.stdin.close()
-    plugin.wait(3)
-    end = time.monotonic() + 2
-    while is_alive(child):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    plugin.wait()
+    wait_for_the_end_of(child)
 
 
 @pytest.mark.parametrize("hook", [None, "MessageWillBePosted", "MessageHasBeenPosted"])
@@ -78,10 +81,8 @@ def test_a_plugin_without_a_host_ends_however_stuck_it_is(start_plugin: StartPlu
     os.close(reading)
     if hook is not None:
         plugin.busy(hook)
-    began = time.monotonic()
     os.close(writing)
-    plugin.wait(3)
-    assert time.monotonic() - began < 2
+    plugin.wait()
 
 
 def test_the_life_line_is_not_handed_on(start_plugin: StartPlugin) -> None:
@@ -91,7 +92,7 @@ def test_the_life_line_is_not_handed_on(start_plugin: StartPlugin) -> None:
             @hook(HookName.OnActivate)
             def activate(self):
                 child = "import os, sys; print('child has', [sys.stdin.read()], os.getenv('PLUGIN_LIFELINE_FD'))"
-                subprocess.run([sys.executable, "-c", child], timeout=5)
+                subprocess.run([sys.executable, "-c", child], timeout=60)
 
         run_plugin(Parent)
         """,
@@ -109,7 +110,7 @@ import os, subprocess, sys, time
 plugin = subprocess.Popen([sys.executable, "plugin.py"], stdout=subprocess.PIPE, start_new_session=True)
 plugin.stdout.readline()
 print(plugin.pid, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
     cookie = {HANDSHAKE.magic_cookie_key: HANDSHAKE.magic_cookie_value}
     environment = {**os.environ, **cookie, "PLUGIN_UNIX_SOCKET_DIR": str(tmp_path)}
@@ -120,15 +121,23 @@ time.sleep(60)
         plugin = int(running.stdout.readline())
         assert is_alive(plugin)
         running.kill()
-    end = time.monotonic() + 3
-    while is_alive(plugin):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_for_the_end_of(plugin)
 
 
 def test_without_a_life_line_stdin_is_the_plugins(start_plugin: StartPlugin) -> None:
-    plugin = start_plugin(IDLE)
+    plugin = start_plugin(
+        """
+        class Reading(Plugin):
+            @hook(HookName.OnActivate)
+            def activate(self):
+                self.logger.info("it has %r", sys.stdin.read())
+
+        run_plugin(Reading)
+        """
+    )
     assert plugin.process.stdin is not None
+    plugin.process.stdin.write(b"words")
     plugin.process.stdin.close()
-    time.sleep(0.3)
-    assert plugin.call("Implemented").hooks == []
+    plugin.call("OnActivate")
+    plugin.wait_for_log("it has 'words'")
+    assert plugin.call("Implemented").hooks == ["OnActivate"], "its end is nothing to the plugin"

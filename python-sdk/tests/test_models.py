@@ -97,7 +97,7 @@ def test_nothing_is_lost(kind: type[Model]) -> None:
     message = filled(contract_message(kind.__name__))
     model = kind.from_proto(message)
     assert model.to_proto() == message and model == message
-    assert kind(**{field.name: getattr(model, field.name) for field in dataclasses.fields(kind)}) == model  # type: ignore[arg-type]
+    assert kind(**{field.name: getattr(model, field.name) for field in dataclasses.fields(kind)}) == model
     assert kind.from_proto(contract_message(kind.__name__)()).to_proto().ByteSize() == 0
     for copied in (copy.copy(model), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert copied == model and copied is not model
@@ -153,6 +153,14 @@ def test_a_message_that_is_not_set_reads_as_an_empty_one() -> None:
     assert post.metadata and post.to_proto().metadata.priority.priority == "urgent"
     assert Post.from_proto(Post(metadata=PostMetadata()).to_proto()).HasField("metadata")  # type: ignore[attr-defined]
     assert types.TeamMemberWithError.from_proto(types.TeamMemberWithError().to_proto()).error is None
+
+
+def test_where_a_model_is_from_is_none_of_its_fields() -> None:
+    post = Post.from_proto(Post(id="p").to_proto())
+    assert "_origin" not in dataclasses.asdict(post)
+    assert "_origin" not in {field.name for field in dataclasses.fields(post)}
+    assert Post.__match_args__[0] == "id"
+    assert "_origin" not in repr(post)
 
 
 def test_a_subclass_of_a_type_is_one_for_the_same_message() -> None:

@@ -7,7 +7,6 @@ import re
 import stat
 import sys
 import tempfile
-import time
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -218,9 +217,7 @@ def test_health(start_plugin: StartPlugin) -> None:
 def test_a_busy_plugin_is_healthy(start_plugin: StartPlugin) -> None:
     plugin = start_plugin(STUCK)
     calls = [plugin.busy("MessageWillBePosted") for _ in range(16)]
-    began = time.monotonic()
     assert check(plugin, "plugin") == HealthCheckResponse.SERVING
-    assert time.monotonic() - began < 1
     assert not any(call.done() for call in calls)
 
 

@@ -1,5 +1,6 @@
-import { Effect, Schema } from "effect"
-import * as Yaml from "yaml"
+import { Effect, Schema, SchemaGetter } from "effect"
+import * as semver from "semver"
+import { parseText, valueProblem } from "./ManifestText.ts"
 import { mendThese, Problem, problemsOf } from "./Problem.ts"
 
 /** A manifest that can't be used. All its problems are told at once. */
@@ -20,17 +21,13 @@ const PluginId = Schema.String.check(
   }),
 )
 
-const NUMBER = "(?:0|[1-9]\\d*)"
-const PRE_RELEASE = `(?:${NUMBER}|\\d*[A-Za-z-][0-9A-Za-z-]*)`
-const BUILD = "[0-9A-Za-z-]+"
-
 /** Semantic Versioning 2.0.0, or nothing. */
 const SemanticVersion = Schema.String.check(
-  Schema.isPattern(
-    new RegExp(
-      `^(?:${NUMBER}\\.${NUMBER}\\.${NUMBER}(?:-${PRE_RELEASE}(?:\\.${PRE_RELEASE})*)?(?:\\+${BUILD}(?:\\.${BUILD})*)?)?$`,
-    ),
-    { message: "expected a version such as 1.2.3" },
+  Schema.makeFilter((text: string) =>
+    // The parser alone would take "v1.2.3", and blanks around a version.
+    text === "" || (/^\d\S*$/.test(text) && semver.valid(text) !== null)
+      ? undefined
+      : "expected a version such as 1.2.3",
   ),
 )
 
@@ -65,9 +62,44 @@ const ATTRIBUTE_TYPES: { readonly [attribute: string]: ReadonlyArray<string> } =
 const isSet = (value: unknown): boolean =>
   value !== undefined && value !== null && value !== "" && !(Array.isArray(value) && value.length === 0)
 
-/** Unknown keys are kept: a manifest may carry what other tools, or later versions, read. */
-const open = <const F extends Schema.Struct.Fields>(fields: F) =>
-  Schema.StructWithRest(Schema.Struct(fields), [Schema.Record(Schema.String, Schema.Unknown)])
+/** What is made of an object's entries; anything else is as it is. */
+const ofEntries = (value: unknown, make: (entries: ReadonlyArray<readonly [string, unknown]>) => unknown): unknown =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? make(Object.entries(value)) : value
+
+/** Looks at a value before its schema does. */
+const prepared = <S extends Schema.Constraint>(prepare: (value: unknown) => unknown, schema: S) =>
+  Schema.Unknown.pipe(
+    Schema.decodeTo(schema, {
+      decode: SchemaGetter.transform((value: unknown) => prepare(value) as S["Encoded"]),
+      encode: SchemaGetter.passthrough({ strict: false }),
+    }),
+  )
+
+/**
+ * An object as Go's JSON reads it, by which Mattermost's tools write manifests: `null` is as good as absent, a key may be
+ * in any case, and of several the last counts. Unknown keys are kept: other tools, or later versions, may read them.
+ */
+const open = <const F extends Schema.Struct.Fields>(fields: F) => {
+  const names = new Map(Object.keys(fields).map((name) => [name.toLowerCase(), name]))
+  return prepared(
+    (value) =>
+      ofEntries(value, (entries) =>
+        Object.fromEntries(
+          entries.flatMap(([key, item]) => {
+            const name = names.get(key.toLowerCase())
+            return name !== undefined && item === null ? [] : [[name ?? key, item]]
+          }),
+        ),
+      ),
+    Schema.StructWithRest(Schema.Struct(fields), [Schema.Record(Schema.String, Schema.Unknown)]),
+  )
+}
+
+/** Texts by names that are not the manifest's own. */
+const Texts = prepared(
+  (value) => ofEntries(value, (entries) => Object.fromEntries(entries.filter(([, item]) => item !== null))),
+  Schema.Record(Schema.String, Schema.String),
+)
 
 const Setting = open({
   key: Schema.optionalKey(Schema.String),
@@ -109,14 +141,19 @@ const Server = open({
   /** Path of the executable in the bundle, for platforms without one of their own. */
   executable: Schema.optionalKey(Schema.String),
   /** Paths by platform, for example `linux-amd64`. */
-  executables: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
+  executables: Schema.optionalKey(Texts),
   python_version: Schema.optionalKey(Schema.String),
   python: Schema.optionalKey(
-    open({ entry_point: Schema.optionalKey(Schema.String), version: Schema.optionalKey(Schema.String) }),
+    open({
+      entry_point: Schema.optionalKey(Schema.String),
+      version: Schema.optionalKey(Schema.String),
+      /** Folder of the virtual environment in the bundle, in place of `venv` and `.venv`. */
+      venv_path: Schema.optionalKey(Schema.String),
+    }),
   ),
 })
 
-/** `plugin.json`, by Mattermost's rules. Keys are matched exactly; unknown ones are kept. */
+/** `plugin.json`, by Mattermost's rules. Keys may be in any case; unknown ones are kept. */
 export const Manifest = open({
   /** Lower-cased when it is loaded. */
   id: PluginId,
@@ -155,9 +192,13 @@ export const parseManifest = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Manifest, ManifestError> {
   const invalid = (problems: ReadonlyArray<Problem>) => new ManifestError({ file, problems })
   const value = yield* Effect.try({
-    try: (): unknown => (file.endsWith(".json") ? JSON.parse(text) : Yaml.parse(text, { logLevel: "error" })),
-    catch: (error) => invalid([{ path: "", message: `it can't be read: ${(error as Error).message}` }]),
+    try: () => parseText(file, text),
+    // The first line says what and where; the others quote.
+    catch: (error) =>
+      invalid([{ path: "", message: `it can't be read: ${(error as Error).message.split("\n", 1)[0]}` }]),
   })
+  const unfit = valueProblem(value)
+  if (unfit !== undefined) return yield* invalid([unfit])
   const manifest = yield* Effect.mapError(decode(value), ({ issue }) => invalid(problemsOf(issue)))
   return { ...manifest, id: manifest.id.toLowerCase() }
 })

@@ -8,8 +8,14 @@ export const Problem = Schema.Struct({
 })
 export type Problem = typeof Problem.Type
 
+/** Problems that a message tells: whoever has more has not meant what was asked for. */
+const MAX_TOLD = 20
+
+/** Characters of one problem, which may quote what is wrong. */
+const MAX_LENGTH = 300
+
 /** `["server", "executables", "linux-amd64"]` as `server.executables["linux-amd64"]`. */
-const formatPath = (path: ReadonlyArray<PropertyKey>): string =>
+export const formatPath = (path: ReadonlyArray<PropertyKey>): string =>
   path.reduce<string>((text, key) => {
     if (typeof key === "number") return `${text}[${key}]`
     const name = String(key)
@@ -26,8 +32,13 @@ export const problemsOf = (issue: SchemaIssue.Issue): ReadonlyArray<Problem> =>
     message,
   }))
 
-/** The problems of one file as the end of a sentence. */
+const cut = (text: string): string => (text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH)}…` : text)
+
+/** The problems of one file as the end of a sentence; of many the first. */
 export const mendThese = (problems: ReadonlyArray<Problem>): string => {
-  const list = problems.map(({ message, path }) => (path === "" ? message : `${path}: ${message}`))
-  return `mend ${list.length === 1 ? "this" : "these"}: ${list.join("; ")}`
+  const list = problems
+    .slice(0, MAX_TOLD)
+    .map(({ message, path }) => cut(path === "" ? message : `${path}: ${message}`))
+  const more = problems.length - list.length
+  return `mend ${problems.length === 1 ? "this" : "these"}: ${list.join("; ")}${more > 0 ? `; and ${more} more` : ""}`
 }

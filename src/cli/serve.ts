@@ -6,6 +6,7 @@ import { CliError, Command, Flag } from "effect/cli"
 import { FetchHttpClient, HttpRouter, HttpServer } from "effect/http"
 import { Otlp, OtlpSerialization } from "effect/observability"
 import { PluginBundles } from "../bundle/PluginBundle.ts"
+import { ServerVersion } from "../command/ServerVersion.ts"
 import { PluginEnvironment } from "../environment/PluginEnvironment.ts"
 import * as PluginHost from "../environment/PluginHost.ts"
 import { ActivePlugins } from "../hooks/ActivePlugins.ts"
@@ -60,6 +61,7 @@ export const serveLayer = ({ allowEnv, data, hookPolicies, host, pluginLogLevel,
     Layer.provide(WorkspacePluginApi.layer),
     Layer.provide(PluginBundles.layer),
     Layer.provideMerge(workspace),
+    Layer.provide(Layer.succeed(ServerVersion, SERVER_VERSION)),
     Layer.provide(Layer.succeed(WorkspaceSettings, { siteUrl: url(host, port), serverVersion: SERVER_VERSION })),
   )
   const routes = Layer.mergeAll(

@@ -6,7 +6,8 @@ import { HostEnvironment } from "./HostEnvironment.ts"
 import { detectRuntime, type NoExecutableError } from "./PluginRuntime.ts"
 import { pluginVariables } from "./PluginVariables.ts"
 import { WAIT_DELAY } from "./WaitDelay.ts"
-import { PythonInterpreter, type PythonNotFoundError } from "./PythonInterpreter.ts"
+import { type BrokenVenvError, PythonInterpreter, type PythonNotFoundError } from "./PythonInterpreter.ts"
+import { checkServerVersion, ServerVersion, type ServerVersionError } from "./ServerVersion.ts"
 
 /** What will be executed. */
 export interface Command {
@@ -46,7 +47,7 @@ export interface NativeOptions extends PluginCommandOptions {
   readonly cwd?: string | undefined
 }
 
-/** A native plugin's file can't be executed. */
+/** A plugin's file can't be executed. */
 export class NotExecutableError extends Schema.TaggedError<NotExecutableError>()("NotExecutableError", {
   pluginId: Schema.String,
   file: Schema.String,
@@ -57,10 +58,15 @@ export class NotExecutableError extends Schema.TaggedError<NotExecutableError>()
   }
 }
 
+const notExecutable = (pluginId: string, file: string, reason: string) =>
+  new NotExecutableError({ pluginId, file, reason })
+
 /** Why no command can be made of a bundle. */
 export type PluginCommandError =
+  | ServerVersionError
   | NoExecutableError
   | PythonNotFoundError
+  | BrokenVenvError
   | UnsafePathError
   | NotExecutableError
   | ChecksumError
@@ -69,7 +75,7 @@ export type PluginCommandError =
 export class PluginCommand extends Context.Service<
   PluginCommand,
   {
-    /** The command of a bundle, Python or native as its manifest says. */
+    /** The command of a bundle, Python or native as its manifest says, if the host is recent enough for it. */
     readonly fromManifest: (
       bundle: PluginBundle,
       options?: PluginCommandOptions,
@@ -92,6 +98,7 @@ export class PluginCommand extends Context.Service<
       const sanitizer = yield* PathSanitizer
       const interpreters = yield* PythonInterpreter
       const host = yield* HostEnvironment
+      const serverVersion = yield* ServerVersion
 
       const command = (
         parts: Pick<Command, "pluginId" | "kind" | "executable" | "args" | "cwd">,
@@ -107,7 +114,7 @@ export class PluginCommand extends Context.Service<
       })
 
       const checkExecutable = Effect.fnUntraced(function* (pluginId: string, file: string) {
-        const refuse = (reason: string) => new NotExecutableError({ pluginId, file, reason })
+        const refuse = (reason: string) => notExecutable(pluginId, file, reason)
         const info = yield* Effect.mapError(fs.stat(file), () => refuse("doesn't exist"))
         if (info.type !== "File") return yield* refuse("is no file")
         if (host.platform.platform !== "win32" && (info.mode & 0o111) === 0) {
@@ -129,9 +136,8 @@ export class PluginCommand extends Context.Service<
           options,
         )
         if (built.checksums.some(({ file }) => file === executable)) return built
-        const own = yield* Effect.mapError(
-          sha256(fs, executable),
-          () => new NotExecutableError({ pluginId, file: executable, reason: "can't be read" }),
+        const own = yield* Effect.mapError(sha256(fs, executable), () =>
+          notExecutable(pluginId, executable, "can't be read"),
         )
         return { ...built, checksums: [...built.checksums, { file: executable, sha256: own }] }
       })
@@ -141,13 +147,21 @@ export class PluginCommand extends Context.Service<
         fromManifest: Effect.fn("PluginCommand.fromManifest")(function* (bundle, options = {}) {
           const pluginId = bundle.manifest.id
           const cwd = bundle.directory
+          yield* checkServerVersion(bundle.manifest, serverVersion)
           const runtime = detectRuntime(bundle.manifest, host.platform)
           if (Result.isFailure(runtime)) return yield* runtime.failure
           const file = yield* sanitizer.resolve(cwd, runtime.success.executable)
           if (runtime.success.kind === "native") {
             return yield* native({ ...options, pluginId, executable: file, cwd })
           }
-          const executable = yield* interpreters.find(cwd)
+          // A folder or an archive with a __main__.py is a script, too. Python would wait for ever to read a pipe.
+          const { type } = yield* Effect.mapError(fs.stat(file), () => notExecutable(pluginId, file, "can't be read"))
+          if (type !== "File" && type !== "Directory") return yield* notExecutable(pluginId, file, "is no file")
+          const venv = bundle.manifest.server?.python?.venv_path
+          const executable =
+            venv === undefined || venv === ""
+              ? yield* interpreters.find(cwd)
+              : yield* interpreters.find(cwd, yield* sanitizer.resolve(cwd, venv))
           return command({ pluginId, kind: "python", executable, args: [file], cwd }, options)
         }),
         verifyChecksums: (command) =>

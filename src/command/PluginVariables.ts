@@ -9,13 +9,11 @@ const INHERITED_WINDOWS = ["SystemRoot", "SystemDrive", "TEMP", "TMP", "USERPROF
 
 /**
  * What only the host itself may say. A host that is itself somebody's plugin has some of these in its environment; handed
- * down they would make a plugin answer to a host that isn't its own (go-plugin passes them on). The token is a secret.
+ * down they would make a plugin answer to a host that isn't its own (go-plugin passes them on).
  */
 const RESERVED: ReadonlySet<string> = new Set([
   ...PROTOCOL_VARIABLES,
   "PLUGIN_LIFELINE_FD",
-  "PLUGIN_SUPERVISOR_PROCESS",
-  "PLUGIN_SUPERVISOR_TOKEN",
   "MATTERMOST_PLUGIN",
   "MATTERMOST_PLUGIN_ID",
   "MATTERMOST_PLUGIN_PATH",
@@ -24,6 +22,11 @@ const RESERVED: ReadonlySet<string> = new Set([
   "MATTERMOST_PLUGIN_HOOK_TIMEOUT",
   "MATTERMOST_API_TARGET",
 ])
+
+/** What the names of the supervisor's own variables begin with: its tokens, the marks of its processes. */
+const RESERVED_PREFIX = "PLUGIN_SUPERVISOR_"
+
+const isReserved = (name: string): boolean => RESERVED.has(name) || name.startsWith(RESERVED_PREFIX)
 
 const matches = (patterns: ReadonlyArray<string>, name: string): boolean =>
   patterns.some((pattern) => (pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern))
@@ -47,7 +50,7 @@ export const pluginVariables = (
   )
   return Object.fromEntries(
     [...inherited, ...Object.entries(values)].filter(
-      (entry): entry is [string, string] => entry[1] !== undefined && !RESERVED.has(entry[0].toUpperCase()),
+      (entry): entry is [string, string] => entry[1] !== undefined && !isReserved(entry[0].toUpperCase()),
     ),
   )
 }

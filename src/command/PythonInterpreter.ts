@@ -9,7 +9,19 @@ export class PythonNotFoundError extends Schema.TaggedError<PythonNotFoundError>
   tried: Schema.Array(Schema.String),
 }) {
   override get message(): string {
-    return `no Python interpreter for ${this.bundle}: none of ${this.tried.join(", ")} is an executable file; make a virtual environment in the bundle (python3 -m venv .venv) or install Python 3.9 or later`
+    return `no Python interpreter for ${this.bundle}: there is none of ${this.tried.join(", ")}; make a virtual environment in the bundle (python3 -m venv .venv) or install Python 3.9 or later`
+  }
+}
+
+/** A bundle's virtual environment can't run it; no other Python has what the plugin needs. */
+export class BrokenVenvError extends Schema.TaggedError<BrokenVenvError>()("BrokenVenvError", {
+  /** The environment's folder. */
+  venv: Schema.String,
+  /** What is wrong with it, interpreter by interpreter. */
+  reason: Schema.String,
+}) {
+  override get message(): string {
+    return `the virtual environment ${this.venv} can't run the plugin: ${this.reason}; make it anew (python3 -m venv --clear) with all that the plugin needs, or remove it to have the Python on the host's PATH run the plugin`
   }
 }
 
@@ -21,10 +33,11 @@ export class PythonInterpreter extends Context.Service<
   PythonInterpreter,
   {
     /**
-     * The absolute path of the bundle's own interpreter (`venv`, then `.venv`), else of `python3`, then `python`, on the
-     * host's PATH.
+     * The absolute path of the bundle's own interpreter, else of `python3`, then `python`, on the host's PATH. The
+     * bundle's own is that of `venv`, an absolute path, where one is given, else that of its `venv` or `.venv`, the first
+     * that is there: that it can't be run is an error.
      */
-    readonly find: (bundle: string) => Effect.Effect<string, PythonNotFoundError>
+    readonly find: (bundle: string, venv?: string) => Effect.Effect<string, PythonNotFoundError | BrokenVenvError>
   }
 >()("effect-plugin-supervisor/command/PythonInterpreter") {
   static readonly layer: Layer.Layer<PythonInterpreter, never, FileSystem.FileSystem | Path.Path> = Layer.effect(
@@ -50,19 +63,56 @@ export class PythonInterpreter extends Context.Service<
           .map((folder) => path.join(folder, name)),
       )
 
-      const isExecutable = (file: string) =>
-        Effect.gen(function* () {
-          const info = yield* fs.stat(file)
-          return info.type === "File" && (isWindows || (info.mode & 0o111) !== 0)
-        }).pipe(Effect.orElseSucceed(() => false))
+      /** What keeps a file from being executed; nothing where it can be. */
+      const obstacle = (file: string) =>
+        Effect.match(fs.stat(file), {
+          onFailure: ({ reason }) =>
+            reason._tag === "NotFound" ? "doesn't exist" : `can't be reached (${reason._tag})`,
+          onSuccess: (info) =>
+            info.type !== "File"
+              ? "is no file"
+              : isWindows || (info.mode & 0o111) !== 0
+                ? undefined
+                : "is not executable",
+        })
+
+      /** Where a link leads, for whoever has to mend it. */
+      const named = (file: string) =>
+        Effect.match(fs.readLink(file), {
+          onFailure: () => file,
+          onSuccess: (target) => `${file} (a link to ${target})`,
+        })
+
+      const inVenv = Effect.fnUntraced(function* (venv: string) {
+        const wrong: Array<string> = []
+        for (const name of inBundle) {
+          const file = path.join(venv, name)
+          const found = yield* obstacle(file)
+          if (found === undefined) return file
+          wrong.push(`${yield* named(file)} ${found}`)
+        }
+        return yield* new BrokenVenvError({ venv: yield* named(venv), reason: wrong.join(", ") })
+      })
+
+      /** Whether there is anything but a plain file, with which some tools name an environment that is elsewhere. */
+      const isVenv = (file: string) =>
+        Effect.matchEffect(fs.stat(file), {
+          onSuccess: ({ type }) => Effect.succeed(type !== "File"),
+          onFailure: ({ reason }) =>
+            reason._tag === "NotFound" ? Effect.isSuccess(fs.readLink(file)) : Effect.succeed(true),
+        })
 
       return {
-        find: Effect.fn("PythonInterpreter.find")(function* (bundle: string) {
-          const own = VENVS.flatMap((venv) => inBundle.map((name) => path.join(bundle, venv, name)))
-          for (const file of [...own, ...onPath]) {
-            if (yield* isExecutable(file)) return file
+        find: Effect.fn("PythonInterpreter.find")(function* (bundle: string, venv?: string) {
+          if (venv !== undefined) return yield* inVenv(venv)
+          const venvs = VENVS.map((name) => path.join(bundle, name))
+          for (const own of venvs) {
+            if (yield* isVenv(own)) return yield* inVenv(own)
           }
-          return yield* new PythonNotFoundError({ bundle, tried: [...own, ...onPath] })
+          for (const file of onPath) {
+            if ((yield* obstacle(file)) === undefined) return file
+          }
+          return yield* new PythonNotFoundError({ bundle, tried: [...venvs, ...onPath] })
         }),
       }
     }),

@@ -75,11 +75,15 @@ const exchange = Effect.fnUntraced(function* <E>(
   })
 
   let started = false
+  let isDeaf = false
+  const notRead = Effect.suspend(() => {
+    // Once the response has begun the plugin may read as slowly as its client does.
+    if (started) return Effect.never
+    isDeaf = true
+    return silent
+  })
   const send = (message: Parameters<typeof call.send>[0]) =>
-    mapError(call.send(message)).pipe(
-      // Once the response has begun the plugin may read as slowly as its client does.
-      Effect.raceFirst(Effect.suspend(() => Effect.andThen(Effect.sleep(deadline), started ? Effect.never : silent))),
-    )
+    Effect.raceFirst(mapError(call.send(message)), Effect.andThen(Effect.sleep(deadline), notRead))
   const body = request.body
   yield* send(body === undefined ? { init: request.init, bodyComplete: true } : { init: request.init })
   const upload = yield* Effect.forkScoped(
@@ -95,9 +99,13 @@ const exchange = Effect.fnUntraced(function* <E>(
   )
 
   // An upload that fails for the plugin's sake is told by `receive` as well; one that fails for the client's, or ends,
-  // leaves it to the plugin to answer in time.
-  const answerDue = Effect.andThen(Effect.andThen(Fiber.await(upload), Effect.sleep(deadline)), silent)
+  // leaves it to the plugin to answer in time. One that was not read in time is lost, and so is whatever answers it.
+  const answerDue = Effect.andThen(
+    Fiber.await(upload),
+    Effect.suspend(() => (isDeaf ? silent : Effect.andThen(Effect.sleep(deadline), silent))),
+  )
   const first = yield* Effect.raceFirst(mapError(call.receive), answerDue)
+  if (isDeaf) return yield* silent
   started = true
   if (Option.isNone(first) || first.value.init === undefined) {
     return yield* broken("the plugin's first message has no head of a response")

@@ -1,8 +1,10 @@
 import { execFileSync } from "node:child_process"
+import { rmSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Result, type Scope } from "effect"
+import { MANIFEST_LIMIT } from "../../src/bundle/ManifestText.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { folder, type Node } from "../support/folder.ts"
 
@@ -47,7 +49,7 @@ describe("PluginBundles", () => {
     ),
   )
 
-  it.effect("discovers bundles by the names of their folders and passes over what is none", () =>
+  it.effect("discovers bundles by the names of their folders, and tells once what it passed over", () =>
     live_(
       Effect.gen(function* () {
         const found = yield* discover({
@@ -56,9 +58,49 @@ describe("PluginBundles", () => {
           ".hidden/plugin.json": json("hidden"),
           "no-manifest/readme.txt": "",
           "nested/deeper/plugin.json": json("nested"),
-          "plugin.json": json("not-a-folder"),
+          "README.md": "a file is nobody's plugin",
+          "packed-1.0.tar.gz": "",
+          "packed.ZIP": "",
+          dangling: { link: "gone" },
+          circle: { link: "circle" },
         })
-        assert.deepStrictEqual(found, ["plugin-a", "plugin-b"])
+        assert.deepStrictEqual(found, [
+          "plugin-a",
+          "plugin-b",
+          "passed over in : circle is a link that leads nowhere; dangling is a link that leads nowhere; " +
+            "nested has no manifest, but /nested/deeper has: the plugin is one folder too deep; " +
+            "no-manifest has no manifest (plugin.json); packed-1.0.tar.gz is packed: unpack it into a folder of its own; " +
+            "packed.ZIP is packed: unpack it into a folder of its own",
+        ])
+      }),
+    ),
+  )
+
+  it.effect("says that there are no plugins, and what there is", () =>
+    live_(
+      Effect.gen(function* () {
+        const { discover } = yield* PluginBundles
+        const message = Effect.fnUntraced(function* (files: { readonly [path: string]: Node }, at = "") {
+          const root = yield* folder(files)
+          const [only, ...others] = yield* discover(join(root, at))
+          assert.isEmpty(others)
+          const isTold = only !== undefined && Result.isFailure(only) && only.failure._tag === "PassedOverError"
+          return isTold && only.failure.isWithoutPlugins ? only.failure.message.replaceAll(root, "") : undefined
+        })
+        assert.strictEqual(
+          yield* message({ ".git/x": "", "plugin.txt": "" }, "."),
+          "there are no plugins in : each would be a folder with a plugin.json",
+        )
+        assert.strictEqual(
+          yield* message({ "plugins/one/plugin.yml": "id: one", "plugins/one/assets/x": "" }, "plugins/one"),
+          "there are no plugins in /plugins/one: it is a plugin itself; give the folder that holds it, /plugins",
+        )
+        const many = Object.fromEntries(
+          Array.from({ length: 100 }, (_, index) => [`f${index}`, { folder: true }] as const),
+        )
+        const summed = yield* message(many)
+        assert.match(summed ?? "", /^there are no plugins in : f0 has no manifest .*; 90 more$/)
+        assert.isBelow(summed?.length ?? 0, 1000)
       }),
     ),
   )
@@ -88,15 +130,17 @@ describe("PluginBundles", () => {
     ),
   )
 
-  it.effect("reports a folder in which it can't look for a manifest", () =>
+  it.effect("reports a folder in which it can't look for a manifest, or finds none where one leads", () =>
     live_(
       Effect.gen(function* () {
-        const [first, second] = yield* discover({
+        const [first, second, third] = yield* discover({
           "a/plugin.yml": { link: "plugin.yml" },
           "b/plugin.json": json("plugin-b"),
+          "c/plugin.json": { link: "gone.json" },
         })
         assert.include(first, "/a: it can't be read")
         assert.strictEqual(second, "plugin-b")
+        assert.include(third, '/c: the path "plugin.json" in the bundle /c doesn\'t exist')
       }),
     ),
   )
@@ -105,7 +149,7 @@ describe("PluginBundles", () => {
     live_(
       Effect.gen(function* () {
         const elsewhere = yield* folder({ "plugin.json": json("linked") })
-        const root = yield* folder({ "a-link": { link: elsewhere }, "b-dangling": { link: "gone" } })
+        const root = yield* folder({ "a-link": { link: elsewhere } })
         const found = yield* (yield* PluginBundles).discover(root)
         assert.deepStrictEqual(
           found.map((entry) => Result.isSuccess(entry) && entry.success.directory),
@@ -130,8 +174,53 @@ describe("PluginBundles", () => {
     ),
   )
 
-  it.effect("finds nothing in an empty folder", () =>
-    live_(Effect.map(discover({}), (found) => assert.deepStrictEqual(found, []))),
+  it.effect("reads no manifest through a link out of the bundle, and quotes nothing of it", () =>
+    live_(
+      Effect.gen(function* () {
+        const outside = yield* folder({ secret: "root:x:0:0" })
+        const [first, second, third] = yield* discover({
+          "a/plugin.json": { link: join(outside, "secret") },
+          "b/plugin.json": { link: "manifest/real.json" },
+          "b/manifest/real.json": json("inside"),
+          "c/plugin.yml": { link: "/dev/zero" },
+        })
+        assert.include(first, "leads outside of the bundle")
+        assert.notInclude(first, "root:x")
+        assert.strictEqual(second, "inside")
+        assert.include(third, "leads outside of the bundle")
+      }),
+    ),
+  )
+
+  it.effect("reads no more of a manifest than it may have, whatever its size is", () =>
+    live_(
+      Effect.gen(function* () {
+        const { load } = yield* PluginBundles
+        const bundle = yield* folder({ "plugin.json": "" })
+        truncateSync(join(bundle, "plugin.json"), 2 ** 40)
+        assert.include((yield* Effect.flip(load(bundle))).message, "more than 1048576 bytes")
+        const fits = json("fits").padEnd(MANIFEST_LIMIT)
+        writeFileSync(join(bundle, "plugin.json"), fits)
+        assert.strictEqual((yield* load(bundle)).manifest.id, "fits")
+        writeFileSync(join(bundle, "plugin.json"), `${fits} `)
+        yield* Effect.flip(load(bundle))
+      }),
+    ),
+  )
+
+  it.effect("keeps what it has loaded until the manifest is another", () =>
+    live_(
+      Effect.gen(function* () {
+        const { load } = yield* PluginBundles
+        const bundle = yield* folder({ "plugin.yml": "id: one\nname: a\n" })
+        const first = yield* load(bundle)
+        assert.strictEqual(yield* load(bundle), first)
+        writeFileSync(join(bundle, "plugin.yml"), "id: two\nname: a\n")
+        assert.strictEqual((yield* load(bundle)).manifest.id, "two")
+        rmSync(join(bundle, "plugin.yml"))
+        yield* Effect.flip(load(bundle))
+      }),
+    ),
   )
 
   it.effect("keeps the first of two bundles with one id, and names both", () =>

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process"
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { createHash } from "node:crypto"
 import { join } from "node:path"
@@ -9,12 +10,17 @@ import { PathSanitizer } from "../../src/bundle/PathSanitizer.ts"
 import { HostEnvironment } from "../../src/command/HostEnvironment.ts"
 import { PluginCommand, type PluginCommandOptions } from "../../src/command/PluginCommand.ts"
 import { PythonInterpreter } from "../../src/command/PythonInterpreter.ts"
+import { ServerVersion } from "../../src/command/ServerVersion.ts"
 import { WAIT_DELAY } from "../../src/command/WaitDelay.ts"
 import { folder, type Node } from "../support/folder.ts"
 
 const INTERPRETER = "/usr/bin/some-python"
+/** Answers the environment's folder, where one is asked for. */
+const interpreter = Layer.succeed(PythonInterpreter, {
+  find: (_: string, venv?: string) => Effect.succeed(venv ?? INTERPRETER),
+})
 const live = PluginCommand.layer.pipe(
-  Layer.provide([PathSanitizer.layer, PythonInterpreter.layerTest(INTERPRETER)]),
+  Layer.provide([PathSanitizer.layer, interpreter]),
   Layer.provide(
     Layer.succeed(HostEnvironment, {
       platform: { platform: "linux", arch: "x64" },
@@ -185,6 +191,74 @@ describe("PluginCommand", () => {
       assert.include(yield* failure({ plugin: "not executable" }), "chmod +x")
       assert.include(yield* failure({ plugin: { folder: true } }), "is no file")
       assert.include(yield* failure({}), "doesn't exist")
+    }),
+  )
+
+  test(
+    "waits for no pipe that stands where a program should",
+    Effect.gen(function* () {
+      const { native, verifyChecksums } = yield* PluginCommand
+      const made = yield* bundle({ plugin: { executable: "binary" } }, { executable: "plugin" })
+      const pipe = join(made.directory, "pipe.py")
+      execFileSync("mkfifo", ["-m", "0755", pipe])
+      assert.include((yield* Effect.flip(native({ pluginId: "own", executable: pipe }))).message, "is no file")
+      const python = { ...made, manifest: { ...made.manifest, server: { executable: "pipe.py" } } as Manifest }
+      assert.include((yield* Effect.flip((yield* PluginCommand).fromManifest(python))).message, "is no file")
+      const pinned = yield* (yield* PluginCommand).fromManifest(made, { checksums: { "pipe.py": sha256("x") } })
+      const error = yield* Effect.flip(verifyChecksums(pinned))
+      assert.strictEqual(error.file, pipe)
+      assert.isUndefined(error.actual)
+    }),
+  )
+
+  test(
+    "takes the environment that the manifest names, in the bundle",
+    Effect.gen(function* () {
+      const files = { "plugin.py": "", "env/bin/python": { executable: "" } }
+      const named = (venv_path: string) => command(files, { executable: "plugin.py", python: { venv_path } })
+      assert.strictEqual((yield* named("")).command.executable, INTERPRETER)
+      const { command: built, directory } = yield* named("./env")
+      assert.strictEqual(built.executable, join(directory, "env"))
+      assert.strictEqual((yield* Effect.flip(named("../env")))._tag, "UnsafePathError")
+      assert.include((yield* Effect.flip(named("gone"))).message, "doesn't exist")
+    }),
+  )
+
+  test(
+    "starts no plugin that needs a later host",
+    Effect.gen(function* () {
+      const needs = Effect.fnUntraced(function* (needed: string, version: string | undefined) {
+        const made = yield* bundle({ "plugin.py": "" }, { executable: "plugin.py" })
+        const manifest = { ...made.manifest, min_server_version: needed } as Manifest
+        const commands = yield* Effect.provide(
+          PluginCommand,
+          Layer.fresh(live).pipe(Layer.provide(Layer.succeed(ServerVersion, version))),
+        )
+        return yield* Effect.result(commands.fromManifest({ ...made, manifest }))
+      })
+      for (const [needed, version] of [
+        ["", "1.0.0"],
+        ["99.0.0", undefined],
+        ["11.0.0", "11.0.0"],
+        ["10.99.99", "11.0.0"],
+        ["11.0.0-rc.1", "11.0.0"],
+        ["11.0.0", "11.0.0-rc.1"],
+        ["11.0.0+build", "v11"],
+      ] as const) {
+        assert.strictEqual((yield* needs(needed, version))._tag, "Success", `${needed} on ${version}`)
+      }
+      for (const [needed, version] of [
+        ["11.0.1", "11.0.0"],
+        ["11.10.0", "11.9.0"],
+        ["12.0.0-rc.1", "11.0.0"],
+        ["1.0.0", "the one of today"],
+      ] as const) {
+        const result = yield* needs(needed, version)
+        assert.strictEqual(result._tag === "Failure" && result.failure._tag, "ServerVersionError")
+        if (result._tag === "Success") continue
+        assert.include(result.failure.message, `plugin my-plugin needs the host's version ${needed} or later`)
+        assert.include(result.failure.message, `is ${version}; update the host`)
+      }
     }),
   )
 

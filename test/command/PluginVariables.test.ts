@@ -54,7 +54,9 @@ describe("pluginVariables", () => {
   it("leaves the operator variables that only look like the protocol's, but no secret of the host's", () => {
     const values = { PLUGIN_DB_URL: "db", MATTERMOST_PLUGINS_KEY: "key" }
     assert.deepStrictEqual(pluginVariables({}, "linux", [], values), values)
-    assert.deepStrictEqual(pluginVariables({ PLUGIN_SUPERVISOR_TOKEN: "x" }, "linux", ["PLUGIN_*"]), {})
+    for (const name of ["PLUGIN_SUPERVISOR_TOKEN", "PLUGIN_SUPERVISOR_TOKEN_FILE", "PLUGIN_SUPERVISOR_API_TOKEN_FD"]) {
+      assert.deepStrictEqual(pluginVariables({ [name]: "x" }, "linux", ["PLUGIN_*"], { [name]: "y" }), {})
+    }
   })
 
   it("takes the protocol's variables from nobody but the protocol", () => {

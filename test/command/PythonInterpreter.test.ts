@@ -14,6 +14,7 @@ const find = Effect.fnUntraced(function* (
   PATH: string | undefined,
   platform: "linux" | "win32" = "linux",
   name = "PATH",
+  venv?: string,
 ) {
   const bundle = yield* folder({ "plugin.py": "", ...files })
   const layer = PythonInterpreter.layer.pipe(
@@ -22,7 +23,9 @@ const find = Effect.fnUntraced(function* (
   )
   const found = yield* Effect.result(
     Effect.provide(
-      Effect.flatMap(PythonInterpreter, (service) => service.find(bundle)),
+      Effect.flatMap(PythonInterpreter, (service) =>
+        service.find(bundle, venv === undefined ? undefined : join(bundle, venv)),
+      ),
       layer,
     ),
   )
@@ -47,15 +50,51 @@ describe("PythonInterpreter", () => {
   expects("prefers python to python3", { "venv/bin/python": exe, "venv/bin/python3": exe }, "venv/bin/python")
   expects("takes python3 where there is no python", { "venv/bin/python3": exe }, "venv/bin/python3")
   expects("takes .venv where there is no venv", { ".venv/bin/python3": exe }, ".venv/bin/python3")
-  expects("passes over what can't be executed", { "venv/bin/python": "", ".venv/bin/python": exe }, ".venv/bin/python")
-  expects("passes over folders", { "venv/bin/python": { folder: true }, "venv/bin/python3": exe }, "venv/bin/python3")
   expects(
-    "passes over dangling links",
-    { "venv/bin/python": { link: "gone" }, ".venv/bin/python": exe },
+    "passes over a plain file of a venv's name",
+    { venv: "elsewhere", ".venv/bin/python": exe },
     ".venv/bin/python",
   )
+  expects("passes over folders", { "venv/bin/python": { folder: true }, "venv/bin/python3": exe }, "venv/bin/python3")
   expects("knows the layout of Windows", { "venv/Scripts/python.exe": "" }, "venv/Scripts/python.exe", "win32")
   expects("knows .venv on Windows", { ".venv/Scripts/python.exe": "" }, ".venv/Scripts/python.exe", "win32")
+
+  const broken: ReadonlyArray<readonly [what: string, files: { readonly [path: string]: Node }, named: string]> = [
+    ["python is gone", { ".venv/bin/python": { link: "/opt/gone/python3" } }, "/opt/gone/python3) doesn't exist"],
+    [
+      "python leads in a circle",
+      { ".venv/bin/python": { link: "python" } },
+      "/.venv/bin/python (a link to python) can't",
+    ],
+    ["python is not executable", { ".venv/bin/python": "" }, "/.venv/bin/python is not executable"],
+    ["python is a folder", { ".venv/bin/python": { folder: true } }, "/.venv/bin/python is no file"],
+    ["there is none in it", { "venv/pyvenv.cfg": "" }, "/venv/bin/python doesn't exist, "],
+    ["it was made for Windows", { "venv/Scripts/python.exe": exe }, "/venv/bin/python3 doesn't exist"],
+    ["the environment is gone", { ".venv": { link: "/opt/gone" } }, "/.venv (a link to /opt/gone) can't run"],
+    ["another one would do", { "venv/bin/python": "", ".venv/bin/python": exe }, "/venv/bin/python is not executable"],
+  ]
+  it.effect.each(broken)("takes no other Python in place of a broken environment's: %s", ([, files, named]) =>
+    Effect.gen(function* () {
+      const system = yield* folder({ python3: exe })
+      const { found } = yield* find(files, system)
+      assert.isTrue(found._tag === "Failure")
+      if (found._tag === "Success") return
+      assert.strictEqual(found.failure._tag, "BrokenVenvError")
+      assert.include(found.failure.message, named)
+      assert.include(found.failure.message, "make it anew (python3 -m venv")
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("looks into the environment that it is given, and nowhere else", () =>
+    Effect.gen(function* () {
+      const system = yield* folder({ python3: exe })
+      const files = { "env/bin/python": exe, "venv/bin/python": exe, "empty/x": "" }
+      const { bundle, found } = yield* find(files, system, "linux", "PATH", "env")
+      assert.strictEqual(found._tag === "Success" && found.success, join(bundle, "env/bin/python"))
+      const { found: none } = yield* find(files, system, "linux", "PATH", "empty")
+      assert.strictEqual(none._tag === "Failure" && none.failure._tag, "BrokenVenvError")
+    }).pipe(Effect.scoped),
+  )
 
   it.effect("follows a venv's link out of the bundle, as a venv's python is", () =>
     Effect.gen(function* () {
@@ -98,7 +137,7 @@ describe("PythonInterpreter", () => {
     Effect.gen(function* () {
       const system = yield* folder({ python3: "", "python3.exe": "" })
       for (const name of ["PATH", "Path"]) {
-        const { found } = yield* find({ "venv/bin/python": exe }, `relative;;${system}`, "win32", name)
+        const { found } = yield* find({}, `relative;;${system}`, "win32", name)
         assert.strictEqual(found._tag === "Success" && found.success, join(system, "python3.exe"))
       }
       const { found } = yield* find({}, system, "linux", "Path")
@@ -110,8 +149,8 @@ describe("PythonInterpreter", () => {
     Effect.gen(function* () {
       const { bundle, found } = yield* find({}, undefined, "win32")
       assert.deepStrictEqual(
-        found._tag === "Failure" && found.failure.tried,
-        ["venv", ".venv"].map((venv) => join(bundle, venv, "Scripts/python.exe")),
+        found._tag === "Failure" && found.failure._tag === "PythonNotFoundError" && found.failure.tried,
+        ["venv", ".venv"].map((venv) => join(bundle, venv)),
       )
     }).pipe(Effect.scoped),
   )
@@ -119,12 +158,11 @@ describe("PythonInterpreter", () => {
   it.effect("takes nothing from relative or empty entries of the PATH, and lists what it tried", () =>
     Effect.gen(function* () {
       const { bundle, found } = yield* find({ "bin/python3": exe, python3: exe }, `:.:bin:relative/folder:/nowhere`)
-      assert.isTrue(found._tag === "Failure")
-      if (found._tag === "Failure") {
+      assert.isTrue(found._tag === "Failure" && found.failure._tag === "PythonNotFoundError")
+      if (found._tag === "Failure" && found.failure._tag === "PythonNotFoundError") {
         assert.deepStrictEqual(found.failure.tried, [
-          ...["venv/bin/python", "venv/bin/python3", ".venv/bin/python", ".venv/bin/python3"].map((name) =>
-            join(bundle, name),
-          ),
+          join(bundle, "venv"),
+          join(bundle, ".venv"),
           "/nowhere/python3",
           "/nowhere/python",
         ])

@@ -1,6 +1,6 @@
 /** The hooks' client against a plugin in this process: real gRPC, no process. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Deferred, Effect, Fiber } from "effect"
 import { GrpcStatus, statusCode } from "../../src/grpc/GrpcError.ts"
 import type { HooksOptions } from "../../src/hooks/HookPolicy.ts"
 import { Hooks } from "../../src/hooks/Hooks.ts"
@@ -79,7 +79,7 @@ describe("Hooks", () => {
   live(
     "has a deadline for every call, settable for each hook",
     Effect.gen(function* () {
-      const slow = () => Effect.as(Effect.sleep("5 seconds"), {})
+      const slow = () => Effect.never
       const hooks = yield* connect(
         { onActivate: slow, onDeactivate: slow },
         { deadline: "2 seconds", policies: { onDeactivate: { deadline: "100 millis" } } },
@@ -93,18 +93,18 @@ describe("Hooks", () => {
   live(
     "cancels a call that nobody waits for any more",
     Effect.gen(function* () {
-      let interrupted = false
+      const begun = yield* Deferred.make<void>()
+      const interrupted = yield* Deferred.make<void>()
       const hooks = yield* connect({
         onActivate: () =>
-          Effect.onInterrupt(Effect.never, () =>
-            Effect.sync(() => {
-              interrupted = true
-            }),
+          Effect.andThen(Deferred.succeed(begun, undefined), Effect.never).pipe(
+            Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined)),
           ),
       })
-      yield* Effect.timeoutOption(hooks.onActivate({}), "100 millis")
-      yield* Effect.sleep("100 millis")
-      assert.isTrue(interrupted)
+      const call = yield* Effect.forkChild(hooks.onActivate({}))
+      yield* Deferred.await(begun)
+      yield* Fiber.interrupt(call)
+      yield* Effect.timeout(Deferred.await(interrupted), "60 seconds")
     }),
   )
 })

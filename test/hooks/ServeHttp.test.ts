@@ -168,7 +168,7 @@ describe("serveHttp", () => {
           yield* Stream.runDrain(response.body)
         }),
       )
-      yield* Effect.timeout(Deferred.await(stopped), "2 seconds")
+      yield* Effect.timeout(Deferred.await(stopped), "60 seconds")
     }),
   )
 
@@ -180,9 +180,24 @@ describe("serveHttp", () => {
       assert.strictEqual(silent._tag, "HookDeadlineError")
       const flood = Stream.fromEffectRepeat(Effect.succeed(new Uint8Array(CHUNK_SIZE)))
       const deaf = yield* Effect.flip(serveHttp(hooks, { init, body: flood }, "300 millis")).pipe(
-        Effect.timeout("10 seconds"),
+        Effect.timeout("60 seconds"),
       )
       assert.strictEqual(deaf._tag, "HookDeadlineError")
+    }),
+  )
+
+  live(
+    "takes no answer to a request that was not read in time",
+    Effect.gen(function* () {
+      const lost = yield* Deferred.make<void>()
+      const hooks = yield* connect((call) =>
+        Effect.andThen(Deferred.await(lost), Effect.andThen(call.send({ init: {} }), Effect.never)),
+      )
+      const flood = Stream.fromEffectRepeat(Effect.succeed(new Uint8Array(CHUNK_SIZE))).pipe(
+        Stream.ensuring(Deferred.succeed(lost, undefined)),
+      )
+      const late = yield* Effect.flip(serveHttp(hooks, { init, body: flood }, "1 second"))
+      assert.strictEqual(late._tag, "HookDeadlineError")
     }),
   )
 
@@ -196,7 +211,7 @@ describe("serveHttp", () => {
         ),
       )
       yield* Effect.scoped(serveHttp(hooks, { init }))
-      yield* Effect.timeout(Deferred.await(cancelled), "2 seconds")
+      yield* Effect.timeout(Deferred.await(cancelled), "60 seconds")
     }),
   )
 })

@@ -15,7 +15,7 @@ const live = backend(examples).pipe(
 )
 
 describe.skipIf(noPython)("the embedded backend", () => {
-  layer(live, { timeout: "60 seconds", excludeTestServices: true })((it) => {
+  layer(live, { timeout: "180 seconds", excludeTestServices: true })((it) => {
     it.effect("is vetoed, answered and reached by hello-python", () =>
       Effect.gen(function* () {
         yield* (yield* PluginEnvironment).settled
@@ -35,7 +35,7 @@ describe.skipIf(noPython)("the embedded backend", () => {
         })
         const answered = yield* Effect.repeat(Effect.delay(texts, "20 millis"), {
           until: (all) => all.length > 1,
-        }).pipe(Effect.timeout("5 seconds"))
+        }).pipe(Effect.timeout("60 seconds"))
         assert.deepStrictEqual(answered, ["hello python 👋", "Hello from Python!"])
 
         const page = yield* Effect.promise(() => fetch(`${base}/plugins/hello-python/hello`))

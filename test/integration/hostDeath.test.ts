@@ -35,7 +35,7 @@ describe.skipIf(noPython)("a host killed by SIGKILL", () => {
         )
         let output = ""
         host.stdout.on("data", (chunk) => (output += String(chunk)))
-        yield* eventually("the plugin is active", () => /plugin \d+\n/.test(output), 20_000)
+        yield* eventually("the plugin is active", () => /plugin \d+\n/.test(output))
         const plugin = Number(/plugin (\d+)/.exec(output)![1])
         // Children announce themselves in the log that the host prints, which may come a little later.
         yield* eventually("the children are known", () => expected === 0 || /child: \d+/.test(output))
@@ -54,7 +54,7 @@ describe.skipIf(noPython)("a host killed by SIGKILL", () => {
         yield* sweep
         assert.strictEqual(folders().length, 1, "a living host's folder is left alone")
         host.kill("SIGKILL")
-        yield* eventually("the plugin and its group are gone", () => !pids.some(isAlive), 5000)
+        yield* eventually("the plugin and its group are gone", () => !pids.some(isAlive))
         assert.strictEqual(folders().length, 1, "a killed host can't clean up")
         yield* sweep
         assert.deepStrictEqual(folders(), [], "the next one does")

@@ -50,7 +50,7 @@ describe.skipIf(noPython)("web applications as plugins", () => {
       const gone = Effect.repeat(Effect.delay(listeners, "20 millis"), {
         until: (answer) => (answer as { readonly listeners: number }).listeners === 0,
       })
-      yield* Effect.timeout(gone, "5 seconds")
+      yield* Effect.timeout(gone, "60 seconds")
     }).pipe(Effect.provide(server(join(examples, "web-apps"), api))),
   )
 })

@@ -52,8 +52,8 @@ export const isAlive = (pid: number): boolean => {
   }
 }
 
-/** Waits until `check` holds, with a bound: for what another process does and nobody tells us of. */
-export const eventually = (what: string, check: () => boolean, millis = 10_000) =>
+/** Waits until `check` holds, with a bound that a busy machine keeps: for what another process does and nobody tells us of. */
+export const eventually = (what: string, check: () => boolean, millis = 60_000) =>
   Effect.suspend(() => (check() ? Effect.void : Effect.fail(new Error(`not within ${millis} ms: ${what}`)))).pipe(
     Effect.retry(Schedule.spaced("20 millis").pipe(Schedule.upTo({ duration: millis }))),
   )

@@ -7,6 +7,7 @@ from . import process
 if process.started_by_host():
     # Before anything else: what a plugin prints while it is imported must not precede its handshake.
     process.claim_stdout()
+    process.claim_token()
     process.keep_grpc_out_of_children()
 
 from . import logs

@@ -10,11 +10,12 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from . import trace
+from . import process, trace
 from ._generated import api
 from .contract import API, snake_case
 from .descriptors import message_class
 from .exceptions import convert_app_error, convert_grpc_error
+from .limits import check_sendable, message_options
 from .logs import own_logger
 from .models import fill, reader
 from .types import PostList
@@ -24,11 +25,8 @@ _log = own_logger("mattermost_plugin")
 #: Seconds a call may take. The host answers from memory or its database; more means that it is stuck.
 CALL_TIMEOUT = 30.0
 
-_OPTIONS = [
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.enable_http_proxy", 0),
-]
+#: The metadata by which a host that has given the plugin a token knows its calls.
+TOKEN_METADATA = "plugin-supervisor-token"
 
 #: What methods answer that isn't the response's field as it is.
 _ANSWERS: dict[str, Callable[..., Any]] = {
@@ -40,14 +38,22 @@ _ANSWERS: dict[str, Callable[..., Any]] = {
 
 
 def build_request(rpc: str, values: dict[str, Any]) -> Message:
-    """The request of a call; None leaves a field unset. Raises TypeError for what a field can't take."""
+    """The request of a call; None leaves a field unset.
+
+    Raises TypeError for what a field can't take, and ValueError for what the host could not.
+    """
     described = API.methods_by_name[rpc].input_type
     request = message_class(described)()
     for name, value in values.items():
         try:
             fill(request, described.fields_by_name[name], value)
-        except TypeError as error:
-            raise TypeError(f"{snake_case(rpc)}() {error}") from error
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{snake_case(rpc)}() {error}") from error
+    try:
+        check_sendable(request)
+    except ValueError as error:
+        raise ValueError(f"{snake_case(rpc)}() can't send this: {error}") from None
     return cast("Message", request)
 
 
@@ -91,12 +97,16 @@ class _Client:
         credentials: grpc.ChannelCredentials | None = None,
         options: list[tuple[str, Any]] | None = None,
     ) -> None:
-        found = target or os.environ.get("MATTERMOST_PLUGIN_API_TARGET") or os.environ.get("MATTERMOST_API_TARGET")
+        hosts = [os.environ.get(name) for name in ("MATTERMOST_PLUGIN_API_TARGET", "MATTERMOST_API_TARGET")]
+        found = target or next(filter(None, hosts), None)
         if not found:
             raise RuntimeError("no host API: pass a target, or set MATTERMOST_PLUGIN_API_TARGET")
         self._target = found
+        # Nobody but the host that has given it sees the token.
+        token = process.api_token() if found in hosts else ""
+        self._token = [(TOKEN_METADATA, token)] if token else []
         self._credentials = credentials
-        self._options = [*_OPTIONS, *(options or [])]
+        self._options = [*message_options(), ("grpc.enable_http_proxy", 0), *(options or [])]
         self._channel: Any = None
         self._calls: dict[str, Callable[..., Any]] = {}
         self._warned: set[str] = set()
@@ -122,6 +132,9 @@ class _Client:
                 response_deserializer=message_class(method.output_type).FromString,
             )
         return self._calls[name]
+
+    def _metadata(self) -> list[tuple[str, str]]:
+        return [*trace.metadata(), *self._token]
 
     def _open(self, module: Any) -> None:
         if self._channel is not None:
@@ -178,7 +191,7 @@ class PluginAPIClient(_Client, api.PluginAPIMethods):
             _log.warning("api.%s() holds up every async handler until it is answered; await async_api.%s()", name, name)
         try:
             call = self._rpc(rpc)
-            response = call(build_request(rpc, values), timeout=CALL_TIMEOUT, metadata=trace.metadata())
+            response = call(build_request(rpc, values), timeout=CALL_TIMEOUT, metadata=self._metadata())
         except grpc.RpcError as error:
             raise convert_grpc_error(error) from error
         return read_response(rpc, response)
@@ -223,7 +236,7 @@ class AsyncPluginAPIClient(_Client, api.AsyncPluginAPIMethods):
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._call(rpc, **values), loop))
         try:
             call = self._rpc(rpc)
-            response = await call(build_request(rpc, values), timeout=CALL_TIMEOUT, metadata=trace.metadata())
+            response = await call(build_request(rpc, values), timeout=CALL_TIMEOUT, metadata=self._metadata())
         except grpc.RpcError as error:
             raise convert_grpc_error(error) from error
         return read_response(rpc, response)

@@ -14,8 +14,12 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from .contract import HOOKS, is_optional, is_repeated, is_struct, snake_case
 from .descriptors import message_class
+from .limits import check_sendable
+from .logs import own_logger
 from .models import fill, reader
 from .types import AppError
+
+_log = own_logger("mattermost_plugin")
 
 _SERVE_HTTP_ARGUMENTS = ["plugin_context", "response_writer", "request"]
 
@@ -28,6 +32,29 @@ _IGNORES_UNKNOWN_KEYS = {"ExecuteCommand"}
 
 class HookResultError(TypeError):
     """A handler returned what its hook can't say."""
+
+
+#: Characters of what a plugin says of a refusal or a failure; a user reads it.
+_TEXT_LIMIT = 16 * 1024
+
+
+def sayable(text: str, limit: int = _TEXT_LIMIT) -> str:
+    """A text as it can be sent: what can't be encoded is replaced, what is too much is cut off.
+
+    File names that aren't UTF-8 have halves of characters, for example.
+    """
+    whole = str.__getitem__(text, slice(limit + 1))
+    if len(whole) > limit:
+        whole = whole[: limit - 1] + "…"
+    return whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says; empty when it says nothing, or can't."""
+    try:
+        return sayable(str(error))
+    except Exception:
+        return ""
 
 
 def request_fields(method: descriptor.MethodDescriptor) -> list[FieldDescriptor]:
@@ -94,15 +121,18 @@ def response_of(hook: str, request: Any, result: Any) -> Any:
         return HookResultError(f"can't answer a {type(value).__name__}{why}; it takes {accepted}")
 
     split = _split(result, len(payloads), verdict_field)
-    if split is None:
-        raise refused(result)
-    values, verdict = split
+    values, verdict = split or ([None] * len(payloads), result)
     reason = _reason(verdict)
-    if reason is None:
-        if payloads or verdict_field == "rejection_reason":
-            raise refused(verdict)
+    if reason is None and not payloads and verdict_field != "rejection_reason":
         # Nothing is decided here but whether the handler failed, and it has returned: as in the published SDK.
         reason = ""
+    if reason is None:
+        last = _reason(result[-1]) if verdict_field and isinstance(result, tuple) and result else None
+        if not last:
+            raise refused(verdict)
+        # Whatever stands before it: who has refused must be heard.
+        _log.error("%s %s; all but its rejection is left out", hook, refused(result))
+        values, reason = [None] * len(payloads), last
     if verdict_field == "rejection_reason":
         response.rejection_reason = reason
     elif verdict_field == "error" and reason:
@@ -116,20 +146,39 @@ def response_of(hook: str, request: Any, result: Any) -> Any:
         if value is None:
             continue
         try:
-            if isinstance(value, dict):
+            if isinstance(value, (dict, tuple)):
                 value = _known(field, value) if hook in _IGNORES_UNKNOWN_KEYS else _completed(request, field, value)
             fill(response, field, value)
-        except TypeError as error:
-            raise refused(value, f" ({error.__cause__})") from error
+        except (TypeError, ValueError) as error:
+            if not reason:
+                raise refused(value, f" ({sayable(str(error.__cause__))})") from error
+            _log.error("%s %s; it is left out of the rejection", hook, refused(value, f" ({error.__cause__})"))
+            response.ClearField(field.name)
+    try:
+        check_sendable(response)
+    except ValueError as error:
+        if not reason:
+            raise HookResultError(f"can't send its answer: {error}") from None
+        _log.error("%s can't send what it answers beside its rejection: %s", hook, error)
+        for field in payloads:
+            response.ClearField(field.name)
     return response
 
 
-def _completed(request: Any, field: FieldDescriptor, value: dict[str, Any]) -> Any:
-    """A dict's fields on what the hook was asked about: what it leaves out stays as it is."""
+def _completed(request: Any, field: FieldDescriptor, value: dict[str, Any] | tuple[Any, ...]) -> Any:
+    """Fields, as a dict or in their order, on what the hook was asked about: what is left out stays as it is."""
+    if field.message_type is None or is_repeated(field):
+        return value
     for asked in request.DESCRIPTOR.fields:
         if asked.message_type is field.message_type and not is_repeated(asked):
+            model = reader(asked)(getattr(request, asked.name))
+            names = [known.name for known in dataclasses.fields(model)]
+            if isinstance(value, tuple):
+                if len(value) > len(names):
+                    break
+                value = dict(zip(names, value))
             try:
-                return dataclasses.replace(reader(asked)(getattr(request, asked.name)), **value)
+                return dataclasses.replace(model, **value)
             except TypeError:
                 break
     return value
@@ -153,8 +202,10 @@ def _reason(verdict: Any) -> str | None:
     """A verdict as text, empty when there is none; None for what is no verdict."""
     if isinstance(verdict, BaseException):
         # An exception without a text must not pass for no objection.
-        return str(verdict) or type(verdict).__name__
-    return verdict or "" if verdict is None or isinstance(verdict, str) else None
+        return text_of(verdict) or type(verdict).__name__
+    if verdict is None:
+        return ""
+    return sayable(verdict) if isinstance(verdict, str) else None
 
 
 def _known(field: FieldDescriptor, value: Any) -> Any:

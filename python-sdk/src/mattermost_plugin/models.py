@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import InitVar
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar, cast
 
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
     from dataclasses import dataclass as model
 else:
     # Made-up methods would have to be compiled one by one for every class: a tenth of a second at each plugin's start.
-    model = dataclasses.dataclass(init=False, repr=False, eq=False)
+    _dataclass = dataclasses.dataclass(init=False, repr=False, eq=False)
+
+    def model(cls: type) -> type:
+        """Makes a model of a class of fields."""
+        made = _dataclass(cls)
+        # Patterns match fields alone.
+        made.__match_args__ = tuple(field.name for field in dataclasses.fields(made))
+        return made
+
 
 Self = TypeVar("Self", bound="Model")
 
@@ -41,12 +50,17 @@ _NONE_WHEN_UNSET = {"OpenDialogRequest", "TeamMemberWithError"}
 _CHANGES = {"Clear", "ClearField", "CopyFrom", "MergeFrom", "MergeFromString", "ParseFromString"}
 
 
+def _dumped(value: Any) -> bytes:
+    """JSON. Raises ValueError for what it can't say: NaN, infinity, half a character."""
+    return json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+
+
 class Json(bytes):
     """JSON, in bytes as the contract carries it; `json()` is what it says. Made of bytes, or of what JSON can say."""
 
     def __new__(cls, value: Any = b"") -> Json:
         """Of bytes as they are, of anything else its JSON."""
-        return super().__new__(cls, value if isinstance(value, bytes) else json.dumps(value).encode())
+        return super().__new__(cls, value if isinstance(value, bytes) else _dumped(value))
 
     def json(self) -> Any:
         """What the bytes say; None when there are none. Raises ValueError if they are no JSON."""
@@ -89,6 +103,7 @@ class ContractEnum(str, Enum):
         return str.__format__(self, format_spec)
 
 
+@model
 class Model:
     """What all models have in common. Each is a dataclass that can be changed; every field has a default.
 
@@ -96,6 +111,13 @@ class Model:
     """
 
     DESCRIPTOR: ClassVar[descriptor.Descriptor]
+
+    if TYPE_CHECKING:
+        _origin: ClassVar[Any]
+    else:
+        #: The message that this was read from, with what it has beyond the model's fields. It is no field, but
+        #: `dataclasses.replace` hands it on.
+        _origin: InitVar[Any] = None
 
     def __init_subclass__(cls) -> None:
         # A subclass of a model is one for the same message.
@@ -108,6 +130,7 @@ class Model:
         if len(args) > len(fields):
             raise TypeError(f"{type(self).__name__} has {len(fields)} fields, {len(args)} were given")
         values = self.__dict__
+        values["_origin"] = kwargs.pop("_origin", None)
         for field, value in zip(fields, args):
             if field.name in kwargs:
                 raise TypeError(f"{type(self).__name__} was given {field.name} twice")
@@ -125,9 +148,9 @@ class Model:
         return made
 
     def to_proto(self) -> Any:
-        """The message, as it goes over the wire. Raises TypeError for a value that its field can't hold."""
+        """The message, as it goes over the wire. Raises TypeError or ValueError for what its field can't hold."""
         message = message_class(self.DESCRIPTOR)()
-        origin = self.__dict__.get("_origin")
+        origin = self._origin
         if origin is not None:
             message.CopyFrom(origin)
             for field, _ in message.ListFields():
@@ -318,13 +341,18 @@ def from_json(value: Any) -> Any:
 
 
 def fill(message: Any, field: FieldDescriptor, value: Any) -> None:
-    """Puts a value of the model into a message; None leaves the field unset. Raises TypeError for what does not fit."""
+    """Puts a value of the model into a message; None leaves the field unset.
+
+    Raises TypeError for what is none of the field's, and ValueError for one that can't be sent.
+    """
     if value is None:
         return
     try:
         _fill(message, field, value)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, AttributeError) as error:
         raise TypeError(f"can't take a {type(value).__name__} as {field.name}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"can't take this {type(value).__name__} as {field.name}: {error}") from error
 
 
 def _fill(message: Any, field: FieldDescriptor, value: Any) -> None:
@@ -344,11 +372,26 @@ def _fill(message: Any, field: FieldDescriptor, value: Any) -> None:
     elif of is not None:
         getattr(message, field.name).CopyFrom(to_message(of, value))
     elif field.enum_type is not None and isinstance(value, str):
-        setattr(message, field.name, _ENUMS[field.enum_type.name](value).number)
+        members = _ENUMS[field.enum_type.name]
+        if value not in list(members):
+            raise TypeError(f"{value!r} is not a valid {members.__name__}")
+        setattr(message, field.name, members(value).number)
     elif isinstance(value, (dict, list)) and field.type == field.TYPE_BYTES:
-        setattr(message, field.name, json.dumps(value).encode())
+        setattr(message, field.name, _dumped(value))
     else:
         setattr(message, field.name, value)
+
+
+def _struct(values: Mapping[str, Any]) -> Any:
+    struct = message_class("google.protobuf.Struct")()
+    try:
+        struct.update(values)
+    except UnicodeError:
+        raise
+    except ValueError as error:
+        # protobuf's word for a value of a type that JSON does not have.
+        raise TypeError(error) from None
+    return struct
 
 
 def to_message(of: descriptor.Descriptor, value: Any) -> Any:
@@ -363,13 +406,9 @@ def to_message(of: descriptor.Descriptor, value: Any) -> Any:
             # Somebody else's stubs of the same contract.
             return message_class(of).FromString(value.SerializeToString())
     elif name == "google.protobuf.Value":
-        struct = message_class("google.protobuf.Struct")()
-        struct.update({"value": value})
-        return struct.fields["value"]
+        return _struct({"value": value}).fields["value"]
     elif name == "google.protobuf.Struct" and isinstance(value, Mapping):
-        struct = message_class(of)()
-        struct.update(value)
-        return struct
+        return _struct(value)
     elif name in _MODELS and isinstance(value, Mapping):
         return _MODELS[name](**value).to_proto()
     elif name in _MODELS and isinstance(value, tuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import select
 import signal
 import sys
 import threading
@@ -13,6 +14,18 @@ from typing import Any, Callable
 
 #: Names the file descriptor whose end of file means that the host is gone.
 LIFELINE_VARIABLE = "PLUGIN_LIFELINE_FD"
+
+#: Names the file descriptor over which the host hands on the plugin's own token for the host API.
+TOKEN_VARIABLE = "PLUGIN_SUPERVISOR_API_TOKEN_FD"
+
+#: Bytes of a token.
+_TOKEN_LIMIT = 1024
+
+#: Seconds the whole token may take to come. The host has written it when it starts the process.
+_TOKEN_PATIENCE = 5.0
+
+#: Tells the host that the token has come, and will be shown with every call.
+_TOKEN_TAKEN = b"\x06"
 
 #: Seconds between the host's death and the plugin's, however stuck the plugin is.
 _ORPHAN_LIMIT = 1.0
@@ -24,6 +37,8 @@ _EXIT_LIMIT = 0.5
 _PARENT_POLL = 1.0
 
 _handshake_fd: int | None = None
+
+_api_token = ""
 
 _parent = os.getppid()
 _host_is_gone = threading.Event()
@@ -55,6 +70,48 @@ def claim_stdout() -> None:
     with contextlib.suppress(Exception):
         sys.stdout.flush()
     sys.stdout = LogWriter(own_logger("stdout"))
+
+
+def claim_token() -> None:
+    """Takes the plugin's token for the host API from the host, who proves by it who calls.
+
+    Done when the package is imported, so that no child inherits the descriptor. A host without tokens names none.
+    """
+    global _api_token
+    named = os.environ.pop(TOKEN_VARIABLE, "")
+    # The first three are somebody else's.
+    if not named.isdecimal() or int(named) <= 2:
+        return
+    descriptor = int(named)
+    with contextlib.suppress(OSError, ValueError, OverflowError):
+        # On Linux nobody says that a high one is closed but this.
+        os.fstat(descriptor)
+        try:
+            token = _read_to_the_end(descriptor).decode("ascii")
+            if token and token.isprintable():
+                _api_token = token
+                os.write(descriptor, _TOKEN_TAKEN)
+        finally:
+            os.close(descriptor)
+
+
+def _read_to_the_end(descriptor: int) -> bytes:
+    data = b""
+    end = time.monotonic() + _TOKEN_PATIENCE
+    while len(data) <= _TOKEN_LIMIT:
+        readable, _, _ = select.select([descriptor], [], [], max(0.0, end - time.monotonic()))
+        if not readable:
+            raise TimeoutError("the host has not handed on all of its token")
+        piece = os.read(descriptor, _TOKEN_LIMIT + 1 - len(data))
+        if not piece:
+            return data
+        data += piece
+    raise ValueError("this is no token")
+
+
+def api_token() -> str:
+    """The plugin's token for the host API; empty where there is none."""
+    return _api_token
 
 
 def keep_grpc_out_of_children() -> None:

@@ -18,7 +18,7 @@ from .client import AsyncPluginAPIClient, PluginAPIClient
 from .config import HANDSHAKE, PROTOCOL_VERSION, RuntimeConfig, load_runtime_config
 from .contract import HOOKS
 from .descriptors import message_class, service_handler
-from .dispatch import HookResultError, arguments, failure, no_handler, response_of
+from .dispatch import HookResultError, arguments, failure, no_handler, response_of, sayable, text_of
 from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter, split_target
 from .logs import own_logger
 from .plugin import Plugin, make_plugin
@@ -37,6 +37,9 @@ BACKGROUND_LIMIT = 1.0
 
 #: A handler's time ends this much before its call's, so that the host hears of it from us.
 _DEADLINE_SHARE = 0.95
+
+#: Characters of a status' details, which travel as a header: gRPC takes 8 KiB of them, and a character has up to 12.
+_DETAILS_LIMIT = 500
 
 #: Hooks whose failure text the operator, and nobody else, gets to see.
 _OPERATOR_HOOKS = {"OnActivate", "OnDeactivate", "OnConfigurationChange"}
@@ -106,10 +109,10 @@ class PluginServer:
             except HookResultError as error:
                 _log.error("%s %s", by, error)
                 await context.abort(grpc.StatusCode.INTERNAL, self._failed(by, str(error)))
-            except (Exception, asyncio.CancelledError) as error:
+            except BaseException as error:
                 _log.exception("%s failed", by)
                 # Nobody but the operator is told what an exception says: it may hold what is not theirs to see.
-                text = str(error) if name in _OPERATOR_HOOKS else ""
+                text = text_of(error) if name in _OPERATOR_HOOKS else ""
                 kind = type(error).__name__
                 told = failure(name, f"{kind}: {text}" if text else self._failed(name, f"raised {kind}"))
                 if told is None:
@@ -119,7 +122,8 @@ class PluginServer:
         return respond
 
     def _failed(self, by: str, how: str) -> str:
-        return f"plugin {self._config.plugin_id or type(self._plugin).__name__}: {by} {how}"
+        text = f"plugin {self._config.plugin_id or type(self._plugin).__name__}: {by} {how}"
+        return sayable(text, _DETAILS_LIMIT)
 
     def _limit(self, context: Any) -> float:
         remaining = context.time_remaining()

@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 
 from ..descriptors import message_class
+from ..limits import message_options
 from . import relay
 from .listener import listening, make_server, private_folder
 from .tls import SessionTLS
@@ -24,8 +25,6 @@ BROKER_TIMEOUT = 5.0
 
 #: Seconds that what the broker opened has to end when the broker closes.
 _CLOSE_LIMIT = 1.0
-
-_CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
 class BrokerError(Exception):
@@ -87,13 +86,13 @@ class GRPCBroker:
             self._forget(service_id, slot)
         target = f"unix:{info.address}" if info.network == "unix" else info.address
         if self._tls is None:
-            return grpc.aio.insecure_channel(target, _CHANNEL_OPTIONS)
+            return grpc.aio.insecure_channel(target, message_options())
         if not self._tls.relayed:
-            return self._tls.channel(target, _CHANNEL_OPTIONS)
+            return self._tls.channel(target, message_options())
         opened = self._opened()
         behind = os.path.join(opened.enter_context(private_folder()), "grpc")
         await opened.enter_async_context(relay.connecting(self._tls, info.network, info.address, behind))
-        channel = grpc.aio.insecure_channel(f"unix:{behind}", _CHANNEL_OPTIONS)
+        channel = grpc.aio.insecure_channel(f"unix:{behind}", message_options())
         # A channel may connect again for as long as somebody has it.
         weakref.finalize(channel, self._end_soon, asyncio.get_running_loop(), opened).atexit = False
         return channel

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 import grpc
 import grpc.aio
 
+from ..limits import message_options
 from . import relay
 from .tls import SessionTLS
 
@@ -23,13 +24,6 @@ _MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 #: Seconds calls in flight get when a server ends: a host waits two seconds for the whole plugin.
 _STOP_GRACE = 0.5
 
-#: What every server of a plugin is made with: no message limits, and a port that is in use is one that is taken.
-_SERVER_OPTIONS = [
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.so_reuseport", 0),
-]
-
 
 def has_unix_sockets() -> bool:
     """Whether plugins listen on unix sockets here, as go-plugin's do everywhere but on Windows."""
@@ -38,7 +32,8 @@ def has_unix_sockets() -> bool:
 
 def make_server() -> grpc.aio.Server:
     """A server without services."""
-    return grpc.aio.server(options=_SERVER_OPTIONS)
+    # A port that is in use is one that is taken.
+    return grpc.aio.server(options=[*message_options(), ("grpc.so_reuseport", 0)])
 
 
 @contextlib.asynccontextmanager
