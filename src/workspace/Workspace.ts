@@ -20,7 +20,7 @@ import { SlashCommands, type TypedCommand } from "./SlashCommands.ts"
 import { type SystemValues, SystemStore } from "./SystemStore.ts"
 import { TeamStore } from "./TeamStore.ts"
 import { UserStore } from "./UserStore.ts"
-import { WorkspaceDatabase, type WorkspaceDatabaseError, type WorkspaceVersionError } from "./WorkspaceDatabase.ts"
+import { WorkspaceDatabase, type WorkspaceOpenError } from "./WorkspaceDatabase.ts"
 import { invalid, storing } from "./WorkspaceError.ts"
 import { WorkspaceSettings } from "./WorkspaceSettings.ts"
 
@@ -123,15 +123,11 @@ export class Workspace extends Context.Service<
   /** In a data folder, which is made when it is missing. */
   static readonly layerIn = (
     directory: string,
-  ): Layer.Layer<Workspace, PluginApiError | WorkspaceDatabaseError | WorkspaceVersionError, HookDispatcher> =>
+  ): Layer.Layer<Workspace, PluginApiError | WorkspaceOpenError, HookDispatcher> =>
     Workspace.layer.pipe(Layer.provide(WorkspaceDatabase.layer(directory)))
 
   /** For tests: a new workspace in memory, gone at the end. */
-  static readonly layerTest: Layer.Layer<
-    Workspace,
-    PluginApiError | WorkspaceDatabaseError | WorkspaceVersionError,
-    HookDispatcher
-  > = Workspace.layer.pipe(Layer.provide(Layer.fresh(WorkspaceDatabase.layerMemory)))
+  static readonly layerTest: Layer.Layer<Workspace, PluginApiError | WorkspaceOpenError, HookDispatcher> = Workspace.layer.pipe(Layer.provide(Layer.fresh(WorkspaceDatabase.layerMemory)))
 }
 
 /** Fills a new workspace and answers what it knows of itself. */
