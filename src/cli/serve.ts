@@ -59,7 +59,7 @@ export const serveLayer = ({ allowEnv, data, hookPolicies, host, pluginLogLevel,
     Layer.provide(WorkspacePluginApi.layer),
     Layer.provide(PluginBundles.layer),
     Layer.provideMerge(workspace),
-    Layer.provide(Layer.succeed(WorkspaceSettings, { siteUrl: url(host, port), serverVersion: SERVER_VERSION })),
+    Layer.provide(Layer.succeed(WorkspaceSettings, { siteUrl: Effect.succeed(url(host, port)), serverVersion: SERVER_VERSION })),
   )
   const routes = Layer.mergeAll(
     WorkspaceRoutes,
