@@ -1,4 +1,7 @@
-/** Whatever goes wrong behind the host's routes, or before them, is answered in one form, and in the log if it is the host's. */
+/**
+ * Whatever goes wrong behind the host's routes, or before them, is answered in one form, and in the log if it is the
+ * host's.
+ */
 import { createServer, type ServerResponse } from "node:http"
 import { connect } from "node:net"
 import { NodeHttpServer, NodeHttpServerRequest } from "@effect/platform-node"

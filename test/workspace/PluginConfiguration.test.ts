@@ -26,7 +26,7 @@ const manifest: Manifest = {
 const orders = <A>(things: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
   things.length < 2
     ? [things]
-    : things.flatMap((first, index) => orders(things.toSpliced(index, 1)).map((rest) => [first, ...rest]))
+    : things.flatMap((first, index) => orders(things.toSpliced(index, 1)).map((rest) => [first].concat(rest)))
 
 describe("a key with several spellings", () => {
   it("is the one of the manifest, or else the same one always", () => {

@@ -1,4 +1,6 @@
-/** What happens while the plugins are asked: what was acknowledged stays, and nothing is stored that nobody agreed to. */
+/**
+ * What happens while the plugins are asked: what was acknowledged stays, and nothing is stored that nobody agreed to.
+ */
 import { clone, toBinary } from "@bufbuild/protobuf"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer } from "effect"
