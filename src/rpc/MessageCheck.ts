@@ -73,6 +73,25 @@ export const messageProblem = <D extends DescMessage>(
 export const jsonProblem = (json: unknown, limits: MessageLimits = INCOMING): MessageProblem | undefined =>
   problem(jsonValue(json, { limits, values: 0, bytes: 0 }, 0))
 
+const UNLIMITED: MessageLimits = {
+  depth: Number.POSITIVE_INFINITY,
+  values: Number.POSITIVE_INFINITY,
+  bytes: Number.POSITIVE_INFINITY,
+}
+
+/** What a value takes on the wire beside its text: tags, lengths, a number of 64 bits. */
+const BYTES_PER_VALUE = 12
+
+/**
+ * About how many bytes a message that has no {@link messageProblem} takes on the wire; found faster than by encoding
+ * it.
+ */
+export const approximateBytes = <D extends DescMessage>(desc: D, message: MessageShape<D>): number => {
+  const walk: Walk = { limits: UNLIMITED, values: 0, bytes: 0 }
+  walkerOf(desc)(message, walk, 0)
+  return walk.bytes + BYTES_PER_VALUE * walk.values
+}
+
 /** A problem with its path so far, the innermost name first. */
 interface Found {
   readonly reason: string

@@ -76,7 +76,7 @@ export class ChannelStore extends Context.Service<
 
       const createUnlessTaken = Effect.fnUntraced(function* (init: MessageInitShape<typeof ChannelSchema>) {
         const channel = create(ChannelSchema, init)
-        yield* checkMessage(ChannelSchema, channel)
+        yield* checkMessage(ChannelSchema, channel, MAX_RECORD_BYTES)
         yield* validate(channel)
         if ((yield* byName(channel.teamId, channel.name)) !== undefined) {
           return yield* invalid(

@@ -1,7 +1,7 @@
 import { type DescMessage, fromBinary, isMessage, type MessageShape, toBinary } from "@bufbuild/protobuf"
 import { Effect, Schema, SchemaIssue, SchemaTransformation } from "effect"
 import { invalidRequest, PluginApiError } from "../api/PluginApi.ts"
-import { describeProblem, messageProblem, type MessageProblem } from "../rpc/MessageCheck.ts"
+import { approximateBytes, describeProblem, messageProblem, type MessageProblem } from "../rpc/MessageCheck.ts"
 
 /** What a message in a column must be, so that whoever asks for it can be sent it. */
 const problemOf = <D extends DescMessage>(
@@ -39,14 +39,26 @@ export const MessageColumn = <D extends DescMessage>(
     ),
   )
 
-/** Fails (400) for a message that could not be sent on, stored, or even copied. */
+const tooLarge = (desc: DescMessage, limit: number) =>
+  new PluginApiError({
+    id: "app.workspace.too_large.app_error",
+    message: `A ${desc.name} has up to ${limit} bytes on the wire, this one has more`,
+    statusCode: 413,
+  })
+
+/**
+ * Fails for a message that could not be sent on, stored, or even copied (400), or is much larger than `limit` (413): who
+ * wants to know it exactly has to encode it.
+ */
 export const checkMessage = <D extends DescMessage>(
   desc: D,
   message: MessageShape<D>,
+  limit: number,
 ): Effect.Effect<void, PluginApiError> =>
   Effect.suspend(() => {
     const problem = messageProblem(desc, message)
-    return problem === undefined ? Effect.void : Effect.fail(invalidRequest(problem))
+    if (problem !== undefined) return Effect.fail(invalidRequest(problem))
+    return approximateBytes(desc, message) > 2 * limit ? Effect.fail(tooLarge(desc, limit)) : Effect.void
   })
 
 /**
@@ -58,15 +70,7 @@ export const encodeMessage = <D extends DescMessage>(
   message: MessageShape<D>,
   limit: number,
 ): Effect.Effect<Uint8Array, PluginApiError> =>
-  Effect.flatMap(checkMessage(desc, message), () => {
+  Effect.flatMap(checkMessage(desc, message, limit), () => {
     const bytes = toBinary(desc, message)
-    return bytes.length <= limit
-      ? Effect.succeed(bytes)
-      : Effect.fail(
-          new PluginApiError({
-            id: "app.workspace.too_large.app_error",
-            message: `A ${desc.name} has up to ${limit} bytes on the wire, this one has ${bytes.length}`,
-            statusCode: 413,
-          }),
-        )
+    return bytes.length <= limit ? Effect.succeed(bytes) : Effect.fail(tooLarge(desc, limit))
   })

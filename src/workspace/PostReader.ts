@@ -1,22 +1,22 @@
-import { toBinary } from "@bufbuild/protobuf"
 import { Effect } from "effect"
 import type { PluginApiError } from "../api/PluginApi.ts"
 import { type Post, type PostList, PostSchema } from "../generated/mattermost/pluginapi/v1/post_pb.js"
 import type { HookDispatcher } from "../hooks/HookDispatcher.ts"
+import { approximateBytes } from "../rpc/MessageCheck.ts"
 import { rejected } from "./HookRejection.ts"
 import { asRead, forPlugin } from "./PostRules.ts"
 import type { PostStore } from "./PostStore.ts"
 import { MAX_CONSUMED_BYTES } from "./WorkspaceLimits.ts"
 
 /** Where posts are read. */
-export type PostReader = Omit<PostStore["Service"], "getVersion" | "check" | "insert" | "update" | "delete">
+export type PostReader = Omit<PostStore["Service"], "getVersion" | "insert" | "update" | "delete">
 
 /** The posts in their order, in parts of up to {@link MAX_CONSUMED_BYTES}. */
 const batches = (posts: ReadonlyArray<Post>): ReadonlyArray<ReadonlyArray<Post>> => {
   const made: Array<Array<Post>> = []
   let room = 0
   for (const post of posts) {
-    const size = toBinary(PostSchema, post).length
+    const size = approximateBytes(PostSchema, post)
     if (size > room || made.length === 0) {
       made.push([])
       room = MAX_CONSUMED_BYTES

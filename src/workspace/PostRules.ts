@@ -1,7 +1,7 @@
-import { clone, create, type JsonObject } from "@bufbuild/protobuf"
+import { create, type JsonObject } from "@bufbuild/protobuf"
 import { Effect } from "effect"
 import type { PluginApiError } from "../api/PluginApi.ts"
-import { type Post, PostMetadataSchema, PostSchema } from "../generated/mattermost/pluginapi/v1/post_pb.js"
+import { type Post, PostMetadataSchema } from "../generated/mattermost/pluginapi/v1/post_pb.js"
 import { invalid } from "./WorkspaceError.ts"
 import { MAX_TIME } from "./WorkspaceLimits.ts"
 
@@ -79,8 +79,7 @@ export const ofPlugin = (old: Post, props: JsonObject): JsonObject => {
 
 /** A post as plugins see it: without metadata, which the host computes (Mattermost, `Post.ForPlugin`). */
 export const forPlugin = (post: Post): Post => {
-  const copy = clone(PostSchema, post)
-  delete copy.metadata
+  const { metadata: _metadata, ...copy } = post
   return copy
 }
 
@@ -90,24 +89,13 @@ export const forPlugin = (post: Post): Post => {
  */
 export const afterPlugins = (original: Post, made: Post): Post => {
   const { channelId, createAt, deleteAt, editAt, id, originalId, rootId, updateAt, userId } = original
-  const post = Object.assign(clone(PostSchema, made), {
-    channelId,
-    createAt,
-    deleteAt,
-    editAt,
-    id,
-    originalId,
-    rootId,
-    updateAt,
-    userId,
-  } satisfies Partial<Post>)
-  const priority = made.metadata?.priority ?? original.metadata?.priority
-  delete post.metadata
-  if (original.metadata !== undefined || priority !== undefined) {
-    post.metadata = clone(PostSchema, original).metadata ?? create(PostMetadataSchema)
-    if (priority !== undefined) post.metadata.priority = priority
+  const { metadata, ...rest } = made
+  const post = { ...rest, channelId, createAt, deleteAt, editAt, id, originalId, rootId, updateAt, userId }
+  const priority = metadata?.priority ?? original.metadata?.priority
+  if (priority !== undefined) {
+    return { ...post, metadata: { ...(original.metadata ?? create(PostMetadataSchema)), priority } }
   }
-  return post
+  return original.metadata === undefined ? post : { ...post, metadata: original.metadata }
 }
 
 /** A post as plugins want it to be read, with the metadata that they have not seen. */

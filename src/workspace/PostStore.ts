@@ -40,8 +40,6 @@ export class PostStore extends Context.Service<
     readonly before: (channelId: string, postId: string, page: Page) => Effect.Effect<PostList, PluginApiError>
     /** The root and the replies of the thread that a post belongs to; of very many the newest. */
     readonly thread: (postId: string) => Effect.Effect<PostList, PluginApiError>
-    /** Fails for a post that could not be stored: with what can't be sent on, or too large (`encodeMessage`). */
-    readonly check: (post: Post) => Effect.Effect<void, PluginApiError>
     /** Stores a new post and counts it in its channel. */
     readonly insert: (post: Post) => Effect.Effect<void, PluginApiError>
     /**
@@ -191,7 +189,6 @@ export class PostStore extends Context.Service<
           const replies = yield* newest(sql`p.root_id = ${rootId} AND p.root_id <> '' AND p.delete_at = 0`, pageItems)
           return listOf([...replies, ...Option.toArray(Option.map(root, ({ post }) => post))], false)
         }, storing("PostStore.thread")),
-        check: (post) => Effect.asVoid(encodeMessage(PostSchema, post, MAX_POST_BYTES)),
         insert: (post) => sql.withTransaction(insert(post)).pipe(storing("PostStore.insert")),
         update: (post, version) => sql.withTransaction(update(post, version)).pipe(storing("PostStore.update")),
         delete: (id) => sql.withTransaction(remove(id)).pipe(storing("PostStore.delete")),

@@ -1,16 +1,17 @@
-import { clone, create, type MessageInitShape } from "@bufbuild/protobuf"
+import { create, type MessageInitShape } from "@bufbuild/protobuf"
 import { Clock, Effect, Option } from "effect"
 import { SqlClient } from "effect/sql"
 import { type Post, PostSchema } from "../generated/mattermost/pluginapi/v1/post_pb.js"
 import { HookDispatcher, type RequestContext } from "../hooks/HookDispatcher.ts"
 import { ChannelStore } from "./ChannelStore.ts"
 import { newId } from "./Id.ts"
+import { checkMessage } from "./MessageColumn.ts"
 import { afterPlugins, forPlugin, ofPlugin, validatePost } from "./PostRules.ts"
 import { PostStore } from "./PostStore.ts"
 import { undisturbed } from "./Undisturbed.ts"
 import { UserStore } from "./UserStore.ts"
 import { invalid, storing } from "./WorkspaceError.ts"
-import { WorkspaceLimits } from "./WorkspaceLimits.ts"
+import { MAX_POST_BYTES, WorkspaceLimits } from "./WorkspaceLimits.ts"
 
 /** A post to be made; `channelId` and `userId` are needed, ids and times are set by the workspace. */
 export type NewPost = MessageInitShape<typeof PostSchema>
@@ -53,11 +54,14 @@ export const postWriter = Effect.gen(function* () {
     }
   })
 
+  const check = (post: Post) => checkMessage(PostSchema, post, MAX_POST_BYTES)
+
   const createPost = Effect.fn("Workspace.createPost")(function* (init: NewPost, pluginContext: RequestContext = {}) {
     const now = BigInt(yield* Clock.currentTimeMillis)
     const given = create(PostSchema, init)
-    yield* posts.check(given)
-    const post = Object.assign(clone(PostSchema, given), {
+    yield* check(given)
+    const post: Post = {
+      ...given,
       id: yield* newId,
       createAt: given.createAt > 0n ? given.createAt : now,
       updateAt: now,
@@ -66,11 +70,11 @@ export const postWriter = Effect.gen(function* () {
       originalId: "",
       replyCount: 0n,
       lastReplyAt: 0n,
-    } satisfies Partial<Post>)
+    }
     yield* validatePost(post, postProps)
     yield* checkPlace(post)
     const decided = yield* dispatcher.decide("messageWillBePosted", { pluginContext, post: forPlugin(post) })
-    yield* posts.check(decided.post)
+    yield* check(decided.post)
     const stored = afterPlugins(post, decided.post)
     yield* validatePost(stored, postProps)
     // The post replied to may have been deleted while the plugins were asked.
@@ -90,17 +94,17 @@ export const postWriter = Effect.gen(function* () {
     const { post: old, version } = yield* posts.getVersion(id)
     const now = BigInt(yield* Clock.currentTimeMillis)
     const given = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined))
-    const post = Object.assign(clone(PostSchema, old), given, { updateAt: now })
+    const post: Post = { ...old, ...given, updateAt: now }
     if (change.props !== undefined) post.props = ofPlugin(old, change.props)
     if (post.message !== old.message) post.editAt = now
-    yield* posts.check(post)
+    yield* check(post)
     yield* validatePost(post, postProps)
     const decided = yield* dispatcher.decide("messageWillBeUpdated", {
       pluginContext,
       newPost: forPlugin(post),
       oldPost: forPlugin(old),
     })
-    yield* posts.check(decided.newPost)
+    yield* check(decided.newPost)
     const stored = afterPlugins(post, decided.newPost)
     yield* validatePost(stored, postProps)
     return yield* posts.update(stored, version).pipe(

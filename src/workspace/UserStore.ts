@@ -61,7 +61,7 @@ export class UserStore extends Context.Service<
       const insert = Effect.fn("UserStore.create")(function* (init: MessageInitShape<typeof UserSchema>) {
         const now = BigInt(yield* Clock.currentTimeMillis)
         const given = create(UserSchema, init)
-        yield* checkMessage(UserSchema, given)
+        yield* checkMessage(UserSchema, given, MAX_RECORD_BYTES)
         const user = withoutSecrets(given)
         Object.assign(user, {
           id: yield* newId,
