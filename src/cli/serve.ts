@@ -54,16 +54,8 @@ export interface ServeOptions {
 }
 
 /** The supervisor by itself: the plugins of a folder on an embedded workspace, behind HTTP. */
-export const serveLayer = ({
-  allowEnv,
-  data,
-  hookPolicies,
-  host,
-  pluginLogLevel,
-  plugins,
-  port,
-  ...more
-}: ServeOptions) => {
+export const serveLayer = (options: ServeOptions) => {
+  const { allowEnv, data, hookPolicies, host, pluginLogLevel, plugins, port } = options
   // Which port it is, is known when it listens; whoever asks before that waits.
   const siteUrl = Deferred.makeUnsafe<string>()
   const workspace = Workspace.layerIn(data).pipe(Layer.provide(HookDispatcher.layer))
@@ -91,9 +83,9 @@ export const serveLayer = ({
       const base = yield* baseUrl(host)
       yield* Deferred.succeed(
         siteUrl,
-        Option.getOrElse(more.siteUrl, () => base),
+        Option.getOrElse(options.siteUrl, () => base),
       )
-      if (Option.isNone(more.siteUrl) && ANY_ADDRESS.has(host)) {
+      if (Option.isNone(options.siteUrl) && ANY_ADDRESS.has(host)) {
         yield* Effect.logWarning(
           `plugins are told that people reach the host at ${base}; say where they do with --site-url`,
         )
@@ -107,7 +99,7 @@ export const serveLayer = ({
   return HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
     Layer.provideMerge(server),
     Layer.provideMerge(environment),
-    Layer.provideMerge(AccessToken.layerFrom(more.tokenFile)),
+    Layer.provideMerge(AccessToken.layerFrom(options.tokenFile)),
   )
 }
 

@@ -28,7 +28,7 @@ export const appErrorResponse = (error: PluginApiError, requestId: string): Http
   return HttpServerResponse.jsonUnsafe(
     {
       id: error.id,
-      message: error.message.slice(0, MAX_TEXT),
+      message: error.message.slice(0, MAX_TEXT).toWellFormed(),
       detailed_error: error.detailedError ?? "",
       request_id: requestId,
       status_code: status,
@@ -63,7 +63,7 @@ const appError = (error: unknown, { method, path }: Asked): Option.Option<Plugin
       const { reason } = error as HttpServerError.HttpServerError
       if (reason._tag === "RouteNotFound") {
         return Option.some(
-          isWellFormed(path)
+          isWellFormed(reason.request.url.split("?")[0]!)
             ? notFound("api.context.404.app_error", `route ${method} ${path}`)
             : invalid("api.context.invalid_url_param.app_error", "The path has a % that is no escape"),
         )

@@ -227,6 +227,7 @@ describe("a request for what there is not", () => {
         ["DELETE", "/api/v4/plugins/statuses"],
         ["PATCH", "/api/v4/posts/x"],
         ["GET", `/api/v4/users/${"x".repeat(500)}`],
+        ["GET", `/${"%C3%A9".repeat(500)}`],
       ]
       for (const [method, path] of missing) {
         const answer = yield* send(method, path)
