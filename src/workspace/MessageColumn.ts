@@ -47,8 +47,8 @@ const tooLarge = (desc: DescMessage, limit: number) =>
   })
 
 /**
- * Fails for a message that could not be sent on, stored, or even copied (400), or is much larger than `limit` (413): who
- * wants to know it exactly has to encode it.
+ * Fails for a message that could not be sent on, stored, or even copied (400), or is much larger than `limit` (413):
+ * who wants to know it exactly has to encode it.
  */
 export const checkMessage = <D extends DescMessage>(
   desc: D,

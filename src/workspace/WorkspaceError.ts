@@ -32,10 +32,9 @@ const FAILURES: { readonly [code: number]: readonly [status: number, message: st
   13: [507, "has no room left on its disk", "make room; nothing else is needed"],
 }
 
-const failureOf = (error: unknown): readonly [status: number, message: string, cure: string] => {
+const failureOf = (error: unknown) => {
   const cause = SqlError.isSqlError(error) ? error.reason.cause : undefined
-  const code = cause instanceof Error && "errcode" in cause ? Number(cause.errcode) & 0xff : 0
-  return FAILURES[code] ?? [500, "failed", "what happened is below"]
+  return cause instanceof Error && "errcode" in cause ? FAILURES[Number(cause.errcode) & 0xff] : undefined
 }
 
 /**
@@ -52,9 +51,11 @@ export const storing =
       (error): error is Extract<E, SqlError.SqlError | Schema.SchemaError> =>
         SqlError.isSqlError(error) || Schema.isSchemaError(error),
       (error) => {
-        const [statusCode, message, cure] = failureOf(error)
+        const known = failureOf(error)
+        const [statusCode, message, cure] = known ?? [500, "failed", "what happened is below"]
+        const details = known === undefined ? [error] : []
         return Effect.andThen(
-          Effect.logError(`${where}: the workspace's database ${message}; ${cure}`, error),
+          Effect.logError(`${where}: the workspace's database ${message}; ${cure}`, ...details),
           new PluginApiError({
             id: "app.workspace.database.app_error",
             message: `The workspace's database ${message}; see the host's log`,
