@@ -2,6 +2,7 @@ import type { DescMethod } from "@bufbuild/protobuf"
 import { Context, Effect, Layer, Schema } from "effect"
 import { PluginAPI } from "../generated/mattermost/pluginapi/v1/plugin_api_pb.js"
 import type { Request, ResponseInit } from "../grpc/GrpcMethod.ts"
+import { describeProblem, type MessageProblem } from "../rpc/MessageCheck.ts"
 
 /** Which plugin calls the host API; established by the socket the call came in on, never by what the plugin says. */
 export interface PluginCaller {
@@ -19,13 +20,30 @@ export class PluginApiError extends Schema.TaggedError<PluginApiError>()("Plugin
   id: Schema.NonEmptyString,
   /** What happened, for people. */
   message: Schema.String,
-  /** HTTP status, 400–599. */
+  /** HTTP status, 400–599; anything else is answered as 500 (`errorStatus`). */
   statusCode: Schema.Int,
   /** The operation that failed. */
   where: Schema.optional(Schema.String),
   /** More for a developer; must not hold secrets. */
   detailedError: Schema.optional(Schema.String),
 }) {}
+
+/** A request that breaks a rule whatever it is for (400): `problem` says where and what. */
+export const invalidRequest = (problem: MessageProblem): PluginApiError =>
+  new PluginApiError({
+    id: "api.context.invalid_body_param.app_error",
+    message: `The request is not as it should be: ${describeProblem(problem)}`,
+    statusCode: 400,
+  })
+
+/** What a caller is told of a failure that nobody has foreseen (500); what it was is for the log. */
+export const internalError = (where: string): PluginApiError =>
+  new PluginApiError({
+    id: "app.host.internal.app_error",
+    message: "The host failed; see its log",
+    statusCode: 500,
+    where,
+  })
 
 type Methods = (typeof PluginAPI)["method"]
 

@@ -1,15 +1,27 @@
 import { join } from "node:path"
-import type { DescMethod } from "@bufbuild/protobuf"
-import { Context, Effect, Layer, type Scope } from "effect"
+import { create, type DescMethod } from "@bufbuild/protobuf"
+import { Cause, Context, Effect, Layer, type Scope } from "effect"
 import { PluginAPI } from "../generated/mattermost/pluginapi/v1/plugin_api_pb.js"
 import { GrpcStatus, statusCode } from "../grpc/GrpcError.ts"
 import { type GrpcServerError, type Handlers, implement, serve } from "../grpc/GrpcServer.ts"
-import { PluginApi, type PluginApiError, type PluginApiMethods, type PluginCaller } from "./PluginApi.ts"
+import { errorStatus } from "../rpc/ErrorStatus.ts"
+import { describeProblem, messageProblem, OUTGOING } from "../rpc/MessageCheck.ts"
+import {
+  internalError,
+  invalidRequest,
+  PluginApi,
+  type PluginApiError,
+  type PluginApiMethods,
+  type PluginCaller,
+} from "./PluginApi.ts"
 
 /** The name of a plugin's host API socket in its private folder. */
 const API_SOCKET = "api.sock"
 
-/** gRPC statuses for the HTTP statuses of business errors, for responses without an `error` field (contract, "Errors"). */
+/**
+ * gRPC statuses for the HTTP statuses of business errors, for responses without an `error` field (contract,
+ * "Errors").
+ */
 const STATUS_BY_HTTP: { readonly [status: number]: number } = {
   400: statusCode.INVALID_ARGUMENT,
   401: statusCode.UNAUTHENTICATED,
@@ -22,37 +34,62 @@ const STATUS_BY_HTTP: { readonly [status: number]: number } = {
   503: statusCode.UNAVAILABLE,
 }
 
-const answerError = (method: DescMethod, error: PluginApiError): Effect.Effect<object, GrpcStatus> =>
-  method.output.fields.some((field) => field.localName === "error")
+const answerError = (method: DescMethod, error: PluginApiError): Effect.Effect<object, GrpcStatus> => {
+  const status = errorStatus(error.statusCode)
+  return method.output.fields.some((field) => field.localName === "error")
     ? Effect.succeed({
         error: {
           id: error.id,
           message: error.message,
-          statusCode: error.statusCode,
+          statusCode: status,
           where: error.where ?? method.name,
           detailedError: error.detailedError ?? "",
         },
       })
     : Effect.fail(
         new GrpcStatus({
-          code: STATUS_BY_HTTP[error.statusCode] ?? statusCode.INTERNAL,
-          details: `${error.id}: ${error.message}`,
+          code: STATUS_BY_HTTP[status] ?? statusCode.INTERNAL,
+          details: `${error.id}: ${error.message}`.toWellFormed(),
         }),
       )
+}
+
+type Call = (request: object, caller: PluginCaller) => Effect.Effect<object, PluginApiError>
+
+/**
+ * The handler of one rpc. This is where everything that a plugin asks for is checked, and what is answered as well,
+ * since the plugin has to be able to read it; and where whatever goes wrong becomes an answer, and a line in the log
+ * if nobody foresaw it.
+ */
+const handler = (method: DescMethod, call: Call, caller: PluginCaller) => {
+  const unforeseen = (problem: string, ...details: ReadonlyArray<unknown>) =>
+    Effect.andThen(
+      Effect.logError(`${method.name} of the host API failed: ${problem}`, ...details),
+      Effect.fail(internalError(method.name)),
+    )
+  const answer = (response: object) => {
+    const message = create(method.output, response as never)
+    const problem = messageProblem(method.output, message, OUTGOING)
+    return problem === undefined ? Effect.succeed(message) : unforeseen(`in its answer ${describeProblem(problem)}`)
+  }
+  return (request: object): Effect.Effect<object, GrpcStatus> =>
+    Effect.suspend(() => {
+      const problem = messageProblem(method.input, request as never)
+      return problem === undefined ? call(request, caller) : Effect.fail(invalidRequest(problem))
+    }).pipe(
+      Effect.flatMap(answer),
+      Effect.catchCauseIf(Cause.hasDies, (cause) => unforeseen("unexpectedly", cause)),
+      Effect.catch((error) => answerError(method, error)),
+    )
+}
 
 /** The handlers of the host API's service, as one plugin sees it: derived from the contract, one for each rpc. */
 const handlersFor = (api: PluginApiMethods, caller: PluginCaller): Handlers<typeof PluginAPI> =>
   Object.fromEntries(
-    PluginAPI.methods.map((method) => {
-      const call = api[method.localName as keyof PluginApiMethods] as (
-        request: object,
-        caller: PluginCaller,
-      ) => Effect.Effect<object, PluginApiError>
-      return [
-        method.localName,
-        (request: object) => Effect.catch(call(request, caller), (error) => answerError(method, error)),
-      ]
-    }),
+    PluginAPI.methods.map((method) => [
+      method.localName,
+      handler(method, api[method.localName as keyof PluginApiMethods] as Call, caller),
+    ]),
   )
 
 /** Serves the host API to plugins: each plugin has a server of its own, so that its socket says who calls. */

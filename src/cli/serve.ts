@@ -1,7 +1,7 @@
 import { createServer } from "node:http"
 import { isIP } from "node:net"
 import { NodeHttpServer } from "@effect/platform-node"
-import { Console, Duration, Effect, Layer, Logger, Record, Redacted } from "effect"
+import { Console, Deferred, Duration, Effect, Layer, Logger, Option, Record, Redacted } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
 import { FetchHttpClient, HttpRouter, HttpServer } from "effect/http"
 import { Otlp, OtlpSerialization } from "effect/observability"
@@ -15,6 +15,7 @@ import { hookPolicies } from "../hooks/HookPolicies.ts"
 import type { HooksOptions } from "../hooks/HookPolicy.ts"
 import { ACCESS_TOKEN_VARIABLE, AccessToken } from "../http/AccessToken.ts"
 import { authenticator } from "../http/HttpAuthorization.ts"
+import { HttpFailures } from "../http/HttpFailures.ts"
 import { MetricsRoutes } from "../http/MetricsRoutes.ts"
 import * as PluginRoutes from "../http/PluginRoutes.ts"
 import { PluginStatusRoutes } from "../http/PluginStatusRoutes.ts"
@@ -43,6 +44,10 @@ export interface ServeOptions {
   readonly host: string
   /** 0 picks a free one. */
   readonly port: number
+  /** Where people reach the host; none for the address that it listens on. */
+  readonly siteUrl: Option.Option<string>
+  /** The file with the access token; none for the environment's. */
+  readonly tokenFile: Option.Option<string>
   /** Variables of the host that plugins may see: `NAME` or `PREFIX_*`. */
   readonly allowEnv: ReadonlyArray<string>
   readonly pluginLogLevel: "DEBUG" | "INFO" | "WARNING" | "ERROR"
@@ -51,7 +56,10 @@ export interface ServeOptions {
 }
 
 /** The supervisor by itself: the plugins of a folder on an embedded workspace, behind HTTP. */
-export const serveLayer = ({ allowEnv, data, hookPolicies, host, pluginLogLevel, plugins, port }: ServeOptions) => {
+export const serveLayer = (options: ServeOptions) => {
+  const { allowEnv, data, hookPolicies, host, pluginLogLevel, plugins, port } = options
+  // Which port it is, is known when it listens; whoever asks before that waits.
+  const siteUrl = Deferred.makeUnsafe<string>()
   const workspace = Workspace.layerIn(data).pipe(Layer.provide(HookDispatcher.layer))
   const environment = PluginHost.layer({
     directory: plugins,
@@ -62,52 +70,110 @@ export const serveLayer = ({ allowEnv, data, hookPolicies, host, pluginLogLevel,
     Layer.provide(PluginBundles.layer),
     Layer.provideMerge(workspace),
     Layer.provide(Layer.succeed(ServerVersion, SERVER_VERSION)),
-    Layer.provide(Layer.succeed(WorkspaceSettings, { siteUrl: url(host, port), serverVersion: SERVER_VERSION })),
+    Layer.provide(
+      Layer.succeed(WorkspaceSettings, { siteUrl: Deferred.await(siteUrl), serverVersion: SERVER_VERSION }),
+    ),
   )
   const routes = Layer.mergeAll(
     WorkspaceRoutes,
     PluginStatusRoutes,
     MetricsRoutes,
     Layer.unwrap(Effect.map(authenticator, PluginRoutes.layer)),
+    // First, so that it is around all others.
+  ).pipe(Layer.provide(HttpFailures))
+  const listening = Layer.effectDiscard(
+    Effect.gen(function* () {
+      const base = yield* baseUrl(host)
+      yield* Deferred.succeed(
+        siteUrl,
+        Option.getOrElse(options.siteUrl, () => base),
+      )
+      if (Option.isNone(options.siteUrl) && ANY_ADDRESS.has(host)) {
+        yield* Effect.logWarning(
+          `plugins are told that people reach the host at ${base}; say where they do with --site-url`,
+        )
+      }
+    }),
   )
-  const server = NodeHttpServer.layer(createServer, { host, port, gracefulShutdownTimeout: HTTP_STOP_LIMIT })
+  const server = Layer.provideMerge(
+    listening,
+    NodeHttpServer.layer(createServer, { host, port, gracefulShutdownTimeout: HTTP_STOP_LIMIT }),
+  )
   return HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
     Layer.provideMerge(server),
     Layer.provideMerge(environment),
-    Layer.provideMerge(AccessToken.layer),
+    Layer.provideMerge(AccessToken.layerFrom(options.tokenFile)),
   )
 }
 
-const url = (host: string, port: number): string => `http://${isIP(host) === 6 ? `[${host}]` : host}:${port}`
+/** Addresses that stand for all of the machine's; nobody reaches it by them. */
+const ANY_ADDRESS: ReadonlySet<string> = new Set(["0.0.0.0", "::"])
 
-/** Tells how to reach the supervisor; when the plugins have started, with lines to try that work as they are printed. */
+/** Where the host is reached from this machine. */
+const baseUrl = (host: string) =>
+  Effect.map(HttpServer.HttpServer, ({ address }) => {
+    const name = ANY_ADDRESS.has(host) ? "localhost" : isIP(host) === 6 ? `[${host}]` : host
+    return `http://${name}:${"port" in address ? address.port : 0}`
+  })
+
+/** The words for a file in a shell. */
+const quoted = (text: string): string =>
+  /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`
+
+/** How a shell gets at the token, and where people find it. */
+const tokenTold = ({ source, value }: AccessToken["Service"]): { readonly shown: string; readonly where: string } => {
+  switch (source._tag) {
+    case "File":
+      return { shown: `$(cat ${quoted(source.file)})`, where: `is in the file ${source.file}` }
+    case "Variable":
+      return { shown: `$${ACCESS_TOKEN_VARIABLE}`, where: `is the one in ${ACCESS_TOKEN_VARIABLE}` }
+    case "Generated":
+      return { shown: Redacted.value(value), where: `made for this run, is ${Redacted.value(value)}` }
+  }
+}
+
+/**
+ * Tells how to reach the supervisor; when the plugins have started, with lines to try that work as they are printed.
+ */
 const announce = Effect.fnUntraced(function* (host: string) {
   const token = yield* AccessToken
-  const { address } = yield* HttpServer.HttpServer
   const workspace = yield* Workspace
   const { settled } = yield* PluginEnvironment
   const active = yield* ActivePlugins
-  const base = url(host, "port" in address ? address.port : 0)
-  const shown = token.isGenerated ? Redacted.value(token.value) : `$${ACCESS_TOKEN_VARIABLE}`
+  const base = yield* baseUrl(host)
+  const { shown, where } = tokenTold(token)
   yield* Console.log(`The plugin supervisor listens on ${base}`)
-  yield* Console.log(
-    token.isGenerated
-      ? `Its token, made for this run, is ${shown}`
-      : `Its token is the one in ${ACCESS_TOKEN_VARIABLE}`,
-  )
+  yield* Console.log(`Its token${token.source._tag === "Generated" ? "," : ""} ${where}`)
+  if (token.source._tag === "Variable" && process.platform === "linux") {
+    yield* Effect.logWarning(
+      `programs of the same user, plugins among them, can read the token in the host's environment (/proc); keep it in a file with --token-file, and out of ${ACCESS_TOKEN_VARIABLE}`,
+    )
+  }
 
   yield* settled
-  const team = yield* workspace.teams.getByName(TEAM_NAME)
-  const channel = yield* workspace.channels.getByName(team.id, CHANNEL_NAME)
+  // It is only there to be tried: a workspace without it is served all the same.
+  const channel = yield* workspace.teams.getByName(TEAM_NAME).pipe(
+    Effect.flatMap((team) => workspace.channels.getByName(team.id, CHANNEL_NAME)),
+    Effect.option,
+  )
   const serving = active.all().find(({ hooks }) => hooks.implemented.has("serveHTTP"))
   const authorization = `-H "Authorization: Bearer ${shown}"`
-  const lines = [
-    `curl ${authorization} ${base}/api/v4/plugins/statuses`,
-    `curl ${authorization} -d '{"channel_id":"${channel.id}","message":"hello python"}' ${base}/api/v4/posts`,
-  ]
+  const lines = [`curl ${authorization} ${base}/api/v4/plugins/statuses`]
+  if (Option.isSome(channel)) {
+    const post = `{"channel_id":"${channel.value.id}","message":"hello python"}`
+    lines.push(`curl ${authorization} -d '${post}' ${base}/api/v4/posts`)
+  }
   if (serving !== undefined) lines.push(`curl ${base}/plugins/${serving.pluginId}/`)
   yield* Console.log(["Try:", ...lines.map((line) => `  ${line}`)].join("\n"))
 })
+
+/** A URL that a path can be put behind. */
+const siteUrlOf = (given: string): Option.Option<string> => {
+  const url = URL.parse(given)
+  return url !== null && /^https?:$/.test(url.protocol) && url.search === "" && url.hash === "" && url.username === ""
+    ? Option.some(url.href.replace(/\/+$/, ""))
+    : Option.none()
+}
 
 /** `plugin-supervisor serve`. */
 export const serve = Command.make(
@@ -132,6 +198,19 @@ export const serve = Command.make(
       ),
       Flag.withDefault(8065),
     ),
+    siteUrl: Flag.String("site-url").pipe(
+      Flag.withDescription(
+        "Where people reach the host, for plugins to make links of. Default: the address it listens on",
+      ),
+      Flag.filterMap(siteUrlOf, (given) => `${given} is no http or https URL, without a query`),
+      Flag.optional,
+    ),
+    tokenFile: Flag.String("token-file").pipe(
+      Flag.withDescription(
+        `File with the token; made with one, for its user only, when it is missing. Default: the token in ${ACCESS_TOKEN_VARIABLE}, or one made for the run`,
+      ),
+      Flag.optional,
+    ),
     allowEnv: Flag.String("allow-env").pipe(
       Flag.withDescription("Environment variable that plugins may see, NAME or PREFIX_*; may be repeated"),
       Flag.atLeast(0),
@@ -149,14 +228,14 @@ export const serve = Command.make(
   (options) =>
     Effect.andThen(announce(options.host), Effect.never).pipe(
       Effect.provide(serveLayer(options)),
+      Effect.catchTag(
+        ["AccessTokenFileError", "WorkspaceDatabaseError", "WorkspaceInUseError", "WorkspaceVersionError"],
+        (error) => Effect.fail(new CliError.UserError({ cause: error.message })),
+      ),
       Effect.catchTag("ServeError", ({ cause }) => {
         const reason = `can't listen on ${options.host}:${options.port} (${cause instanceof Error ? cause.message : String(cause)})`
         return Effect.fail(new CliError.UserError({ cause: `${reason}; choose another --host or --port` }))
       }),
       Effect.provide(Layer.provideMerge(telemetry, logger)),
     ),
-).pipe(
-  Command.withDescription(
-    `Run the plugins of a folder on an embedded workspace. The token is that in ${ACCESS_TOKEN_VARIABLE}, or made for the run`,
-  ),
-)
+).pipe(Command.withDescription("Run the plugins of a folder on an embedded workspace"))

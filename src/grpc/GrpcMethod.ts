@@ -7,12 +7,12 @@ import {
   type DescMethodServerStreaming,
   type DescMethodUnary,
   type DescService,
-  fromBinary,
   type MessageInitShape,
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf"
 import type * as grpc from "@grpc/grpc-js"
+import { decodeMessage } from "../rpc/WireCheck.ts"
 
 /** The rpcs of a generated service, by their camelCase names. */
 export type Methods<S extends DescService> = S["method"]
@@ -60,11 +60,11 @@ export const serializer =
   (value: MessageInitShape<D>): Buffer =>
     buffer(toBinary(schema, create(schema, value)))
 
-/** Decodes a message; unknown fields are kept, so a newer plugin's additions survive a round trip. */
+/** Decodes a message; grpc-js turns what it throws into the call's status. */
 export const deserializer =
   <D extends DescMessage>(schema: D) =>
   (bytes: Buffer): MessageShape<D> =>
-    fromBinary(schema, bytes)
+    decodeMessage(schema, bytes)
 
 /**
  * The grpc-js definition of a generated method. A method that streams in one direction is served as one that streams in

@@ -1,8 +1,11 @@
-import { ByteSize, Context, Effect, type Schema } from "effect"
-import { HttpServerRequest, HttpServerResponse, type HttpServerError } from "effect/http"
-import { PluginApiError } from "../api/PluginApi.ts"
+import { NodeHttpServerRequest } from "@effect/platform-node"
+import { ByteSize, Cause, Context, Effect, Option, type Schema } from "effect"
+import { HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { internalError, PluginApiError } from "../api/PluginApi.ts"
 import { HookRejectedError } from "../hooks/HookDispatcher.ts"
+import { errorStatus } from "../rpc/ErrorStatus.ts"
 import { rejected } from "../workspace/HookRejection.ts"
+import { invalid, notFound } from "../workspace/WorkspaceError.ts"
 
 /** The id of the request being answered; it is in its errors, and hooks get it. */
 export class RequestId extends Context.Service<RequestId, string>()("effect-plugin-supervisor/http/RequestId") {}
@@ -10,54 +13,124 @@ export class RequestId extends Context.Service<RequestId, string>()("effect-plug
 /** The largest JSON body: a post of the greatest length, in an alphabet of long letters, with ample properties. */
 export const MAX_JSON_BODY = ByteSize.mebibytes(1)
 
+/**
+ * The longest text of an error, and the longest path in a log line, in characters: both may be of the client's
+ * making.
+ */
+const MAX_TEXT = 1000
+
 /** What a REST handler may fail with. */
 export type RestError = PluginApiError | HookRejectedError | HttpServerError.HttpServerError | Schema.SchemaError
 
 /** An error as Mattermost's clients read it. */
-export const appErrorResponse = (error: PluginApiError, requestId: string): HttpServerResponse.HttpServerResponse =>
-  HttpServerResponse.jsonUnsafe(
+export const appErrorResponse = (error: PluginApiError, requestId: string): HttpServerResponse.HttpServerResponse => {
+  const status = errorStatus(error.statusCode)
+  return HttpServerResponse.jsonUnsafe(
     {
       id: error.id,
-      message: error.message,
+      message: error.message.slice(0, MAX_TEXT).toWellFormed(),
       detailed_error: error.detailedError ?? "",
       request_id: requestId,
-      status_code: error.statusCode,
+      status_code: status,
     },
-    { status: error.statusCode },
+    { status },
   )
+}
 
-const appError = (error: RestError): PluginApiError => {
-  switch (error._tag) {
-    case "PluginApiError":
-      return error
-    case "HookRejectedError":
-      return rejected(error)
-    case "SchemaError":
-      return new PluginApiError({
-        id: "api.context.invalid_body_param.app_error",
-        message: `The request is not as it should be: ${error.message}`,
-        statusCode: 400,
-      })
-    case "HttpServerError":
-      return error.reason._tag === "RequestParseError" && error.reason.reason === "BodyTooLarge"
-        ? new PluginApiError({
-            id: "api.context.request_body_too_large.app_error",
-            message: `The request's body is larger than ${MAX_JSON_BODY} bytes`,
-            statusCode: 413,
-          })
-        : new PluginApiError({
-            id: "api.context.invalid_body_param.app_error",
-            message: "The request's body is not JSON",
-            statusCode: 400,
-          })
+const INVALID_BODY = "api.context.invalid_body_param.app_error"
+
+const isWellFormed = (path: string): boolean => {
+  try {
+    decodeURIComponent(path)
+    return true
+  } catch {
+    return false
   }
 }
 
-/** Answers the JSON of a handler, or its error; reads no body larger than {@link MAX_JSON_BODY}. */
-export const respond = <R>(
-  handler: Effect.Effect<HttpServerResponse.HttpServerResponse, RestError, R>,
-): Effect.Effect<HttpServerResponse.HttpServerResponse, never, R | RequestId> =>
-  handler.pipe(
-    Effect.provideService(HttpServerRequest.MaxBodySize, MAX_JSON_BODY),
-    Effect.catch((error) => Effect.map(RequestId, (requestId) => appErrorResponse(appError(error), requestId))),
+/** A failure as an error of the API; `None` for one that nobody has foreseen. */
+const appError = (error: unknown, { method, path }: Asked): Option.Option<PluginApiError> => {
+  switch ((error as { readonly _tag?: unknown } | null)?._tag as RestError["_tag"] | undefined) {
+    case "PluginApiError":
+      return Option.some(error as PluginApiError)
+    case "HookRejectedError":
+      return Option.some(rejected(error as HookRejectedError))
+    case "SchemaError":
+      return Option.some(
+        invalid(INVALID_BODY, `The request is not as it should be: ${(error as Schema.SchemaError).message}`),
+      )
+    case "HttpServerError": {
+      const { reason } = error as HttpServerError.HttpServerError
+      if (reason._tag === "RouteNotFound") {
+        return Option.some(
+          isWellFormed(reason.request.url.split("?")[0]!)
+            ? notFound("api.context.404.app_error", `route ${method} ${path}`)
+            : invalid("api.context.invalid_url_param.app_error", "The path has a % that is no escape"),
+        )
+      }
+      if (reason._tag !== "RequestParseError") return Option.none()
+      return Option.some(
+        reason.reason === "BodyTooLarge"
+          ? new PluginApiError({
+              id: "api.context.request_body_too_large.app_error",
+              message: `The request's body is larger than ${MAX_JSON_BODY} bytes`,
+              statusCode: 413,
+            })
+          : invalid(INVALID_BODY, "The request's body is not JSON"),
+      )
+    }
+    case undefined:
+      return Option.none()
+  }
+}
+
+/** What was asked for, without what may hold a secret. */
+interface Asked {
+  readonly method: string
+  readonly path: string
+}
+
+const asked = Effect.map(HttpServerRequest.HttpServerRequest, (request) => ({
+  request,
+  method: request.method,
+  path: request.url.split("?")[0]!.slice(0, MAX_TEXT),
+}))
+
+/**
+ * Answers whatever a handler fails with, in Mattermost's form and with the request's id: the one place where errors,
+ * and defects, become answers. Those of the host's own making (500 and above) are logged. Only interruption stays
+ * what it is: nobody waits for an answer.
+ */
+export const answered = <E, R>(
+  handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
+): Effect.Effect<
+  HttpServerResponse.HttpServerResponse,
+  // Nothing else is left, whatever it is; the router's types want the rest to be named.
+  Exclude<E, RestError>,
+  R | RequestId | HttpServerRequest.HttpServerRequest
+> =>
+  Effect.catchCause(
+    handler,
+    Effect.fnUntraced(function* (cause) {
+      // So Effect's own helpers answer, and so it tells that the client has gone.
+      const isAnswer = cause.reasons.some(
+        (reason) => reason._tag === "Die" && HttpServerResponse.isHttpServerResponse(reason.defect),
+      )
+      if (isAnswer || Cause.hasInterruptsOnly(cause)) return yield* Effect.failCause(cause as Cause.Cause<never>)
+      const { request, ...what } = yield* asked
+      const foreseen = Cause.hasDies(cause)
+        ? Option.none()
+        : Option.flatMap(Cause.findErrorOption(cause), (error) => appError(error, what))
+      const error = Option.getOrElse(foreseen, () => internalError(what.path))
+      if (errorStatus(error.statusCode) >= 500) {
+        yield* Effect.logError(
+          `${what.method} ${what.path}: ${error.message}`,
+          ...(Option.isSome(foreseen) ? [] : [cause]),
+        )
+      }
+      const outgoing = NodeHttpServerRequest.toServerResponse(request)
+      // Half of an answer can't become another one; it must not look complete.
+      if (outgoing.headersSent) outgoing.destroy()
+      return appErrorResponse(error, yield* RequestId)
+    }),
   )

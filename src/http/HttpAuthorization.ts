@@ -4,7 +4,7 @@ import { PluginApiError } from "../api/PluginApi.ts"
 import { newId } from "../workspace/Id.ts"
 import { Workspace } from "../workspace/Workspace.ts"
 import { AccessToken } from "./AccessToken.ts"
-import { appErrorResponse, RequestId } from "./AppErrorResponse.ts"
+import { answered, RequestId, type RestError } from "./AppErrorResponse.ts"
 import { bearerToken } from "./BearerToken.ts"
 
 const unauthorized = new PluginApiError({
@@ -14,21 +14,24 @@ const unauthorized = new PluginApiError({
 })
 
 /**
- * Lets only requests through that carry the {@link AccessToken} as a bearer token; others get 401. Each request gets an
- * id ({@link RequestId}), which is in the `X-Request-Id` header of its answer. A token in a cookie or in the URL does not
- * count here: browsers send the one by themselves, and logs keep the other.
+ * Lets only requests through that carry the {@link AccessToken} as a bearer token; others get 401. Each request gets
+ * an id ({@link RequestId}), which is in the `X-Request-Id` header of its answer, and what its handler fails with is
+ * answered. A token in a cookie or in the URL does not count here: browsers send the one by themselves, and logs keep
+ * the other.
  */
-export const HttpAuthorization = HttpRouter.middleware<{ provides: RequestId }>()(
+export const HttpAuthorization = HttpRouter.middleware<{ provides: RequestId; handles: RestError }>()(
   Effect.map(
     AccessToken,
     (token) => (handler) =>
       Effect.gen(function* () {
         const { headers } = yield* HttpServerRequest.HttpServerRequest
         const requestId = yield* newId
-        const response = token.matches(bearerToken(headers["authorization"]))
-          ? yield* Effect.provideService(handler, RequestId, requestId)
-          : HttpServerResponse.setHeader(appErrorResponse(unauthorized, requestId), "www-authenticate", "Bearer")
-        return HttpServerResponse.setHeader(response, "x-request-id", requestId)
+        const isAllowed = token.matches(bearerToken(headers["authorization"]))
+        const response = yield* answered(isAllowed ? handler : Effect.fail(unauthorized)).pipe(
+          Effect.provideService(RequestId, requestId),
+        )
+        const identified = HttpServerResponse.setHeader(response, "x-request-id", requestId)
+        return isAllowed ? identified : HttpServerResponse.setHeader(identified, "www-authenticate", "Bearer")
       }),
   ),
 )

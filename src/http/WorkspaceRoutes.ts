@@ -1,12 +1,14 @@
 import { Effect, Layer, Option, Schema } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
-import type { JsonValue } from "@bufbuild/protobuf"
+import type { JsonObject, JsonValue } from "@bufbuild/protobuf"
 import type { RequestContext } from "../hooks/HookDispatcher.ts"
+import { FROM_PLUGIN } from "../workspace/PostRules.ts"
 import { TEAM_NAME, Workspace } from "../workspace/Workspace.ts"
 import { invalid, notFound } from "../workspace/WorkspaceError.ts"
 import type { AccessToken } from "./AccessToken.ts"
-import { RequestId, respond, type RestError } from "./AppErrorResponse.ts"
+import { RequestId, type RestError } from "./AppErrorResponse.ts"
 import { HttpAuthorization } from "./HttpAuthorization.ts"
+import { jsonBody } from "./JsonBody.ts"
 import { channelJson, commandResponseJson, postJson, postListJson, userJson } from "./MessageJson.ts"
 
 /** The most things a page may have (Mattermost). */
@@ -15,7 +17,13 @@ const MAX_PER_PAGE = 200
 /** Clients may write `null` for what they leave out. */
 const maybe = <S extends Schema.Constraint>(schema: S) => Schema.optionalKey(Schema.NullOr(schema))
 
-const Props = Schema.Record(Schema.String, Schema.MutableJson)
+/** An object of the body, which is JSON. That a post is a plugin's is not for clients to say. */
+const Props = Schema.declare(
+  (value): value is JsonObject => typeof value === "object" && value !== null && !Array.isArray(value),
+  { expected: "an object" },
+)
+
+const withoutMark = ({ [FROM_PLUGIN]: _claimed, ...props }: JsonObject): JsonObject => props
 const FileIds = Schema.mutable(Schema.Array(Schema.String))
 
 const PostBody = Schema.Struct({
@@ -41,11 +49,18 @@ const CommandBody = Schema.Struct({
   root_id: maybe(Schema.String),
 })
 
-const Natural = Schema.NumberFromString.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(0))
-const PageQuery = Schema.Struct({ page: Schema.optionalKey(Natural), per_page: Schema.optionalKey(Natural) })
+/** The last page there can be: beyond, pages and their sizes are no integers any more. */
+const MAX_PAGE = 2 ** 31 - 1
+
+const natural = (most: number) =>
+  Schema.NumberFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: most }))
+const PageQuery = Schema.Struct({
+  page: Schema.optionalKey(natural(MAX_PAGE)),
+  per_page: Schema.optionalKey(natural(MAX_PAGE)),
+})
 const PostsQuery = Schema.Struct({
   ...PageQuery.fields,
-  since: Schema.optionalKey(Natural),
+  since: Schema.optionalKey(natural(Number.MAX_SAFE_INTEGER)),
   before: Schema.optionalKey(Schema.String),
   after: Schema.optionalKey(Schema.String),
 })
@@ -80,7 +95,7 @@ const make = Effect.gen(function* () {
   })
 
   const createPost = Effect.gen(function* () {
-    const body = yield* HttpServerRequest.schemaBodyJson(PostBody)
+    const body = yield* jsonBody(PostBody)
     const me = yield* workspace.me
     const post = yield* workspace.createPost(
       {
@@ -88,7 +103,7 @@ const make = Effect.gen(function* () {
         channelId: body.channel_id,
         message: body.message ?? "",
         rootId: body.root_id ?? "",
-        props: body.props ?? {},
+        props: withoutMark(body.props ?? {}),
         fileIds: body.file_ids ?? [],
         pendingPostId: body.pending_post_id ?? "",
       },
@@ -99,7 +114,7 @@ const make = Effect.gen(function* () {
 
   const updatePost = Effect.gen(function* () {
     const id = yield* param("id")
-    const body = yield* HttpServerRequest.schemaBodyJson(PostUpdateBody)
+    const body = yield* jsonBody(PostUpdateBody)
     if ((body.id ?? id) !== id) {
       yield* invalid("api.context.invalid_body_param.app_error", "The post in the body is not the one in the path")
     }
@@ -117,7 +132,7 @@ const make = Effect.gen(function* () {
   })
 
   const executeCommand = Effect.gen(function* () {
-    const body = yield* HttpServerRequest.schemaBodyJson(CommandBody)
+    const body = yield* jsonBody(CommandBody)
     const me = yield* workspace.me
     const response = yield* workspace.executeCommand(
       { userId: me.id, channelId: body.channel_id, command: body.command, rootId: body.root_id ?? "" },
@@ -184,12 +199,12 @@ const route = <R>(
   HttpRouter.route(
     method,
     `/api/v4${path}`,
-    respond(Effect.map(handler, (json) => HttpServerResponse.jsonUnsafe(json, { status }))),
+    Effect.map(handler, (json) => HttpServerResponse.jsonUnsafe(json, { status })),
   )
 
 /**
- * The workspace over HTTP: the part of Mattermost's REST API v4 that the workspace has, for bearers of the access token.
- * What it does not have answers 404 in the same form, for every path below `/api/v4`.
+ * The workspace over HTTP: the part of Mattermost's REST API v4 that the workspace has, for bearers of the access
+ * token. What it does not have answers 404 in the same form, for every path below `/api/v4`.
  */
 export const WorkspaceRoutes: Layer.Layer<never, never, HttpRouter.HttpRouter | Workspace | AccessToken> =
   HttpRouter.addAll(make).pipe(Layer.provide(HttpAuthorization.layer))

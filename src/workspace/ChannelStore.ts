@@ -4,9 +4,11 @@ import { SqlClient, type SqlError } from "effect/sql"
 import type { PluginApiError } from "../api/PluginApi.ts"
 import { type Channel, ChannelSchema, ChannelType } from "../generated/mattermost/pluginapi/v1/channel_pb.js"
 import { newId } from "./Id.ts"
-import { MessageColumn } from "./MessageColumn.ts"
+import { checkMessage, encodeMessage, MessageColumn } from "./MessageColumn.ts"
 import { limitOf, type Page } from "./Paging.ts"
+import { rowReader } from "./Rows.ts"
 import { invalid, notFound, storing } from "./WorkspaceError.ts"
+import { MAX_RECORD_BYTES, WorkspaceLimits } from "./WorkspaceLimits.ts"
 
 /** The channels. Their counts of messages and times of last posts are kept by the posts' store. */
 export class ChannelStore extends Context.Service<
@@ -36,21 +38,13 @@ export class ChannelStore extends Context.Service<
     ChannelStore,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
+      const { pageItems } = yield* WorkspaceLimits
 
       const read = (statement: Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>) =>
-        Effect.map(Effect.flatMap(statement, decode), (rows) =>
-          rows.map((row) =>
-            Object.assign(row.message, {
-              lastPostAt: BigInt(row.last_post_at),
-              lastRootPostAt: BigInt(row.last_root_post_at),
-              totalMsgCount: BigInt(row.total_msg_count),
-              totalMsgCountRoot: BigInt(row.total_msg_count_root),
-            } satisfies Partial<Channel>),
-          ),
-        )
+        Effect.map(Effect.flatMap(statement, rows.all), (found) => found.map(channelOf))
 
       const first = (statement: Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>) =>
-        Effect.map(read(statement), (channels) => channels[0])
+        Effect.map(Effect.flatMap(statement, rows.first), (row) => (row === undefined ? undefined : channelOf(row)))
 
       const byName = (teamId: string, name: string) =>
         first(sql`SELECT * FROM channels WHERE team_id = ${teamId} AND name = ${name}`)
@@ -67,7 +61,7 @@ export class ChannelStore extends Context.Service<
           totalMsgCount: 0n,
           totalMsgCountRoot: 0n,
         } satisfies Partial<Channel>)
-        const { message } = yield* encode(channel)
+        const message = yield* encodeMessage(ChannelSchema, channel, MAX_RECORD_BYTES)
         yield* sql`INSERT INTO channels ${sql.insert({
           id: channel.id,
           team_id: channel.teamId,
@@ -82,6 +76,7 @@ export class ChannelStore extends Context.Service<
 
       const createUnlessTaken = Effect.fnUntraced(function* (init: MessageInitShape<typeof ChannelSchema>) {
         const channel = create(ChannelSchema, init)
+        yield* checkMessage(ChannelSchema, channel, MAX_RECORD_BYTES)
         yield* validate(channel)
         if ((yield* byName(channel.teamId, channel.name)) !== undefined) {
           return yield* invalid(
@@ -108,21 +103,21 @@ export class ChannelStore extends Context.Service<
           if (channel !== undefined && (includeDeleted || channel.deleteAt === 0n)) return channel
           return yield* notFound("app.channel.get_by_name.missing.app_error", `channel named ${name}`)
         }, storing("ChannelStore.getByName")),
-        list: (page) => {
-          const { limit, offset } = limitOf(page)
+        list: Effect.fnUntraced(function* (page: Page) {
+          const { limit, offset } = yield* limitOf(page, pageItems)
           const types = [ChannelType.OPEN, ChannelType.PRIVATE]
-          return read(
+          return yield* read(
             sql`SELECT * FROM channels WHERE type IN ${sql.in(types)} AND delete_at = 0
               ORDER BY display_name, id LIMIT ${limit} OFFSET ${offset}`,
-          ).pipe(storing("ChannelStore.list"))
-        },
-        listPublic: (teamId, page) => {
-          const { limit, offset } = limitOf(page)
-          return read(
+          )
+        }, storing("ChannelStore.list")),
+        listPublic: Effect.fnUntraced(function* (teamId: string, page: Page) {
+          const { limit, offset } = yield* limitOf(page, pageItems)
+          return yield* read(
             sql`SELECT * FROM channels WHERE team_id = ${teamId} AND type = ${ChannelType.OPEN} AND delete_at = 0
               ORDER BY display_name, id LIMIT ${limit} OFFSET ${offset}`,
-          ).pipe(storing("ChannelStore.listPublic"))
-        },
+          )
+        }, storing("ChannelStore.listPublic")),
         // Looking whether there is one and making it are one step.
         create: (channel) => sql.withTransaction(createUnlessTaken(channel)).pipe(storing("ChannelStore.create")),
         direct: (userId1, userId2) =>
@@ -135,15 +130,22 @@ export class ChannelStore extends Context.Service<
 }
 
 const Row = Schema.Struct({
-  message: MessageColumn(ChannelSchema),
+  message: MessageColumn(ChannelSchema, MAX_RECORD_BYTES),
   last_post_at: Schema.Int,
   last_root_post_at: Schema.Int,
   total_msg_count: Schema.Int,
   total_msg_count_root: Schema.Int,
 })
-const decode = Schema.decodeUnknownEffect(Schema.Array(Row))
-const encodeMessage = Schema.encodeEffect(Schema.Struct({ message: Row.fields.message }))
-const encode = (message: Channel) => encodeMessage({ message })
+const rows = rowReader("channel", Row)
+
+/** A channel with what is counted beside it. */
+const channelOf = (row: typeof Row.Type): Channel =>
+  Object.assign(row.message, {
+    lastPostAt: BigInt(row.last_post_at),
+    lastRootPostAt: BigInt(row.last_root_post_at),
+    totalMsgCount: BigInt(row.total_msg_count),
+    totalMsgCountRoot: BigInt(row.total_msg_count_root),
+  } satisfies Partial<Channel>)
 
 /** Mattermost's rules for a channel. */
 const RULES: ReadonlyArray<readonly [id: string, holds: (channel: Channel) => boolean, rule: string]> = [

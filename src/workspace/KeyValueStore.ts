@@ -1,7 +1,9 @@
 import { Clock, Context, Duration, Effect, Layer, Schedule, Schema } from "effect"
 import { SqlClient } from "effect/sql"
-import type { PluginApiError } from "../api/PluginApi.ts"
+import { PluginApiError } from "../api/PluginApi.ts"
+import { tooMany } from "./Paging.ts"
 import { invalid, storing } from "./WorkspaceError.ts"
+import { WorkspaceLimits } from "./WorkspaceLimits.ts"
 
 /** The longest key, in characters (Mattermost). */
 export const MAX_KEY_LENGTH = 150
@@ -59,13 +61,17 @@ export class KeyValueStore extends Context.Service<
     KeyValueStore,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
+      const { keyValue, pageItems } = yield* WorkspaceLimits
 
       const get = Effect.fnUntraced(function* (pluginId: string, key: string) {
         const now = yield* Clock.currentTimeMillis
+        // A larger one, from a time without this limit, is not even read.
         const rows = yield* decodeValues(
-          yield* sql`SELECT value FROM plugin_key_values WHERE plugin_id = ${pluginId} AND key = ${key} AND ${live(now)}`,
+          yield* sql`SELECT CASE WHEN length(value) <= ${keyValue} THEN value END AS value FROM plugin_key_values
+            WHERE plugin_id = ${pluginId} AND key = ${key} AND ${live(now)}`,
         )
-        return rows[0]?.value ?? NO_VALUE
+        const [row] = rows
+        return row === undefined ? NO_VALUE : (row.value ?? (yield* tooLarge(keyValue)))
       }, storing("KeyValueStore.get"))
 
       const live = (now: number) => sql`(expire_at = 0 OR expire_at > ${now})`
@@ -80,6 +86,7 @@ export class KeyValueStore extends Context.Service<
         options: KeyValueSetOptions,
       ) {
         yield* validate(key, options)
+        if (value.length > keyValue) return yield* tooLarge(keyValue)
         const now = yield* Clock.currentTimeMillis
         if (!options.atomic) {
           if (value.length === 0) yield* remove(pluginId, key)
@@ -111,6 +118,7 @@ export class KeyValueStore extends Context.Service<
       const list = Effect.fnUntraced(function* (pluginId: string, page: number, perPage: number) {
         const now = yield* Clock.currentTimeMillis
         const limit = perPage > 0 ? perPage : DEFAULT_LIST_LENGTH
+        if (limit > pageItems) return yield* tooMany("per_page", limit, pageItems)
         const rows = yield* decodeKeys(
           yield* sql`SELECT key FROM plugin_key_values WHERE plugin_id = ${pluginId} AND ${live(now)}
             ORDER BY key LIMIT ${limit} OFFSET ${Math.max(0, page * perPage)}`,
@@ -138,7 +146,9 @@ export class KeyValueStore extends Context.Service<
   )
 }
 
-const decodeValues = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({ value: Schema.Uint8Array })))
+const decodeValues = Schema.decodeUnknownEffect(
+  Schema.Array(Schema.Struct({ value: Schema.NullOr(Schema.Uint8Array) })),
+)
 const decodeKeys = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({ key: Schema.String })))
 
 const validate = (key: string, options: KeyValueSetOptions): Effect.Effect<void, PluginApiError> => {
@@ -157,6 +167,13 @@ const validate = (key: string, options: KeyValueSetOptions): Effect.Effect<void,
         ),
       )
 }
+
+const tooLarge = (limit: number) =>
+  new PluginApiError({
+    id: "app.plugin_store.save.too_large.app_error",
+    message: `A value has up to ${limit} bytes; keep larger ones in parts, or as files`,
+    statusCode: 413,
+  })
 
 /** The time of expiry in milliseconds; 0 for never, so a time that comes out as 0 becomes another one in the past. */
 const expiry = (now: number, { expireInSeconds }: KeyValueSetOptions): number => {

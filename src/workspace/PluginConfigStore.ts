@@ -2,6 +2,8 @@ import type { JsonObject } from "@bufbuild/protobuf"
 import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import type { PluginApiError } from "../api/PluginApi.ts"
+import { describeProblem, jsonProblem } from "../rpc/MessageCheck.ts"
+import { rowReader } from "./Rows.ts"
 import { storing } from "./WorkspaceError.ts"
 
 /** Settings by plugin id. */
@@ -26,10 +28,12 @@ export class PluginConfigStore extends Context.Service<
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       return {
-        get: Effect.fnUntraced(function* (pluginId: string) {
-          const rows = yield* decode(yield* sql`SELECT * FROM plugin_configs WHERE plugin_id = ${pluginId}`)
-          return rows[0]?.config ?? {}
-        }, storing("PluginConfigStore.get")),
+        get: (pluginId) =>
+          sql`SELECT plugin_id AS id, config FROM plugin_configs WHERE plugin_id = ${pluginId}`.pipe(
+            Effect.flatMap(rows.first),
+            Effect.map((row) => row?.config ?? {}),
+            storing("PluginConfigStore.get"),
+          ),
         save: (configs) =>
           Effect.forEach(
             Object.entries(configs),
@@ -38,9 +42,9 @@ export class PluginConfigStore extends Context.Service<
                 ON CONFLICT (plugin_id) DO UPDATE SET config = excluded.config`,
             { discard: true },
           ).pipe(sql.withTransaction, storing("PluginConfigStore.save")),
-        all: sql`SELECT * FROM plugin_configs ORDER BY plugin_id`.pipe(
-          Effect.flatMap(decode),
-          Effect.map((rows) => Object.fromEntries(rows.map(({ config, plugin_id }) => [plugin_id, config]))),
+        all: sql`SELECT plugin_id AS id, config FROM plugin_configs ORDER BY plugin_id`.pipe(
+          Effect.flatMap(rows.all),
+          Effect.map((found) => Object.fromEntries(found.map(({ config, id }) => [id, config]))),
           storing("PluginConfigStore.all"),
         ),
       }
@@ -48,8 +52,14 @@ export class PluginConfigStore extends Context.Service<
   )
 }
 
-const Row = Schema.Struct({
-  plugin_id: Schema.String,
-  config: Schema.fromJsonString(Schema.Record(Schema.String, Schema.MutableJson)),
-})
-const decode = Schema.decodeUnknownEffect(Schema.Array(Row))
+/** JSON that can be sent on; versions before that was looked at may have stored other. */
+const Config = Schema.Record(Schema.String, Schema.MutableJson).check(
+  Schema.makeFilter((config) => {
+    const problem = jsonProblem(config)
+    return problem === undefined ? undefined : describeProblem(problem)
+  }),
+)
+const rows = rowReader(
+  "settings of plugin",
+  Schema.Struct({ id: Schema.String, config: Schema.fromJsonString(Config) }),
+)

@@ -1,27 +1,48 @@
 import { Effect } from "effect"
 import type { PluginApiError } from "../api/PluginApi.ts"
-import type { Post, PostList } from "../generated/mattermost/pluginapi/v1/post_pb.js"
+import { type Post, type PostList, PostSchema } from "../generated/mattermost/pluginapi/v1/post_pb.js"
 import type { HookDispatcher } from "../hooks/HookDispatcher.ts"
+import { approximateBytes } from "../rpc/MessageCheck.ts"
 import { rejected } from "./HookRejection.ts"
 import { asRead, forPlugin } from "./PostRules.ts"
 import type { PostStore } from "./PostStore.ts"
+import { MAX_CONSUMED_BYTES } from "./WorkspaceLimits.ts"
 
 /** Where posts are read. */
-export type PostReader = Omit<PostStore["Service"], "insert" | "update" | "delete">
+export type PostReader = Omit<PostStore["Service"], "getVersion" | "insert" | "update" | "delete">
+
+/** The posts in their order, in parts of up to {@link MAX_CONSUMED_BYTES}. */
+const batches = (posts: ReadonlyArray<Post>): ReadonlyArray<ReadonlyArray<Post>> => {
+  const made: Array<Array<Post>> = []
+  let room = 0
+  for (const post of posts) {
+    const size = approximateBytes(PostSchema, post)
+    if (size > room || made.length === 0) {
+      made.push([])
+      room = MAX_CONSUMED_BYTES
+    }
+    made.at(-1)!.push(post)
+    room -= size
+  }
+  return made
+}
 
 /**
- * Reads posts from a store as the plugins let them be read: they are asked about all posts of an answer at once
- * (`MessagesWillBeConsumed`), and what is stored stays as it is.
+ * Reads posts from a store as the plugins let them be read (`MessagesWillBeConsumed`); what is stored stays as it is.
+ * They are asked about all posts of an answer at once, or one time after the other if that is more than a call takes.
  */
 export const postReader = (store: PostReader, dispatcher: HookDispatcher["Service"]): PostReader => {
   const consumed = Effect.fn("PostReader.consumed")(function* (stored: ReadonlyArray<Post>) {
-    if (stored.length === 0) return []
-    // No plugin can refuse here; its operator can, for when it fails.
-    const { posts } = yield* Effect.mapError(
-      dispatcher.decide("messagesWillBeConsumed", { posts: stored.map(forPlugin) }),
-      rejected,
-    )
-    return stored.map((post, index) => asRead(post, posts[index]!))
+    const read: Array<Post> = []
+    for (const batch of batches(stored)) {
+      // No plugin can refuse here; its operator can, for when it fails.
+      const { posts } = yield* Effect.mapError(
+        dispatcher.decide("messagesWillBeConsumed", { posts: batch.map(forPlugin) }),
+        rejected,
+      )
+      read.push(...batch.map((post, index) => asRead(post, posts[index]!)))
+    }
+    return read
   })
 
   const list =

@@ -1,14 +1,27 @@
 import { create } from "@bufbuild/protobuf"
-import { Clock, Context, Effect, Layer, Schema } from "effect"
-import { SqlClient, type SqlError, type Statement } from "effect/sql"
-import type { PluginApiError } from "../api/PluginApi.ts"
+import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
+import { SqlClient, type Statement } from "effect/sql"
+import { PluginApiError } from "../api/PluginApi.ts"
 import { type Post, type PostList, PostListSchema, PostSchema } from "../generated/mattermost/pluginapi/v1/post_pb.js"
-import { MessageColumn } from "./MessageColumn.ts"
-import { limitOf, type Page } from "./Paging.ts"
+import { encodeMessage, MessageColumn } from "./MessageColumn.ts"
+import { DEFAULT_PAGE_SIZE, limitOf, type Page } from "./Paging.ts"
+import { rowReader } from "./Rows.ts"
 import { notFound, storing } from "./WorkspaceError.ts"
+import { MAX_LIST_BYTES, MAX_POST_BYTES, WorkspaceLimits } from "./WorkspaceLimits.ts"
 
 /** The most posts that a list by time has (Mattermost). */
 const MAX_POSTS_SINCE = 1000
+
+/**
+ * Room that a new post leaves, in bytes, for what the host adds to it later: that it was pinned, or edited, and when.
+ */
+const GROWTH = 256
+
+/** A post, and which of its versions it is. */
+export interface PostVersion {
+  readonly post: Post
+  readonly version: number
+}
 
 /** The posts. Lists are newest first and leave deleted posts out, unless they say otherwise. */
 export class PostStore extends Context.Service<
@@ -16,6 +29,8 @@ export class PostStore extends Context.Service<
   {
     /** A post that is not deleted. */
     readonly get: (id: string) => Effect.Effect<Post, PluginApiError>
+    /** As `get`, with the version for `update`. */
+    readonly getVersion: (id: string) => Effect.Effect<PostVersion, PluginApiError>
     readonly forChannel: (channelId: string, page: Page) => Effect.Effect<PostList, PluginApiError>
     /** Posts made, changed or deleted after a time in milliseconds; the deleted ones are there, with `deleteAt`. */
     readonly since: (channelId: string, time: number) => Effect.Effect<PostList, PluginApiError>
@@ -23,12 +38,15 @@ export class PostStore extends Context.Service<
     readonly after: (channelId: string, postId: string, page: Page) => Effect.Effect<PostList, PluginApiError>
     /** Posts older than a post; page 0 is the one next to it. */
     readonly before: (channelId: string, postId: string, page: Page) => Effect.Effect<PostList, PluginApiError>
-    /** The root and the replies of the thread that a post belongs to. */
+    /** The root and the replies of the thread that a post belongs to; of very many the newest. */
     readonly thread: (postId: string) => Effect.Effect<PostList, PluginApiError>
     /** Stores a new post and counts it in its channel. */
     readonly insert: (post: Post) => Effect.Effect<void, PluginApiError>
-    /** Stores a post anew, unless it has been deleted meanwhile (404). */
-    readonly update: (post: Post) => Effect.Effect<void, PluginApiError>
+    /**
+     * Stores a post in place of a version of it. Answers whether it did: somebody may have changed the post since
+     * that version was read. Fails when it has been deleted meanwhile (404).
+     */
+    readonly update: (post: Post, version: number) => Effect.Effect<boolean, PluginApiError>
     /** Marks a post, and the replies to it, as deleted; answers the post as it is then. */
     readonly delete: (id: string) => Effect.Effect<Post, PluginApiError>
   }
@@ -37,26 +55,43 @@ export class PostStore extends Context.Service<
     PostStore,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
+      const { pageItems } = yield* WorkspaceLimits
 
+      // A reply with an impossible time, of a version that took it, is none of the last.
       const columns = sql.literal(
-        `p.message,
+        `p.id, p.message, p.version, p.update_at, p.delete_at,
         (SELECT count(*) FROM posts r WHERE r.root_id = p.id AND r.root_id <> '' AND r.delete_at = 0) AS reply_count,
-        (SELECT max(r.create_at) FROM posts r WHERE r.root_id = p.id AND r.root_id <> '' AND r.delete_at = 0) AS last_reply_at`,
+        (SELECT max(r.create_at) FROM posts r WHERE r.root_id = p.id AND r.root_id <> '' AND r.delete_at = 0
+          AND r.create_at <= ${Number.MAX_SAFE_INTEGER}) AS last_reply_at`,
       )
 
-      const read = (statement: Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>) =>
-        Effect.map(Effect.flatMap(statement, decode), (rows) =>
-          rows.map(({ last_reply_at, message, reply_count }) =>
-            Object.assign(message, {
-              replyCount: BigInt(reply_count),
-              lastReplyAt: BigInt(last_reply_at ?? 0),
-            } satisfies Partial<Post>),
-          ),
-        )
+      const read = (found: ReadonlyArray<unknown>) => Effect.map(rows.all(found), (read) => read.map(postOf))
 
       const find = Effect.fnUntraced(function* (id: string, where = sql`p.delete_at = 0`) {
-        const posts = yield* read(sql`SELECT ${columns} FROM posts p WHERE p.id = ${id} AND ${where}`)
-        return posts[0] ?? (yield* notFound("app.post.get.app_error", `post ${id}`))
+        const row = yield* Effect.flatMap(
+          sql`SELECT ${columns} FROM posts p WHERE p.id = ${id} AND ${where}`,
+          rows.first,
+        )
+        if (row === undefined) return yield* notFound("app.post.get.app_error", `post ${id}`)
+        return { post: postOf(row), version: row.version }
+      })
+
+      /** How many of the newest posts go into one answer, by their size. */
+      const fitting = Effect.fnUntraced(function* (where: Statement.Fragment, limit: number) {
+        const [found] = yield* sql<{ readonly count: number }>`
+          SELECT count(*) AS count FROM (
+            SELECT sum(length(p.message)) OVER (ORDER BY p.create_at DESC, p.sequence DESC) AS total FROM posts p
+            WHERE ${where} ORDER BY p.create_at DESC, p.sequence DESC LIMIT ${limit}
+          ) WHERE total <= ${MAX_LIST_BYTES}`
+        return found!.count
+      })
+
+      const newest = Effect.fnUntraced(function* (where: Statement.Fragment, limit: number) {
+        const count = yield* fitting(where, limit)
+        return yield* Effect.flatMap(
+          sql`SELECT ${columns} FROM posts p WHERE ${where} ORDER BY p.create_at DESC, p.sequence DESC LIMIT ${count}`,
+          read,
+        )
       })
 
       /** A page of a channel's posts; one more is read, to know whether there are more. */
@@ -66,14 +101,19 @@ export class PostStore extends Context.Service<
         order: "ASC" | "DESC",
         wanted: Page,
       ) {
-        const { limit, offset } = limitOf(wanted)
+        const { limit, offset } = yield* limitOf(wanted, pageItems)
         const direction = sql.literal(order)
-        const posts = yield* read(
-          sql`SELECT ${columns} FROM posts p WHERE p.channel_id = ${channelId} AND p.delete_at = 0 AND ${where}
-            ORDER BY p.create_at ${direction}, p.sequence ${direction} LIMIT ${limit + 1} OFFSET ${offset}`,
-        )
-        const shown = posts.slice(0, limit)
-        return listOf(order === "ASC" ? shown.toReversed() : shown, posts.length > limit)
+        const selection = sql`FROM posts p WHERE p.channel_id = ${channelId} AND p.delete_at = 0 AND ${where}
+          ORDER BY p.create_at ${direction}, p.sequence ${direction} LIMIT ${limit + 1} OFFSET ${offset}`
+        // A page of the default size fits whatever is on it.
+        if (limit > DEFAULT_PAGE_SIZE) {
+          const [found] = yield* sql<{ readonly bytes: number | null }>`
+            SELECT sum(bytes) AS bytes FROM (SELECT length(p.message) AS bytes ${selection})`
+          if ((found!.bytes ?? 0) > MAX_LIST_BYTES) return yield* tooLarge(limit)
+        }
+        const found = yield* sql`SELECT ${columns} ${selection}`
+        const posts = yield* read(found.slice(0, limit))
+        return listOf(order === "ASC" ? posts.toReversed() : posts, found.length > limit)
       })
 
       const beside = (order: "ASC" | "DESC") =>
@@ -88,7 +128,7 @@ export class PostStore extends Context.Service<
         )
 
       const insert = Effect.fnUntraced(function* (post: Post) {
-        const { message } = yield* encode(post)
+        const message = yield* encodeMessage(PostSchema, post, MAX_POST_BYTES - GROWTH)
         yield* sql`INSERT INTO posts ${sql.insert({
           id: post.id,
           channel_id: post.channelId,
@@ -107,58 +147,62 @@ export class PostStore extends Context.Service<
         }
       })
 
-      const save = Effect.fnUntraced(function* (post: Post) {
-        const { message } = yield* encode(post)
+      const update = Effect.fnUntraced(function* (post: Post, version: number) {
+        const message = yield* encodeMessage(PostSchema, post, MAX_POST_BYTES)
         const saved =
-          yield* sql`UPDATE posts SET update_at = ${post.updateAt}, delete_at = ${post.deleteAt}, message = ${message}
-          WHERE id = ${post.id} AND delete_at = 0 RETURNING id`
-        if (saved.length === 0) yield* notFound("app.post.get.app_error", `post ${post.id}`)
+          yield* sql`UPDATE posts SET update_at = ${post.updateAt}, message = ${message}, version = version + 1
+          WHERE id = ${post.id} AND delete_at = 0 AND version = ${version} RETURNING id`
+        if (saved.length > 0) return true
+        yield* find(post.id)
+        return false
       })
 
       const remove = Effect.fnUntraced(function* (id: string) {
-        const now = BigInt(yield* Clock.currentTimeMillis)
-        const post = yield* find(id)
-        const replies = yield* read(
-          sql`SELECT ${columns} FROM posts p WHERE p.root_id = ${id} AND p.root_id <> '' AND p.delete_at = 0`,
-        )
-        yield* Effect.forEach(
-          [post, ...replies],
-          (deleted) => save(Object.assign(deleted, { updateAt: now, deleteAt: now } satisfies Partial<Post>)),
-          { discard: true },
-        )
-        return post
+        const now = yield* Clock.currentTimeMillis
+        const { post } = yield* find(id)
+        yield* sql`UPDATE posts SET update_at = ${now}, delete_at = ${now}, version = version + 1
+          WHERE (id = ${id} OR (root_id = ${id} AND root_id <> '')) AND delete_at = 0`
+        return Object.assign(post, { updateAt: BigInt(now), deleteAt: BigInt(now) } satisfies Partial<Post>)
       })
 
       return {
-        get: (id) => find(id).pipe(storing("PostStore.get")),
+        get: (id) =>
+          find(id).pipe(
+            Effect.map(({ post }) => post),
+            storing("PostStore.get"),
+          ),
+        getVersion: (id) => find(id).pipe(storing("PostStore.getVersion")),
         forChannel: (channelId, wanted) =>
           page(channelId, sql`1`, "DESC", wanted).pipe(storing("PostStore.forChannel")),
         since: (channelId, time) =>
-          read(
-            sql`SELECT ${columns} FROM posts p WHERE p.channel_id = ${channelId} AND p.update_at > ${time}
-              ORDER BY p.create_at DESC, p.sequence DESC LIMIT ${MAX_POSTS_SINCE}`,
-          ).pipe(
+          newest(sql`p.channel_id = ${channelId} AND p.update_at > ${time}`, MAX_POSTS_SINCE).pipe(
             Effect.map((posts) => listOf(posts, false)),
             storing("PostStore.since"),
           ),
         after: beside("ASC"),
         before: beside("DESC"),
         thread: Effect.fnUntraced(function* (postId: string) {
-          const post = yield* find(postId)
+          const { post } = yield* find(postId)
           const rootId = post.rootId === "" ? post.id : post.rootId
-          const posts = yield* read(
-            sql`SELECT ${columns} FROM posts p WHERE (p.id = ${rootId} OR p.root_id = ${rootId}) AND p.delete_at = 0
-              ORDER BY p.create_at DESC, p.sequence DESC`,
-          )
-          return listOf(posts, false)
+          // One that can't be read takes no reply with it.
+          const root = yield* Effect.option(find(rootId))
+          const replies = yield* newest(sql`p.root_id = ${rootId} AND p.root_id <> '' AND p.delete_at = 0`, pageItems)
+          return listOf([...replies, ...Option.toArray(Option.map(root, ({ post }) => post))], false)
         }, storing("PostStore.thread")),
         insert: (post) => sql.withTransaction(insert(post)).pipe(storing("PostStore.insert")),
-        update: (post) => save(post).pipe(storing("PostStore.update")),
+        update: (post, version) => sql.withTransaction(update(post, version)).pipe(storing("PostStore.update")),
         delete: (id) => sql.withTransaction(remove(id)).pipe(storing("PostStore.delete")),
       }
     }),
   )
 }
+
+const tooLarge = (limit: number) =>
+  new PluginApiError({
+    id: "app.post.get_posts.too_large.app_error",
+    message: `The posts of a page of ${limit} have more than ${MAX_LIST_BYTES} bytes; ask for smaller pages`,
+    statusCode: 413,
+  })
 
 const listOf = (posts: ReadonlyArray<Post>, hasNext: boolean): PostList =>
   create(PostListSchema, {
@@ -168,10 +212,20 @@ const listOf = (posts: ReadonlyArray<Post>, hasNext: boolean): PostList =>
   })
 
 const Row = Schema.Struct({
-  message: MessageColumn(PostSchema),
+  message: MessageColumn(PostSchema, MAX_POST_BYTES),
+  version: Schema.Int,
+  update_at: Schema.Int,
+  delete_at: Schema.Int,
   reply_count: Schema.Int,
   last_reply_at: Schema.NullOr(Schema.Int),
 })
-const decode = Schema.decodeUnknownEffect(Schema.Array(Row))
-const encodeMessage = Schema.encodeEffect(Schema.Struct({ message: Row.fields.message }))
-const encode = (message: Post) => encodeMessage({ message })
+const rows = rowReader("post", Row)
+
+/** A post with what is kept and counted beside it. */
+const postOf = ({ delete_at, last_reply_at, message, reply_count, update_at }: typeof Row.Type): Post =>
+  Object.assign(message, {
+    updateAt: BigInt(update_at),
+    deleteAt: BigInt(delete_at),
+    replyCount: BigInt(reply_count),
+    lastReplyAt: BigInt(last_reply_at ?? 0),
+  } satisfies Partial<Post>)

@@ -6,9 +6,16 @@ import {
   type CommandArgsSchema,
   type CommandResponse,
   CommandResponseSchema,
+  CommandSchema,
 } from "../generated/mattermost/pluginapi/v1/api_command_pb.js"
 import { HookDispatcher, type RequestContext } from "../hooks/HookDispatcher.ts"
+import { errorStatus } from "../rpc/ErrorStatus.ts"
+import { encodeMessage } from "./MessageColumn.ts"
 import { invalid, notFound } from "./WorkspaceError.ts"
+import { MAX_RECORD_BYTES, WorkspaceLimits } from "./WorkspaceLimits.ts"
+
+/** The longest trigger, in characters (Mattermost). */
+const MAX_TRIGGER_LENGTH = 128
 
 /** A slash command as a user has typed it; `command` is the whole line. */
 export type TypedCommand = MessageInitShape<typeof CommandArgsSchema>
@@ -20,8 +27,9 @@ interface Registered {
 }
 
 /**
- * The slash commands of plugins, in memory: plugins register theirs whenever they are activated. By Mattermost's rules a
- * trigger is in lower case, the plugin that registered it first has it, and one registered for a team is for that team.
+ * The slash commands of plugins, in memory: plugins register theirs whenever they are activated. By Mattermost's
+ * rules a trigger is in lower case, the plugin that registered it first has it, and one registered for a team is for
+ * that team.
  */
 export class SlashCommands extends Context.Service<
   SlashCommands,
@@ -46,6 +54,7 @@ const isOf = ({ command }: Registered, teamId: string) => command.teamId === "" 
 
 const make = Effect.gen(function* () {
   const dispatcher = yield* HookDispatcher
+  const limits = yield* WorkspaceLimits
   let registered: ReadonlyArray<Registered> = []
 
   const isThe = (id: string, teamId: string, trigger: string) => (entry: Registered) =>
@@ -66,7 +75,7 @@ const make = Effect.gen(function* () {
       const answer = yield* dispatcher.call(pluginId, "executeCommand", { pluginContext, args }).pipe(
         Effect.mapError((error) =>
           error._tag === "HookPluginError" && error.isAnswer
-            ? new PluginApiError({ id: error.id, message: error.reason, statusCode: error.statusCode })
+            ? new PluginApiError({ id: error.id, message: error.reason, statusCode: errorStatus(error.statusCode) })
             : new PluginApiError({
                 id: "app.plugin.execute_command.app_error",
                 message: `Plugin ${pluginId} failed at /${trigger}; see the host's log`,
@@ -83,11 +92,22 @@ const make = Effect.gen(function* () {
   return {
     register: Effect.fnUntraced(function* (pluginId, given) {
       const trigger = given.trigger.toLowerCase()
-      if (!/^[^\s/]\S*$/.test(trigger)) {
-        yield* invalid("api.command.create_command.trigger.app_error", `${JSON.stringify(trigger)} is no trigger`)
+      if (!/^[^\s/]\S*$/.test(trigger) || trigger.length > MAX_TRIGGER_LENGTH) {
+        yield* invalid(
+          "api.command.create_command.trigger.app_error",
+          `${JSON.stringify(trigger.slice(0, MAX_TRIGGER_LENGTH))} is no trigger: it has up to ${MAX_TRIGGER_LENGTH} characters, no spaces, and does not begin with a slash`,
+        )
       }
       const entry = { pluginId, command: { ...given, pluginId, trigger } }
+      yield* encodeMessage(CommandSchema, entry.command, MAX_RECORD_BYTES)
       const index = registered.findIndex(isThe(pluginId, given.teamId, trigger))
+      const count = registered.filter((other) => other.pluginId === pluginId).length
+      if (index === -1 && count >= limits.commands) {
+        yield* invalid(
+          "api.command.create_command.limit.app_error",
+          `A plugin has up to ${limits.commands} commands; unregister some first`,
+        )
+      }
       registered = index === -1 ? [...registered, entry] : registered.with(index, entry)
     }),
     unregister: (pluginId, teamId, trigger) =>

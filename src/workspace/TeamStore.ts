@@ -4,8 +4,10 @@ import { SqlClient, type SqlError } from "effect/sql"
 import type { PluginApiError } from "../api/PluginApi.ts"
 import { type Team, TeamSchema } from "../generated/mattermost/pluginapi/v1/team_pb.js"
 import { newId } from "./Id.ts"
-import { MessageColumn } from "./MessageColumn.ts"
+import { encodeMessage, MessageColumn } from "./MessageColumn.ts"
+import { rowReader } from "./Rows.ts"
 import { notFound, storing } from "./WorkspaceError.ts"
+import { MAX_RECORD_BYTES } from "./WorkspaceLimits.ts"
 
 /** The teams; an embedded workspace has one. */
 export class TeamStore extends Context.Service<
@@ -24,28 +26,32 @@ export class TeamStore extends Context.Service<
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
 
-      const read = (statement: Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>) =>
-        Effect.map(Effect.flatMap(statement, decode), (rows) => rows.map(({ message }) => message))
-
       const one = (
         statement: Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>,
         missing: PluginApiError,
       ): Effect.Effect<Team, PluginApiError> =>
         Effect.filterOrFail(
-          Effect.map(read(statement), (teams) => teams[0]),
+          Effect.map(Effect.flatMap(statement, rows.first), (row) => row?.message),
           (team) => team !== undefined,
           () => missing,
         ).pipe(storing("TeamStore.get"))
 
       return {
         get: (id) =>
-          one(sql`SELECT message FROM teams WHERE id = ${id}`, notFound("app.team.get.find.app_error", `team ${id}`)),
+          one(
+            sql`SELECT id, message FROM teams WHERE id = ${id}`,
+            notFound("app.team.get.find.app_error", `team ${id}`),
+          ),
         getByName: (name) =>
           one(
-            sql`SELECT message FROM teams WHERE name = ${name}`,
+            sql`SELECT id, message FROM teams WHERE name = ${name}`,
             notFound("app.team.get_by_name.missing.app_error", `team named ${name}`),
           ),
-        list: read(sql`SELECT message FROM teams ORDER BY name`).pipe(storing("TeamStore.list")),
+        list: sql`SELECT id, message FROM teams ORDER BY name`.pipe(
+          Effect.flatMap(rows.all),
+          Effect.map((found) => found.map(({ message }) => message)),
+          storing("TeamStore.list"),
+        ),
         create: Effect.fn("TeamStore.create")(function* (init: MessageInitShape<typeof TeamSchema>) {
           const now = BigInt(yield* Clock.currentTimeMillis)
           const team = Object.assign(clone(TeamSchema, create(TeamSchema, init)), {
@@ -53,7 +59,7 @@ export class TeamStore extends Context.Service<
             createAt: now,
             updateAt: now,
           } satisfies Partial<Team>)
-          const { message } = yield* encode({ message: team })
+          const message = yield* encodeMessage(TeamSchema, team, MAX_RECORD_BYTES)
           yield* sql`INSERT INTO teams ${sql.insert({ id: team.id, name: team.name, message })}`
           return team
         }, storing("TeamStore.create")),
@@ -62,6 +68,4 @@ export class TeamStore extends Context.Service<
   )
 }
 
-const Row = Schema.Struct({ message: MessageColumn(TeamSchema) })
-const decode = Schema.decodeUnknownEffect(Schema.Array(Row))
-const encode = Schema.encodeEffect(Row)
+const rows = rowReader("team", Schema.Struct({ message: MessageColumn(TeamSchema, MAX_RECORD_BYTES) }))

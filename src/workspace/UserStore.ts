@@ -4,9 +4,11 @@ import { SqlClient, type SqlError } from "effect/sql"
 import type { PluginApiError } from "../api/PluginApi.ts"
 import { type User, UserSchema } from "../generated/mattermost/pluginapi/v1/user_pb.js"
 import { newId } from "./Id.ts"
-import { MessageColumn } from "./MessageColumn.ts"
-import { limitOf, type Page } from "./Paging.ts"
+import { checkMessage, encodeMessage, MessageColumn } from "./MessageColumn.ts"
+import { limitOf, type Page, tooMany } from "./Paging.ts"
+import { rowReader } from "./Rows.ts"
 import { invalid, notFound, storing } from "./WorkspaceError.ts"
+import { MAX_RECORD_BYTES, WorkspaceLimits } from "./WorkspaceLimits.ts"
 
 /** Which users a list has. */
 export interface UserFilter {
@@ -39,13 +41,14 @@ export class UserStore extends Context.Service<
     UserStore,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
+      const { pageItems } = yield* WorkspaceLimits
 
       const read = (statement: Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>) =>
-        Effect.map(Effect.flatMap(statement, decode), (rows) => rows.map(({ message }) => message))
+        Effect.map(Effect.flatMap(statement, rows.all), (found) => found.map(({ message }) => message))
 
       const one = (statement: Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>, what: string) =>
         Effect.filterOrFail(
-          Effect.map(read(statement), (users) => users[0]),
+          Effect.map(Effect.flatMap(statement, rows.first), (row) => row?.message),
           (user) => user !== undefined,
           () => notFound("app.user.missing_account.const", what),
         )
@@ -57,7 +60,9 @@ export class UserStore extends Context.Service<
 
       const insert = Effect.fn("UserStore.create")(function* (init: MessageInitShape<typeof UserSchema>) {
         const now = BigInt(yield* Clock.currentTimeMillis)
-        const user = withoutSecrets(create(UserSchema, init))
+        const given = create(UserSchema, init)
+        yield* checkMessage(UserSchema, given, MAX_RECORD_BYTES)
+        const user = withoutSecrets(given)
         Object.assign(user, {
           id: yield* newId,
           username: user.username.trim().toLowerCase(),
@@ -75,37 +80,40 @@ export class UserStore extends Context.Service<
         if (yield* isTaken("email", user.email)) {
           return yield* invalid("app.user.save.email_exists.app_error", "The e-mail address belongs to another user")
         }
-        const { message } = yield* encode({ message: user })
+        const message = yield* encodeMessage(UserSchema, user, MAX_RECORD_BYTES)
         yield* sql`INSERT INTO users ${sql.insert({ id: user.id, username: user.username, email: user.email, delete_at: 0, message })}`
         return user
       })
 
       return {
-        get: (id) => one(sql`SELECT message FROM users WHERE id = ${id}`, `user ${id}`).pipe(storing("UserStore.get")),
+        get: (id) =>
+          one(sql`SELECT id, message FROM users WHERE id = ${id}`, `user ${id}`).pipe(storing("UserStore.get")),
         getByUsername: (username) =>
           one(
-            sql`SELECT message FROM users WHERE username = ${username.toLowerCase()}`,
+            sql`SELECT id, message FROM users WHERE username = ${username.toLowerCase()}`,
             `user with the username ${username}`,
           ).pipe(storing("UserStore.getByUsername")),
         getByEmail: (email) =>
           one(
-            sql`SELECT message FROM users WHERE email = ${email.toLowerCase()}`,
+            sql`SELECT id, message FROM users WHERE email = ${email.toLowerCase()}`,
             "user with this e-mail address",
           ).pipe(storing("UserStore.getByEmail")),
-        getMany: (ids) =>
+        getMany: Effect.fn("UserStore.getMany")(function* (ids: ReadonlyArray<string>) {
+          if (ids.length > pageItems) return yield* tooMany("the number of user_ids", ids.length, pageItems)
           // The ids go as one parameter: SQLite takes no more than 32,766.
-          read(
-            sql`SELECT message FROM users WHERE id IN (SELECT value FROM json_each(${JSON.stringify(ids)})) ORDER BY username`,
-          ).pipe(storing("UserStore.getMany")),
+          return yield* read(
+            sql`SELECT id, message FROM users WHERE id IN (SELECT value FROM json_each(${JSON.stringify(ids)})) ORDER BY username`,
+          )
+        }, storing("UserStore.getMany")),
         list: Effect.fn("UserStore.list")(function* (page: Page, { active, role }: UserFilter = {}) {
-          const { limit, offset } = limitOf(page)
+          const { limit, offset } = yield* limitOf(page, pageItems)
           const ofActive = active === undefined ? sql`1` : active ? sql`delete_at = 0` : sql`delete_at <> 0`
           if (role === undefined) {
             return yield* read(
-              sql`SELECT message FROM users WHERE ${ofActive} ORDER BY username LIMIT ${limit} OFFSET ${offset}`,
+              sql`SELECT id, message FROM users WHERE ${ofActive} ORDER BY username LIMIT ${limit} OFFSET ${offset}`,
             )
           }
-          const users = yield* read(sql`SELECT message FROM users WHERE ${ofActive} ORDER BY username`)
+          const users = yield* read(sql`SELECT id, message FROM users WHERE ${ofActive} ORDER BY username`)
           return users.filter((user) => user.roles.split(" ").includes(role)).slice(offset, offset + limit)
         }, storing("UserStore.list")),
         create: (user) =>
@@ -116,9 +124,7 @@ export class UserStore extends Context.Service<
   )
 }
 
-const Row = Schema.Struct({ message: MessageColumn(UserSchema) })
-const decode = Schema.decodeUnknownEffect(Schema.Array(Row))
-const encode = Schema.encodeEffect(Row)
+const rows = rowReader("user", Schema.Struct({ message: MessageColumn(UserSchema, MAX_RECORD_BYTES) }))
 
 const withoutSecrets = (user: User): User => {
   const safe = clone(UserSchema, user)

@@ -1,10 +1,10 @@
-import { clone, create, type JsonObject, type MessageInitShape } from "@bufbuild/protobuf"
+import type { JsonObject, MessageInitShape } from "@bufbuild/protobuf"
 import { Clock, Context, Effect, Equal, Layer, Option, Record } from "effect"
 import { SqlClient } from "effect/sql"
 import type { PluginApiError } from "../api/PluginApi.ts"
 import type { CommandResponse } from "../generated/mattermost/pluginapi/v1/api_command_pb.js"
 import { type Channel, type ChannelSchema, ChannelType } from "../generated/mattermost/pluginapi/v1/channel_pb.js"
-import { type Post, PostSchema } from "../generated/mattermost/pluginapi/v1/post_pb.js"
+import type { Post } from "../generated/mattermost/pluginapi/v1/post_pb.js"
 import { TeamType } from "../generated/mattermost/pluginapi/v1/team_pb.js"
 import type { User, UserSchema } from "../generated/mattermost/pluginapi/v1/user_pb.js"
 import { HookDispatcher, type HookRejectedError, type RequestContext } from "../hooks/HookDispatcher.ts"
@@ -13,24 +13,19 @@ import { newId } from "./Id.ts"
 import { KeyValueStore } from "./KeyValueStore.ts"
 import { PluginConfigStore } from "./PluginConfigStore.ts"
 import { type PostReader, postReader } from "./PostReader.ts"
-import { afterPlugins, forPlugin, validatePost } from "./PostRules.ts"
+import { MAX_MESSAGE_LENGTH } from "./PostRules.ts"
 import { PostStore } from "./PostStore.ts"
-import { pluginConfigsOf, serverConfig } from "./ServerConfig.ts"
+import { type NewPost, type PostChange, postWriter } from "./PostWriter.ts"
+import { checkPluginConfigs, pluginConfigsOf, serverConfig } from "./ServerConfig.ts"
 import { SlashCommands, type TypedCommand } from "./SlashCommands.ts"
 import { type SystemValues, SystemStore } from "./SystemStore.ts"
 import { TeamStore } from "./TeamStore.ts"
+import { undisturbed } from "./Undisturbed.ts"
 import { UserStore } from "./UserStore.ts"
-import { WorkspaceDatabase, type WorkspaceDatabaseError, type WorkspaceVersionError } from "./WorkspaceDatabase.ts"
+import { WorkspaceDatabase, type WorkspaceOpenError } from "./WorkspaceDatabase.ts"
 import { invalid, storing } from "./WorkspaceError.ts"
+import { WorkspaceLimits } from "./WorkspaceLimits.ts"
 import { WorkspaceSettings } from "./WorkspaceSettings.ts"
-
-/** A post to be made; `channelId` and `userId` are needed, ids and times are set by the workspace. */
-export type NewPost = MessageInitShape<typeof PostSchema>
-
-/** The fields of a post that an update may change; those left out stay as they are. */
-export type PostChange = Pick<NewPost, "message" | "props" | "fileIds" | "isPinned" | "hasReactions"> & {
-  readonly id: string
-}
 
 /** The name of the user, of the team and of the channel that a new workspace begins with. */
 export const ADMIN_USERNAME = "admin"
@@ -81,8 +76,8 @@ export class Workspace extends Context.Service<
     readonly channels: Omit<ChannelStore["Service"], "create" | "direct">
     readonly keyValues: KeyValueStore["Service"]
     /**
-     * Saves a plugin's settings: asks the plugins (`ConfigurationWillBeSaved`), stores the settings that they made of all
-     * there are, and tells them (`OnConfigurationChange`).
+     * Saves a plugin's settings: asks the plugins (`ConfigurationWillBeSaved`), stores the settings that they made of
+     * all there are, and tells them (`OnConfigurationChange`).
      */
     readonly savePluginConfig: (
       pluginId: string,
@@ -92,8 +87,8 @@ export class Workspace extends Context.Service<
     /** The slash commands that plugins have registered. */
     readonly commands: Omit<SlashCommands["Service"], "execute">
     /**
-     * Has a plugin answer a slash command. An answer that is meant for the whole channel (`in_channel`) is posted there, by
-     * the user who typed the command.
+     * Has a plugin answer a slash command. An answer that is meant for the whole channel (`in_channel`) is posted
+     * there, by the user who typed the command.
      */
     readonly executeCommand: (
       args: TypedCommand,
@@ -123,15 +118,12 @@ export class Workspace extends Context.Service<
   /** In a data folder, which is made when it is missing. */
   static readonly layerIn = (
     directory: string,
-  ): Layer.Layer<Workspace, PluginApiError | WorkspaceDatabaseError | WorkspaceVersionError, HookDispatcher> =>
+  ): Layer.Layer<Workspace, PluginApiError | WorkspaceOpenError, HookDispatcher> =>
     Workspace.layer.pipe(Layer.provide(WorkspaceDatabase.layer(directory)))
 
   /** For tests: a new workspace in memory, gone at the end. */
-  static readonly layerTest: Layer.Layer<
-    Workspace,
-    PluginApiError | WorkspaceDatabaseError | WorkspaceVersionError,
-    HookDispatcher
-  > = Workspace.layer.pipe(Layer.provide(Layer.fresh(WorkspaceDatabase.layerMemory)))
+  static readonly layerTest: Layer.Layer<Workspace, PluginApiError | WorkspaceOpenError, HookDispatcher> =
+    Workspace.layer.pipe(Layer.provide(Layer.fresh(WorkspaceDatabase.layerMemory)))
 }
 
 /** Fills a new workspace and answers what it knows of itself. */
@@ -174,94 +166,14 @@ const make = Effect.gen(function* () {
   const pluginConfigs = yield* PluginConfigStore
   const channels = yield* ChannelStore
   const posts = yield* PostStore
+  const writer = yield* postWriter
   const teams = yield* TeamStore
   const users = yield* UserStore
   const system = yield* initialize()
   const { siteUrl } = yield* WorkspaceSettings
+  const limits = yield* WorkspaceLimits
+  const sql = yield* SqlClient.SqlClient
   const commands = yield* SlashCommands
-
-  const checkRoot = Effect.fnUntraced(function* (post: Post) {
-    if (post.rootId === "") return
-    const root = yield* Effect.catchIf(
-      posts.get(post.rootId),
-      ({ statusCode }) => statusCode === 404,
-      () => invalid("api.post.create_post.root_id.app_error", `There is no post ${post.rootId} to reply to`),
-    )
-    if (root.channelId !== post.channelId) {
-      yield* invalid("api.post.create_post.channel_root_id.app_error", "The post replied to is in another channel")
-    }
-    if (root.rootId !== "") {
-      yield* invalid("api.post.create_post.root_id.app_error", "The post replied to is a reply; reply to its root")
-    }
-  })
-
-  const createPost = Effect.fn("Workspace.createPost")(function* (init: NewPost, pluginContext: RequestContext = {}) {
-    const now = BigInt(yield* Clock.currentTimeMillis)
-    const post = clone(PostSchema, create(PostSchema, init))
-    Object.assign(post, {
-      id: yield* newId,
-      createAt: post.createAt > 0n ? post.createAt : now,
-      updateAt: now,
-      editAt: 0n,
-      deleteAt: 0n,
-      originalId: "",
-      replyCount: 0n,
-      lastReplyAt: 0n,
-    } satisfies Partial<Post>)
-    yield* validatePost(post)
-    yield* users.get(post.userId)
-    const channel = yield* channels.get(post.channelId)
-    if (channel.deleteAt !== 0n) {
-      yield* invalid("api.post.create_post.can_not_post_to_deleted.error", "The channel has been archived")
-    }
-    yield* checkRoot(post)
-    const decided = yield* dispatcher.decide("messageWillBePosted", { pluginContext, post: forPlugin(post) })
-    const stored = afterPlugins(post, decided.post)
-    yield* validatePost(stored)
-    // A caller that goes away leaves the post either not made, or made and told of.
-    yield* Effect.uninterruptible(
-      Effect.andThen(
-        posts.insert(stored),
-        dispatcher.notify("messageHasBeenPosted", { pluginContext, post: forPlugin(stored) }),
-      ),
-    )
-    return stored
-  })
-
-  const updatePost = Effect.fn("Workspace.updatePost")(function* (
-    { id, ...change }: PostChange,
-    pluginContext: RequestContext = {},
-  ) {
-    const old = yield* posts.get(id)
-    const now = BigInt(yield* Clock.currentTimeMillis)
-    const given = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined))
-    const post = Object.assign(clone(PostSchema, old), given, { updateAt: now })
-    if (post.message !== old.message) post.editAt = now
-    yield* validatePost(post)
-    const decided = yield* dispatcher.decide("messageWillBeUpdated", {
-      pluginContext,
-      newPost: forPlugin(post),
-      oldPost: forPlugin(old),
-    })
-    const stored = afterPlugins(post, decided.newPost)
-    yield* validatePost(stored)
-    yield* Effect.uninterruptible(
-      Effect.andThen(
-        posts.update(stored),
-        dispatcher.notify("messageHasBeenUpdated", {
-          pluginContext,
-          newPost: forPlugin(stored),
-          oldPost: forPlugin(old),
-        }),
-      ),
-    )
-    return stored
-  })
-
-  const deletePost = Effect.fn("Workspace.deletePost")(function* (postId: string, pluginContext: RequestContext = {}) {
-    const post = yield* posts.delete(postId)
-    yield* dispatcher.notify("messageHasBeenDeleted", { pluginContext, post: forPlugin(post) })
-  }, Effect.uninterruptible)
 
   const createUser = Effect.fn("Workspace.createUser")(function* (
     init: MessageInitShape<typeof UserSchema>,
@@ -277,6 +189,7 @@ const make = Effect.gen(function* () {
     pluginContext: RequestContext = {},
   ) {
     yield* teams.get(init.teamId ?? "")
+    if (init.creatorId) yield* users.get(init.creatorId)
     const channel = yield* channels.create(init)
     yield* dispatcher.notify("channelHasBeenCreated", { pluginContext, channel })
     return channel
@@ -290,31 +203,49 @@ const make = Effect.gen(function* () {
     return channel
   }, Effect.uninterruptible)
 
-  const savePluginConfig = Effect.fn("Workspace.savePluginConfig")(function* (pluginId: string, config: JsonObject) {
+  const trySavePluginConfig = Effect.fnUntraced(function* (pluginId: string, config: JsonObject) {
     const before = yield* pluginConfigs.all
+    const given = { ...before, [pluginId]: config }
+    yield* checkPluginConfigs(before, given, limits.pluginSettings)
     const { newConfig } = yield* dispatcher.decide("configurationWillBeSaved", {
-      newConfig: serverConfig(siteUrl, { ...before, [pluginId]: config }),
+      newConfig: serverConfig(yield* siteUrl, given),
     })
     const decided = yield* pluginConfigsOf(newConfig.configJson)
-    // What is gone from the configuration is empty. What did not change isn't stored: somebody may have changed it meanwhile.
+    // What is gone from the configuration is empty.
     const wanted = { ...Record.map(before, () => ({})), [pluginId]: {}, ...decided }
-    const changed = Record.filter(wanted, (settings, id) => !Equal.equals(settings, before[id]))
-    yield* Effect.uninterruptible(
-      Effect.andThen(pluginConfigs.save(changed), dispatcher.notify("onConfigurationChange", {})),
+    yield* checkPluginConfigs(before, wanted, limits.pluginSettings)
+    const save = Effect.gen(function* () {
+      // What the plugins have agreed to is all of it.
+      if (!Equal.equals(yield* pluginConfigs.all, before)) return Option.none()
+      yield* pluginConfigs.save(Record.filter(wanted, (settings, id) => !Equal.equals(settings, before[id])))
+      return Option.some(undefined)
+    })
+    return yield* sql.withTransaction(save).pipe(
+      storing("Workspace.savePluginConfig"),
+      Effect.tap((saved) => (Option.isSome(saved) ? dispatcher.notify("onConfigurationChange", {}) : Effect.void)),
+      Effect.uninterruptible,
     )
   })
+
+  const savePluginConfig = Effect.fn("Workspace.savePluginConfig")((pluginId: string, config: JsonObject) =>
+    undisturbed("configuration", trySavePluginConfig(pluginId, config)),
+  )
 
   const executeCommand = Effect.fn("Workspace.executeCommand")(function* (
     typed: TypedCommand,
     pluginContext: RequestContext = {},
   ) {
+    if ((typed.command ?? "").length > MAX_MESSAGE_LENGTH) {
+      const rule = `A command has up to ${MAX_MESSAGE_LENGTH} characters`
+      yield* invalid("api.command.execute_command.start.app_error", rule)
+    }
     const { id: userId } = yield* users.get(typed.userId ?? "")
     const channel = yield* channels.get(typed.channelId ?? "")
     // A direct channel is in no team; the user is.
     const teamId = channel.teamId === "" ? (typed.teamId ?? "") : channel.teamId
-    const response = yield* commands.execute({ ...typed, siteUrl, teamId }, pluginContext)
+    const response = yield* commands.execute({ ...typed, siteUrl: yield* siteUrl, teamId }, pluginContext)
     if (response.responseType === "in_channel" && response.text !== "") {
-      yield* createPost(
+      yield* writer.createPost(
         {
           userId,
           channelId: response.channelId === "" ? channel.id : response.channelId,
@@ -331,9 +262,7 @@ const make = Effect.gen(function* () {
 
   return Workspace.of({
     me: users.get(system.admin_id),
-    createPost,
-    updatePost,
-    deletePost,
+    ...writer,
     createUser,
     createChannel,
     directChannel,

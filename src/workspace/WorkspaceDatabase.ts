@@ -1,7 +1,8 @@
+import { readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { Effect, Layer, Schema } from "effect"
+import { Effect, Layer, Option, Schema, type Scope } from "effect"
 import { Migrator, SqlClient } from "effect/sql"
-import { layerNodeSqlite } from "./NodeSqlite.ts"
+import { isBusy, layerNodeSqlite, lockFile } from "./NodeSqlite.ts"
 import { workspaceMigrations } from "./WorkspaceMigrations.ts"
 
 /** The workspace's database could not be opened. */
@@ -12,6 +13,18 @@ export class WorkspaceDatabaseError extends Schema.TaggedError<WorkspaceDatabase
 }) {
   override get message(): string {
     return `can't open the workspace's database ${this.file}: ${this.reason}; check that the data folder can be written to and holds no other program's file of that name`
+  }
+}
+
+/** Another supervisor works in the data folder; two of them would run every plugin twice on the same data. */
+export class WorkspaceInUseError extends Schema.TaggedError<WorkspaceInUseError>()("WorkspaceInUseError", {
+  directory: Schema.String,
+  /** The other's process id, as far as it is known. */
+  pid: Schema.optional(Schema.Number),
+}) {
+  override get message(): string {
+    const holder = this.pid === undefined ? "another process" : `the process ${this.pid}`
+    return `the data folder ${this.directory} is in use by ${holder}; end it, or use another folder (--data)`
   }
 }
 
@@ -56,24 +69,61 @@ const prepare = Effect.fn("WorkspaceDatabase.prepare")(function* (file: string) 
   if (found > supported) return yield* new WorkspaceVersionError({ file, found, supported })
 })
 
-type DatabaseLayer = Layer.Layer<SqlClient.SqlClient, WorkspaceDatabaseError | WorkspaceVersionError>
+/** Locked by whoever works in the data folder, who writes its process id into the other file, for others to see. */
+const LOCK_FILE = "workspace.lock"
+const HOLDER_FILE = "workspace.pid"
+
+/** Makes this process the only one that works in the data folder, while the Scope is open. */
+const holdFolder = Effect.fn("WorkspaceDatabase.holdFolder")(function* (
+  directory: string,
+): Effect.fn.Return<void, WorkspaceDatabaseError | WorkspaceInUseError, Scope.Scope> {
+  const holder = join(directory, HOLDER_FILE)
+  // What is in there is only for people: a folder in which it can't be written will say so with the database.
+  const note = <A>(about: () => A) => Effect.option(Effect.try(about))
+  const refused = Effect.flatMap(
+    note(() => Number.parseInt(readFileSync(holder, "utf8"))),
+    (pid) =>
+      Effect.fail(
+        new WorkspaceInUseError({ directory, pid: Option.getOrUndefined(Option.filter(pid, Number.isSafeInteger)) }),
+      ),
+  )
+  yield* lockFile(join(directory, LOCK_FILE)).pipe(
+    Effect.catchIf(isBusy, () => refused),
+    Effect.catchTag("SqlError", (error) => Effect.fail(failed(join(directory, DATABASE_FILE))(error))),
+  )
+  yield* Effect.acquireRelease(
+    note(() => writeFileSync(holder, `${process.pid}\n`, { mode: 0o600 })),
+    () => note(() => rmSync(holder)),
+  )
+})
+
+/** Why the workspace's database can't be opened. */
+export type WorkspaceOpenError = WorkspaceDatabaseError | WorkspaceInUseError | WorkspaceVersionError
+
+type DatabaseLayer = Layer.Layer<SqlClient.SqlClient, WorkspaceOpenError>
+
+const failed = (file: string) => (error: { readonly message: string; readonly cause?: unknown }) =>
+  new WorkspaceDatabaseError({
+    file,
+    reason: error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message,
+  })
 
 const layerFile = (file: string): DatabaseLayer => {
-  const failed = (error: { readonly message: string; readonly cause?: unknown }) =>
-    new WorkspaceDatabaseError({
-      file,
-      reason: error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message,
-    })
   return Layer.effectDiscard(prepare(file)).pipe(
     Layer.provideMerge(layerNodeSqlite(file)),
-    Layer.catchTag(["SqlError", "MigrationError"], (error) => Layer.effectContext(Effect.fail(failed(error)))),
+    Layer.catchTag(["SqlError", "MigrationError"], (error) => Layer.effectContext(Effect.fail(failed(file)(error)))),
   )
 }
 
 /** The database of the embedded workspace, as a layer that opens it with all its tables. */
 export const WorkspaceDatabase = {
-  /** In {@link DATABASE_FILE} in a data folder; the folder (mode 0700) and the file (0600) are made when missing. */
-  layer: (directory: string): DatabaseLayer => layerFile(join(directory, DATABASE_FILE)),
+  /**
+   * In {@link DATABASE_FILE} in a data folder; the folder (mode 0700) and the file (0600) are made when missing. Only
+   * one process works in a folder at a time: others fail ({@link WorkspaceInUseError}) until it has ended, however it
+   * ends.
+   */
+  layer: (directory: string): DatabaseLayer =>
+    layerFile(join(directory, DATABASE_FILE)).pipe(Layer.provide(Layer.effectDiscard(holdFolder(directory)))),
   /** In memory: empty at first, gone at the end. For tests. */
   layerMemory: layerFile(":memory:"),
 } as const

@@ -1,9 +1,12 @@
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 
+const MAX_SAFE = Number.MAX_SAFE_INTEGER
+
 /**
  * The steps that make the database's tables, by number; each runs once. Steps are only ever added: a database goes
- * forward, never back. Columns beside a `message` are there to be searched and counted by; the message is the truth.
+ * forward, never back. Columns beside a `message` are there to be searched and counted by; the message is the truth,
+ * but for a post's `update_at` and `delete_at`.
  */
 export const workspaceMigrations = {
   "0001_workspace": Effect.gen(function* () {
@@ -58,5 +61,16 @@ export const workspaceMigrations = {
     yield* sql`CREATE INDEX posts_channel_created ON posts (channel_id, create_at, sequence)`
     yield* sql`CREATE INDEX posts_channel_updated ON posts (channel_id, update_at)`
     yield* sql`CREATE INDEX posts_root ON posts (root_id) WHERE root_id <> ''`
+  }),
+  // Which version of a post an update replaces. And a time in nanoseconds, of a post that an earlier program took, is
+  // no channel's last.
+  "0002_versions": Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    yield* sql`ALTER TABLE posts ADD COLUMN version INTEGER NOT NULL DEFAULT 0`
+    yield* sql`UPDATE channels SET
+      last_post_at = (SELECT coalesce(max(create_at), 0) FROM posts WHERE channel_id = channels.id AND create_at <= ${MAX_SAFE}),
+      last_root_post_at = (SELECT coalesce(max(create_at), 0) FROM posts
+        WHERE channel_id = channels.id AND create_at <= ${MAX_SAFE} AND root_id = '')
+      WHERE last_post_at > ${MAX_SAFE} OR last_root_post_at > ${MAX_SAFE}`
   }),
 }

@@ -1,14 +1,13 @@
-import { type JsonValue, toJson } from "@bufbuild/protobuf"
-import { ValueSchema } from "@bufbuild/protobuf/wkt"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Option } from "effect"
 import { PluginApi, PluginApiError, type PluginApiMethods, type PluginCaller } from "../api/PluginApi.ts"
 import { PluginBundles } from "../bundle/PluginBundle.ts"
-import type { Manifest } from "../bundle/Manifest.ts"
-import type { KeyValuePair } from "../generated/mattermost/pluginapi/v1/api_log_pb.js"
 import type { GetUsersRequest } from "../generated/mattermost/pluginapi/v1/api_user_pb.js"
 import type { HookRejectedError } from "../hooks/HookDispatcher.ts"
-import { setAlways, setIfUnchanged } from "./KeyValueStore.ts"
+import { channelOf, commandOf, postOf, userOf } from "./GivenByPlugins.ts"
 import { rejected } from "./HookRejection.ts"
+import { setAlways, setIfUnchanged } from "./KeyValueStore.ts"
+import { configurationOf, oneSpelling } from "./PluginConfiguration.ts"
+import { pluginLog } from "./PluginLog.ts"
 import { jsonBytes, serverConfig } from "./ServerConfig.ts"
 import { Workspace } from "./Workspace.ts"
 import { invalid, required } from "./WorkspaceError.ts"
@@ -35,7 +34,7 @@ const make = Effect.gen(function* () {
   const { channels, commands, keyValues, pluginConfigs, posts, system, teams, users } = workspace
 
   return {
-    ...logging,
+    ...pluginLog,
 
     kVGet: ({ key }, { pluginId }) => Effect.map(keyValues.get(pluginId, key), (value) => ({ value })),
     kVSet: ({ key, value }, { pluginId }) => Effect.as(keyValues.set(pluginId, key, value, setAlways), {}),
@@ -61,11 +60,18 @@ const make = Effect.gen(function* () {
 
     // The settings of other plugins may hold their secrets; whoever needs them asks for what is unsanitized.
     getConfig: (_, { pluginId }) =>
-      Effect.map(pluginConfigs.get(pluginId), (config) => serverConfig(settings.siteUrl, { [pluginId]: config })),
-    getUnsanitizedConfig: () => Effect.map(pluginConfigs.all, (configs) => serverConfig(settings.siteUrl, configs)),
+      Effect.zipWith(settings.siteUrl, pluginConfigs.get(pluginId), (url, config) =>
+        serverConfig(url, { [pluginId]: config }),
+      ),
+    getUnsanitizedConfig: () => Effect.zipWith(settings.siteUrl, pluginConfigs.all, serverConfig),
     getPluginConfig: (_, { pluginId }) => Effect.map(pluginConfigs.get(pluginId), (config) => ({ config })),
-    savePluginConfig: ({ config }, { pluginId }) =>
-      Effect.as(orRejected(workspace.savePluginConfig(pluginId, config ?? {})), {}),
+    savePluginConfig: Effect.fnUntraced(function* ({ config = {} }, { bundlePath, pluginId }) {
+      // Without a manifest that can be read no spelling is the manifest's.
+      const bundle = yield* Effect.option(bundles.load(bundlePath))
+      const manifest = Option.getOrUndefined(bundle)?.manifest
+      yield* orRejected(workspace.savePluginConfig(pluginId, oneSpelling(config, manifest)))
+      return {}
+    }),
     loadPluginConfiguration: Effect.fn("WorkspacePluginApi.loadPluginConfiguration")(function* (
       _,
       { bundlePath, pluginId }: PluginCaller,
@@ -73,12 +79,14 @@ const make = Effect.gen(function* () {
       const { manifest } = yield* Effect.mapError(bundles.load(bundlePath), ({ message }) =>
         invalid("app.plugin.manifest.app_error", message),
       )
-      const config = { ...lowerCased(defaults(manifest)), ...lowerCased(yield* pluginConfigs.get(pluginId)) }
-      return { configJson: jsonBytes(config) }
+      return { configJson: jsonBytes(configurationOf(yield* pluginConfigs.get(pluginId), manifest)) }
     }),
 
     createUser: ({ user }) =>
-      Effect.map(Effect.flatMap(required(user, "user"), workspace.createUser), (created) => ({ user: created })),
+      required(user, "user").pipe(
+        Effect.flatMap((user) => workspace.createUser(userOf(user))),
+        Effect.map((created) => ({ user: created })),
+      ),
     getUser: ({ userId }) => Effect.map(users.get(userId), (user) => ({ user })),
     getUserByUsername: ({ name }) => Effect.map(users.getByUsername(name), (user) => ({ user })),
     getUserByEmail: ({ email }) => Effect.map(users.getByEmail(email), (user) => ({ user })),
@@ -98,9 +106,10 @@ const make = Effect.gen(function* () {
     getTeamByName: ({ name }) => Effect.map(teams.getByName(name), (team) => ({ team })),
 
     createChannel: ({ channel }) =>
-      Effect.map(Effect.flatMap(required(channel, "channel"), workspace.createChannel), (created) => ({
-        channel: created,
-      })),
+      required(channel, "channel").pipe(
+        Effect.flatMap((channel) => workspace.createChannel(channelOf(channel))),
+        Effect.map((created) => ({ channel: created })),
+      ),
     getChannel: ({ channelId }) => Effect.map(channels.get(channelId), (channel) => ({ channel })),
     getChannelByName: ({ includeDeleted, name, teamId }) =>
       Effect.map(channels.getByName(teamId, name, includeDeleted), (channel) => ({ channel })),
@@ -116,7 +125,9 @@ const make = Effect.gen(function* () {
 
     registerCommand: ({ command }, { pluginId }) =>
       Effect.as(
-        Effect.flatMap(required(command, "command"), (command) => commands.register(pluginId, command)),
+        Effect.flatMap(required(command, "command"), (command) =>
+          commands.register(pluginId, commandOf(pluginId, command)),
+        ),
         {},
       ),
     unregisterCommand: ({ teamId, trigger }, { pluginId }) =>
@@ -135,8 +146,7 @@ const make = Effect.gen(function* () {
 
     createPost: ({ post }) =>
       required(post, "post").pipe(
-        // Plugins tell each other's posts, and their own, from those of people by this (Mattermost).
-        Effect.flatMap((post) => workspace.createPost({ ...post, props: { ...post.props, from_plugin: "true" } })),
+        Effect.flatMap((post) => workspace.createPost(postOf(post))),
         orRejected,
         Effect.map((created) => ({ post: created })),
       ),
@@ -161,44 +171,6 @@ const make = Effect.gen(function* () {
     getPostThread: ({ postId }) => Effect.map(posts.thread(postId), (postList) => ({ postList })),
   } satisfies Partial<PluginApiMethods>
 })
-
-const log =
-  (write: (message: string) => Effect.Effect<void>) =>
-  (
-    { keyValuePairs, msg }: { readonly msg: string; readonly keyValuePairs: ReadonlyArray<KeyValuePair> },
-    { pluginId }: PluginCaller,
-  ) =>
-    Effect.as(
-      Effect.annotateLogs(write(msg), {
-        ...Object.fromEntries(
-          keyValuePairs.map(({ key, value }): [string, JsonValue] => [
-            key,
-            value === undefined ? null : toJson(ValueSchema, value),
-          ]),
-        ),
-        // Last, so that no plugin speaks in another's name.
-        plugin_id: pluginId,
-      }),
-      {},
-    )
-
-const logging = {
-  logDebug: log(Effect.logDebug),
-  logInfo: log(Effect.logInfo),
-  logWarn: log(Effect.logWarning),
-  logError: log(Effect.logError),
-}
-
-const lowerCased = (config: { readonly [key: string]: unknown }) =>
-  Object.fromEntries(Object.entries(config).map(([key, value]) => [key.toLowerCase(), value]))
-
-/** What a manifest's settings are until an administrator sets them. */
-const defaults = ({ settings_schema: schema }: Manifest): { readonly [key: string]: unknown } =>
-  Object.fromEntries(
-    [...(schema?.settings ?? []), ...(schema?.sections ?? []).flatMap((section) => section.settings ?? [])].flatMap(
-      ({ default: value, key }) => (key === undefined || value === undefined || value === null ? [] : [[key, value]]),
-    ),
-  )
 
 const SUPPORTED_FILTERS = new Set(["$typeName", "page", "perPage", "active", "inactive", "role"])
 

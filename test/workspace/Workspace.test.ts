@@ -6,7 +6,8 @@ import { type Post, PostMetadataSchema, PostSchema } from "../../src/generated/m
 import { DISMISS_POST_REASON, HookDispatcher, HookRejectedError } from "../../src/hooks/HookDispatcher.ts"
 import { HookTransportError } from "../../src/hooks/HookError.ts"
 import { MAX_MESSAGE_LENGTH } from "../../src/workspace/PostRules.ts"
-import { CHANNEL_NAME, type NewPost, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
+import type { NewPost } from "../../src/workspace/PostWriter.ts"
+import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
 import { registerPlugin, workspaceLayer } from "./fixture.ts"
 
 const seeded = Effect.gen(function* () {

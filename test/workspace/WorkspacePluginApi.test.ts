@@ -138,7 +138,10 @@ describe("the host API on a workspace", () => {
       Effect.provide(
         workspaceLayer.pipe(
           Layer.provide(
-            Layer.succeed(WorkspaceSettings, { siteUrl: "https://chat.example.com", serverVersion: SERVER_VERSION }),
+            Layer.succeed(WorkspaceSettings, {
+              siteUrl: Effect.succeed("https://chat.example.com"),
+              serverVersion: SERVER_VERSION,
+            }),
           ),
         ),
       ),
