@@ -2,74 +2,21 @@
  * Clients and plugins that break HTTP, against a supervisor as its operator starts it: it lives, others are served, and
  * nothing stays.
  */
-import { cpSync } from "node:fs"
-import { join, resolve } from "node:path"
 import { assert, describe, layer } from "@effect/vitest"
-import { Context, Effect, Layer } from "effect"
-import { inject } from "vitest"
-import { folder } from "../support/folder.ts"
-import { eventually, fixture, noPython } from "../support/host.ts"
-import { program } from "../support/program.ts"
-import { exchange, head, type Wire, wire } from "../support/rawHttp.ts"
-
-const TOKEN = "token/of+the-test=="
-/** Few, so that they can be filled. */
-const MAX_REQUESTS = 32
-const PLUGIN = "/plugins/http-cases"
-
-class Supervisor extends Context.Service<Supervisor, { readonly port: number; readonly log: () => string }>()(
-  "test/Supervisor",
-) {}
-
-/** `plugin-supervisor serve` with one plugin. */
-const supervisor = Layer.effect(
+import { Effect } from "effect"
+import { eventually, noPython } from "../support/host.ts"
+import { exchange, head, type Wire } from "../support/rawHttp.ts"
+import {
+  connected,
+  isUnharmed,
+  MAX_REQUESTS,
+  PLUGIN,
+  request,
   Supervisor,
-  Effect.gen(function* () {
-    const root = yield* folder({ plugins: { folder: true } })
-    cpSync(fixture("http-cases"), join(root, "plugins/http-cases"), { recursive: true })
-    const python = inject("python")
-    const main = resolve(import.meta.dirname, "../../src/main.ts")
-    const folders = ["--plugins", join(root, "plugins"), "--data", join(root, "data")]
-    const limits = ["--max-plugin-requests", String(MAX_REQUESTS), "--allow-host", "allowed.example"]
-    const { child, log, output } = yield* program(
-      process.execPath,
-      [main, "serve", "--port", "0", ...folders, ...limits],
-      {
-        env: {
-          ...process.env,
-          PATH: `${"bin" in python ? python.bin : ""}:${process.env["PATH"]}`,
-          PLUGIN_SUPERVISOR_TOKEN: TOKEN,
-        },
-      },
-    )
-    yield* eventually("it serves", () => child.exitCode !== null || output().includes("Try:"), 60_000)
-    assert.isNull(child.exitCode, log())
-    return { port: Number(/listens on http:\/\/127\.0\.0\.1:(\d+)/.exec(output())![1]), log }
-  }).pipe(Effect.orDie),
-)
+  supervisor,
+  TOKEN,
+} from "../support/supervisor.ts"
 
-const request = (path: string, headers: { readonly [name: string]: string } = {}) =>
-  Effect.flatMap(Supervisor, ({ port }) =>
-    Effect.tryPromise(async () => {
-      const response = await fetch(`http://127.0.0.1:${port}${path}`, { headers: { connection: "close", ...headers } })
-      return { status: response.status, headers: response.headers, text: await response.text() }
-    }),
-  )
-
-/** It serves others, and holds nothing of those who were there. */
-const isUnharmed = Effect.gen(function* () {
-  const authorization = `Bearer ${TOKEN}`
-  const inFlight = Effect.map(request("/metrics", { authorization }), ({ text }) =>
-    Number(/plugin_http_requests_in_flight\{plugin="http-cases"\} (\d+)/.exec(text)?.[1] ?? 0),
-  )
-  for (let tries = 0; (yield* inFlight) !== 0; tries++) {
-    assert.isBelow(tries, 200, "requests stay in flight")
-    yield* Effect.sleep("100 millis")
-  }
-  assert.strictEqual((yield* request(`${PLUGIN}/status?200`)).status, 200)
-})
-
-const connected = Effect.flatMap(Supervisor, ({ port }) => wire(port))
 /** What comes back over a connection until it is closed. */
 const sent = (bytes: string) => Effect.flatMap(Supervisor, ({ port }) => exchange(port, bytes))
 const closing = ["Connection: close"]
