@@ -1,4 +1,3 @@
-import { createServer } from "node:http"
 import { isIP } from "node:net"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Console, Deferred, Duration, Effect, Layer, Logger, Option, Record, Redacted } from "effect"
@@ -14,11 +13,15 @@ import { HookDispatcher } from "../hooks/HookDispatcher.ts"
 import { hookPolicies } from "../hooks/HookPolicies.ts"
 import type { HooksOptions } from "../hooks/HookPolicy.ts"
 import { ACCESS_TOKEN_VARIABLE, AccessToken } from "../http/AccessToken.ts"
+import * as HostCheck from "../http/HostCheck.ts"
+import { isExactly } from "../http/HostTokens.ts"
 import { authenticator } from "../http/HttpAuthorization.ts"
 import { HttpFailures } from "../http/HttpFailures.ts"
 import { MetricsRoutes } from "../http/MetricsRoutes.ts"
+import { createServer } from "../http/NodeServer.ts"
 import * as PluginRoutes from "../http/PluginRoutes.ts"
 import { PluginStatusRoutes } from "../http/PluginStatusRoutes.ts"
+import { MAX_REQUESTS_IN_FLIGHT } from "../http/RequestLimit.ts"
 import { WorkspaceRoutes } from "../http/WorkspaceRoutes.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../workspace/Workspace.ts"
 import { WorkspacePluginApi } from "../workspace/WorkspacePluginApi.ts"
@@ -50,6 +53,10 @@ export interface ServeOptions {
   readonly tokenFile: Option.Option<string>
   /** Variables of the host that plugins may see: `NAME` or `PREFIX_*`. */
   readonly allowEnv: ReadonlyArray<string>
+  /** Names by which clients may ask for the host; empty for the default of `HostCheckOptions`. */
+  readonly allowHost: ReadonlyArray<string>
+  /** HTTP requests of one plugin that may be in flight. */
+  readonly maxPluginRequests: number
   readonly pluginLogLevel: "DEBUG" | "INFO" | "WARNING" | "ERROR"
   /** What is set for the hooks of single plugins, by id. */
   readonly hookPolicies: { readonly [pluginId: string]: HooksOptions }
@@ -60,6 +67,7 @@ export const serveLayer = (options: ServeOptions) => {
   const { allowEnv, data, hookPolicies, host, pluginLogLevel, plugins, port } = options
   // Which port it is, is known when it listens; whoever asks before that waits.
   const siteUrl = Deferred.makeUnsafe<string>()
+  const allowedHosts = options.allowHost.length === 0 ? undefined : options.allowHost
   const workspace = Workspace.layerIn(data).pipe(Layer.provide(HookDispatcher.layer))
   const environment = PluginHost.layer({
     directory: plugins,
@@ -78,7 +86,17 @@ export const serveLayer = (options: ServeOptions) => {
     WorkspaceRoutes,
     PluginStatusRoutes,
     MetricsRoutes,
-    Layer.unwrap(Effect.map(authenticator, PluginRoutes.layer)),
+    HostCheck.layer({ allowedHosts }),
+    Layer.unwrap(
+      Effect.gen(function* () {
+        const { value } = yield* AccessToken
+        return PluginRoutes.layer(yield* authenticator, {
+          allowedHosts,
+          isToken: isExactly(Redacted.value(value)),
+          maxRequestsInFlight: options.maxPluginRequests,
+        })
+      }),
+    ),
     // First, so that it is around all others.
   ).pipe(Layer.provide(HttpFailures))
   const listening = Layer.effectDiscard(
@@ -97,7 +115,7 @@ export const serveLayer = (options: ServeOptions) => {
   )
   const server = Layer.provideMerge(
     listening,
-    NodeHttpServer.layer(createServer, { host, port, gracefulShutdownTimeout: HTTP_STOP_LIMIT }),
+    NodeHttpServer.layer(() => createServer(), { host, port, gracefulShutdownTimeout: HTTP_STOP_LIMIT }),
   )
   return HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
     Layer.provideMerge(server),
@@ -210,6 +228,20 @@ export const serve = Command.make(
         `File with the token; made with one, for its user only, when it is missing. Default: the token in ${ACCESS_TOKEN_VARIABLE}, or one made for the run`,
       ),
       Flag.optional,
+    ),
+    allowHost: Flag.String("allow-host").pipe(
+      Flag.withDescription(
+        "Name by which clients may ask for the host, or * for any; may be repeated. Default: loopback names where --host is loopback, and any elsewhere",
+      ),
+      Flag.atLeast(0),
+    ),
+    maxPluginRequests: Flag.Int("max-plugin-requests").pipe(
+      Flag.withDescription(`HTTP requests of one plugin that may be in flight. Default ${MAX_REQUESTS_IN_FLIGHT}`),
+      Flag.filter(
+        (count) => count > 0,
+        () => "a number of requests, at least 1",
+      ),
+      Flag.withDefault(MAX_REQUESTS_IN_FLIGHT),
     ),
     allowEnv: Flag.String("allow-env").pipe(
       Flag.withDescription("Environment variable that plugins may see, NAME or PREFIX_*; may be repeated"),

@@ -1,10 +1,11 @@
 import type { MessageInitShape } from "@bufbuild/protobuf"
-import { Duration, Effect, Fiber, Option, type Scope, Stream } from "effect"
+import { Duration, Effect, Fiber, Option, Scope, Stream } from "effect"
 import type {
   ServeHTTPRequestInitSchema,
   ServeHTTPResponse,
 } from "../generated/mattermost/pluginapi/v1/hooks_http_pb.js"
 import type { GrpcError } from "../grpc/GrpcError.ts"
+import { messages } from "../grpc/GrpcStream.ts"
 import { HookDeadlineError, type HookError, HookNotImplementedError, HookPluginError } from "./HookError.ts"
 import { measured } from "./HookMetrics.ts"
 import { hookMethods, hookName } from "./HookName.ts"
@@ -12,6 +13,12 @@ import { type HookClient, hookError } from "./Hooks.ts"
 
 /** Size of body chunks to a plugin: what the contract recommends. */
 export const CHUNK_SIZE = 64 * 1024
+
+/**
+ * How long a plugin's handler may go on when it has ended its response, before its call is cancelled: for what it does
+ * after the answer, its client being served.
+ */
+export const AFTER_RESPONSE_LIMIT = Duration.seconds(10)
 
 /** An HTTP request on its way to a plugin. */
 export interface PluginHttpRequest<E = never> {
@@ -35,7 +42,8 @@ const HOOK = hookName("serveHTTP")
 
 /**
  * Sends one HTTP request to a plugin (`ServeHTTP`) and answers as soon as the head of the response is there; both
- * bodies stream with back-pressure. Closing the Scope cancels the call, which tells the plugin that the client is gone.
+ * bodies stream with back-pressure. Closing the Scope cancels the call, which tells the plugin that the client is gone; one
+ * that has ended its response has {@link AFTER_RESPONSE_LIMIT} more.
  *
  * `deadline`, by default the hook's own, bounds the plugin's silence before its response begins: from the end of the
  * request's body, and for each chunk it does not take. After that the body may take any time (server-sent events never
@@ -56,7 +64,17 @@ const exchange = Effect.fnUntraced(function* <E>(
 ): Effect.fn.Return<PluginHttpResponse, HookError, Scope.Scope> {
   const { client, pluginId } = hooks
   if (!hooks.implemented.has("serveHTTP")) return yield* new HookNotImplementedError({ pluginId, hook: HOOK })
-  const call = yield* client.bidi(hookMethods.serveHTTP)
+  // The call is the handler's life. It ends with the exchange, unless the plugin has answered as a whole: then it may go on.
+  let answered = false
+  const scope = yield* Scope.make()
+  yield* Scope.provide(hooks.inFlight.hold, scope)
+  const call = yield* Scope.provide(client.bidi(hookMethods.serveHTTP), scope)
+  yield* Effect.addFinalizer((exit) => {
+    const cancel = Scope.close(scope, exit)
+    if (!answered) return cancel
+    const ended = Effect.timeoutOption(Effect.exit(Stream.runDrain(messages(call))), AFTER_RESPONSE_LIMIT)
+    return Effect.forkDetach(Effect.andThen(Effect.andThen(call.end, ended), cancel))
+  })
   const silent = Effect.fail(
     new HookDeadlineError({
       pluginId,
@@ -85,10 +103,10 @@ const exchange = Effect.fnUntraced(function* <E>(
   const send = (message: Parameters<typeof call.send>[0]) =>
     Effect.raceFirst(mapError(call.send(message)), Effect.andThen(Effect.sleep(deadline), notRead))
   const body = request.body
-  yield* send(body === undefined ? { init: request.init, bodyComplete: true } : { init: request.init })
+  yield* send({ init: request.init, bodyComplete: body === undefined })
   const upload = yield* Effect.forkScoped(
     body === undefined
-      ? Effect.void
+      ? call.end
       : body.pipe(
           Stream.runForEach((bytes) =>
             Effect.forEach(chunksOf(bytes), (bodyChunk) => send({ bodyChunk }), { discard: true }),
@@ -128,10 +146,10 @@ const exchange = Effect.fnUntraced(function* <E>(
     body: Stream.unfold<ServeHTTPResponse | "next" | "end", Uint8Array, HookError, never>(first.value, (state) =>
       state === "end"
         ? Effect.undefined
-        : Effect.map(state === "next" ? next : Effect.succeed(state), (message) => [
-            message.bodyChunk,
-            message.bodyComplete ? "end" : "next",
-          ]),
+        : Effect.map(state === "next" ? next : Effect.succeed(state), (message) => {
+            answered = message.bodyComplete
+            return [message.bodyChunk, message.bodyComplete ? "end" : "next"]
+          }),
     ).pipe(Stream.filter((bytes) => bytes.length > 0)),
   }
 })

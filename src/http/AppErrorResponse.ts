@@ -6,6 +6,7 @@ import { HookRejectedError } from "../hooks/HookDispatcher.ts"
 import { errorStatus } from "../rpc/ErrorStatus.ts"
 import { rejected } from "../workspace/HookRejection.ts"
 import { invalid, notFound } from "../workspace/WorkspaceError.ts"
+import { errorResponse, MAX_TEXT } from "./Refusal.ts"
 
 /** The id of the request being answered; it is in its errors, and hooks get it. */
 export class RequestId extends Context.Service<RequestId, string>()("effect-plugin-supervisor/http/RequestId") {}
@@ -13,29 +14,8 @@ export class RequestId extends Context.Service<RequestId, string>()("effect-plug
 /** The largest JSON body: a post of the greatest length, in an alphabet of long letters, with ample properties. */
 export const MAX_JSON_BODY = ByteSize.mebibytes(1)
 
-/**
- * The longest text of an error, and the longest path in a log line, in characters: both may be of the client's
- * making.
- */
-const MAX_TEXT = 1000
-
 /** What a REST handler may fail with. */
 export type RestError = PluginApiError | HookRejectedError | HttpServerError.HttpServerError | Schema.SchemaError
-
-/** An error as Mattermost's clients read it. */
-export const appErrorResponse = (error: PluginApiError, requestId: string): HttpServerResponse.HttpServerResponse => {
-  const status = errorStatus(error.statusCode)
-  return HttpServerResponse.jsonUnsafe(
-    {
-      id: error.id,
-      message: error.message.slice(0, MAX_TEXT).toWellFormed(),
-      detailed_error: error.detailedError ?? "",
-      request_id: requestId,
-      status_code: status,
-    },
-    { status },
-  )
-}
 
 const INVALID_BODY = "api.context.invalid_body_param.app_error"
 
@@ -131,6 +111,6 @@ export const answered = <E, R>(
       const outgoing = NodeHttpServerRequest.toServerResponse(request)
       // Half of an answer can't become another one; it must not look complete.
       if (outgoing.headersSent) outgoing.destroy()
-      return appErrorResponse(error, yield* RequestId)
+      return errorResponse(error, yield* RequestId)
     }),
   )

@@ -1,92 +1,175 @@
-import { randomUUID } from "node:crypto"
-import { type IncomingMessage, type ServerResponse, validateHeaderName, validateHeaderValue } from "node:http"
-import { NodeHttpServerRequest } from "@effect/platform-node"
-import { Effect, type Layer, Option, Stream, SubscriptionRef } from "effect"
-import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import type { IncomingMessage } from "node:http"
+import { type Duration, Effect, type Layer, Option, Result, SubscriptionRef } from "effect"
+import { HttpRouter, HttpServer, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { PluginEnvironment } from "../environment/PluginEnvironment.ts"
 import { ActivePlugins } from "../hooks/ActivePlugins.ts"
 import type { HookError } from "../hooks/HookError.ts"
 import type { HookClient } from "../hooks/Hooks.ts"
-import { type PluginHttpResponse, serveHttp } from "../hooks/ServeHttp.ts"
+import { serveHttp } from "../hooks/ServeHttp.ts"
 import type { SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
+import { newId } from "../workspace/Id.ts"
+import { answered, RequestId } from "./AppErrorResponse.ts"
 import { bearerToken } from "./BearerToken.ts"
-import { hasBody, HOP_BY_HOP, pluginRequestInit } from "./PluginRequest.ts"
+import { CLIENT_STALL_TIMEOUT, exchangeOf, guardExchange, refuseUpgrade } from "./ClientConnection.ts"
+import { fieldsOf, valuesOf } from "./HeaderRules.ts"
+import { hostCheck, type HostCheckOptions } from "./HostCheck.ts"
+import { isExactly, type IsToken } from "./HostTokens.ts"
+import { hasBody, hasTokenInPath, isTooLarge, pluginRequestInit } from "./PluginRequest.ts"
+import { failed, type ResponseOptions, writeResponse } from "./PluginResponse.ts"
+import { refusal } from "./Refusal.ts"
+import { makeRequestLimit, MAX_REQUESTS_IN_FLIGHT } from "./RequestLimit.ts"
+import * as RequestTarget from "./RequestTarget.ts"
 
 /** Tells whose token a request carries; `None` for a token nobody has. */
 export type Authenticate = (token: string) => Effect.Effect<Option.Option<string>>
 
-/** Seconds after which a client may try again while a plugin starts; most are active by then. */
+/** Settings of the plugins' routes. */
+export interface PluginRoutesOptions extends HostCheckOptions {
+  /**
+   * Recognises the host's tokens wherever a client puts them, so that no plugin gets to see one. By default a token is
+   * known by having been shown: the one that authenticates a request is taken from everywhere else in it.
+   */
+  readonly isToken?: IsToken | undefined
+  /**
+   * Headers that plugins may send although they speak for the whole origin, such as `Clear-Site-Data`; others of that kind
+   * are dropped. Default: none.
+   */
+  readonly allowedHeaders?: ReadonlyArray<string> | undefined
+  /** How many requests of one plugin may be in flight; further ones are answered 503. Default 256. */
+  readonly maxRequestsInFlight?: number | undefined
+  /** How long a client may take nothing of a response, before it counts as gone. Default: a minute. */
+  readonly clientStallTimeout?: Duration.Input | undefined
+}
+
+/** Seconds after which a client may try again while a plugin starts, or has its hands full; most are ready by then. */
 const RETRY_AFTER = "1"
 
 /**
  * `/plugins/{id}/*`, to the plugin's `ServeHTTP`, by Mattermost's rules: 404 for a plugin that is unknown, not active or
  * serves no HTTP, 503 with `Retry-After` while it starts. A request without a valid token reaches the plugin too, but
  * without `Mattermost-User-Id`: what needs a user is for the plugin to say.
+ *
+ * Under a server that listens on loopback these routes serve nobody who asks for another name (`allowedHosts`);
+ * `HostCheck.layer` holds all routes to that.
  */
 export const layer = (
   authenticate: Authenticate,
-): Layer.Layer<never, never, HttpRouter.HttpRouter | PluginEnvironment | ActivePlugins> =>
+  options: PluginRoutesOptions = {},
+): Layer.Layer<never, never, HttpRouter.HttpRouter | HttpServer.HttpServer | PluginEnvironment | ActivePlugins> =>
   HttpRouter.use((router) =>
     Effect.gen(function* () {
       const environment = yield* PluginEnvironment
       const active = yield* ActivePlugins
-      // The wildcard takes `/plugins/{id}` as well.
-      yield* router.add("*", "/plugins/:id/*", Effect.scoped(handle(environment, active, authenticate)))
+      const { address } = yield* HttpServer.HttpServer
+      const door = handle({
+        environment,
+        active,
+        authenticate,
+        isToken: options.isToken,
+        refuseHost: hostCheck(address, options),
+        takePlace: makeRequestLimit(options.maxRequestsInFlight ?? MAX_REQUESTS_IN_FLIGHT),
+        allowedHeaders: new Set(options.allowedHeaders?.map((name) => name.toLowerCase())),
+        stallTimeout: options.clientStallTimeout ?? CLIENT_STALL_TIMEOUT,
+      })
+      // The router reads paths its own way, which only decides who reads this one. The wildcard takes `/plugins` as well.
+      yield* router.add("*", "/plugins/*", door)
+      // It can't decode some (`/caf%E9`), and knows no route for them then.
+      yield* router.addGlobalMiddleware((app) =>
+        Effect.catch(app, (error) =>
+          Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+            isRouteNotFound(error) && isOurs(exchangeOf(request).incoming)
+              ? Effect.interruptible(door)
+              : Effect.fail(error),
+          ),
+        ),
+      )
+      yield* router.addGlobalMiddleware(guardExchange)
     }),
   )
 
-const handle = Effect.fn("PluginRoutes.handle")(function* (
-  environment: PluginEnvironment["Service"],
-  active: ActivePlugins["Service"],
-  authenticate: Authenticate,
-) {
-  const { id = "" } = yield* HttpRouter.params
-  const plugin = active.find(id.toLowerCase())
+/** What the routes need for every request. */
+interface Door extends ResponseOptions {
+  readonly environment: PluginEnvironment["Service"]
+  readonly active: ActivePlugins["Service"]
+  readonly authenticate: Authenticate
+  readonly isToken: IsToken | undefined
+  readonly refuseHost: ReturnType<typeof hostCheck>
+  readonly takePlace: ReturnType<typeof makeRequestLimit>
+}
+
+const handle = Effect.fn("PluginRoutes.handle")(function* (door: Door) {
+  const { incoming, outgoing } = exchangeOf(yield* HttpServerRequest.HttpServerRequest)
+  refuseUpgrade(incoming, outgoing)
+  const refused = door.refuseHost(incoming) ?? refuseHead(incoming)
+  if (refused !== undefined) return refused
+  const parsed = RequestTarget.parse(incoming.url ?? "/")
+  if (Result.isFailure(parsed)) return refuseRequest(400, parsed.failure)
+  const target = RequestTarget.pluginTarget(parsed.success)
+  if (target === undefined) return refusal(404, "api.context.404.app_error", "Plugins are below /plugins/{id}/")
+  const plugin = door.active.find(target.id.toLowerCase())
   if (Option.isSome(plugin)) {
     const { hooks, pluginId } = plugin.value
-    yield* hooks.inFlight.hold
-    return yield* Effect.annotateLogs(serve(hooks, authenticate), { plugin_id: pluginId })
+    return yield* Effect.annotateLogs(identified(serve(hooks, target, door)), { plugin_id: pluginId })
   }
-  const inactive = yield* environment.find(id)
+  const inactive = yield* door.environment.find(target.id)
   if (Option.isSome(inactive)) return refuseInactive(inactive.value)
-  return refuse(404, "app.plugin.not_found", `There is no active plugin ${id}`)
-})
+  return refusal(404, "app.plugin.not_found", `There is no active plugin ${target.id}`)
+}, Effect.scoped)
 
-const serve = Effect.fnUntraced(function* (hooks: HookClient, authenticate: Authenticate) {
+const serve = Effect.fnUntraced(function* (hooks: HookClient, target: RequestTarget.PluginTarget, door: Door) {
+  const id = hooks.pluginId
+  if (!(yield* door.takePlace(id))) {
+    return refusal(503, "app.plugin.busy", `The plugin ${id} has too many requests to serve`, {
+      "retry-after": RETRY_AFTER,
+    })
+  }
+
   const request = yield* HttpServerRequest.HttpServerRequest
-  // These routes are served over HTTP/1.1; the HTTP/2 twins of the two have no part here.
-  const incoming = NodeHttpServerRequest.toIncomingMessage(request) as IncomingMessage
-  const outgoing = NodeHttpServerRequest.toServerResponse(request) as ServerResponse
+  const { incoming, outgoing } = exchangeOf(request)
   const token = bearerToken(incoming.headers.authorization)
-  const userId = token === undefined ? Option.none() : yield* authenticate(token)
-  const init = pluginRequestInit(incoming, {
+  const userId = token === undefined ? Option.none() : yield* door.authenticate(token)
+  const isToken = door.isToken ?? (token !== undefined && Option.isSome(userId) ? isExactly(token) : () => false)
+  if (hasTokenInPath(target, isToken))
+    return refuseRequest(400, "a token belongs in Authorization: Bearer, not in a path")
+  const init = pluginRequestInit(incoming, target, {
     userId: Option.getOrUndefined(userId),
-    requestId: randomUUID(),
+    requestId: yield* RequestId,
+    isToken,
   })
   const answer = yield* Effect.result(serveHttp(hooks, { init, body: hasBody(incoming) ? request.stream : undefined }))
   if (answer._tag === "Failure") return yield* refuseFailed(answer.failure)
-  return yield* write(outgoing, answer.success, request.method)
+  return yield* writeResponse(incoming, outgoing(), answer.success, door)
 })
 
-/** An error as Mattermost's REST API words it. */
-const refuse = (status: number, id: string, message: string, headers: { readonly [name: string]: string } = {}) =>
-  HttpServerResponse.jsonUnsafe({ id, message, status_code: status }, { status, headers })
+/** Gives a request an id, which its plugin is told as well, and answers whatever it fails with. */
+const identified = <R>(handler: Effect.Effect<HttpServerResponse.HttpServerResponse, never, R>) =>
+  Effect.flatMap(newId, (requestId) => Effect.provideService(answered(handler), RequestId, requestId))
+
+const refuseRequest = (status: number, reason: string) =>
+  refusal(status, "api.context.invalid_request.app_error", `The request can't be served: ${reason}`)
+
+/** Heads that no plugin could be told of, or that others on the way may read otherwise. */
+const refuseHead = (incoming: IncomingMessage) => {
+  if (valuesOf(fieldsOf(incoming.rawHeaders), "host").length > 1)
+    return refuseRequest(400, "it has several Host headers")
+  return isTooLarge(incoming) ? refuseRequest(413, "it announces too large a body") : undefined
+}
 
 const refuseInactive = ({ bundle, state }: SupervisedPlugin) => {
   const { name } = SubscriptionRef.getUnsafe(state)
   const { id } = bundle.manifest
   return name === "Starting"
-    ? refuse(503, "app.plugin.starting", `The plugin ${id} is starting`, { "retry-after": RETRY_AFTER })
-    : refuse(404, "app.plugin.not_found", `There is no active plugin ${id}`)
+    ? refusal(503, "app.plugin.starting", `The plugin ${id} is starting`, { "retry-after": RETRY_AFTER })
+    : refusal(404, "app.plugin.not_found", `There is no active plugin ${id}`)
 }
 
 /** What a client is told of a plugin that fails; the rest is for the log. */
 const refuseFailed = (error: HookError) => {
   const answer = (status: number, message: string, headers = {}) =>
-    Effect.as(Effect.logWarning(error.message), refuse(status, "app.plugin.serve_http", message, headers))
+    Effect.as(Effect.logWarning(error.message), failed(status, message, headers))
   switch (error._tag) {
     case "HookNotImplementedError":
-      return Effect.succeed(refuse(404, "app.plugin.not_found", `The plugin ${error.pluginId} serves no HTTP`))
+      return Effect.succeed(refusal(404, "app.plugin.not_found", `The plugin ${error.pluginId} serves no HTTP`))
     case "HookTransportError":
       return answer(503, "The plugin can't be reached", { "retry-after": RETRY_AFTER })
     case "HookDeadlineError":
@@ -96,68 +179,12 @@ const refuseFailed = (error: HookError) => {
   }
 }
 
-/**
- * Writes a plugin's response to the client. Not by way of `HttpServerResponse`, whose headers have one value each, and
- * which holds the head back until there is a body: a plugin's server-sent events may begin late.
- */
-const write = Effect.fnUntraced(function* (
-  outgoing: ServerResponse,
-  response: PluginHttpResponse,
-  method: string,
-): Effect.fn.Return<HttpServerResponse.HttpServerResponse> {
-  const headers = response.headers
-    .filter(([name]) => !HOP_BY_HOP.has(name.toLowerCase()))
-    .flatMap(([name, values]) => values.flatMap((value) => [name, value]))
-  const invalid = firstInvalid(headers)
-  if (invalid !== undefined) {
-    yield* Effect.logWarning(
-      `the plugin answered with the header ${JSON.stringify(invalid)}, which HTTP does not allow`,
-    )
-    return refuse(500, "app.plugin.serve_http", "The plugin failed")
-  }
-  // A body shorter than its announced length must not look complete.
-  outgoing.strictContentLength = true
-  outgoing.writeHead(response.status, headers)
-  outgoing.flushHeaders()
-  const hasNoBody = method === "HEAD" || response.status === 204 || response.status === 304
-  yield* response.body.pipe(
-    Stream.runForEach((bytes) => (hasNoBody ? Effect.void : writeChunk(outgoing, bytes))),
-    Effect.andThen(end(outgoing)),
-    Effect.catch((error: HookError | Error) =>
-      Effect.andThen(
-        Effect.logWarning(`the plugin's response was cut off: ${error.message}`),
-        Effect.sync(() => outgoing.destroy()),
-      ),
-    ),
-  )
-  // It has been sent; this tells middlewares what was.
-  return HttpServerResponse.empty({ status: response.status })
-})
+const isRouteNotFound = (error: unknown): boolean =>
+  HttpServerError.isHttpServerError(error) && error.reason._tag === "RouteNotFound"
 
-const firstInvalid = (headers: ReadonlyArray<string>): string | undefined => {
-  for (let index = 0; index < headers.length; index += 2) {
-    try {
-      validateHeaderName(headers[index]!)
-      validateHeaderValue(headers[index]!, headers[index + 1]!)
-    } catch {
-      return headers[index]
-    }
-  }
-  return undefined
-}
-
-/** Writes with the client's back-pressure; a client that goes interrupts the request's fiber, and so this wait. */
-const writeChunk = (outgoing: ServerResponse, bytes: Uint8Array): Effect.Effect<void, Error> =>
-  Effect.callback<void, Error>((resume) => {
-    try {
-      if (outgoing.write(bytes)) return resume(Effect.void)
-    } catch (error) {
-      return resume(Effect.fail(error as Error))
-    }
-    const onDrain = () => resume(Effect.void)
-    outgoing.once("drain", onDrain)
-    return Effect.sync(() => outgoing.off("drain", onDrain))
+/** Whether a target that the router knows no route for is for us: for a plugin, or for nobody. */
+const isOurs = ({ url }: IncomingMessage): boolean =>
+  Result.match(RequestTarget.parse(url ?? "/"), {
+    onFailure: () => true,
+    onSuccess: ({ path }) => path.startsWith("/plugins/"),
   })
-
-const end = (outgoing: ServerResponse): Effect.Effect<void, Error> =>
-  Effect.try({ try: () => void outgoing.end(), catch: (error) => error as Error })

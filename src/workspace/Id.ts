@@ -22,4 +22,7 @@ const base32 = (bytes: Uint8Array): string => {
 }
 
 /** A new id as Mattermost makes them: 26 characters for 128 random bits. */
-export const newId: Effect.Effect<string> = Effect.sync(() => base32(randomBytes(16)))
+export const makeId = (): string => base32(randomBytes(16))
+
+/** {@link makeId} as an effect. */
+export const newId: Effect.Effect<string> = Effect.sync(makeId)

@@ -1,6 +1,6 @@
 /** ServeHTTP's rules against plugins that keep them, and some that don't. */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Metric, Option, Stream } from "effect"
+import { Deferred, Effect, Exit, Metric, Option, Stream } from "effect"
 import type { ServeHTTPRequest } from "../../src/generated/mattermost/pluginapi/v1/hooks_http_pb.js"
 import { GrpcStatus, statusCode } from "../../src/grpc/GrpcError.ts"
 import { Hooks } from "../../src/hooks/Hooks.ts"
@@ -150,6 +150,42 @@ describe("serveHttp", () => {
         received.map(({ bodyComplete, init }) => [init !== undefined, bodyComplete]),
         [[true, false], ...Array.from({ length: 4 }, () => [false, false]), [false, true]],
       )
+    }),
+  )
+
+  live(
+    "ends its direction behind the request, whether that has a body or none",
+    Effect.gen(function* () {
+      const hooks = yield* connect((call) =>
+        Effect.gen(function* () {
+          while (Option.isSome(yield* call.receive)) {
+            // Reads to the end, not to `body_complete`.
+          }
+          yield* call.send({ init: {}, bodyComplete: true })
+        }),
+      )
+      for (const body of [undefined, Stream.empty, Stream.succeed(new Uint8Array(1))]) {
+        assert.strictEqual((yield* Effect.scoped(serveHttp(hooks, { init, body }))).status, 200)
+      }
+    }),
+  )
+
+  live(
+    "lets a handler go on that has ended its response",
+    Effect.gen(function* () {
+      const mayGoOn = yield* Deferred.make<void>()
+      const wentOn = yield* Deferred.make<boolean>()
+      const hooks = yield* connect((call) =>
+        call.send({ init: {}, bodyComplete: true }).pipe(
+          Effect.andThen(Deferred.await(mayGoOn)),
+          Effect.onExit((exit) => Deferred.succeed(wentOn, Exit.isSuccess(exit))),
+        ),
+      )
+      yield* Effect.scoped(Effect.flatMap(serveHttp(hooks, { init }), ({ body }) => Stream.runDrain(body)))
+      // Long enough for a cancellation to arrive.
+      yield* Effect.sleep("200 millis")
+      yield* Deferred.succeed(mayGoOn, undefined)
+      assert.isTrue(yield* Deferred.await(wentOn))
     }),
   )
 

@@ -43,7 +43,11 @@ const open = Effect.fnUntraced(function* (path: string, options: { method?: stri
 })
 
 /** byte i is i % 251, as the plugin makes it. */
-const pattern = (length: number): Buffer => Buffer.from(Uint8Array.from({ length }, (_, index) => index % 251))
+const pattern = (length: number): Buffer =>
+  Buffer.alloc(
+    length,
+    Uint8Array.from({ length: 251 }, (_, index) => index),
+  )
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
 
 describe.skipIf(noPython)("ServeHTTP", () => {
@@ -139,6 +143,7 @@ describe.skipIf(noPython)("ServeHTTP", () => {
       Effect.gen(function* () {
         const injected = yield* get("/plugins/http-cases/bad-header")
         assert.strictEqual(injected.status, 500)
+        assert.strictEqual(injected.headers.get("x-content-type-options"), "nosniff")
         assert.isNull(injected.headers.get("x-injected"))
         assert.strictEqual((yield* get("/plugins/http-cases/status?101")).status, 500)
         assert.strictEqual((yield* get("/plugins/http-cases/status?204")).status, 204)
@@ -149,10 +154,13 @@ describe.skipIf(noPython)("ServeHTTP", () => {
     it.effect("echoes 50 MiB byte-exact, both ways at once", () =>
       Effect.gen(function* () {
         const body = pattern(50 * 1024 * 1024)
-        const response = yield* get("/plugins/http-cases/echo", { method: "POST", body })
-        const echoed = yield* Effect.promise(() => response.arrayBuffer())
-        assert.strictEqual(sha256(new Uint8Array(echoed)), sha256(body))
-      }),
+        // On a connection of its own: one that was idle too long is closed, maybe in the moment that it is used again.
+        const { request, response } = yield* open("/plugins/http-cases/echo", { method: "POST" })
+        request.end(body)
+        const incoming = yield* response
+        const echoed = yield* Effect.promise(() => incoming.toArray() as Promise<Array<Buffer>>)
+        assert.strictEqual(sha256(Buffer.concat(echoed)), sha256(body))
+      }).pipe(Effect.scoped),
     )
 
     it.effect("streams: what was sent comes back before the rest is sent", () =>

@@ -1,5 +1,5 @@
 /** A real HTTP server in front of real plugins, for tests. */
-import { createServer } from "node:http"
+import { createServer, type ServerOptions } from "node:http"
 import { NodeHttpServer, NodeServices } from "@effect/platform-node"
 import { Effect, Layer, Option } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
@@ -13,18 +13,34 @@ import { hostEnvironment } from "./host.ts"
 /** The one token that is somebody's. */
 export const TOKEN = "token-of-a-user"
 
+/** Who has which token. */
+const authenticate: PluginRoutes.Authenticate = (token) =>
+  Effect.succeed(token === TOKEN ? Option.some("user-1") : Option.none())
+
+/** Settings of a test's server, and of the plugins' routes. */
+export interface ServerSettings {
+  readonly authenticate?: PluginRoutes.Authenticate
+  readonly routes?: PluginRoutes.PluginRoutesOptions
+  readonly node?: ServerOptions
+}
+
 /** Serves the plugins of a folder on a free port. */
 export const server = (
   directory: string,
   methods: Partial<PluginApiMethods> = {},
   plugins: { readonly [id: string]: SupervisorOptions } = {},
+  settings: ServerSettings = {},
 ) =>
-  HttpRouter.serve(
-    PluginRoutes.layer((token) => Effect.succeed(token === TOKEN ? Option.some("user-1") : Option.none())),
-    { disableLogger: true, disableListenLog: true },
-  ).pipe(
+  HttpRouter.serve(PluginRoutes.layer(settings.authenticate ?? authenticate, settings.routes), {
+    disableLogger: true,
+    disableListenLog: true,
+  }).pipe(
     Layer.provideMerge(
-      NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0, gracefulShutdownTimeout: 500 }),
+      NodeHttpServer.layer(() => createServer({ ...settings.node }), {
+        host: "127.0.0.1",
+        port: 0,
+        gracefulShutdownTimeout: 500,
+      }),
     ),
     Layer.provideMerge(PluginHost.layer({ directory, plugins })),
     Layer.provide(PluginApi.layer(methods)),

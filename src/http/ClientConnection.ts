@@ -1,0 +1,124 @@
+import type { IncomingMessage, ServerResponse } from "node:http"
+import { NodeHttpServerRequest } from "@effect/platform-node"
+import { Duration, Effect, Exit } from "effect"
+import { HttpServerRequest, type HttpServerResponse } from "effect/http"
+import { hasBody } from "./PluginRequest.ts"
+
+/**
+ * How long a client may take nothing of what waits for it, before it counts as gone: longer than a phone is without a
+ * network between two cells, and soon enough for the handlers that wait with it. A client that is merely slow takes
+ * something now and then.
+ */
+export const CLIENT_STALL_TIMEOUT = Duration.minutes(1)
+
+const ignore = () => {}
+
+/** Node's request of an HTTP/1.1 server, and its response; of an upgraded connection there is one only when asked for. */
+export const exchangeOf = (request: HttpServerRequest.HttpServerRequest) => ({
+  // Plugins are served over HTTP/1.1; the HTTP/2 twins of the two have no part here.
+  incoming: NodeHttpServerRequest.toIncomingMessage(request) as IncomingMessage,
+  outgoing: () => NodeHttpServerRequest.toServerResponse(request) as ServerResponse,
+})
+
+/**
+ * Whether the server has stopped to read requests from this connection, because the client offered to speak another
+ * protocol and somebody may want to. Node's types don't know the property, which every version has.
+ */
+const isUpgraded = (incoming: IncomingMessage & { readonly upgrade?: boolean | null }): boolean =>
+  incoming.upgrade === true
+
+/**
+ * Guards requests, whoever answers them, against clients that go or don't listen.
+ *
+ * - An error that nobody listens to ends the process. A request tells of its client's going by one, also when nobody
+ *   reads its body, or not any more.
+ * - Where the rest of a request is left unread, Effect's server closes the connection, and half a second later for good.
+ *   The answer has to say so. Until then the rest is read and thrown away: a client whose bytes are refused may never see
+ *   its answer.
+ */
+export const guardExchange = <E, R>(
+  app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
+): Effect.Effect<HttpServerResponse.HttpServerResponse, E, R | HttpServerRequest.HttpServerRequest> =>
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
+    const { incoming, outgoing } = exchangeOf(request)
+    incoming.on("error", ignore)
+    // An upgraded connection belongs to whoever upgrades it.
+    if (isUpgraded(incoming)) return app
+    const response = outgoing()
+    response.on("error", ignore)
+    response.on("finish", () => {
+      if (!incoming.complete) incoming.resume()
+    })
+    return Effect.onExit(app, (exit) =>
+      Effect.sync(() => {
+        // Of a body of known length Effect decides better: it reads what is left, unless that is much. One that becomes
+        // the answer is being read.
+        const isRead = Exit.isSuccess(exit) && /^(?:Stream|Raw)$/.test(exit.value.body._tag)
+        if (!isRead && incoming.headers["content-length"] === undefined) endUnlessReceived(incoming, response)
+      }),
+    )
+  })
+
+/** Has an answer say that its connection ends with it, where its request has not been received as a whole. */
+export const endUnlessReceived = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+  if (hasBody(incoming) && !incoming.complete) outgoing.shouldKeepAlive = false
+}
+
+/** How long a client has for reading the answer that ends its connection, before that is gone: Effect's own time. */
+const CLOSE_GRACE = Duration.millis(500)
+
+/**
+ * Has an answer end a connection whose client offered another protocol, since nobody here takes it: that connection is
+ * nobody's any more, who would see to its end.
+ */
+export const refuseUpgrade = (incoming: IncomingMessage, outgoing: () => ServerResponse): void => {
+  if (!isUpgraded(incoming)) return
+  const response = outgoing()
+  response.shouldKeepAlive = false
+  response.on("finish", () => setTimeout(() => incoming.socket.destroy(), Duration.toMillis(CLOSE_GRACE)).unref())
+}
+
+/** Writes with the client's back-pressure; a client that goes, or stalls, interrupts the request's fiber, and so this wait. */
+export const writeChunk = (
+  outgoing: ServerResponse,
+  bytes: Uint8Array,
+  stallTimeout: Duration.Input,
+): Effect.Effect<void, Error> =>
+  Effect.callback<void, Error>((resume) => {
+    try {
+      if (outgoing.write(bytes)) return resume(Effect.void)
+    } catch (error) {
+      return resume(Effect.fail(error as Error))
+    }
+    const allowStall = limitStall(outgoing, stallTimeout)
+    const onDrain = () => {
+      allowStall()
+      resume(Effect.void)
+    }
+    outgoing.once("drain", onDrain)
+    return Effect.sync(() => {
+      allowStall()
+      outgoing.off("drain", onDrain)
+    })
+  })
+
+/** Ends a response. What still waits for its client then has its time, too. */
+export const end = (outgoing: ServerResponse, stallTimeout: Duration.Input): Effect.Effect<void, Error> =>
+  Effect.try({
+    try: () => {
+      outgoing.end()
+      // Node sets the time for idle connections when all of it is sent.
+      if (!outgoing.writableFinished) limitStall(outgoing, stallTimeout)
+    },
+    catch: (error) => error as Error,
+  })
+
+/** Has the connection closed when nothing of what waits is taken for this long; answers how to undo it. */
+const limitStall = (outgoing: ServerResponse, stallTimeout: Duration.Input): (() => void) => {
+  const { socket } = outgoing
+  if (socket === null) return ignore
+  const before = socket.timeout ?? 0
+  // Node's own timer, which sees each byte that the kernel takes; without a listener its end destroys the socket.
+  socket.setTimeout(Duration.toMillis(Duration.fromInputUnsafe(stallTimeout)))
+  return () => socket.setTimeout(before)
+}

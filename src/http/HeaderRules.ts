@@ -1,0 +1,144 @@
+import { Result } from "effect"
+
+/** One line of a head. */
+export type Field = readonly [name: string, value: string]
+
+/** Fields of one connection (RFC 9110 §7.6.1, and what was before it): they don't concern who is behind it. */
+const HOP_BY_HOP = new Set([
+  "connection",
+  "http2-settings",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authentication-info",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+])
+
+/**
+ * Fields that only the host may set, one that would tell the plugin of pages elsewhere (Mattermost's rule), and one that
+ * the host's own server answers.
+ */
+const NOT_FORWARDED = new Set(["mattermost-user-id", "mattermost-plugin-id", "referer", "expect"])
+
+/**
+ * Fields by which one page speaks for a whole origin, or longer than it is there: what is stored in it, which scripts
+ * stand before it, how and where it is reached, who is told of its errors, what clients tell it. A plugin is one path of
+ * many.
+ */
+const ORIGIN_WIDE = new Set([
+  "accept-ch",
+  "alt-svc",
+  "clear-site-data",
+  "expect-ct",
+  "nel",
+  "public-key-pins",
+  "public-key-pins-report-only",
+  "report-to",
+  "service-worker-allowed",
+  "set-login",
+  "strict-transport-security",
+])
+
+/** Mattermost's session cookie: where the host may find a token, so that no plugin may set or see it. */
+const SESSION_COOKIE = "MMAUTHTOKEN"
+
+/**
+ * The size of a response's head, in bytes: names, values, and 32 for each field, as HTTP/2 counts (RFC 9113 §6.5.2).
+ * That is more than many clients take (Node's 16 KiB), so nobody misses what is beyond it.
+ */
+export const MAX_RESPONSE_HEAD = 64 * 1024
+const FIELD_OVERHEAD = 32
+
+const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
+const LENGTH = /^\d{1,15}$/
+
+/** The fields of Node's `rawHeaders`. */
+export const fieldsOf = (rawHeaders: ReadonlyArray<string>): ReadonlyArray<Field> =>
+  Array.from({ length: rawHeaders.length / 2 }, (_, index) => [rawHeaders[2 * index]!, rawHeaders[2 * index + 1]!])
+
+/** All values of a field. */
+export const valuesOf = (fields: ReadonlyArray<Field>, name: string): ReadonlyArray<string> =>
+  fields.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value)
+
+/** A head without what concerns its connection only, the fields that it names in `Connection` among that. */
+export const withoutHopByHop = (fields: ReadonlyArray<Field>): ReadonlyArray<Field> => {
+  const named = new Set(
+    [...valuesOf(fields, "connection"), ...valuesOf(fields, "proxy-connection")]
+      .flatMap((value) => value.split(","))
+      .map((name) => name.trim().toLowerCase()),
+  )
+  return fields.filter(([name]) => !HOP_BY_HOP.has(name.toLowerCase()) && !named.has(name.toLowerCase()))
+}
+
+/**
+ * What of a request's head goes on to a plugin. `isSecret` tells of values that the host keeps to itself, of fields and
+ * of single cookies.
+ */
+export const requestFields = (
+  fields: ReadonlyArray<Field>,
+  isSecret: (value: string) => boolean,
+): ReadonlyArray<Field> => {
+  const cookies = valuesOf(fields, "cookie")
+    .flatMap((value) => value.split(";"))
+    .map((cookie) => cookie.trim())
+    .filter((cookie) => cookie !== "" && !isSessionCookie(cookie) && !isSecret(cookie))
+  const kept = withoutHopByHop(fields).filter(
+    // Where headers become variables (CGI, WSGI), an underscore is as good as a dash.
+    ([name, value]) =>
+      name.toLowerCase() !== "cookie" &&
+      !NOT_FORWARDED.has(name.toLowerCase().replaceAll("_", "-")) &&
+      !isSecret(value),
+  )
+  return cookies.length === 0 ? kept : [...kept, ["Cookie", cookies.join("; ")]]
+}
+
+/** Whether a response has no body, whatever its handler writes. */
+export const hasNoBody = (method: string, status: number): boolean =>
+  method === "HEAD" || status === 204 || status === 205 || status === 304
+
+/**
+ * What of a response's head goes on to a client; fails with what HTTP does not allow in it. It has one valid length or
+ * none. Fields that speak for the whole origin are dropped, unless `allowed` names them (in lower case), and cookies keep
+ * to the host that sets them. A client is not to guess what a body is, unless the plugin says something about that.
+ */
+export const responseFields = (
+  fields: ReadonlyArray<Field>,
+  { allowed, status }: { readonly allowed: ReadonlySet<string>; readonly status: number },
+): Result.Result<ReadonlyArray<Field>, string> => {
+  let size = 0
+  for (const [name, value] of fields) {
+    if (!NAME.test(name) || !VALUE.test(value))
+      return Result.fail(`the header ${quoted(name)}, which HTTP does not allow`)
+    size += name.length + value.length + FIELD_OVERHEAD
+  }
+  if (size > MAX_RESPONSE_HEAD) return Result.fail(`a head of more than ${MAX_RESPONSE_HEAD} bytes`)
+  const lengths = valuesOf(fields, "content-length")
+  if (lengths.length > 1) return Result.fail(`${lengths.length} times Content-Length`)
+  if (lengths.length === 1 && !LENGTH.test(lengths[0]!)) {
+    return Result.fail(`the Content-Length ${quoted(lengths[0]!)}, which is none`)
+  }
+  const isBodiless = hasNoBody("", status)
+  const kept = withoutHopByHop(fields).flatMap(([name, value]): ReadonlyArray<Field> => {
+    const key = name.toLowerCase()
+    if (ORIGIN_WIDE.has(key) && !allowed.has(key)) return []
+    if (key === "set-cookie") return isSessionCookie(value) ? [] : [[name, withoutDomain(value)]]
+    return key === "content-length" && isBodiless ? [] : [[name, value]]
+  })
+  return Result.succeed(
+    valuesOf(kept, "x-content-type-options").length > 0 ? kept : [...kept, ["X-Content-Type-Options", "nosniff"]],
+  )
+}
+
+/** Whether a cookie is the host's: a name that is empty makes one of what is behind the `=`. */
+const isSessionCookie = (cookie: string): boolean =>
+  /^[\s=]*(?<name>[^=;]*)/.exec(cookie)?.[1]?.trim() === SESSION_COOKIE
+
+/** A cookie for the host alone that sets it, not for others of its domain. */
+const withoutDomain = (cookie: string): string => cookie.replace(/;\s*domain\s*(?:=[^;]*)?(?=;|$)/gi, "")
+
+const quoted = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text)

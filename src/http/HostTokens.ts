@@ -1,0 +1,41 @@
+import { createHash, timingSafeEqual } from "node:crypto"
+import { unescape } from "./RequestTarget.ts"
+
+/**
+ * Whether a text is a token of the host's own, whoever's. It is asked of everything in a request that may be one, some
+ * thousands of texts at worst, and by clients that want to guess: it should take no longer for a text that is nearly
+ * right, and compare lengths before it computes anything.
+ */
+export type IsToken = (candidate: string) => boolean
+
+/** The parameter in which Mattermost's clients may carry a token: no valid place here, but no plugin's business either. */
+const TOKEN_PARAMETER = "access_token"
+
+/** Recognises one token in constant time, its length aside. */
+export const isExactly = (token: string): IsToken => {
+  const digest = (text: string) => createHash("sha256").update(text).digest()
+  const expected = digest(token)
+  return (candidate) => candidate.length === token.length && timingSafeEqual(digest(candidate), expected)
+}
+
+/**
+ * Whether a value of a header, a cookie or a parameter has a token in it: as a whole, as a word of it (`Token x`,
+ * `a="x", b`), behind a name (`token=x`), escaped as in a URL, or as the name or password of Basic credentials. The host
+ * takes none of these, which is no reason for a plugin to see it.
+ */
+export const carries = (value: string, isToken: IsToken): boolean => {
+  const basic = /^\s*Basic\s+(?<credentials>\S+)/i.exec(value)?.groups?.["credentials"]
+  const credentials = Buffer.from(basic ?? "", "base64").toString("latin1")
+  const texts = [value, unescape(value), credentials.replace(/:.*/s, ""), credentials.replace(/^[^:]*:/, "")]
+  return texts.some((text) => candidates(text).some(isToken))
+}
+
+/** Whether a parameter of a query is not for plugins, by its name or its value. */
+export const isTokenParameter = (name: string, value: string, isToken: IsToken): boolean =>
+  unescape(name).trim().toLowerCase() === TOKEN_PARAMETER || carries(value, isToken) || carries(name, isToken)
+
+/** What in a text may be a token: all of it, each word, and what is behind a word's name. */
+const candidates = (text: string): ReadonlyArray<string> => [
+  text.trim(),
+  ...text.split(/[\s,;"']+/).flatMap((word) => [word, word.replace(/^[^=:]*[=:]/, "")]),
+]
