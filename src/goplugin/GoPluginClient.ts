@@ -179,7 +179,12 @@ const reattach = Effect.fn("GoPluginClient.reattach")(function* (
   owned = config.Test !== true
   return {
     ...connection,
-    process: { pid: process.pid, exit: process.exit, stderrTail: Effect.succeed([]) },
+    process: {
+      pid: process.pid,
+      exit: process.exit,
+      stderrTail: Effect.succeed([]),
+      secretTaken: Effect.succeed(false),
+    },
     protocolVersion: config.ProtocolVersion ?? 0,
     reattachConfig: config,
   }

@@ -58,7 +58,12 @@ export const start = Effect.fn("FakePlugin.start")(function* (
   }).pipe(Effect.orDie)
   return {
     ...connection,
-    process: { pid: process.pid, exit: Deferred.await(exit), stderrTail: Effect.succeed([]) },
+    process: {
+      pid: process.pid,
+      exit: Deferred.await(exit),
+      stderrTail: Effect.succeed([]),
+      secretTaken: Effect.succeed(false),
+    },
     protocolVersion: 1,
     reattachConfig: {
       Protocol: "grpc",
