@@ -9,7 +9,6 @@ import { ProcessGroup } from "./ProcessGroup.ts"
 import {
   LIFELINE_VARIABLE,
   PluginSpawnError,
-  READ_RATE,
   type ProcessExit,
   type ProcessOutput,
   type ProcessSecret,
@@ -19,11 +18,9 @@ import {
 } from "./ProcessSpec.ts"
 import { stop } from "./ProcessStop.ts"
 import { MARKER_VARIABLE, onAnyDescriptor } from "./ProcessTable.ts"
+import { ReadPace } from "./ReadPace.ts"
 import { StderrTail } from "./StderrTail.ts"
 import { canWrap, type CommandLine, refusal, wrap } from "./Wrapper.ts"
-
-/** How many times a second a pipe that has much to give is read from. */
-const READS_PER_SECOND = 50
 
 /** Makes the `spawn` of `PluginProcess` on `node:child_process`. */
 export const makeSpawn: Effect.Effect<Spawn, never, Scope.Scope> = Effect.map(makeContainment(), (containment) =>
@@ -152,16 +149,15 @@ const attach = (
   return { node, spec, marker, group, controlGroup, exit, closed, running }
 }
 
-/** Reads a pipe to its end, at no more than {@link READ_RATE}: what is written faster than that makes the process wait. */
+/** Reads a pipe to its end, at its pace. */
 const read = (pipe: Readable, sink: (chunk: Uint8Array) => void): void => {
-  let taken = 0
+  const pace = new ReadPace()
   pipe.on("data", (chunk: Uint8Array) => {
     sink(chunk)
-    taken += chunk.length
-    if (taken < READ_RATE / READS_PER_SECOND) return
-    taken = 0
+    const rest = pace.take(chunk.length)
+    if (rest === 0) return
     pipe.pause()
-    setTimeout(() => pipe.resume(), 1000 / READS_PER_SECOND)
+    setTimeout(() => pipe.resume(), rest)
   })
 }
 

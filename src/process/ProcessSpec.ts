@@ -39,14 +39,8 @@ export interface ProcessSecret {
 }
 
 /**
- * Bytes a second that are read from a pipe at most. More than any log that somebody reads; a process that writes faster
- * is slowed down by its own pipe, rather than the host by it.
- */
-export const READ_RATE = 16 * 1024 * 1024
-
-/**
- * Where a process' output goes. Both are called as chunks arrive, at no more than {@link READ_RATE}; the pipes are
- * drained whatever the sinks do.
+ * Where a process' output goes. Both are called as chunks arrive, at no more than `READ_RATE`; the pipes are drained
+ * whatever the sinks do.
  */
 export interface ProcessOutput {
   readonly stdout: (chunk: Uint8Array) => void

@@ -11,6 +11,7 @@ import * as BrokerSockets from "../goplugin/BrokerSockets.ts"
 import * as Connection from "../goplugin/Connection.ts"
 import type { GoPlugin } from "../goplugin/GoPlugin.ts"
 import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
+import * as PluginLog from "../goplugin/PluginLog.ts"
 import { type Handlers, implement, serve } from "../grpc/GrpcServer.ts"
 import type { HookDispatcher } from "../hooks/HookDispatcher.ts"
 import { Hooks } from "../hooks/Hooks.ts"
@@ -54,6 +55,7 @@ export const start = Effect.fn("FakePlugin.start")(function* (
     transport: BrokerSockets.make("fake", folder, undefined),
     exit: Deferred.await(exit),
     shutDown: false,
+    log: yield* PluginLog.make("fake"),
     options: {},
   }).pipe(Effect.orDie)
   return {
