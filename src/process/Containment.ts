@@ -58,7 +58,7 @@ export const make = Effect.fnUntraced(function* (): Effect.fn.Return<Effect.Effe
       ],
       { concurrency: 2 },
     )
-    return { ...common, setpriv, controlGroups, watchdog: yield* Watchdog.start(owner, controlGroups?.directory) }
+    return { ...common, setpriv, controlGroups, watchdog: yield* Watchdog.make(owner, controlGroups?.directory) }
   })
   const scope = yield* Effect.scope
   return yield* setUp.pipe(Scope.provide(scope), Effect.uninterruptible, Effect.cached)

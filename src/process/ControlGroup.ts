@@ -1,5 +1,13 @@
-import { execFile } from "node:child_process"
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs"
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from "node:fs"
 import { join, relative } from "node:path"
 import { Context, Duration, Effect, type Scope } from "effect"
 import { isDeadHost } from "./HostIdentity.ts"
@@ -17,9 +25,6 @@ export const UseControlGroups: Context.Reference<boolean> = Context.Reference(
 
 /** What this host's own groups are named by, followed by its name. */
 const PREFIX = "plugin-supervisor-"
-
-/** How long asking whether there are control groups may take, in milliseconds. */
-const PROBE_LIMIT = 2000
 
 /** How long the kernel may take to end all of a group; more means that it holds a process (a stuck disk, say). */
 const END_LIMIT = Duration.seconds(2)
@@ -82,14 +87,16 @@ export interface ControlGroups {
   readonly make: (run: string) => ControlGroup | undefined
 }
 
-/** A process can be moved into a group, and all of the group be ended: of which kernels before 5.14 have only the first. */
-const mayUse = (directory: string): Effect.Effect<boolean> =>
-  Effect.callback((resume) => {
-    const probe = 'test -w "$1/cgroup.kill" && echo $$ >"$1/cgroup.procs"'
-    execFile("/bin/sh", ["-c", probe, "sh", directory], { timeout: PROBE_LIMIT }, (error) =>
-      resume(Effect.succeed(error === null)),
-    )
-  })
+/** Makes a group, all of which can be ended at once, as in kernels from 5.14; answers whether it may. */
+const isMade = (directory: string): boolean => {
+  try {
+    mkdirSync(directory)
+    accessSync(join(directory, "cgroup.kill"), constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}
 
 /** Makes room for the groups of this host, named `owner`; `undefined` where it may not have any. */
 export const make = Effect.fnUntraced(function* (
@@ -98,20 +105,13 @@ export const make = Effect.fnUntraced(function* (
   const own = yield* ownGroup
   if (own === undefined || !(yield* UseControlGroups)) return undefined
   const directory = join(own, PREFIX + owner)
-  const isMade = yield* Effect.acquireRelease(Effect.isSuccess(Effect.try(() => mkdirSync(directory))), (isMade) =>
-    isMade ? Effect.ignore(Effect.try(() => rmdirSync(directory))) : Effect.void,
-  )
-  if (!isMade || !(yield* mayUse(directory))) return undefined
+  yield* Effect.addFinalizer(() => Effect.ignore(Effect.try(() => rmdirSync(directory))))
+  if (!isMade(directory)) return undefined
   return {
     directory,
     make: (run) => {
       const group = join(directory, run)
-      try {
-        mkdirSync(group)
-      } catch {
-        return undefined
-      }
-      return { members: join(group, "cgroup.procs"), end: end(group) }
+      return isMade(group) ? { members: join(group, "cgroup.procs"), end: end(group) } : undefined
     },
   }
 })

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import type { Socket } from "node:net"
-import { Deferred, Duration, Effect, Exit, Schedule, type Scope } from "effect"
+import { Deferred, Duration, Effect, Exit, Latch, Schedule, type Scope } from "effect"
 import { describeExit, type ProcessExit } from "./ProcessSpec.ts"
 import { MARKER_VARIABLE } from "./ProcessTable.ts"
 
@@ -57,12 +57,16 @@ export interface Watchdog {
   readonly leaveTheRest: () => void
 }
 
-/** Starts the watchdog of a host; `owner` begins the markers of its plugins. It ends with the Scope, if all is done. */
-export const start = Effect.fnUntraced(function* (
+/**
+ * The watchdog of a host; `owner` begins the markers of its plugins. It is started with the first group, right after that,
+ * and ends with the Scope, if all is done.
+ */
+export const make = Effect.fnUntraced(function* (
   owner: string,
   controlGroups: string | undefined,
 ): Effect.fn.Return<Watchdog, never, Scope.Scope> {
   const groups = new Set<number>()
+  const needed = Latch.makeUnsafe(false)
   let isClean = true
   let current:
     | { readonly process: ChildProcess; readonly exit: Deferred.Deferred<ProcessExit, NodeJS.ErrnoException> }
@@ -113,11 +117,14 @@ export const start = Effect.fnUntraced(function* (
       )
     }),
   )
-  yield* Effect.forkScoped(Effect.repeat(live, { schedule: RESTART, while: (again) => again }))
+  yield* Effect.forkScoped(
+    Effect.andThen(needed.await, Effect.repeat(live, { schedule: RESTART, while: (again) => again })),
+  )
   return {
     watch: (group) => {
       groups.add(group)
       tell("+", group)
+      needed.openUnsafe()
     },
     forget: (group) => {
       if (groups.delete(group)) tell("-", group)
