@@ -18,4 +18,10 @@ export type { BidiCall } from "../grpc/GrpcStream.ts"
 export type { TlsConfig } from "../grpc/Tls.ts"
 export { UseControlGroups } from "../process/ControlGroup.ts"
 export { PluginProcess } from "../process/PluginProcess.ts"
-export { type ProcessExit, type ProcessSecret, type ProcessSpec, PluginSpawnError, type RunningProcess } from "../process/ProcessSpec.ts"
+export {
+  type ProcessExit,
+  type ProcessSecret,
+  type ProcessSpec,
+  PluginSpawnError,
+  type RunningProcess,
+} from "../process/ProcessSpec.ts"
