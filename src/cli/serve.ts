@@ -1,13 +1,15 @@
 import { createServer } from "node:http"
 import { isIP } from "node:net"
 import { NodeHttpServer } from "@effect/platform-node"
-import { Console, Duration, Effect, Layer, Logger, Option, Record, Redacted } from "effect"
+import { Console, Duration, Effect, Layer, Option, Record, Redacted } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
 import { FetchHttpClient, HttpRouter, HttpServer } from "effect/http"
 import { Otlp, OtlpSerialization } from "effect/observability"
 import { PluginBundles } from "../bundle/PluginBundle.ts"
 import { PluginEnvironment } from "../environment/PluginEnvironment.ts"
 import * as PluginHost from "../environment/PluginHost.ts"
+import { PluginLogRate } from "../goplugin/LogBudget.ts"
+import { RuntimeDirectory } from "../goplugin/SocketDirectory.ts"
 import { HookDispatcher } from "../hooks/HookDispatcher.ts"
 import { hookPolicies } from "../hooks/HookPolicies.ts"
 import type { HooksOptions } from "../hooks/HookPolicy.ts"
@@ -20,12 +22,10 @@ import { WorkspaceRoutes } from "../http/WorkspaceRoutes.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../workspace/Workspace.ts"
 import { WorkspacePluginApi } from "../workspace/WorkspacePluginApi.ts"
 import { SERVER_VERSION, WorkspaceSettings } from "../workspace/WorkspaceSettings.ts"
+import * as StderrLog from "./StderrLog.ts"
 
 /** How long requests in flight may go on when the supervisor stops; what streams for ever is cut then. */
 const HTTP_STOP_LIMIT = Duration.seconds(2)
-
-/** People read pretty logs, programs JSON; both are on stderr, so that stdout holds only what was asked for. */
-const logger = Logger.layer([Logger.withConsoleError(process.stderr.isTTY ? Logger.formatLogFmt : Logger.formatJson)])
 
 /** Traces, metrics and logs for a collector, as far as OpenTelemetry's own variables ask for them. */
 const telemetry = Otlp.layerFromConfig({ resource: { serviceName: "plugin-supervisor" } }).pipe(
@@ -44,12 +44,21 @@ export interface ServeOptions {
   /** Variables of the host that plugins may see: `NAME` or `PREFIX_*`. */
   readonly allowEnv: ReadonlyArray<string>
   readonly pluginLogLevel: "DEBUG" | "INFO" | "WARNING" | "ERROR"
+  /** Lines a second that are logged of what one plugin prints. */
+  readonly pluginLogRate: number
+  /** Folder of the plugins' sockets. */
+  readonly runtimeDirectory: Option.Option<string>
   /** What is set for the hooks of single plugins, by id. */
   readonly hookPolicies: { readonly [pluginId: string]: HooksOptions }
 }
 
 /** The supervisor by itself: the plugins of a folder on an embedded workspace, behind HTTP. */
-export const serveLayer = ({ allowEnv, data, hookPolicies, host, pluginLogLevel, plugins, port }: ServeOptions) => {
+export const serveLayer = (options: ServeOptions) => {
+  const { allowEnv, data, hookPolicies, host, pluginLogLevel, plugins, port } = options
+  const settings = Layer.mergeAll(
+    Layer.succeed(PluginLogRate, options.pluginLogRate),
+    Layer.succeed(RuntimeDirectory, Option.getOrUndefined(options.runtimeDirectory)),
+  )
   const workspace = Workspace.layerIn(data).pipe(Layer.provide(HookDispatcher.layer))
   const environment = PluginHost.layer({
     directory: plugins,
@@ -59,6 +68,7 @@ export const serveLayer = ({ allowEnv, data, hookPolicies, host, pluginLogLevel,
     Layer.provide(WorkspacePluginApi.layer),
     Layer.provide(PluginBundles.layer),
     Layer.provideMerge(workspace),
+    Layer.provide(settings),
     Layer.provide(Layer.succeed(WorkspaceSettings, { siteUrl: url(host, port), serverVersion: SERVER_VERSION })),
   )
   const routes = Layer.mergeAll(
@@ -139,6 +149,22 @@ export const serve = Command.make(
       Flag.withDescription("Level from which plugins log. Default INFO"),
       Flag.withDefault("INFO"),
     ),
+    pluginLogRate: Flag.Int("plugin-log-rate").pipe(
+      Flag.withDescription(
+        "Lines a second that are logged of what one plugin prints; ten times as many may come at once, more is left out. Default 1000",
+      ),
+      Flag.filter(
+        (rate) => rate > 0,
+        () => "a number of lines, from 1",
+      ),
+      Flag.withDefault(1000),
+    ),
+    runtimeDirectory: Flag.String("runtime-directory").pipe(
+      Flag.withDescription(
+        "Folder of the plugins' sockets, with a short path; made when it is missing. Default RUNTIME_DIRECTORY, else the temporary folder",
+      ),
+      Flag.optional,
+    ),
     hookPolicies: Flag.FileParse("hook-policies").pipe(
       Flag.withDescription("JSON, YAML or TOML file of deadlines, and of what a failure means, by plugin and hook"),
       Flag.mapEffect((written) => Effect.mapError(hookPolicies(written), (cause) => new CliError.UserError({ cause }))),
@@ -152,7 +178,7 @@ export const serve = Command.make(
         const reason = `can't listen on ${options.host}:${options.port} (${cause instanceof Error ? cause.message : String(cause)})`
         return Effect.fail(new CliError.UserError({ cause: `${reason}; choose another --host or --port` }))
       }),
-      Effect.provide(Layer.provideMerge(telemetry, logger)),
+      Effect.provide(Layer.provideMerge(telemetry, StderrLog.layer)),
     ),
 ).pipe(
   Command.withDescription(
