@@ -8,6 +8,9 @@ import * as StderrLog from "./StderrLog.ts"
  */
 const FAULT_LIMIT = Duration.seconds(30)
 
+/** Faults that are logged: one that repeats itself while the host stops says nothing new. */
+const MAX_FAULTS = 10
+
 /**
  * Whether a terminal that closes is not to end this process, since it was started by `nohup`. Node resets the signals
  * that were ignored when it starts, so that of `nohup` there is only its other trace: a terminal as stdin is replaced by
@@ -42,7 +45,7 @@ export const runMain = <E, A>(program: Effect.Effect<A, E>): void =>
 
 const run = Runtime.makeRunMain(({ fiber, teardown }) => {
   let isAsked = false
-  let isFaulty = false
+  let faults = 0
   const stop = () => {
     isAsked = true
     fiber.interruptUnsafe(fiber.id)
@@ -52,9 +55,10 @@ const run = Runtime.makeRunMain(({ fiber, teardown }) => {
   process.on("SIGHUP", () => ignoresHangup() || stop())
 
   const onFault = (error: unknown) => {
-    Effect.runFork(report("something failed that nobody has caught; this host stops", Cause.die(error)))
-    if (isFaulty) return
-    isFaulty = true
+    if (faults++ < MAX_FAULTS) {
+      Effect.runFork(report("something failed that nobody has caught; this host stops", Cause.die(error)))
+    }
+    if (faults > 1) return
     setTimeout(() => process.exit(1), Duration.toMillis(FAULT_LIMIT)).unref()
     stop()
   }
@@ -65,7 +69,7 @@ const run = Runtime.makeRunMain(({ fiber, teardown }) => {
 
   fiber.addObserver((exit) =>
     teardown(exit, (code) => {
-      if (isFaulty) process.exit(1)
+      if (faults > 0) process.exit(1)
       if (isAsked || code !== 0) process.exit(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? 0 : code)
     }),
   )

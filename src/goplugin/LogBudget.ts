@@ -38,9 +38,9 @@ export class LogBudget {
     this.#bytes = Math.min(this.#bytes + more * LINE_BYTES, this.#rate * BURST * LINE_BYTES)
   }
 
-  /** Takes a line of so many bytes, if there is room for it. */
+  /** Takes a line of so many bytes, if there is anything left; a long line may take more than that. */
   take(bytes: number): boolean {
-    if (this.#lines < 1 || this.#bytes < bytes) return false
+    if (this.#lines < 1 || this.#bytes <= 0) return false
     this.#lines--
     this.#bytes -= bytes
     return true

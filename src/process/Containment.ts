@@ -5,13 +5,13 @@ import { HostEnvironment } from "../command/HostEnvironment.ts"
 import * as ControlGroup from "./ControlGroup.ts"
 import { hostIdentity, isDeadHost } from "./HostIdentity.ts"
 import { describeRemaining, sweep, withDescendants } from "./ProcessSweep.ts"
-import { MARKER_VARIABLE, scan } from "./ProcessTable.ts"
+import { type ProcessEntry, scan } from "./ProcessTable.ts"
 import * as Watchdog from "./Watchdog.ts"
 
 /** What a host has to keep hold of its plugins' processes; each part where the platform has it. */
 export interface Containment {
   readonly platform: NodeJS.Platform
-  /** The value of a new start's {@link MARKER_VARIABLE}. */
+  /** The value of a new start's `MARKER_VARIABLE`. */
   readonly marker: () => string
   /** Whether a process' descendants can be found by their markers. */
   readonly canSearch: boolean
@@ -67,13 +67,14 @@ export const make = Effect.fnUntraced(function* (): Effect.fn.Return<Effect.Effe
 /** Ends the processes of hosts that were killed, and of whatever their plugins started. */
 const endAbandoned = Effect.fnUntraced(function* (identity: string) {
   yield* ControlGroup.endAbandoned(identity)
-  // This host may have been started by somebody's plugin itself.
-  const own = process.env[MARKER_VARIABLE]
-  const isAbandoned = (marker: string | undefined) =>
-    marker !== undefined && marker !== own && isDeadHost(marker, identity)
+  const isAbandoned = (table: ReadonlyArray<ProcessEntry>) => {
+    // This host may have been started by somebody's plugin itself.
+    const own = table.find(({ pid }) => pid === process.pid)?.marker
+    return ({ marker }: ProcessEntry) => marker !== undefined && marker !== own && isDeadHost(marker, identity)
+  }
   const table = yield* scan
-  if (table?.some(({ marker }) => isAbandoned(marker)) !== true) return
-  const swept = yield* sweep((table) => withDescendants(table, ({ marker }) => isAbandoned(marker)))
+  if (table?.some(isAbandoned(table)) !== true) return
+  const swept = yield* sweep((table) => withDescendants(table, isAbandoned(table)))
   const ended = [...swept.found].join(", ")
   yield* Effect.logWarning(`a host that was killed had left processes of its plugins, which are ended: ${ended}`)
   if (!swept.complete) yield* Effect.logError(`some of them are not: ${describeRemaining(swept)}`)

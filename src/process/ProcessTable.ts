@@ -1,7 +1,7 @@
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs"
 import { readFile } from "node:fs/promises"
 import { setImmediate, setTimeout } from "node:timers/promises"
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 
 /** The variable that marks every process that descends from one plugin start; see {@link ProcessEntry.marker}. */
 export const MARKER_VARIABLE = "PLUGIN_SUPERVISOR_PROCESS"
@@ -144,6 +144,9 @@ const readTable = async (): Promise<ReadonlyArray<ProcessEntry> | undefined> => 
 let last: Promise<unknown> = Promise.resolve()
 let next: Promise<ReadonlyArray<ProcessEntry> | undefined> | undefined
 
+/** How long a scan may take; where it takes longer, who waits for it is told that nobody knows. */
+const SCAN_LIMIT = Duration.seconds(2)
+
 /**
  * Every process of this namespace that this user may see; `undefined` when /proc can't be read, which is never the same
  * as that nobody is there. Whoever asks while a scan runs waits for the next one, and all of them share it. One
@@ -157,7 +160,7 @@ export const scan: Effect.Effect<ReadonlyArray<ProcessEntry> | undefined> = Effe
     return current
   })
   return next
-})
+}).pipe(Effect.timeoutOrElse({ duration: SCAN_LIMIT, orElse: () => Effect.undefined }))
 
 /**
  * Tells a process that runs from a later one with the same id: by when it was started. `undefined` when none runs; empty

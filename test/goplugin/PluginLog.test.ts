@@ -36,7 +36,7 @@ describe("PluginLog", () => {
         messages()
           .slice(-3)
           .map((message) => message.slice(0, 60)),
-        ["y".repeat(60), "an end without a line's end", "plugin talker wrote more than 10 lines a second: 2 lines, 13"],
+        ["y".repeat(60), "y".repeat(60), "plugin talker wrote more than 10 lines a second: 2 lines, 65"],
       )
     }).pipe(Effect.provide(layer))
   })
@@ -78,9 +78,9 @@ describe("PluginLog", () => {
     return Effect.gen(function* () {
       const { close, source } = yield* open
       source.push(lines(10_000, "debug"))
-      source.push(Buffer.from("[WARN] careful\n"))
+      source.push(Buffer.from("[WARN] careful\n[WARN] and without an end"))
       yield* close
-      assert.deepStrictEqual(messages(), ["[WARN] careful"])
+      assert.deepStrictEqual(messages(), ["[WARN] careful", "[WARN] and without an end"])
     }).pipe(Effect.provideService(References.MinimumLogLevel, "Info"), Effect.provide(layer))
   })
 })
