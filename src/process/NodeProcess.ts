@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process"
-import { writeFileSync } from "node:fs"
+import { writeFile } from "node:fs/promises"
 import type { Duplex, Readable } from "node:stream"
 import { Deferred, Effect, Exit, type Scope } from "effect"
 import { type Child, DRAIN_LIMIT } from "./Child.ts"
@@ -17,7 +17,7 @@ import {
   type Spawn,
 } from "./ProcessSpec.ts"
 import { stop } from "./ProcessStop.ts"
-import { MARKER_VARIABLE, onAnyDescriptor } from "./ProcessTable.ts"
+import { MARKER_VARIABLE } from "./ProcessTable.ts"
 import { ReadPace } from "./ReadPace.ts"
 import { StderrTail } from "./StderrTail.ts"
 import { canWrap, type CommandLine, refusal, wrap } from "./Wrapper.ts"
@@ -97,13 +97,10 @@ const spawnNode = (
     windowsHide: true,
   })
 
-/** Where a wrapper could not do it: right after the start, when the process may have started another already. */
+/** Where a wrapper could not do it: after the start, when the process may have started another already. */
 const moveInto = (members: string, pid: number): void => {
-  try {
-    onAnyDescriptor(() => writeFileSync(members, String(pid)))
-  } catch {
-    // It has ended, or the group is gone: it is found by its marker.
-  }
+  // It takes the kernel a while. What goes wrong means that it has ended, or is found by its marker.
+  writeFile(members, String(pid)).catch(() => {})
 }
 
 /** Listens to a process, from its first moment on. */
