@@ -30,7 +30,7 @@ const PREFIX = "plugin-supervisor-"
 const END_LIMIT = Duration.seconds(2)
 
 /** The group that this process is in itself, as a folder; `undefined` where there is no cgroup v2 or it is out of view. */
-const ownGroup: Effect.Effect<string | undefined> = Effect.sync(() => {
+export const ownGroup: Effect.Effect<string | undefined> = Effect.sync(() => {
   if (!existsSync("/proc/self/mountinfo")) return undefined
   const path = /^0::(.*)$/m.exec(readFileSync("/proc/self/cgroup", "utf8"))?.[1]
   // Fields: proc_pid_mountinfo(5). The fourth is what of the hierarchy is mounted, the fifth where.
@@ -103,7 +103,8 @@ export const make = Effect.fnUntraced(function* (
   owner: string,
 ): Effect.fn.Return<ControlGroups | undefined, never, Scope.Scope> {
   const own = yield* ownGroup
-  if (own === undefined || !(yield* UseControlGroups)) return undefined
+  // Processes get in by the system's shell.
+  if (own === undefined || !existsSync("/bin/sh") || !(yield* UseControlGroups)) return undefined
   const directory = join(own, PREFIX + owner)
   yield* Effect.addFinalizer(() => Effect.ignore(Effect.try(() => rmdirSync(directory))))
   if (!isMade(directory)) return undefined

@@ -71,6 +71,14 @@ export interface RunningProcess {
   readonly secretTaken: Effect.Effect<boolean>
 }
 
+/** What to do about a refusal, by the system's own word for it. */
+const cureOf = (reason: string): string => {
+  if (/\b(EMFILE|ENFILE)\b/.test(reason)) return "no file descriptor is left: raise the limit (LimitNOFILE=, ulimit -n)"
+  if (/\b(EAGAIN|ENOMEM)\b/.test(reason))
+    return "no room for another process is left: raise the limits of processes and memory"
+  return "check that the file exists, is executable and was built for this machine"
+}
+
 /** The operating system refused to start the process. */
 export class PluginSpawnError extends Schema.TaggedError<PluginSpawnError>()("PluginSpawnError", {
   pluginId: Schema.String,
@@ -81,7 +89,7 @@ export class PluginSpawnError extends Schema.TaggedError<PluginSpawnError>()("Pl
 }) {
   override get message(): string {
     const diagnosis = this.diagnosis.map((note) => `\n  ${note}`).join("")
-    return `plugin ${this.pluginId}: can't start ${this.executable}: ${this.reason}; check that the file exists, is executable and was built for this machine${diagnosis}`
+    return `plugin ${this.pluginId}: can't start ${this.executable}: ${this.reason}; ${cureOf(this.reason)}${diagnosis}`
   }
 }
 

@@ -2,13 +2,21 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { PluginProcess } from "../../src/process/PluginProcess.ts"
-import { hostOf, nothingIsLeft, PATIENCE, processesOf, watchdogsOf, withToken } from "../support/descendants.ts"
-import { eventually, isAlive } from "../support/host.ts"
+import {
+  haveControlGroups,
+  hostOf,
+  nothingIsLeft,
+  PATIENCE,
+  processesOf,
+  watchdogsOf,
+  withToken,
+} from "../support/descendants.ts"
+import { eventually, isAlive, noPython } from "../support/host.ts"
 
 /** A host that starts no plugin, but sees to what others have left. */
 const nextHost = Effect.provide(PluginProcess, PluginProcess.layer)
 
-describe.skipIf(process.platform !== "linux")("a host", () => {
+describe.skipIf(process.platform !== "linux" || noPython)("a host", () => {
   it.live.each([true, false])(
     "that has no descriptor left stops all the same, control groups: %s",
     (controlGroups) =>
@@ -49,8 +57,9 @@ describe.skipIf(process.platform !== "linux")("a host", () => {
       withToken((dead) =>
         withToken((living) =>
           Effect.gen(function* () {
-            const one = yield* hostOf(["session", "cleared-daemon"], dead)
-            const other = yield* hostOf(["session", "cleared-daemon"], living)
+            const kinds = ["session", (yield* haveControlGroups) ? "cleared-daemon" : "daemon"]
+            const one = yield* hostOf(kinds, dead)
+            const other = yield* hostOf(kinds, living)
             // The host, two plugins and what those have started; who forks twice takes a moment.
             yield* eventually("all of them are there", () => processesOf(living).length === 5, PATIENCE)
             const processes = processesOf(living)

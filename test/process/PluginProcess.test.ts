@@ -6,7 +6,7 @@ import { Effect, Exit, Scope } from "effect"
 import { vi } from "vitest"
 import { HostEnvironment } from "../../src/command/HostEnvironment.ts"
 import { PluginProcess } from "../../src/process/PluginProcess.ts"
-import { describeExit, type ProcessSpec } from "../../src/process/ProcessSpec.ts"
+import { describeExit, PluginSpawnError, type ProcessSpec } from "../../src/process/ProcessSpec.ts"
 import { folder, temporaryFolder } from "../support/folder.ts"
 import { eventually, isAlive } from "../support/host.ts"
 import { type Entry, recordLog } from "../support/log.ts"
@@ -125,6 +125,15 @@ describe.skipIf(process.platform === "win32")("PluginProcess", () => {
       assert.strictEqual(error._tag, "PluginSpawnError")
       assert.include(error.message, "plugin faulty")
       assert.include(error.message, "/no/such/file")
+      assert.include(error.message, "check that the file exists")
+      const { message } = new PluginSpawnError({
+        pluginId: "faulty",
+        executable: "/bin/plugin",
+        reason: "spawn /bin/sh EMFILE",
+        diagnosis: [],
+      })
+      assert.include(message, "no file descriptor is left")
+      assert.notInclude(message, "check that the file exists")
     }),
   )
 

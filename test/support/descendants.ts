@@ -3,7 +3,8 @@ import { spawn } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
-import { Effect } from "effect"
+import { Effect, Schedule } from "effect"
+import * as ControlGroup from "../../src/process/ControlGroup.ts"
 import type { ProcessSpec } from "../../src/process/ProcessSpec.ts"
 import { eventually, isAlive } from "./host.ts"
 
@@ -37,14 +38,17 @@ const argumentsOf = (pid: number): string => {
 }
 
 /** The control groups that a host has made; where there are none, there are none of its. */
-const controlGroupsOf = (host: number): ReadonlyArray<string> =>
-  ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].flatMap((folder) => {
-    try {
-      return readdirSync(folder).filter((name) => new RegExp(`^plugin-supervisor-\\w+-\\d+-\\d+-${host}-`).test(name))
-    } catch {
-      return []
-    }
-  })
+const controlGroupsOf = (host: number): Effect.Effect<ReadonlyArray<string>> =>
+  Effect.map(ControlGroup.ownGroup, (own) =>
+    own === undefined
+      ? []
+      : readdirSync(own).filter((name) => new RegExp(`^plugin-supervisor-\\w+-\\d+-\\d+-${host}-`).test(name)),
+  )
+
+/** Whether hosts may make control groups here. */
+export const haveControlGroups: Effect.Effect<boolean> = Effect.scoped(
+  Effect.map(ControlGroup.make(`probe-${randomUUID()}`), (groups) => groups !== undefined),
+)
 
 /** The processes of a host's watchdogs. */
 export const watchdogsOf = (host: number): ReadonlyArray<number> =>
@@ -58,7 +62,10 @@ export const nothingIsLeft = Effect.fnUntraced(function* (host: number, token: s
   for (let look = 0; look < 2; look++) {
     yield* eventually("all processes are gone", () => processesOf(token).length === 0, PATIENCE)
   }
-  yield* eventually("the control groups are gone", () => controlGroupsOf(host).length === 0, PATIENCE)
+  yield* Effect.repeat(controlGroupsOf(host), {
+    schedule: Schedule.spaced("20 millis"),
+    until: (groups) => groups.length === 0,
+  }).pipe(Effect.timeout(PATIENCE))
   yield* eventually("the watchdog is gone", () => watchdogsOf(host).length === 0, PATIENCE)
 })
 
