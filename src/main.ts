@@ -1,7 +1,8 @@
 #!/usr/bin/env node
-import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Cause, Effect, Exit, Runtime } from "effect"
+import { NodeServices } from "@effect/platform-node"
+import { Effect } from "effect"
 import { Command } from "effect/cli"
+import { runMain } from "./cli/runMain.ts"
 import { serve } from "./cli/serve.ts"
 import { version } from "./version.ts"
 
@@ -10,8 +11,4 @@ const command = Command.make("plugin-supervisor").pipe(
   Command.withSubcommands([serve]),
 )
 
-NodeRuntime.runMain(Command.run(command, { version }).pipe(Effect.provide(NodeServices.layer)), {
-  // A signal asks for a clean stop; having done so is a success.
-  teardown: (exit, onExit) =>
-    Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? onExit(0) : Runtime.defaultTeardown(exit, onExit),
-})
+runMain(Command.run(command, { version }).pipe(Effect.provide(NodeServices.layer)))

@@ -1,6 +1,6 @@
 import { isIP } from "node:net"
 import { NodeHttpServer } from "@effect/platform-node"
-import { Console, Deferred, Duration, Effect, Layer, Logger, Option, Record, Redacted } from "effect"
+import { Console, Deferred, Duration, Effect, Layer, Option, Record, Redacted } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
 import { FetchHttpClient, HttpRouter, HttpServer } from "effect/http"
 import { Otlp, OtlpSerialization } from "effect/observability"
@@ -8,6 +8,8 @@ import { PluginBundles } from "../bundle/PluginBundle.ts"
 import { ServerVersion } from "../command/ServerVersion.ts"
 import { PluginEnvironment } from "../environment/PluginEnvironment.ts"
 import * as PluginHost from "../environment/PluginHost.ts"
+import { PluginLogRate } from "../goplugin/LogBudget.ts"
+import { RuntimeDirectory } from "../goplugin/SocketDirectory.ts"
 import { ActivePlugins } from "../hooks/ActivePlugins.ts"
 import { HookDispatcher } from "../hooks/HookDispatcher.ts"
 import { hookPolicies } from "../hooks/HookPolicies.ts"
@@ -26,12 +28,10 @@ import { WorkspaceRoutes } from "../http/WorkspaceRoutes.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../workspace/Workspace.ts"
 import { WorkspacePluginApi } from "../workspace/WorkspacePluginApi.ts"
 import { SERVER_VERSION, WorkspaceSettings } from "../workspace/WorkspaceSettings.ts"
+import * as StderrLog from "./StderrLog.ts"
 
 /** How long requests in flight may go on when the supervisor stops; what streams for ever is cut then. */
 const HTTP_STOP_LIMIT = Duration.seconds(2)
-
-/** People read pretty logs, programs JSON; both are on stderr, so that stdout holds only what was asked for. */
-const logger = Logger.layer([Logger.withConsoleError(process.stderr.isTTY ? Logger.formatLogFmt : Logger.formatJson)])
 
 /** Traces, metrics and logs for a collector, as far as OpenTelemetry's own variables ask for them. */
 const telemetry = Otlp.layerFromConfig({ resource: { serviceName: "plugin-supervisor" } }).pipe(
@@ -58,6 +58,10 @@ export interface ServeOptions {
   /** HTTP requests of one plugin that may be in flight. */
   readonly maxPluginRequests: number
   readonly pluginLogLevel: "DEBUG" | "INFO" | "WARNING" | "ERROR"
+  /** Lines a second that are logged of what one plugin prints. */
+  readonly pluginLogRate: number
+  /** Folder of the plugins' sockets. */
+  readonly runtimeDirectory: Option.Option<string>
   /** What is set for the hooks of single plugins, by id. */
   readonly hookPolicies: { readonly [pluginId: string]: HooksOptions }
 }
@@ -68,6 +72,10 @@ export const serveLayer = (options: ServeOptions) => {
   // Which port it is, is known when it listens; whoever asks before that waits.
   const siteUrl = Deferred.makeUnsafe<string>()
   const allowedHosts = options.allowHost.length === 0 ? undefined : options.allowHost
+  const settings = Layer.mergeAll(
+    Layer.succeed(PluginLogRate, options.pluginLogRate),
+    Layer.succeed(RuntimeDirectory, Option.getOrUndefined(options.runtimeDirectory)),
+  )
   const workspace = Workspace.layerIn(data).pipe(Layer.provide(HookDispatcher.layer))
   const environment = PluginHost.layer({
     directory: plugins,
@@ -81,6 +89,7 @@ export const serveLayer = (options: ServeOptions) => {
     Layer.provide(
       Layer.succeed(WorkspaceSettings, { siteUrl: Deferred.await(siteUrl), serverVersion: SERVER_VERSION }),
     ),
+    Layer.provide(settings),
   )
   const routes = Layer.mergeAll(
     WorkspaceRoutes,
@@ -251,6 +260,22 @@ export const serve = Command.make(
       Flag.withDescription("Level from which plugins log. Default INFO"),
       Flag.withDefault("INFO"),
     ),
+    pluginLogRate: Flag.Int("plugin-log-rate").pipe(
+      Flag.withDescription(
+        "Lines a second that are logged of what one plugin prints; ten times as many may come at once, more is left out. Default 1000",
+      ),
+      Flag.filter(
+        (rate) => rate > 0,
+        () => "a number of lines, from 1",
+      ),
+      Flag.withDefault(1000),
+    ),
+    runtimeDirectory: Flag.String("runtime-directory").pipe(
+      Flag.withDescription(
+        "Folder of the plugins' sockets, with a short path; made when it is missing. Default RUNTIME_DIRECTORY, else the temporary folder",
+      ),
+      Flag.optional,
+    ),
     hookPolicies: Flag.FileParse("hook-policies").pipe(
       Flag.withDescription("JSON, YAML or TOML file of deadlines, and of what a failure means, by plugin and hook"),
       Flag.mapEffect((written) => Effect.mapError(hookPolicies(written), (cause) => new CliError.UserError({ cause }))),
@@ -268,6 +293,6 @@ export const serve = Command.make(
         const reason = `can't listen on ${options.host}:${options.port} (${cause instanceof Error ? cause.message : String(cause)})`
         return Effect.fail(new CliError.UserError({ cause: `${reason}; choose another --host or --port` }))
       }),
-      Effect.provide(Layer.provideMerge(telemetry, logger)),
+      Effect.provide(Layer.provideMerge(telemetry, StderrLog.layer)),
     ),
 ).pipe(Command.withDescription("Run the plugins of a folder on an embedded workspace"))

@@ -1,3 +1,4 @@
+import { resolve } from "node:path"
 import { PROTOCOL_VARIABLES } from "./ProtocolVariables.ts"
 import type { Variables } from "./HostEnvironment.ts"
 
@@ -45,9 +46,10 @@ export const pluginVariables = (
   // Windows knows its variables in any case.
   const name = (text: string) => (platform === "win32" ? text.toUpperCase() : text)
   const own = new Set(Object.keys(values).map(name))
-  const inherited = Object.entries(host).filter(
-    ([key]) => matches(patterns.map(name), name(key)) && !own.has(name(key)),
-  )
+  const inherited = Object.entries(host)
+    .filter(([key]) => matches(patterns.map(name), name(key)) && !own.has(name(key)))
+    // Relative to the host's working directory, which is not the plugin's.
+    .map(([key, value]) => [key, name(key) === "TMPDIR" && value ? resolve(value) : value] as const)
   return Object.fromEntries(
     [...inherited, ...Object.entries(values)].filter(
       (entry): entry is [string, string] => entry[1] !== undefined && !isReserved(entry[0].toUpperCase()),

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto"
+import { chmod } from "node:fs/promises"
 import { connect, createServer } from "node:net"
 import { join } from "node:path"
 import { type Duplex, pipeline } from "node:stream"
@@ -149,5 +150,6 @@ const relay = Effect.fnUntraced(function* (
         for (const connection of connections) connection.destroy()
       }),
   )
+  yield* Effect.tryPromise({ try: () => chmod(path, 0o600), catch: (error) => error as Error })
   return `unix:${path}`
 })

@@ -6,8 +6,8 @@ import * as Broker from "./Broker.ts"
 import * as Controller from "./Controller.ts"
 import type { ConnectionOptions, GoPlugin } from "./GoPlugin.ts"
 import * as Health from "./Health.ts"
-import { logLine } from "./LogLine.ts"
-import { type ByteSink, type Consumer, drain, lineConsumer, sinkConsumer } from "./Stdio.ts"
+import type { PluginLog } from "./PluginLog.ts"
+import { type ByteSink, type Consumer, drain, logConsumer, sinkConsumer } from "./Stdio.ts"
 
 /** What was written right before the end is on its way; what has not come by then is not waited for. */
 const OUTPUT_LIMIT = Duration.millis(500)
@@ -21,6 +21,7 @@ export interface ConnectionSpec {
   readonly exit: Effect.Effect<unknown>
   /** Whether the plugin is asked to end when the Scope closes. */
   readonly shutDown: boolean
+  readonly log: PluginLog
   readonly options: ConnectionOptions
 }
 
@@ -31,6 +32,7 @@ export interface ConnectionSpec {
  */
 export const open = Effect.fnUntraced(function* ({
   exit,
+  log,
   options,
   pluginId,
   shutDown,
@@ -40,8 +42,8 @@ export const open = Effect.fnUntraced(function* ({
 }: ConnectionSpec): Effect.fn.Return<Pick<GoPlugin, "client" | "broker" | "ping">, GrpcError, Scope.Scope> {
   const client = yield* GrpcClient.make(target, tls)
   const consumers = {
-    stdout: yield* consumer(pluginId, "stdout", options.output?.stdout),
-    stderr: yield* consumer(pluginId, "stderr", options.output?.stderr),
+    stdout: yield* consumer(log, pluginId, "stdout", options.output?.stdout),
+    stderr: yield* consumer(log, pluginId, "stderr", options.output?.stderr),
   }
   const draining = yield* Effect.forkScoped(drain(client, consumers, OUTPUT_LIMIT))
   yield* Effect.addFinalizer(() => within(OUTPUT_LIMIT, Fiber.await(draining)))
@@ -53,14 +55,13 @@ export const open = Effect.fnUntraced(function* ({
 })
 
 const consumer = (
+  log: PluginLog,
   pluginId: string,
   channel: "stdout" | "stderr",
   sink: ByteSink | undefined,
 ): Effect.Effect<Consumer, never, Scope.Scope> =>
   sink === undefined
-    ? Effect.succeed(
-        lineConsumer((message) => logLine(pluginId, `plugin_${channel}`, { level: "Info", message, fields: {} })),
-      )
+    ? Effect.succeed(logConsumer(log.source(`plugin_${channel}`, "printed")))
     : sinkConsumer(sink, `${channel} of plugin ${pluginId}`)
 
 const within = (limit: Duration.Duration, effect: Effect.Effect<unknown>): Effect.Effect<void> =>

@@ -10,10 +10,11 @@ import type { ConnectionOptions, GoPlugin, GoPluginError, GoPluginOptions } from
 import { checkConfig } from "./Handshake.ts"
 import type { HandshakeLine } from "./HandshakeLine.ts"
 import { launch } from "./Launch.ts"
+import * as PluginLog from "./PluginLog.ts"
 import * as Reattach from "./Reattach.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import * as SocketDirectory from "./SocketDirectory.ts"
-import { sinkConsumer } from "./Stdio.ts"
+import { lossySink } from "./Stdio.ts"
 
 /** How to reattach to a plugin that runs already. */
 export interface ReattachOptions extends ConnectionOptions {
@@ -87,6 +88,7 @@ const start = Effect.fn("GoPluginClient.start")(function* <V extends number>(
   yield* Effect.forEach(options.checksums ?? [], (checksum) => Checksum.verify(fs, pluginId, checksum))
   const socketDirectory = options.socketDirectory ?? (yield* SocketDirectory.make(pluginId, socketGroup))
   const host = tls !== undefined && "autoMtls" in tls ? yield* AutoMtls.makeCertificate(tls.autoMtls) : undefined
+  const log = yield* PluginLog.make(pluginId)
   const { fail, line, process } = yield* launch(
     processes,
     options,
@@ -96,7 +98,8 @@ const start = Effect.fn("GoPluginClient.start")(function* <V extends number>(
       certificate: tls === undefined ? "refused" : host === undefined ? "optional" : "required",
       multiplex,
     },
-    yield* stderrConsumer(options),
+    log,
+    yield* processStderr(options),
   )
   const unhealthy = (what: string) => (error: Error) =>
     fail("unhealthy", `it printed its handshake, but ${what}: ${error.message}`)
@@ -116,6 +119,7 @@ const start = Effect.fn("GoPluginClient.start")(function* <V extends number>(
     tls: tlsOf(options, host, line),
     exit: process.exit,
     shutDown: true,
+    log,
     options,
   }).pipe(Effect.catch(unhealthy("its health check failed")))
   return {
@@ -146,14 +150,12 @@ const tlsOf = (
     : { authorities: certificate, identity: host, serverName: DEFAULT_SERVER_NAME }
 }
 
-/** Outlives the process, for its last words. */
-const stderrConsumer = Effect.fnUntraced(function* ({ output, process }: GoPluginOptions) {
+/** Where the process' own stderr goes beside the log. Outlives the process, for its last words. */
+const processStderr = Effect.fnUntraced(function* ({ output, process }: GoPluginOptions) {
   if (output?.processStderr === undefined) return undefined
-  const consumer = yield* sinkConsumer(output.processStderr, `stderr of plugin ${process.pluginId}`, "dropping")
-  yield* Effect.addFinalizer(() =>
-    Effect.timeoutOrElse(consumer.end, { duration: STDERR_LIMIT, orElse: () => Effect.void }),
-  )
-  return consumer
+  const { end, push } = yield* lossySink(output.processStderr, `stderr of plugin ${process.pluginId}`)
+  yield* Effect.addFinalizer(() => Effect.timeoutOrElse(end, { duration: STDERR_LIMIT, orElse: () => Effect.void }))
+  return push
 })
 
 const reattach = Effect.fn("GoPluginClient.reattach")(function* (
@@ -172,6 +174,7 @@ const reattach = Effect.fn("GoPluginClient.reattach")(function* (
     tls,
     exit: process.exit,
     shutDown: config.Test !== true,
+    log: yield* PluginLog.make(pluginId),
     options,
   }).pipe(
     Effect.mapError(({ message }) => new Reattach.ReattachError({ pluginId, kind: "unhealthy", detail: message })),
@@ -179,7 +182,12 @@ const reattach = Effect.fn("GoPluginClient.reattach")(function* (
   owned = config.Test !== true
   return {
     ...connection,
-    process: { pid: process.pid, exit: process.exit, stderrTail: Effect.succeed([]) },
+    process: {
+      pid: process.pid,
+      exit: process.exit,
+      stderrTail: Effect.succeed([]),
+      secretTaken: Effect.succeed(false),
+    },
     protocolVersion: config.ProtocolVersion ?? 0,
     reattachConfig: config,
   }

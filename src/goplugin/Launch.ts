@@ -6,8 +6,7 @@ import { describeExit, type PluginSpawnError, type RunningProcess } from "../pro
 import type { GoPluginOptions } from "./GoPlugin.ts"
 import { environment, HandshakeError, type ProtocolVariables, START_TIMEOUT } from "./Handshake.ts"
 import { type HandshakeExpectations, type HandshakeLine, isHandshake, parse } from "./HandshakeLine.ts"
-import { LogParser, logLine } from "./LogLine.ts"
-import type { Consumer } from "./Stdio.ts"
+import type { PluginLog } from "./PluginLog.ts"
 
 /** A process that has printed its handshake. */
 export interface Launched {
@@ -35,29 +34,24 @@ export const launch = Effect.fnUntraced(function* (
   options: GoPluginOptions,
   variables: ProtocolVariables,
   expectations: HandshakeExpectations,
-  stderrSink: Pick<Consumer, "push"> | undefined,
+  log: PluginLog,
+  stderrSink: ((chunk: Uint8Array) => void) | undefined,
 ): Effect.fn.Return<Launched, PluginSpawnError | HandshakeError, Scope.Scope> {
   const { handshake, process: spec, skipStrayLines = false, startTimeout = START_TIMEOUT } = options
   const { executable, pluginId } = spec
   const firstLine = Deferred.makeUnsafe<string>()
-  const run = Effect.runForkWith(yield* Effect.context())
   let strayLines = 0
-  const stdout = new LineSplitter((line) => {
+  const stdout = new LineSplitter((bytes, start, end) => {
     if (Deferred.isDoneUnsafe(firstLine)) return
+    const line = bytes.toString("utf8", start, end)
     if (!skipStrayLines || isHandshake(line) || strayLines === MAX_STRAY_LINES) {
       Deferred.doneUnsafe(firstLine, Effect.succeed(line))
     } else {
       strayLines++
-      run(logLine(pluginId, "plugin_stdout", { level: "Info", message: line, fields: {} }))
+      log.line("plugin_stdout", { level: "Info", message: line, fields: {} })
     }
   })
-  const parser = new LogParser()
-  const stderr = new LineSplitter((line) => {
-    if (line !== "") run(logLine(pluginId, "plugin_stderr", parser.parse(line)))
-  })
-  // The last line may have no end.
-  const flush = Effect.sync(() => stderr.flush())
-  yield* Effect.addFinalizer(() => flush)
+  const stderr = log.source("plugin_stderr", "parsed")
   const process = yield* processes.spawn(
     { ...spec, env: environment(spec.env, handshake, variables) },
     {
@@ -66,11 +60,14 @@ export const launch = Effect.fnUntraced(function* (
       stdout: (chunk) => Deferred.isDoneUnsafe(firstLine) || stdout.push(chunk),
       stderr: (chunk) => {
         stderr.push(chunk)
-        if (stderrSink !== undefined) run(stderrSink.push(chunk))
+        stderrSink?.(chunk)
       },
     },
   )
-  yield* Effect.forkScoped(process.exit.pipe(Effect.andThen(process.stderrTail), Effect.andThen(flush)))
+  // The last line may have no end.
+  yield* Effect.forkScoped(
+    process.exit.pipe(Effect.andThen(process.stderrTail), Effect.andThen(Effect.sync(stderr.flush))),
+  )
 
   const fail: Fail = Effect.fnUntraced(function* (kind, detail) {
     const exit = Option.getOrUndefined(yield* Effect.timeoutOption(process.exit, LATE_LINE_LIMIT))

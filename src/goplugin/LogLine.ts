@@ -25,6 +25,18 @@ const LEVEL_PREFIX = /^\[(TRACE|DEBUG|INFO|WARN|ERROR)\]/
 const GO_PANIC = /^(panic: |fatal error: )/
 const PYTHON_TRACEBACK = "Traceback (most recent call last):"
 
+/** How lines begin that are not plain text, whatever follows. */
+const NOTABLE: ReadonlySet<number | undefined> = new Set(Buffer.from("[{pfT"))
+
+/** How lines begin that are errors: those of hclog and of our SDK name the level first. */
+const ERRORS: ReadonlyArray<Buffer> = [
+  '{"@level":"error"',
+  "[ERROR]",
+  "panic: ",
+  "fatal error: ",
+  PYTHON_TRACEBACK,
+].map((text) => Buffer.from(text))
+
 /**
  * Understands a plugin's stderr line by line (go-plugin 1.8, `client.go` `logStderr`): hclog's JSON, a `[LEVEL]` prefix,
  * Go's panics, and, beyond go-plugin, Python's tracebacks. Everything else is a debug line. Nothing a plugin writes can
@@ -33,6 +45,24 @@ const PYTHON_TRACEBACK = "Traceback (most recent call last):"
 export class LogParser {
   /** A Go panic goes on until the process ends; a traceback until its exception line, the first that is not indented. */
   #failing: "panic" | "traceback" | undefined
+
+  /** Whether {@link parse} would take the line that begins at `start` for plain text, at Debug. */
+  isPlain(bytes: Buffer, start: number): boolean {
+    return this.#failing === undefined && !NOTABLE.has(bytes[start])
+  }
+
+  /** Whether a line belongs to an error, as far as that can be told without reading it. */
+  isError(bytes: Buffer, start: number, end: number): boolean {
+    if (this.#failing !== undefined) return true
+    return ERRORS.some(
+      (error) => bytes[start] === error[0] && error.equals(bytes.subarray(start, Math.min(start + error.length, end))),
+    )
+  }
+
+  /** Passes over a line that is not parsed, which may have been the last of a traceback. */
+  skip(bytes: Buffer, start: number): void {
+    if (this.#failing === "traceback" && bytes[start] !== 0x20 && bytes[start] !== 0x09) this.#failing = undefined
+  }
 
   parse(line: string): LogLine {
     const entry = line.startsWith("{") ? Option.getOrUndefined(parseHclog(line)) : undefined

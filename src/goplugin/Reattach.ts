@@ -1,6 +1,6 @@
 import { connect } from "node:net"
 import { Duration, Effect, Schedule, Schema } from "effect"
-import { identify } from "../process/ProcessGroup.ts"
+import { identify } from "../process/ProcessTable.ts"
 import type { ProcessExit } from "../process/ProcessSpec.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 

@@ -1,10 +1,10 @@
 import { execFile } from "node:child_process"
-import { chmod, lstat, mkdtemp, readdir, rm, rmdir } from "node:fs/promises"
+import { chmod, lstat, mkdir, mkdtemp, readdir, rm, rmdir, stat, utimes } from "node:fs/promises"
 import { connect } from "node:net"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { join, resolve } from "node:path"
 import { promisify } from "node:util"
-import { Duration, Effect, Schema, type Scope } from "effect"
+import { Context, Duration, Effect, Schedule, Schema, type Scope } from "effect"
 import { GrpcServerError, MAX_UNIX_SOCKET_PATH } from "../grpc/GrpcServer.ts"
 
 /** No folder for a plugin's sockets could be made. */
@@ -13,7 +13,7 @@ export class SocketDirectoryError extends Schema.TaggedError<SocketDirectoryErro
   reason: Schema.String,
 }) {
   override get message(): string {
-    return `plugin ${this.pluginId}: no private folder for its sockets: ${this.reason}; set TMPDIR to a short path of a writable folder`
+    return `plugin ${this.pluginId}: no private folder for its sockets: ${this.reason}; set --runtime-directory, RUNTIME_DIRECTORY or TMPDIR to a short path of a writable folder`
   }
 }
 
@@ -25,11 +25,26 @@ const PREFIX = "plugin-host-"
 /** What mkdtemp makes of it. */
 const OURS = new RegExp(`^${PREFIX}\\w{6}$`)
 
-/** The temporary folder, or `/tmp` where its path is too long for a socket's. */
-const parent = (): string => {
-  const longest = join(tmpdir(), `${PREFIX}XXXXXX`, "x".repeat(NAME_LENGTH))
-  return Buffer.byteLength(longest) <= MAX_UNIX_SOCKET_PATH ? tmpdir() : "/tmp"
-}
+/**
+ * The folder in which plugins' sockets get folders of their own; made if it is not there. Default: the first that
+ * `RUNTIME_DIRECTORY` names, as systemd does for `RuntimeDirectory=`, else the temporary folder, or `/tmp` where that
+ * has too long a path for a socket's.
+ */
+export const RuntimeDirectory = Context.Reference<string | undefined>(
+  "effect-plugin-supervisor/goplugin/RuntimeDirectory",
+  { defaultValue: () => undefined },
+)
+
+const fits = (parent: string): boolean =>
+  Buffer.byteLength(join(parent, `${PREFIX}XXXXXX`, "x".repeat(NAME_LENGTH))) <= MAX_UNIX_SOCKET_PATH
+
+/** Absolute: plugins have a working directory of their own. */
+const parent: Effect.Effect<string> = Effect.map(RuntimeDirectory, (given) => {
+  const set = given ?? process.env["RUNTIME_DIRECTORY"]?.split(":")[0]
+  if (set !== undefined && set !== "") return resolve(set)
+  const temporary = resolve(tmpdir())
+  return fits(temporary) ? temporary : "/tmp"
+})
 
 /** A user's group, by name or number. */
 export type SocketGroup = string | number
@@ -55,56 +70,113 @@ export const share = (
       })
 
 /**
- * A private folder (0700) for one plugin's sockets, removed with the Scope, whatever is left in it. Its path is short,
- * since a unix socket's path has about a hundred bytes: where the temporary folder's is too long, `/tmp` is taken.
- * With a `group`, for a plugin that runs as another user, the folder is the group's too (0770; go-plugin 1.8,
- * `UnixSocketConfig`).
+ * How often what is in use is touched. Whoever clears away what is old goes by days (systemd-tmpfiles: ten), so that an
+ * hour is young whatever the rule.
  */
-export const make = (
+const TOUCH_INTERVAL = Duration.hours(1)
+
+/**
+ * A private folder (0700) for one plugin's sockets, removed with the Scope, whatever is left in it. Its path is absolute
+ * and short, since a unix socket's path has about a hundred bytes; see {@link RuntimeDirectory}. It and what is in it
+ * stay young, so that nobody clears them away for their age. With a `group`, for a plugin that runs as another user, the
+ * folder is the group's too (0770; go-plugin 1.8, `UnixSocketConfig`).
+ */
+export const make = Effect.fnUntraced(function* (
   pluginId: string,
   group?: SocketGroup,
-): Effect.Effect<string, SocketDirectoryError, Scope.Scope> => {
+): Effect.fn.Return<string, SocketDirectoryError, Scope.Scope> {
   const attempt = <A>(step: () => Promise<A>) =>
     Effect.tryPromise({ try: step, catch: (cause) => new SocketDirectoryError({ pluginId, reason: String(cause) }) })
-  return Effect.acquireRelease(
-    // mkdtemp makes the folder with mode 0700.
-    attempt(() => mkdtemp(join(parent(), PREFIX))),
+  const within = yield* parent
+  if (!fits(within)) {
+    return yield* new SocketDirectoryError({ pluginId, reason: `the path of ${within} is too long for a socket's` })
+  }
+  const directory = yield* Effect.acquireRelease(
+    attempt(async () => {
+      await mkdir(within, { recursive: true, mode: 0o700 })
+      // mkdtemp makes the folder with mode 0700.
+      return mkdtemp(join(within, PREFIX))
+    }),
     (directory) =>
       Effect.catch(
         attempt(() => rm(directory, { recursive: true, force: true })),
         ({ reason }) =>
           Effect.logWarning(`plugin ${pluginId} has left what can't be removed in ${directory}: ${reason}`),
       ),
-  ).pipe(
-    Effect.tap((directory) => (group === undefined ? Effect.void : attempt(() => shareWith(directory, group, 0o770)))),
   )
-}
+  if (group !== undefined) yield* attempt(() => shareWith(directory, group, 0o770))
+  yield* Effect.forkScoped(Effect.repeat(touch(directory), Schedule.spaced(TOUCH_INTERVAL)))
+  return directory
+})
+
+const touch = (directory: string): Effect.Effect<void> =>
+  Effect.promise(async () => {
+    const now = new Date()
+    const names = await readdir(directory).catch(() => [])
+    await Promise.allSettled(
+      [directory, ...names.map((name) => join(directory, name))].map((path) => utimes(path, now, now)),
+    )
+  })
+
+/** How often it is looked whether sockets are there still. Nobody is told when one is removed. */
+const LOOK_INTERVAL = Duration.seconds(2)
+
+/**
+ * Waits until a folder, or one of these sockets, has been removed by somebody else; answers which. From then on nobody
+ * can connect any more, while whoever is connected notices nothing.
+ */
+export const lost = (directory: string, sockets: ReadonlyArray<string>): Effect.Effect<string> =>
+  Effect.promise(async () => {
+    for (const path of [directory, ...sockets]) {
+      // Whatever else keeps it from being looked at says nothing.
+      const code = await stat(path).then(
+        () => undefined,
+        (error: NodeJS.ErrnoException) => error.code,
+      )
+      if (code === "ENOENT" || code === "ENOTDIR") return path
+    }
+    return undefined
+  }).pipe(
+    Effect.repeat({ schedule: Schedule.spaced(LOOK_INTERVAL), until: (path) => path !== undefined }),
+    Effect.map((path) => path ?? directory),
+  )
 
 /** Younger folders are left alone: between making a socket and listening on it nobody answers there either. */
 const MIN_AGE = Duration.minutes(1)
 
+/** A folder without a socket may be a living host's, which touches it once in a while. */
+const MIN_AGE_EMPTY = Duration.days(1)
+
 /**
  * Removes the folders of hosts that were killed and could not do it themselves: folders of our own user's with sockets
- * on which nobody listens any more. Only sockets are removed; a folder in which a plugin has left more stays.
+ * on which nobody listens any more, and those that have been empty for long. Only sockets are removed; a folder in which
+ * a plugin has left more stays.
  */
-export const sweep = (minAge: Duration.Duration = MIN_AGE): Effect.Effect<void> =>
-  Effect.promise(async () => {
-    const names = await readdir(parent()).catch(() => [])
-    const ours = names.filter((name) => OURS.test(name)).map((name) => join(parent(), name))
+export const sweep = Effect.fnUntraced(function* (
+  minAge: Duration.Duration = MIN_AGE,
+  minAgeEmpty: Duration.Duration = MIN_AGE_EMPTY,
+): Effect.fn.Return<void> {
+  const within = yield* parent
+  yield* Effect.promise(async () => {
+    const names = await readdir(within).catch(() => [])
+    const ours = names.filter((name) => OURS.test(name)).map((name) => join(within, name))
     await Promise.all(
       ours.map(async (directory) => {
         const info = await lstat(directory).catch(() => undefined)
         if (info === undefined || !info.isDirectory() || info.uid !== process.getuid?.()) return
-        if (Date.now() - info.mtimeMs < Duration.toMillis(minAge)) return
-        const entries = await readdir(directory, { withFileTypes: true }).catch(() => [])
+        const age = Date.now() - info.mtimeMs
+        if (age < Duration.toMillis(minAge)) return
+        const entries = await readdir(directory, { withFileTypes: true }).catch(() => undefined)
+        if (entries === undefined || (entries.length === 0 && age < Duration.toMillis(minAgeEmpty))) return
         const sockets = entries.filter((entry) => entry.isSocket()).map((entry) => join(directory, entry.name))
         const refused = await Promise.all(sockets.map(isRefused))
-        if (refused.length === 0 || !refused.every(Boolean)) return
+        if (!refused.every(Boolean)) return
         await Promise.allSettled(sockets.map((socket) => rm(socket)))
         await rmdir(directory).catch(() => {})
       }),
     )
   })
+})
 
 /** Whether there is a socket at a path on which nobody listens. */
 const isRefused = (path: string): Promise<boolean> =>

@@ -1,7 +1,8 @@
 import { Cause, type Duration, Effect, Fiber, Queue, type Scope, type Sink, Stream } from "effect"
 import { GRPCStdio, StdioData_Channel } from "../generated/plugin/grpc_stdio_pb.js"
 import type { GrpcClient } from "../grpc/GrpcClient.ts"
-import { LineSplitter } from "../process/LineSplitter.ts"
+import { ReadPace } from "../process/ReadPace.ts"
+import type { LogSource } from "./PluginLog.ts"
 
 /** Where a plugin's bytes go. */
 export type ByteSink = Sink.Sink<unknown, Uint8Array, unknown, unknown>
@@ -12,22 +13,17 @@ export interface Consumer {
   readonly end: Effect.Effect<void>
 }
 
-/** Chunks that wait for a sink that is slower than its plugin; the plugin waits then too. A chunk is 1 KiB or less. */
+/** Chunks that wait for a sink that is slower than its plugin: of 1 KiB or less from `GRPCStdio`, of 64 from a pipe. */
 const QUEUE_SIZE = 64
 
+type Chunks = Queue.Queue<Uint8Array, Cause.Done>
+
 /**
- * Runs a sink over what is pushed. A sink that ends early or fails is no reason for the plugin to wait: what comes after
- * is dropped, and a failure is logged. Where the sink is slow, `push` waits (`suspend`), or the chunk is lost
- * (`dropping`).
+ * Runs a sink over a queue of chunks. A sink that ends early or fails is no reason for the plugin to wait: what comes
+ * after is dropped, and a failure is logged.
  */
-export const sinkConsumer = Effect.fnUntraced(function* (
-  sink: ByteSink,
-  what: string,
-  strategy: "suspend" | "dropping" = "suspend",
-): Effect.fn.Return<Consumer, never, Scope.Scope> {
-  const queue = yield* Queue.make<Uint8Array, Cause.Done>({ capacity: QUEUE_SIZE, strategy })
-  let lost = 0
-  const running = yield* Stream.fromQueue(queue).pipe(
+const runSink = (queue: Chunks, sink: ByteSink, what: string) =>
+  Stream.fromQueue(queue).pipe(
     Stream.run(sink),
     Effect.tapCause((cause) =>
       Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning(`the sink for ${what} failed`, cause),
@@ -36,11 +32,29 @@ export const sinkConsumer = Effect.fnUntraced(function* (
     Effect.exit,
     Effect.forkScoped,
   )
+
+/** Hands chunks on to a sink. Where that is slow, `push` waits. */
+export const sinkConsumer = Effect.fnUntraced(function* (
+  sink: ByteSink,
+  what: string,
+): Effect.fn.Return<Consumer, never, Scope.Scope> {
+  const queue: Chunks = yield* Queue.bounded<Uint8Array, Cause.Done>(QUEUE_SIZE)
+  const running = yield* runSink(queue, sink, what)
   return {
-    push: Effect.fnUntraced(function* (chunk) {
-      if ((yield* Queue.offer(queue, chunk)) || running.pollUnsafe() !== undefined) return
-      lost++
-    }),
+    push: (chunk) => Queue.offer(queue, chunk),
+    end: Effect.andThen(Queue.end(queue), Fiber.await(running)),
+  }
+})
+
+/** Hands chunks on to a sink without ever waiting: where that is slow for long, they are lost, which is logged. */
+export const lossySink = Effect.fnUntraced(function* (sink: ByteSink, what: string) {
+  const queue: Chunks = yield* Queue.dropping<Uint8Array, Cause.Done>(QUEUE_SIZE)
+  const running = yield* runSink(queue, sink, what)
+  let lost = 0
+  return {
+    push: (chunk: Uint8Array): void => {
+      if (!Queue.offerUnsafe(queue, chunk) && running.pollUnsafe() === undefined) lost++
+    },
     end: Effect.gen(function* () {
       yield* Queue.end(queue)
       yield* Fiber.await(running)
@@ -49,20 +63,17 @@ export const sinkConsumer = Effect.fnUntraced(function* (
   }
 })
 
-/** Hands on whole lines. */
-export const lineConsumer = (onLine: (line: string) => Effect.Effect<void>): Consumer => {
-  const lines: Array<string> = []
-  const splitter = new LineSplitter((line) => lines.push(line))
-  const handOn = Effect.suspend(() => Effect.forEach(lines.splice(0), onLine, { discard: true }))
+/** Hands chunks on to the log, at their pace. */
+export const logConsumer = (source: LogSource): Consumer => {
+  const pace = new ReadPace()
   return {
-    push: (chunk) => {
-      splitter.push(chunk)
-      return handOn
-    },
-    end: Effect.suspend(() => {
-      splitter.flush()
-      return handOn
-    }),
+    push: (chunk) =>
+      Effect.suspend(() => {
+        source.push(chunk)
+        const rest = pace.take(chunk.length)
+        return rest === 0 ? Effect.void : Effect.sleep(rest)
+      }),
+    end: Effect.sync(source.flush),
   }
 }
 

@@ -7,6 +7,7 @@ export { GoPluginClient, type ReattachOptions } from "./GoPluginClient.ts"
 export { type HandshakeConfig, HandshakeError, PORT_RANGE, type PortRange, START_TIMEOUT } from "./Handshake.ts"
 export { HEALTH_DEADLINE } from "./Health.ts"
 export { type AttachedProcess, ReattachConfig, ReattachConfigs, ReattachError } from "./Reattach.ts"
+export { PluginLogRate } from "./LogBudget.ts"
 export * as SocketDirectory from "./SocketDirectory.ts"
 export type { ByteSink } from "./Stdio.ts"
 export { type Checksum, ChecksumError } from "../command/Checksum.ts"
@@ -15,5 +16,12 @@ export { GrpcError, GrpcStatus, statusCode } from "../grpc/GrpcError.ts"
 export { type Handlers, implement, type ServiceImplementation } from "../grpc/GrpcServer.ts"
 export type { BidiCall } from "../grpc/GrpcStream.ts"
 export type { TlsConfig } from "../grpc/Tls.ts"
+export { UseControlGroups } from "../process/ControlGroup.ts"
 export { PluginProcess } from "../process/PluginProcess.ts"
-export { type ProcessExit, type ProcessSpec, PluginSpawnError, type RunningProcess } from "../process/ProcessSpec.ts"
+export {
+  type ProcessExit,
+  type ProcessSecret,
+  type ProcessSpec,
+  PluginSpawnError,
+  type RunningProcess,
+} from "../process/ProcessSpec.ts"

@@ -1,3 +1,4 @@
+import { chmod } from "node:fs/promises"
 import type { DescMethod, DescService } from "@bufbuild/protobuf"
 import * as grpc from "@grpc/grpc-js"
 import { Cause, Effect, Exit, Fiber, Option, Schema, Scope, Stream } from "effect"
@@ -124,7 +125,13 @@ export const serve = <R = never>(
           })
         }),
     )
-    return "unix" in address ? target : `127.0.0.1:${port}`
+    if (!("unix" in address)) return `127.0.0.1:${port}`
+    // The folder keeps others out; whoever may enter it must not connect by that alone.
+    yield* Effect.tryPromise({
+      try: () => chmod(address.unix, 0o600),
+      catch: (cause) => new GrpcServerError({ address: target, reason: String(cause) }),
+    })
+    return target
   })
 
 type Run<R> = (

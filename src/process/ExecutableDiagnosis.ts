@@ -1,3 +1,4 @@
+import { constants } from "node:fs"
 import { stat, open } from "node:fs/promises"
 import { Effect } from "effect"
 
@@ -63,6 +64,18 @@ const formatOf = (header: Buffer): Format => {
 
 const firstLine = (header: Buffer): string => JSON.stringify(header.toString("utf8").split("\n", 1)[0]!.slice(0, 200))
 
+/** A file's first bytes. Whatever is no regular file is not read: a pipe has nothing to give, and would wait for it. */
+export const readHeader = async (path: string): Promise<Buffer> => {
+  if (!(await stat(path)).isFile()) throw new Error("it is no regular file")
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(HEADER_LENGTH), 0, HEADER_LENGTH, 0)
+    return buffer.subarray(0, bytesRead)
+  } finally {
+    await file.close()
+  }
+}
+
 /** Looks at an executable that did not start (as go-plugin 1.8 does, `additionalNotesAboutCommand`). */
 export const diagnose = (executable: string): Effect.Effect<Diagnosis> =>
   Effect.promise(async () => {
@@ -73,18 +86,11 @@ export const diagnose = (executable: string): Effect.Effect<Diagnosis> =>
       const mode = `0${(info.mode & 0o7777).toString(8)}`
       const [owner, group] = [who(info.uid, process.getuid?.()), who(info.gid, process.getgid?.())]
       notes.push(`mode: ${mode}, owner: ${owner}, group: ${group}`)
-      const file = await open(executable)
-      try {
-        const { buffer, bytesRead } = await file.read(Buffer.alloc(HEADER_LENGTH), 0, HEADER_LENGTH, 0)
-        const { machine, name, platform } = formatOf(buffer.subarray(0, bytesRead))
-        const built = machine === undefined ? "" : ` for ${machine} (this machine is ${process.arch})`
-        const isForeign =
-          (machine !== undefined && machine !== process.arch) ||
-          (platform !== undefined && platform !== process.platform)
-        return { notes: [...notes, `format: ${name}${built}`], isForeign }
-      } finally {
-        await file.close()
-      }
+      const { machine, name, platform } = formatOf(await readHeader(executable))
+      const built = machine === undefined ? "" : ` for ${machine} (this machine is ${process.arch})`
+      const isForeign =
+        (machine !== undefined && machine !== process.arch) || (platform !== undefined && platform !== process.platform)
+      return { notes: [...notes, `format: ${name}${built}`], isForeign }
     } catch (error) {
       return { notes: [...notes, (error as Error).message], isForeign: false }
     }

@@ -1,44 +1,76 @@
-import { StringDecoder } from "node:string_decoder"
-
-/** Longest piece handed on, in characters: go-plugin's own buffer for a plugin's stderr (go-plugin 1.8, 64 KiB). */
+/** Longest piece handed on, in bytes: go-plugin's own buffer for a plugin's stderr (go-plugin 1.8, 64 KiB). */
 export const MAX_LINE = 64 * 1024
 
+const LF = 10
+const CR = 13
+
 /**
- * Cuts a byte stream into lines: LF ends a line, a CR before it is dropped, invalid UTF-8 becomes U+FFFD. A line longer
- * than {@link MAX_LINE} is handed on in pieces, so memory stays bounded whatever a plugin prints.
+ * A line, as the part of `bytes` from `start` to `end`, which are good during the call only: most lines of a flood are
+ * counted and not read. `complete` is false for a piece of a line that goes on, or that ended without LF.
+ */
+export type OnLine = (bytes: Buffer, start: number, end: number, complete: boolean) => void
+
+/**
+ * Cuts a byte stream into lines: LF ends a line, a CR before it is dropped. A line longer than {@link MAX_LINE} is handed
+ * on in pieces, none of which cuts a character, so memory stays bounded whatever a plugin prints.
  */
 export class LineSplitter {
-  readonly #onLine: (line: string, complete: boolean) => void
-  readonly #decoder = new StringDecoder("utf8")
-  #rest = ""
+  readonly #onLine: OnLine
+  /** What has come of an unfinished line; made when there is one. */
+  #rest: Buffer | undefined
+  #length = 0
 
-  /** `complete` is false for a piece of a line that goes on, or that ended without LF. */
-  constructor(onLine: (line: string, complete: boolean) => void) {
+  constructor(onLine: OnLine) {
     this.#onLine = onLine
   }
 
   push(chunk: Uint8Array): void {
-    const text = this.#rest + this.#decoder.write(chunk)
+    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length)
     let start = 0
-    for (let end = text.indexOf("\n"); end !== -1; end = text.indexOf("\n", start)) {
-      this.#emit(text.slice(start, text[end - 1] === "\r" && end > start ? end - 1 : end), true)
+    for (let end = 0; end < bytes.length; end++) {
+      if (bytes[end] !== LF) continue
+      if (this.#length === 0 && end - start <= MAX_LINE) this.#emit(bytes, start, end, true)
+      else {
+        this.#keep(bytes, start, end)
+        this.#emit(this.#rest!, 0, this.#length, true)
+        this.#length = 0
+      }
       start = end + 1
     }
-    this.#rest = text.slice(start)
-    if (this.#rest.length > MAX_LINE) this.flush()
+    if (start < bytes.length) this.#keep(bytes, start, bytes.length)
   }
 
   /** Hands on what has come of an unfinished line. */
   flush(): void {
-    if (this.#rest === "") return
-    const rest = this.#rest
-    this.#rest = ""
-    this.#emit(rest, false)
+    if (this.#length > 0) this.#emit(this.#rest!, 0, this.#length, false)
+    this.#length = 0
   }
 
-  #emit(line: string, complete: boolean): void {
-    let start = 0
-    for (; line.length - start > MAX_LINE; start += MAX_LINE) this.#onLine(line.slice(start, start + MAX_LINE), false)
-    this.#onLine(line.slice(start), complete)
+  #keep(bytes: Buffer, start: number, end: number): void {
+    const rest = (this.#rest ??= Buffer.allocUnsafe(MAX_LINE))
+    for (let from = start; from < end;) {
+      const copied = bytes.copy(rest, this.#length, from, end)
+      from += copied
+      this.#length += copied
+      if (from === end) return
+      const cut = beforeCutCharacter(rest)
+      this.#emit(rest, 0, cut, false)
+      rest.copyWithin(0, cut)
+      this.#length = MAX_LINE - cut
+    }
   }
+
+  #emit(bytes: Buffer, start: number, end: number, complete: boolean): void {
+    this.#onLine(bytes, start, complete && end > start && bytes[end - 1] === CR ? end - 1 : end, complete)
+  }
+}
+
+/** Where a full buffer ends without the beginning of a UTF-8 character whose end is to come. */
+const beforeCutCharacter = (bytes: Buffer): number => {
+  for (let back = 1; back <= 3; back++) {
+    const byte = bytes[bytes.length - back]!
+    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : byte >= 0x80 ? 0 : 1
+    if (length > 0) return length > back ? bytes.length - back : bytes.length
+  }
+  return bytes.length
 }

@@ -1,147 +1,172 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process"
-import { randomUUID } from "node:crypto"
-import { Deferred, Duration, Effect, Exit } from "effect"
+import { type ChildProcess, spawn } from "node:child_process"
+import { writeFile } from "node:fs/promises"
+import type { Duplex, Readable } from "node:stream"
+import { Deferred, Effect, Exit, type Scope } from "effect"
+import { type Child, DRAIN_LIMIT } from "./Child.ts"
+import { type Containment, make as makeContainment } from "./Containment.ts"
+import { diagnose } from "./ExecutableDiagnosis.ts"
+import { ProcessGroup } from "./ProcessGroup.ts"
 import {
   LIFELINE_VARIABLE,
   PluginSpawnError,
   type ProcessExit,
   type ProcessOutput,
+  type ProcessSecret,
   type ProcessSpec,
   type RunningProcess,
   type Spawn,
 } from "./ProcessSpec.ts"
-import { WAIT_DELAY } from "../command/WaitDelay.ts"
-import { diagnose } from "./ExecutableDiagnosis.ts"
-import { awaitGroupEnd, groupExists, killMarked, signalGroup } from "./ProcessGroup.ts"
+import { stop } from "./ProcessStop.ts"
+import { MARKER_VARIABLE } from "./ProcessTable.ts"
+import { ReadPace } from "./ReadPace.ts"
 import { StderrTail } from "./StderrTail.ts"
-
-/** Marks every process that descends from one plugin start; see {@link killMarked}. */
-const MARKER_VARIABLE = "PLUGIN_SUPERVISOR_PROCESS"
-
-/** How long a group may take to vanish after SIGKILL; more means that the kernel holds it (a stuck disk, say). */
-const KILL_LIMIT = Duration.seconds(1)
-
-/**
- * How long the pipes may stay open after the process is gone. What it wrote last is there at once; only a survivor
- * that left the group and can't be found holds them longer.
- */
-const DRAIN_LIMIT = Duration.millis(500)
-
-/**
- * The path of `setpriv`, if it is there and has `--pdeathsig`, as busybox' has not. Asked once per host; a plugin's own
- * PATH may lead elsewhere.
- */
-const probeSetpriv: Effect.Effect<string | undefined> =
-  process.platform !== "linux"
-    ? Effect.undefined
-    : Effect.callback((resume) => {
-        const probe = "command -v setpriv && setpriv --pdeathsig TERM true"
-        execFile("sh", ["-c", probe], { timeout: 2000 }, (error, stdout) =>
-          resume(Effect.succeed(error === null ? stdout.trim() : undefined)),
-        )
-      })
+import { canWrap, type CommandLine, refusal, wrap } from "./Wrapper.ts"
 
 /** Makes the `spawn` of `PluginProcess` on `node:child_process`. */
-export const makeSpawn: Effect.Effect<Spawn> = Effect.map(Effect.cached(probeSetpriv), (probed) =>
+export const makeSpawn: Effect.Effect<Spawn, never, Scope.Scope> = Effect.map(makeContainment(), (containment) =>
   Effect.fn("PluginProcess.spawn")(function* (spec, output) {
-    const setpriv = spec.parentDeathSignal === undefined ? undefined : yield* probed
-    const child = yield* Effect.acquireRelease(start(spec, output, setpriv), stop)
-    return child.running
+    const held = yield* containment
+    const { running } = yield* Effect.acquireRelease(start(spec, output, held), (child) => stop(child, held))
+    return running
   }),
 )
 
-interface Child {
-  readonly node: ChildProcess
-  readonly marker: string
-  readonly spec: ProcessSpec
-  readonly group: { isGone: boolean }
-  readonly exit: Deferred.Deferred<ProcessExit>
-  readonly closed: Deferred.Deferred<void>
-  readonly running: RunningProcess
-}
-
-const start = (spec: ProcessSpec, output: ProcessOutput, setpriv: string | undefined) =>
-  Effect.callback<Child, PluginSpawnError>((resume) => {
-    const marker = randomUUID()
-    const lifeline = spec.inheritStdin === true ? 3 : 0
-    const [executable, args] =
-      setpriv === undefined || spec.parentDeathSignal === undefined
-        ? [spec.executable, spec.args]
-        : [setpriv, ["--pdeathsig", spec.parentDeathSignal.slice(3), "--", spec.executable, ...spec.args]]
-    const fail = ({ message: reason }: Error) =>
-      resume(
-        Effect.flatMap(diagnose(spec.executable), ({ notes: diagnosis }) =>
-          Effect.fail(
-            new PluginSpawnError({ pluginId: spec.pluginId, executable: spec.executable, reason, diagnosis }),
-          ),
-        ),
-      )
+const start = Effect.fnUntraced(function* (spec: ProcessSpec, output: ProcessOutput, held: Containment) {
+  const isWrapped = held.platform !== "win32" && canWrap(spec.env)
+  const refused = isWrapped ? yield* refusal(spec) : undefined
+  if (refused !== undefined) return yield* spawnError(spec, refused)
+  const marker = held.marker()
+  const controlGroup = held.controlGroups?.make(marker.slice(marker.lastIndexOf(":") + 1))
+  const members = controlGroup?.members
+  const command = isWrapped ? wrap(spec, { setpriv: held.setpriv, members }) : ([spec.executable, spec.args] as const)
+  return yield* Effect.callback<Child, Error>((resume) => {
     let node: ChildProcess
     try {
-      node = spawn(executable, args, {
-        cwd: spec.cwd,
-        env: { ...spec.env, [LIFELINE_VARIABLE]: String(lifeline), [MARKER_VARIABLE]: marker },
-        // A group of its own: one signal reaches the plugin and what it started, and a Ctrl-C meant for the host
-        // does not reach the plugin.
-        detached: true,
-        // The life line: the host never writes to it, and the kernel closes it when the host dies.
-        stdio: lifeline === 0 ? ["pipe", "pipe", "pipe"] : ["inherit", "pipe", "pipe", "pipe"],
-        windowsHide: true,
-      })
+      node = spawnNode(spec, command, { ...pipesOf(spec, held.platform), marker })
     } catch (error) {
-      return fail(error as Error)
+      return resume(Effect.fail(error as Error))
     }
-    node.on("error", fail)
-    node.on("spawn", () => {
-      const exit = Deferred.makeUnsafe<ProcessExit>()
-      const closed = Deferred.makeUnsafe<void>()
-      const tail = new StderrTail()
-      const group = { isGone: false }
-      node.on("exit", (code, signal) => {
-        // Once nobody is left, the group's id may become a stranger's: it is never signalled again.
-        if (!groupExists(node.pid!)) group.isGone = true
-        Deferred.doneUnsafe(exit, Exit.succeed({ code, signal }))
-      })
-      node.on("close", () => Deferred.doneUnsafe(closed, Exit.void))
-      // A pipe that breaks tells nothing that the exit does not.
-      for (const pipe of node.stdio) pipe?.on("error", () => {})
-      node.stdout!.on("data", output.stdout)
-      node.stderr!.on("data", (chunk: Uint8Array) => {
-        tail.push(chunk)
-        output.stderr(chunk)
-      })
-      const running: RunningProcess = {
-        pid: node.pid!,
-        exit: Deferred.await(exit),
-        // After the end, what was written last may still be in the pipe.
-        stderrTail: Effect.gen(function* () {
-          if (yield* Deferred.isDone(exit)) yield* bounded(Deferred.await(closed), DRAIN_LIMIT)
-          return tail.lines()
-        }),
-      }
-      resume(Effect.succeed({ node, marker, spec, group, exit, closed, running }))
-    })
+    node.on("error", (error) => resume(Effect.fail(error)))
+    if (node.pid === undefined) return
+    if (!isWrapped && members !== undefined) moveInto(members, node.pid)
+    const child = attach(spec, output, held, { node, marker, controlGroup })
+    node.on("spawn", () => resume(Effect.succeed(child)))
+  }).pipe(
+    Effect.tapError(() => controlGroup?.end ?? Effect.void),
+    Effect.catch((error) => spawnError(spec, error)),
+  )
+})
+
+const spawnError = ({ executable, pluginId }: ProcessSpec, { message: reason }: Error) =>
+  Effect.flatMap(diagnose(executable), ({ notes: diagnosis }) =>
+    Effect.fail(new PluginSpawnError({ pluginId, executable, reason, diagnosis })),
+  )
+
+/** The file descriptors of the process' pipes beside its output. */
+interface Pipes {
+  readonly lifeline: number
+  readonly secret: number | undefined
+}
+
+const pipesOf = ({ inheritStdin, secret }: ProcessSpec, platform: NodeJS.Platform): Pipes => {
+  const lifeline = inheritStdin === true ? 3 : 0
+  return { lifeline, secret: secret === undefined || platform === "win32" ? undefined : lifeline === 0 ? 3 : 4 }
+}
+
+const spawnNode = (
+  { cwd, env, secret }: ProcessSpec,
+  [executable, args]: CommandLine,
+  pipes: Pipes & { readonly marker: string },
+): ChildProcess =>
+  spawn(executable, args, {
+    cwd,
+    env: {
+      ...env,
+      [LIFELINE_VARIABLE]: String(pipes.lifeline),
+      [MARKER_VARIABLE]: pipes.marker,
+      ...(secret === undefined || pipes.secret === undefined ? {} : { [secret.variable]: String(pipes.secret) }),
+    },
+    // A group of its own: one signal reaches the plugin and what it started, and a Ctrl-C meant for the host does not
+    // reach the plugin.
+    detached: true,
+    // The life line: the host never writes to it, and the kernel closes it when the host dies.
+    stdio: [
+      ...((pipes.lifeline === 0 ? ["pipe", "pipe", "pipe"] : ["inherit", "pipe", "pipe", "pipe"]) as Array<"pipe">),
+      ...(pipes.secret === undefined ? [] : (["pipe"] as const)),
+    ],
+    windowsHide: true,
   })
 
-const stop = Effect.fn("PluginProcess.stop")(function* (child: Child) {
-  yield* stopGroup(child)
-  yield* killMarked(MARKER_VARIABLE, child.marker)
-  yield* bounded(Deferred.await(child.exit), KILL_LIMIT)
-  yield* bounded(Deferred.await(child.closed), DRAIN_LIMIT)
-  for (const pipe of child.node.stdio) pipe?.destroy()
-})
+/** Where a wrapper could not do it: after the start, when the process may have started another already. */
+const moveInto = (members: string, pid: number): void => {
+  // It takes the kernel a while. What goes wrong means that it has ended, or is found by its marker.
+  writeFile(members, String(pid)).catch(() => {})
+}
 
-/** Ends the process and all of its group. The leader may be gone already; what it left is asked all the same. */
-const stopGroup = Effect.fnUntraced(function* ({ group, running, spec }: Child) {
-  if (group.isGone) return
-  yield* signalGroup(running.pid, "SIGTERM")
-  if (yield* awaitGroupEnd(running.pid, spec.waitDelay ?? WAIT_DELAY)) return
-  yield* Effect.logWarning(
-    `plugin ${spec.pluginId} did not end within its wait delay after SIGTERM; its process group is killed`,
-  )
-  yield* signalGroup(running.pid, "SIGKILL")
-  yield* awaitGroupEnd(running.pid, KILL_LIMIT)
-})
+/** Listens to a process, from its first moment on. */
+const attach = (
+  spec: ProcessSpec,
+  output: ProcessOutput,
+  { platform, watchdog }: Containment,
+  { controlGroup, marker, node }: Pick<Child, "node" | "marker" | "controlGroup">,
+): Child => {
+  const pid = node.pid!
+  watchdog?.watch(pid)
+  const group = new ProcessGroup(pid, () => watchdog?.forget(pid))
+  const exit = Deferred.makeUnsafe<ProcessExit>()
+  const closed = Deferred.makeUnsafe<void>()
+  const tail = new StderrTail()
+  node.on("exit", (code, signal) => {
+    group.leaderWasReaped()
+    Deferred.doneUnsafe(exit, Exit.succeed({ code, signal }))
+  })
+  node.on("close", () => Deferred.doneUnsafe(closed, Exit.void))
+  // A pipe that breaks tells nothing that the exit does not.
+  for (const pipe of node.stdio) pipe?.on("error", () => {})
+  read(node.stdout!, output.stdout)
+  read(node.stderr!, (chunk) => {
+    tail.push(chunk)
+    output.stderr(chunk)
+  })
+  const secret = pipesOf(spec, platform).secret
+  const neverTaken = Deferred.await(exit).pipe(Effect.andThen(Effect.sleep(DRAIN_LIMIT)), Effect.as(false))
+  const running: RunningProcess = {
+    pid,
+    exit: Deferred.await(exit),
+    // After the end, what was written last may still be in the pipe.
+    stderrTail: Effect.gen(function* () {
+      if (yield* Deferred.isDone(exit)) yield* Effect.timeoutOption(Deferred.await(closed), DRAIN_LIMIT)
+      return tail.lines()
+    }),
+    secretTaken:
+      secret === undefined || spec.secret === undefined
+        ? Effect.succeed(false)
+        : Effect.raceFirst(handOver(node.stdio[secret] as Duplex, spec.secret), neverTaken),
+  }
+  return { node, spec, marker, group, controlGroup, exit, closed, running }
+}
 
-const bounded = (wait: Effect.Effect<unknown>, limit: Duration.Duration): Effect.Effect<void> =>
-  Effect.asVoid(Effect.timeoutOrElse(wait, { duration: limit, orElse: () => Effect.void }))
+/** Reads a pipe to its end, at its pace. */
+const read = (pipe: Readable, sink: (chunk: Uint8Array) => void): void => {
+  const pace = new ReadPace()
+  pipe.on("data", (chunk: Uint8Array) => {
+    sink(chunk)
+    const rest = pace.take(chunk.length)
+    if (rest === 0) return
+    pipe.pause()
+    setTimeout(() => pipe.resume(), rest)
+  })
+}
+
+/** Writes the secret, and waits for the byte that says that it was read. */
+const handOver = (pipe: Duplex, { value }: ProcessSecret): Effect.Effect<boolean> => {
+  const taken = Deferred.makeUnsafe<boolean>()
+  pipe.once("data", () => {
+    Deferred.doneUnsafe(taken, Exit.succeed(true))
+    pipe.destroy()
+  })
+  // A socketpair, as Node's pipes are: it is read to its end, and answered all the same.
+  pipe.once("close", () => Deferred.doneUnsafe(taken, Exit.succeed(false)))
+  pipe.end(value)
+  return Deferred.await(taken)
+}

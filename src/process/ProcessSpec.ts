@@ -14,18 +14,34 @@ export interface ProcessSpec {
   /** How long the process group may take to end after SIGTERM before it gets SIGKILL. Default `WAIT_DELAY`. */
   readonly waitDelay?: Duration.Input | undefined
   /**
-   * The signal the kernel sends the process when the host dies, where the platform has that (Linux with util-linux'
-   * `setpriv`). A process that watches its life line needs none, but may have one for plugins built without the SDK.
+   * The signal the kernel sends the process when the host dies: on Linux with util-linux' `setpriv`, and unless the
+   * executable changes its user or has capabilities of its own. Default SIGKILL, which nothing can ignore. The host's
+   * death is that of the thread that spawns: a host in a `Worker` may want `false`, none.
    */
-  readonly parentDeathSignal?: "SIGTERM" | "SIGKILL" | undefined
+  readonly parentDeathSignal?: "SIGTERM" | "SIGKILL" | false | undefined
   /**
    * Whether the process reads the host's stdin. Default false: its stdin is the life line, which otherwise is the file
    * descriptor 3. A process of a group of its own that reads from a terminal is stopped by the kernel (SIGTTIN).
    */
   readonly inheritStdin?: boolean | undefined
+  /** What only the process itself is to know. Not on Windows, where `secretTaken` is false then. */
+  readonly secret?: ProcessSecret | undefined
 }
 
-/** Where a process' output goes. Both are called as chunks arrive; the pipes are drained whatever the sinks do. */
+/**
+ * A value that is handed over by a pipe of its own, so that it is neither in the environment nor among the arguments,
+ * which other processes of the user can read. Once read to the end, the pipe has nothing more to give.
+ */
+export interface ProcessSecret {
+  /** The variable that holds the pipe's file descriptor. */
+  readonly variable: string
+  readonly value: string
+}
+
+/**
+ * Where a process' output goes. Both are called as chunks arrive, at no more than `READ_RATE`; the pipes are drained
+ * whatever the sinks do.
+ */
 export interface ProcessOutput {
   readonly stdout: (chunk: Uint8Array) => void
   readonly stderr: (chunk: Uint8Array) => void
@@ -48,6 +64,19 @@ export interface RunningProcess {
   readonly exit: Effect.Effect<ProcessExit>
   /** The last lines of stderr, oldest first; bounded. */
   readonly stderrTail: Effect.Effect<ReadonlyArray<string>>
+  /**
+   * Waits until the process has taken its secret, which it says by writing a byte back; false if it never will, as when
+   * it has closed the pipe or ended, or there is none.
+   */
+  readonly secretTaken: Effect.Effect<boolean>
+}
+
+/** What to do about a refusal, by the system's own word for it. */
+const cureOf = (reason: string): string => {
+  if (/\b(EMFILE|ENFILE)\b/.test(reason)) return "no file descriptor is left: raise the limit (LimitNOFILE=, ulimit -n)"
+  if (/\b(EAGAIN|ENOMEM)\b/.test(reason))
+    return "no room for another process is left: raise the limits of processes and memory"
+  return "check that the file exists, is executable and was built for this machine"
 }
 
 /** The operating system refused to start the process. */
@@ -60,7 +89,7 @@ export class PluginSpawnError extends Schema.TaggedError<PluginSpawnError>()("Pl
 }) {
   override get message(): string {
     const diagnosis = this.diagnosis.map((note) => `\n  ${note}`).join("")
-    return `plugin ${this.pluginId}: can't start ${this.executable}: ${this.reason}; check that the file exists, is executable and was built for this machine${diagnosis}`
+    return `plugin ${this.pluginId}: can't start ${this.executable}: ${this.reason}; ${cureOf(this.reason)}${diagnosis}`
   }
 }
 

@@ -1,26 +1,33 @@
-import { LineSplitter } from "./LineSplitter.ts"
-
 /** Lines kept for error messages: a Python traceback's end fits, a log's history does not. */
 const TAIL_LINES = 20
 /** Longest line kept, in characters. */
 const TAIL_LINE_LENGTH = 2000
+/** Bytes that are kept: enough for that many lines of any text, and little beside a process. */
+const TAIL_BYTES = 64 * 1024
 
-/** Remembers the last lines of a process' stderr. */
+/** Remembers the last lines of a process' stderr. They are looked for when somebody asks: a flood costs a copy. */
 export class StderrTail {
-  readonly #lines: Array<string> = []
-  readonly #splitter = new LineSplitter((line) => {
-    if (line.trim() === "") return
-    this.#lines.push(line.slice(0, TAIL_LINE_LENGTH))
-    if (this.#lines.length > TAIL_LINES) this.#lines.shift()
-  })
+  readonly #ring = Buffer.alloc(TAIL_BYTES)
+  #written = 0
 
   push(chunk: Uint8Array): void {
-    this.#splitter.push(chunk)
+    const kept = chunk.subarray(-TAIL_BYTES)
+    const at = (this.#written + chunk.length - kept.length) % TAIL_BYTES
+    const first = kept.subarray(0, TAIL_BYTES - at)
+    this.#ring.set(first, at)
+    this.#ring.set(kept.subarray(first.length), 0)
+    this.#written += chunk.length
   }
 
   /** The lines so far, oldest first, an unfinished last one included. */
   lines(): ReadonlyArray<string> {
-    this.#splitter.flush()
-    return [...this.#lines]
+    const at = this.#written % TAIL_BYTES
+    const parts = this.#written < TAIL_BYTES ? [] : [this.#ring.subarray(at)]
+    return Buffer.concat([...parts, this.#ring.subarray(0, at)])
+      .toString()
+      .split(/\r?\n/)
+      .filter((line) => line.trim() !== "")
+      .slice(-TAIL_LINES)
+      .map((line) => line.slice(0, TAIL_LINE_LENGTH))
   }
 }

@@ -11,6 +11,7 @@ import * as BrokerSockets from "../goplugin/BrokerSockets.ts"
 import * as Connection from "../goplugin/Connection.ts"
 import type { GoPlugin } from "../goplugin/GoPlugin.ts"
 import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
+import * as PluginLog from "../goplugin/PluginLog.ts"
 import { type Handlers, implement, serve } from "../grpc/GrpcServer.ts"
 import type { ActivePlugins } from "../hooks/ActivePlugins.ts"
 import type { HookDispatcher } from "../hooks/HookDispatcher.ts"
@@ -56,11 +57,17 @@ export const start = Effect.fn("FakePlugin.start")(function* (
     transport: BrokerSockets.make("fake", folder, undefined),
     exit: Deferred.await(exit),
     shutDown: false,
+    log: yield* PluginLog.make("fake"),
     options: {},
   }).pipe(Effect.orDie)
   return {
     ...connection,
-    process: { pid: process.pid, exit: Deferred.await(exit), stderrTail: Effect.succeed([]) },
+    process: {
+      pid: process.pid,
+      exit: Deferred.await(exit),
+      stderrTail: Effect.succeed([]),
+      secretTaken: Effect.succeed(false),
+    },
     protocolVersion: 1,
     reattachConfig: {
       Protocol: "grpc",

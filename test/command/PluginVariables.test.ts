@@ -1,3 +1,4 @@
+import { resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { pluginVariables } from "../../src/command/PluginVariables.ts"
 
@@ -25,6 +26,11 @@ const basic = { PATH: "/bin", HOME: "/home/me", LANG: "C", LC_ALL: "C", TZ: "UTC
 describe("pluginVariables", () => {
   it("denies by default", () => {
     assert.deepStrictEqual(pluginVariables(host, "linux"), basic)
+  })
+
+  it("has a temporary folder that does not depend on the working directory", () => {
+    assert.deepStrictEqual(pluginVariables({ TMPDIR: "tmp" }, "linux"), { TMPDIR: resolve("tmp") })
+    assert.deepStrictEqual(pluginVariables({ TMPDIR: "" }, "linux"), { TMPDIR: "" })
   })
 
   it("allows names and prefixes", () => {

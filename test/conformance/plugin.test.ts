@@ -269,13 +269,11 @@ const suite = (kind: Kind) => {
 
   live("exit: a host that is killed takes its plugin along", () =>
     Effect.gen(function* () {
-      // Go plugins don't watch the life line: the kernel tells them.
-      const options = kind.options(isGo ? { process: { parentDeathSignal: "SIGKILL" } } : {})
       const script = join(import.meta.dirname, "../fixtures/goplugin/hostThatDies.ts")
       const socketDirectory = yield* temporaryFolder
       const host = yield* Effect.acquireRelease(
         Effect.sync(() =>
-          spawn(process.execPath, [script, JSON.stringify({ ...options, socketDirectory })], {
+          spawn(process.execPath, [script, JSON.stringify({ ...kind.options(), socketDirectory })], {
             stdio: ["ignore", "pipe", "ignore"],
           }),
         ),

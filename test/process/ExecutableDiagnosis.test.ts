@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process"
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -53,12 +54,15 @@ describe("diagnose", () => {
     }).pipe(Effect.scoped),
   )
 
-  it.live("tells what isn't there or is no file, and follows links", () =>
+  it.live("tells what isn't there or is no file, waits for no pipe, and follows links", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       assert.include((yield* diagnose(join(folder, "none"))).notes.join(), "ENOENT")
       mkdirSync(join(folder, "folder"))
-      assert.include((yield* diagnose(join(folder, "folder"))).notes.join(), "EISDIR")
+      execFileSync("mkfifo", [join(folder, "pipe")])
+      for (const name of ["folder", "pipe"]) {
+        assert.include((yield* diagnose(join(folder, name))).notes.join(), "no regular file")
+      }
       writeFileSync(join(folder, "file"), "#!/bin/sh\n")
       symlinkSync(join(folder, "file"), join(folder, "link"))
       assert.include((yield* diagnose(join(folder, "link"))).notes.join(), "a script")

@@ -3,7 +3,7 @@ import { LineSplitter, MAX_LINE } from "../../src/process/LineSplitter.ts"
 
 const split = (...chunks: ReadonlyArray<string | Uint8Array>): ReadonlyArray<string> => {
   const lines: Array<string> = []
-  const splitter = new LineSplitter((line) => lines.push(line))
+  const splitter = new LineSplitter((bytes, start, end) => lines.push(bytes.toString("utf8", start, end)))
   for (const chunk of chunks) splitter.push(Buffer.from(chunk))
   splitter.flush()
   return lines
@@ -25,5 +25,12 @@ describe("LineSplitter", () => {
     assert.isAbove(lines.length, 1)
     assert.isTrue(lines.every((line) => line.length <= MAX_LINE))
     assert.strictEqual(lines.join("").length, 400_000)
+    for (const character of ["€", "é", "😀", "x"]) {
+      for (const shift of ["", "a", "ab", "abc"]) {
+        const long = shift + character.repeat(50_000)
+        assert.strictEqual(split(`${long}\n`, long).join(""), long + long, "no piece cuts a character")
+      }
+    }
+    assert.strictEqual(split(Buffer.alloc(200_000, 0x80)).join(""), "\uFFFD".repeat(200_000))
   })
 })

@@ -1,0 +1,81 @@
+import { execFile } from "node:child_process"
+import { randomBytes } from "node:crypto"
+import { Effect, Scope } from "effect"
+import { HostEnvironment } from "../command/HostEnvironment.ts"
+import * as ControlGroup from "./ControlGroup.ts"
+import { hostIdentity, isDeadHost } from "./HostIdentity.ts"
+import { describeRemaining, sweep, withDescendants } from "./ProcessSweep.ts"
+import { type ProcessEntry, scan } from "./ProcessTable.ts"
+import * as Watchdog from "./Watchdog.ts"
+
+/** What a host has to keep hold of its plugins' processes; each part where the platform has it. */
+export interface Containment {
+  readonly platform: NodeJS.Platform
+  /** The value of a new start's `MARKER_VARIABLE`. */
+  readonly marker: () => string
+  /** Whether a process' descendants can be found by their markers. */
+  readonly canSearch: boolean
+  /** The path of util-linux' `setpriv`. */
+  readonly setpriv: string | undefined
+  readonly controlGroups: ControlGroup.ControlGroups | undefined
+  readonly watchdog: Watchdog.Watchdog | undefined
+}
+
+/** How long it may take to ask for `setpriv`, in milliseconds. */
+const PROBE_LIMIT = 2000
+
+/**
+ * The path of `setpriv`, if it is there and has `--pdeathsig`, as busybox' has not. Asked once per host; a plugin's own
+ * PATH may lead elsewhere.
+ */
+const findSetpriv: Effect.Effect<string | undefined> = Effect.callback((resume) => {
+  const probe = "command -v setpriv && setpriv --pdeathsig TERM true"
+  execFile("sh", ["-c", probe], { timeout: PROBE_LIMIT }, (error, stdout) =>
+    resume(Effect.succeed(error === null ? stdout.trim() : undefined)),
+  )
+})
+
+/**
+ * Ends what hosts that are dead have left, and answers how this host keeps hold of what it starts. That is set up with
+ * the first plugin, since a host may start none, and goes with the Scope.
+ */
+export const make = Effect.fnUntraced(function* (): Effect.fn.Return<Effect.Effect<Containment>, never, Scope.Scope> {
+  const platform = (yield* HostEnvironment).platform.platform as NodeJS.Platform
+  const identity = hostIdentity()
+  if (identity !== undefined) yield* endAbandoned(identity)
+  // A process may have several hosts in it.
+  const owner = `${identity ?? "host"}-${randomBytes(4).toString("hex")}`
+  let starts = 0
+  const common = { platform, marker: () => `${owner}:${++starts}`, canSearch: identity !== undefined }
+  const setUp = Effect.gen(function* () {
+    if (platform === "win32") {
+      return { ...common, setpriv: undefined, controlGroups: undefined, watchdog: undefined }
+    }
+    const [setpriv, controlGroups] = yield* Effect.all(
+      [
+        platform === "linux" ? findSetpriv : Effect.undefined,
+        identity === undefined ? Effect.undefined : ControlGroup.make(owner),
+      ],
+      { concurrency: 2 },
+    )
+    return { ...common, setpriv, controlGroups, watchdog: yield* Watchdog.make(owner, controlGroups?.directory) }
+  })
+  const scope = yield* Effect.scope
+  return yield* setUp.pipe(Scope.provide(scope), Effect.uninterruptible, Effect.cached)
+})
+
+/** Ends the processes of hosts that were killed, and of whatever their plugins started. */
+const endAbandoned = Effect.fnUntraced(function* (identity: string) {
+  yield* ControlGroup.endAbandoned(identity)
+  const isAbandoned = (table: ReadonlyArray<ProcessEntry>) => {
+    // This host may have been started by somebody's plugin itself.
+    const own = table.find(({ pid }) => pid === process.pid)?.marker
+    return ({ marker }: ProcessEntry) => marker !== undefined && marker !== own && isDeadHost(marker, identity)
+  }
+  const table = yield* scan
+  if (table?.some(isAbandoned(table)) !== true) return
+  const swept = yield* sweep((table) => withDescendants(table, isAbandoned(table)))
+  const ended = [...swept.found].join(", ")
+  yield* Effect.logWarning(`a host that was killed had left processes of its plugins, which are ended: ${ended}`)
+  if (!swept.complete) yield* Effect.logError(`some of them are not: ${describeRemaining(swept)}`)
+})

@@ -1,0 +1,29 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Logger } from "effect"
+import { toStderr } from "../../src/cli/StderrLog.ts"
+
+describe("toStderr", () => {
+  it.effect("keeps no more than some for a reader that does not read, and tells what it has lost", () =>
+    Effect.gen(function* () {
+      const written: Array<string> = []
+      const stderr = {
+        writableLength: 0,
+        write: (text: unknown) => {
+          written.push(String(text))
+          stderr.writableLength += String(text).length
+          return true
+        },
+      }
+      yield* Effect.gen(function* () {
+        yield* Effect.forEach(Array(20_000), () => Effect.logInfo("x".repeat(1000)))
+        stderr.writableLength = 0
+        yield* Effect.logInfo("last")
+      }).pipe(Effect.provide(Logger.layer([toStderr(Logger.formatJson, stderr)])))
+      assert.isBelow(written.join("").length, 9 * 1024 * 1024)
+      const [told, last] = written.slice(-2).map((line) => JSON.parse(line))
+      assert.match(told.message, /^nobody read the log: \d+ entries are lost$/)
+      assert.strictEqual(told.level, "WARN")
+      assert.strictEqual(last.message, "last")
+    }),
+  )
+})
