@@ -42,7 +42,10 @@ const open = Effect.fnUntraced(function* (path: string, options: { method?: stri
   return { request, response }
 })
 
-/** byte i is i % 251, as the plugin makes it. */
+/**
+ * Byte i is i % 251. Made at once: while it is busy for longer than connections are kept, this process, which is the server as
+ * well, would find the client sending on one that the server closes.
+ */
 const pattern = (length: number): Buffer =>
   Buffer.alloc(
     length,
