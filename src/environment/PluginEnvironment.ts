@@ -69,7 +69,9 @@ const make = Effect.fn("PluginEnvironment.make")(function* (options: Environment
   const plugins = new Map<string, SupervisedPlugin>()
   for (const entry of discovered) {
     if (entry._tag === "Failure") {
-      yield* Effect.logError(entry.failure.message)
+      const { failure } = entry
+      const isHarmless = failure._tag === "PassedOverError" && !failure.isWithoutPlugins
+      yield* isHarmless ? Effect.logInfo(failure.message) : Effect.logError(failure.message)
       continue
     }
     const bundle = entry.success

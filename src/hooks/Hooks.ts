@@ -6,6 +6,8 @@ import { PluginHooks } from "../generated/mattermost/pluginapi/v1/plugin_hooks_p
 import type { GrpcClient } from "../grpc/GrpcClient.ts"
 import { type GrpcError, statusCode } from "../grpc/GrpcError.ts"
 import type { Request, RequestInit, Response, ResponseInit } from "../grpc/GrpcMethod.ts"
+import { errorStatus } from "../rpc/ErrorStatus.ts"
+import { describeProblem, messageProblem } from "../rpc/MessageCheck.ts"
 import {
   HookDeadlineError,
   type HookError,
@@ -105,6 +107,17 @@ const connect = Effect.fn("Hooks.connect")(function* (
         ? new HookNotImplementedError({ pluginId, hook: method.name })
         : hookError(pluginId, hook, deadline, error),
     )
+    const problem = messageProblem<DescMessage>(method.output, response)
+    if (problem !== undefined) {
+      return yield* new HookPluginError({
+        pluginId,
+        hook: method.name,
+        id: "plugin.invalid_answer.error",
+        reason: `in its answer ${describeProblem(problem)}`,
+        statusCode: 500,
+        isAnswer: false,
+      })
+    }
     const error = answeredError(response)
     if (error === undefined) return response
     return yield* new HookPluginError({
@@ -112,7 +125,7 @@ const connect = Effect.fn("Hooks.connect")(function* (
       hook: method.name,
       id: error.id,
       reason: error.message === "" ? error.detailedError : error.message,
-      statusCode: error.statusCode || 500,
+      statusCode: errorStatus(error.statusCode),
       isAnswer: true,
     })
   })

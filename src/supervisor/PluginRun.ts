@@ -95,14 +95,18 @@ export type RunEnd =
   | { readonly _tag: "Stopped" }
   /** The process ended by itself. */
   | { readonly _tag: "Exited"; readonly exit: ProcessExit }
+  /** Somebody has removed a socket, or the folder of the sockets: nobody could connect any more. */
+  | { readonly _tag: "Lost"; readonly path: string }
 
 /** A run's end in words. */
-export const describeEnd = (end: RunEnd): string => {
+export const describeEnd = (pluginId: string, end: RunEnd): string => {
   switch (end._tag) {
     case "Stopped":
-      return "it was stopped"
+      return `plugin ${pluginId} was stopped`
     case "Exited":
-      return describeExit(end.exit)
+      return `plugin ${pluginId} ended unexpectedly (${describeExit(end.exit)})`
+    case "Lost":
+      return `plugin ${pluginId} was stopped, since somebody has removed ${end.path}; keep its sockets where nobody clears up (--runtime-directory, RUNTIME_DIRECTORY)`
   }
 }
 
@@ -236,7 +240,8 @@ const make = Effect.gen(function* () {
         const api = yield* Scope.provide(serveApi(bundle), scopes.api)
         const started = yield* Scope.provide(launch(bundle, options, api), scopes.process)
         plugin = started
-        return yield* Effect.catch(activate(started), (error) => orExited(pluginId, started, error))
+        const run = yield* Effect.catch(activate(started), (error) => orExited(pluginId, started, error))
+        return { run, unexpected: unexpectedEnd(started, api) }
       })
       const activate = Effect.fnUntraced(function* (started: GoPlugin) {
         const hooks = yield* hookClients.connect(started.client, pluginId, {
@@ -256,17 +261,16 @@ const make = Effect.gen(function* () {
           stop,
           ending: Deferred.await(ending),
           ended: Deferred.await(ended),
-        }
+        } satisfies PluginRun
       })
       // Once there is a run, it is watched.
       return yield* Effect.uninterruptibleMask((restore) =>
-        Effect.tap(
-          Effect.onError(restore(begin), () => stop),
-          ({ process }) =>
-            Effect.forkIn(
-              Effect.flatMap(process.exit, (exit) => end({ _tag: "Exited", exit })),
-              owner,
-            ),
+        Effect.map(
+          Effect.tap(
+            Effect.onError(restore(begin), () => stop),
+            ({ unexpected }) => Effect.forkIn(Effect.flatMap(unexpected, end), owner),
+          ),
+          ({ run }) => run,
         ),
       )
     }),
@@ -302,6 +306,19 @@ const deactivate = Effect.fn("PluginRuns.deactivate")(function* (hooks: HookClie
     }),
   )
 })
+
+/** Waits until a run can't go on. */
+const unexpectedEnd = (
+  { process, reattachConfig }: GoPlugin,
+  { socketDirectory, target }: { readonly socketDirectory: string; readonly target: string },
+): Effect.Effect<RunEnd> => {
+  const sockets = [target.replace(/^unix:/, ""), reattachConfig.Addr.String]
+  const ours = sockets.filter((path) => path.startsWith(socketDirectory))
+  return Effect.raceFirst(
+    Effect.map(process.exit, (exit): RunEnd => ({ _tag: "Exited", exit })),
+    Effect.map(SocketDirectory.lost(socketDirectory, ours), (path): RunEnd => ({ _tag: "Lost", path })),
+  )
+}
 
 /** What a failing start has to say: that the process has ended says more than that a call did not reach it. */
 const orExited = Effect.fnUntraced(function* <E extends { readonly message: string }>(

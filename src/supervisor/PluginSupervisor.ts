@@ -97,7 +97,7 @@ const actor = Effect.fnUntraced(function* (
     Effect.flatMap(watched.ending, (end) => {
       if (run === watched) run = undefined
       if (end._tag === "Stopped") return Effect.void
-      const error = `plugin ${id} ended unexpectedly (${describeEnd(end)})`
+      const error = describeEnd(id, end)
       return Effect.andThen(happened("ended", error), Effect.logError(error))
     })
 

@@ -1,4 +1,6 @@
 /** A Python plugin's whole life with real processes: what is called when, what fails how, and that nothing is left. */
+import { rmSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { create } from "@bufbuild/protobuf"
@@ -214,6 +216,23 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
       assert.deepStrictEqual(children.filter(isAlive), [])
       assert.deepStrictEqual(socketFolders(), [])
       assert.strictEqual(SubscriptionRef.getUnsafe(plugin.state).name, "FailedToStayRunning")
+    }).pipe(Effect.scoped, Effect.provide(host()), Effect.provide(log.layer))
+  })
+
+  it.live("a plugin whose sockets somebody has removed is stopped, and the reason told", () => {
+    const log = recordLog()
+    return Effect.gen(function* () {
+      const plugin = yield* start(fixture("lifecycle"))
+      const [folder = ""] = socketFolders()
+      rmSync(join(tmpdir(), folder, "api.sock"))
+      const end = yield* Effect.timeout(plugin.ended, "60 seconds")
+      assert.strictEqual(end._tag, "Lost")
+      assert.isFalse(isAlive(plugin.process.pid))
+      assert.isTrue(log.messages().includes("OnDeactivate"), "it is asked all the same")
+      const { error = "", name } = SubscriptionRef.getUnsafe(plugin.state)
+      assert.strictEqual(name, "FailedToStayRunning")
+      assert.match(error, /somebody has removed .*api\.sock; .*--runtime-directory/)
+      assert.deepStrictEqual(socketFolders(), [])
     }).pipe(Effect.scoped, Effect.provide(host()), Effect.provide(log.layer))
   })
 
