@@ -1,16 +1,19 @@
 import type { DescMessage } from "@bufbuild/protobuf"
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf"
-import { type Cause, Effect, Fiber, Latch, Option, Queue, type Scope, type Tracer } from "effect"
+import { type Cause, Context, Effect, Fiber, Latch, Option, Queue, type Scope, type Tracer } from "effect"
 import type { CircuitBreaker } from "./CircuitBreaker.ts"
 import type { HookError, HookSuspendedError } from "./HookError.ts"
 import { countLost } from "./HookMetrics.ts"
 import { hookMethods, hookName, type UnaryHook } from "./HookName.ts"
 
-/** Events that wait for one plugin. More are dropped: a plugin that is so far behind will not catch up. */
-export const NOTIFICATION_QUEUE = 1000
-
-/** Bytes of the events that wait for one plugin: a thousand ordinary posts are far less, a thousand long ones too much. */
-export const NOTIFICATION_BYTES = 32 * 1024 * 1024
+/**
+ * How many events may wait for one plugin, and of how many bytes in all. More are dropped: a plugin that is so far behind
+ * will not catch up. Default 1000 and 32 MiB: a thousand ordinary posts are far less, a thousand long ones too much.
+ */
+export const NotificationLimits: Context.Reference<{ readonly count: number; readonly bytes: number }> =
+  Context.Reference("effect-plugin-supervisor/hooks/NotificationLimits", {
+    defaultValue: () => ({ count: 1000, bytes: 32 * 1024 * 1024 }),
+  })
 
 /** What plugins are told of, and the span that it happened in. */
 export interface Event {
@@ -48,7 +51,8 @@ export const make = Effect.fnUntraced(function* (
   breaker: CircuitBreaker,
   ask: (hook: UnaryHook, request: unknown) => Effect.Effect<unknown, HookError | HookSuspendedError>,
 ): Effect.fn.Return<NotificationQueue, never, Scope.Scope> {
-  const queue = yield* Queue.make<Event, Cause.Done>({ capacity: NOTIFICATION_QUEUE, strategy: "dropping" })
+  const limits = yield* NotificationLimits
+  const queue = yield* Queue.make<Event, Cause.Done>({ capacity: limits.count, strategy: "dropping" })
   /** Events that are neither told nor given up. */
   const waiting = new Set<Event>()
   let bytes = 0
@@ -93,7 +97,7 @@ export const make = Effect.fnUntraced(function* (
   return {
     offer: Effect.fnUntraced(function* (event) {
       // One that is larger than all there is room for goes by itself.
-      if (bytes + event.bytes <= NOTIFICATION_BYTES || waiting.size === 0) {
+      if (bytes + event.bytes <= limits.bytes || waiting.size === 0) {
         waiting.add(event)
         bytes += event.bytes
         if (yield* Queue.offer(queue, event)) {

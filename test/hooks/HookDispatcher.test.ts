@@ -11,7 +11,7 @@ import { DISMISS_POST_REASON, HookDispatcher } from "../../src/hooks/HookDispatc
 import { HookDeadlineError, HookNotImplementedError, HookPluginError } from "../../src/hooks/HookError.ts"
 import { notifications } from "../../src/hooks/HookKind.ts"
 import type { HooksOptions } from "../../src/hooks/HookPolicy.ts"
-import { NOTIFICATION_BYTES } from "../../src/hooks/NotificationQueue.ts"
+import { NotificationLimits } from "../../src/hooks/NotificationQueue.ts"
 import { type HookHandlers, testClient } from "../../src/hooks/Hooks.ts"
 import { recordLog } from "../support/log.ts"
 
@@ -497,7 +497,7 @@ describe("HookDispatcher.notify", () => {
       assert.include(log.messages()[0], "plugin heavy is 3 events (")
       yield* Deferred.succeed(gate, undefined)
       yield* settle
-      yield* notify("messageHasBeenPosted", post("y".repeat(NOTIFICATION_BYTES + 1)))
+      yield* notify("messageHasBeenPosted", post("y".repeat((yield* NotificationLimits).bytes + 1)))
       assert.lengthOf(log.messages(), 1, "one that is larger than all there is room for goes by itself")
     }),
   )

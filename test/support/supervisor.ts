@@ -31,7 +31,7 @@ export const supervisor = Layer.effect(
     const python = inject("python")
     const main = resolve(import.meta.dirname, "../../src/main.ts")
     const folders = ["--plugins", join(root, "plugins"), "--data", join(root, "data")]
-    const limits = ["--max-plugin-requests", String(MAX_REQUESTS), "--allow-host", "allowed.example"]
+    const limits = ["--limit", `http-requests=${MAX_REQUESTS}`, "--allow-host", "allowed.example"]
     const { child, log, output } = yield* program(
       process.execPath,
       [main, "serve", "--port", "0", ...folders, ...limits],

@@ -1,0 +1,83 @@
+import { ByteSize, Effect, Schema } from "effect"
+import { mendThese, Problem, problemsOf } from "../bundle/Problem.ts"
+import { PluginLogRate } from "../goplugin/LogBudget.ts"
+import { NotificationLimits } from "../hooks/NotificationQueue.ts"
+import { MAX_REQUESTS_IN_FLIGHT } from "../http/RequestLimit.ts"
+import { WorkspaceLimits, type WorkspaceLimitsValues } from "../workspace/WorkspaceLimits.ts"
+
+/** The bounds that an operator may set, whichever part of the supervisor keeps them. */
+export interface Limits {
+  /** HTTP requests of one plugin that may be in flight. */
+  readonly requests: number
+  /** Lines a second that are logged of what one plugin prints. */
+  readonly logLines: number
+  /** Events that may wait for one plugin, and their size in bytes. */
+  readonly notifications: number
+  readonly notificationBytes: number
+  readonly workspace: WorkspaceLimitsValues
+}
+
+const Count = Schema.NumberFromString.check(
+  Schema.makeFilter((count: number) => (Number.isSafeInteger(count) && count > 0) || "expected a whole number, from 1"),
+)
+
+const Size = Schema.ByteSizeFromString.check(
+  Schema.makeFilter(
+    (size: ByteSize.ByteSize) =>
+      (size > 0n && size <= BigInt(Number.MAX_SAFE_INTEGER)) || 'expected a size such as "8 MiB"',
+  ),
+)
+
+/** By the names of the flag. */
+const Given = Schema.Struct({
+  "http-requests": Schema.optionalKey(Count),
+  "log-lines": Schema.optionalKey(Count),
+  notifications: Schema.optionalKey(Count),
+  "notification-bytes": Schema.optionalKey(Size),
+  "post-props": Schema.optionalKey(Count),
+  "key-value": Schema.optionalKey(Size),
+  "plugin-settings": Schema.optionalKey(Size),
+  "page-items": Schema.optionalKey(Count),
+  commands: Schema.optionalKey(Count),
+})
+
+/** The names of the bounds that can be set. */
+export const LIMIT_NAMES: ReadonlyArray<string> = Object.keys(Given.fields)
+
+/** Bounds that can't be set so. All that is wrong is told at once. */
+export class LimitsError extends Schema.TaggedError<LimitsError>()("LimitsError", {
+  problems: Schema.Array(Problem),
+}) {
+  override get message(): string {
+    return `These limits can't be set; ${mendThese(this.problems)}`
+  }
+}
+
+const decode = Schema.decodeUnknownEffect(
+  Given.annotate({ messageUnexpectedKey: `there is no such limit; there are ${LIMIT_NAMES.join(", ")}` }),
+  { errors: "all", onExcessProperty: "error" },
+)
+
+/** Reads bounds as an operator writes them (`{ "key-value": "16 MiB" }`); the others have their defaults. */
+export const limitsOf = Effect.fnUntraced(function* (given: {
+  readonly [name: string]: string
+}): Effect.fn.Return<Limits, LimitsError> {
+  const set = yield* Effect.mapError(decode(given), ({ issue }) => new LimitsError({ problems: problemsOf(issue) }))
+  const bytes = (size: ByteSize.ByteSize | undefined, otherwise: number) =>
+    size === undefined ? otherwise : ByteSize.toNumberUnsafe(size)
+  const notifications = yield* NotificationLimits
+  const workspace = yield* WorkspaceLimits
+  return {
+    requests: set["http-requests"] ?? MAX_REQUESTS_IN_FLIGHT,
+    logLines: set["log-lines"] ?? (yield* PluginLogRate),
+    notifications: set.notifications ?? notifications.count,
+    notificationBytes: bytes(set["notification-bytes"], notifications.bytes),
+    workspace: {
+      postProps: set["post-props"] ?? workspace.postProps,
+      keyValue: bytes(set["key-value"], workspace.keyValue),
+      pluginSettings: bytes(set["plugin-settings"], workspace.pluginSettings),
+      pageItems: set["page-items"] ?? workspace.pageItems,
+      commands: set.commands ?? workspace.commands,
+    },
+  }
+})
