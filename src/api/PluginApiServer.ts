@@ -3,7 +3,8 @@ import type { DescMethod } from "@bufbuild/protobuf"
 import { Context, Effect, Layer, type Scope } from "effect"
 import { PluginAPI } from "../generated/mattermost/pluginapi/v1/plugin_api_pb.js"
 import { GrpcStatus, statusCode } from "../grpc/GrpcError.ts"
-import { type GrpcServerError, type Handlers, implement, serve } from "../grpc/GrpcServer.ts"
+import { type Handlers, implement } from "../grpc/GrpcHandler.ts"
+import { type GrpcServerError, serve } from "../grpc/GrpcServer.ts"
 import { PluginApi, type PluginApiError, type PluginApiMethods, type PluginCaller } from "./PluginApi.ts"
 
 /** The name of a plugin's host API socket in its private folder. */

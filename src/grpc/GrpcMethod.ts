@@ -12,7 +12,6 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf"
-import type * as grpc from "@grpc/grpc-js"
 
 /** The rpcs of a generated service, by their camelCase names. */
 export type Methods<S extends DescService> = S["method"]
@@ -65,17 +64,3 @@ export const deserializer =
   <D extends DescMessage>(schema: D) =>
   (bytes: Buffer): MessageShape<D> =>
     fromBinary(schema, bytes)
-
-/**
- * The grpc-js definition of a generated method. A method that streams in one direction is served as one that streams in
- * both: on the wire they are the same.
- */
-export const definition = (method: DescMethod): grpc.MethodDefinition<any, any> => ({
-  path: path(method),
-  requestStream: method.methodKind !== "unary",
-  responseStream: method.methodKind !== "unary",
-  requestSerialize: serializer(method.input),
-  requestDeserialize: deserializer(method.input),
-  responseSerialize: serializer(method.output),
-  responseDeserialize: deserializer(method.output),
-})
