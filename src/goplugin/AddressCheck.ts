@@ -28,14 +28,14 @@ export const checkAddress = Effect.fnUntraced(function* (
   if (allowForeignAddress) return undefined
   if ("port" in address) {
     if (!isLoopback(address.host)) return foreign(address, "which is not this machine's own")
-    return (yield* socketOwner(address, pid)) === "foreign"
+    return (yield* socketOwner(address, pid, { group: true })) === "foreign"
       ? foreign(address, "where another process listens")
       : undefined
   }
   const path = yield* resolved(address.path)
   const own = yield* Effect.forEach(folders, resolved, { concurrency: "unbounded" })
   if (own.some((folder) => path.startsWith(`${folder}${sep}`))) return undefined
-  if ((yield* socketOwner(address, pid)) === "own") return undefined
+  if ((yield* socketOwner(address, pid, { group: true })) === "own") return undefined
   return foreign(address, `which is not in its socket folder, ${folders.join(" or ")}`)
 })
 

@@ -76,9 +76,9 @@ export interface Found {
 }
 
 /**
- * Finds a plugin: its process, unless `given`, and somebody who accepts connections. On Linux it must be the process, or
- * one of its group, that listens there: otherwise its id is a stranger's by now. Where that can't be told, as with
- * another user's process, nobody is killed; on other systems, where nothing can be, the process is taken for the plugin.
+ * Finds a plugin: its process, unless `given`, and somebody who accepts connections. On Linux it must be the process
+ * itself that listens there: otherwise its id is a stranger's by now. Where that can't be told, as with another user's
+ * process, nobody is killed; on other systems, where nothing can be, the process is taken for the plugin.
  */
 export const find = Effect.fnUntraced(function* (
   pluginId: string,
@@ -99,7 +99,7 @@ export const find = Effect.fnUntraced(function* (
     refuse("notFound", `nobody listens at ${Addr.String}: ${error.message}`),
   )
   if (given !== undefined) return { address, process, mayKill: true }
-  const owner = yield* socketOwner(address, Pid)
+  const owner = yield* socketOwner(address, Pid, { group: false })
   if (owner === "foreign" && Test !== true) {
     return yield* refuse(
       "notFound",

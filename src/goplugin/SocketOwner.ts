@@ -3,18 +3,22 @@ import { Effect } from "effect"
 import { type SocketAddress, format } from "./SocketAddress.ts"
 
 /**
- * Who listens at an address, as far as Linux' /proc tells: the process, or one of its process group; somebody else; or
- * nobody knows, as with other users' processes, in other namespaces, and on other systems.
+ * Who listens at an address, as far as Linux' /proc tells: those who are asked about; somebody else; or nobody knows, as
+ * with other users' processes, in other namespaces, and on other systems.
  */
 export type SocketOwner = "own" | "foreign" | "unknown"
 
-/** Asks whether it is a process, or one of its group, that listens at an address. */
-export const socketOwner = (address: SocketAddress, pid: number): Effect.Effect<SocketOwner> =>
+/** Asks whether it is a process that listens at an address; with `group`, it or one of its process group. */
+export const socketOwner = (
+  address: SocketAddress,
+  pid: number,
+  { group }: { readonly group: boolean },
+): Effect.Effect<SocketOwner> =>
   Effect.promise(async () => {
     try {
       const listening = await ("path" in address ? unixInodes(address) : tcpInodes(address.port))
       if (listening.length === 0) return "unknown"
-      const held = await heldSockets(await groupOf(pid))
+      const held = await heldSockets(group ? await groupOf(pid) : [String(pid)])
       // Where an address is listened at twice (a path that was moved away, say) nobody knows which is reached.
       return listening.every((inode) => held.has(inode)) ? "own" : "foreign"
     } catch {

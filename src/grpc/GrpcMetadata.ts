@@ -74,6 +74,9 @@ export const toGrpc = (
   return Result.succeed(base)
 }
 
+/** What gRPC itself adds to headers and trailers, and grpc-js leaves in them. */
+const isOwn = (key: string): boolean => key === "content-type" || (key.startsWith("grpc-") && key !== STATUS_DETAILS)
+
 /** What grpc-js has received. */
 export const fromGrpc = (metadata: grpc.Metadata | undefined): Metadata =>
   metadata === undefined
@@ -81,7 +84,7 @@ export const fromGrpc = (metadata: grpc.Metadata | undefined): Metadata =>
     : Object.fromEntries(
         Object.entries(metadata.toJSON()).flatMap(([key, values]) => {
           const [first] = values
-          if (first === undefined) return []
+          if (first === undefined || isOwn(key)) return []
           return [[key, typeof first === "string" ? values.join(", ") : new Uint8Array(first)] as const]
         }),
       )
