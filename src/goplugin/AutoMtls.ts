@@ -23,8 +23,11 @@ const NOT_BEFORE_MILLIS = 30_000
 const NOT_AFTER_MILLIS = 262_980 * 3_600_000
 
 /**
- * Makes a certificate as go-plugin's own hosts do (go-plugin 1.8, `mtls.go`): self-signed, its own authority, for
- * `localhost`, as server and as client, since one certificate serves every connection of the pair.
+ * Makes a certificate as go-plugin's own hosts do (go-plugin 1.8, `mtls.go`): self-signed, for `localhost`, as server and
+ * as client, since one certificate serves every connection of the pair. Unlike go-plugin's it does not say that it is an
+ * authority: whoever is given it trusts it itself, and rustls takes no authority's certificate for a peer's
+ * (`CaUsedAsEndEntity`). With go-plugin's P-521 keys that shows only where the plugin insists on a certificate, since
+ * rustls does not know the curve, and none is sent.
  */
 export const makeCertificate = (curve: Curve = "P-256"): Effect.Effect<HostCertificate> =>
   Effect.promise(async () => {
@@ -41,12 +44,9 @@ export const makeCertificate = (curve: Curve = "P-256"): Effect.Effect<HostCerti
       notBefore: new Date(now - NOT_BEFORE_MILLIS),
       notAfter: new Date(now + NOT_AFTER_MILLIS),
       extensions: [
-        new x509.BasicConstraintsExtension(true, undefined, true),
+        new x509.BasicConstraintsExtension(false, undefined, true),
         new x509.KeyUsagesExtension(
-          x509.KeyUsageFlags.digitalSignature |
-            x509.KeyUsageFlags.keyEncipherment |
-            x509.KeyUsageFlags.keyAgreement |
-            x509.KeyUsageFlags.keyCertSign,
+          x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.keyEncipherment | x509.KeyUsageFlags.keyAgreement,
           true,
         ),
         new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth, x509.ExtendedKeyUsage.serverAuth]),

@@ -2,10 +2,10 @@ import { Clock, Deferred, Duration, Effect, Exit, Option, Schema, Scope } from "
 import { type ConnInfo, GRPCBroker } from "../generated/plugin/grpc_broker_pb.js"
 import * as GrpcClient from "../grpc/GrpcClient.ts"
 import type { GrpcError } from "../grpc/GrpcError.ts"
-import type { GrpcServerError, ServiceImplementation } from "../grpc/GrpcServer.ts"
+import type { ServiceImplementation } from "../grpc/GrpcHandler.ts"
 import type { RequestInit } from "../grpc/GrpcMethod.ts"
+import type { GrpcServerError, ServerOptions } from "../grpc/GrpcServer.ts"
 import type { BidiCall } from "../grpc/GrpcStream.ts"
-import type { TlsConfig } from "../grpc/Tls.ts"
 
 /** A brokered connection could not be made. */
 export class BrokerError extends Schema.TaggedError<BrokerError>()("BrokerError", {
@@ -54,7 +54,7 @@ export interface BrokerTransport {
   readonly listen: <R>(
     id: number,
     services: ReadonlyArray<ServiceImplementation<R>>,
-    tls: TlsConfig | undefined,
+    options: ServerOptions,
   ) => Effect.Effect<RequestInit<typeof GRPCBroker.method.startStream> | undefined, GrpcServerError, R | Scope.Scope>
   /** The grpc-js target for the id. */
   readonly dial: (id: number, wire: BrokerWire) => Effect.Effect<string, BrokerError, Scope.Scope>
@@ -68,19 +68,22 @@ export interface BrokerWire {
 }
 
 /** Announcements kept for connections that nobody has asked for yet; a plugin that sends more is not listened to. */
-const MAX_PENDING = 1024
+export const MAX_PENDING = 1024
 
 interface Slot {
   readonly since: number
   readonly message: Deferred.Deferred<ConnInfo, BrokerError>
 }
 
-/** Opens the broker's stream and keeps it until the Scope closes. Without the plugin's service every use says so. */
+/**
+ * Opens the broker's stream and keeps it until the Scope closes. Without the plugin's service every use says so. The
+ * options are those of every connection, whichever side serves it.
+ */
 export const make = Effect.fnUntraced(function* (
   pluginId: string,
   client: GrpcClient.GrpcClient,
   transport: BrokerTransport,
-  tls: TlsConfig | undefined,
+  options: Pick<ServerOptions, "tls" | "maxMessageSize">,
 ): Effect.fn.Return<Broker, never, Scope.Scope> {
   const scope = yield* Effect.scope
   const slots = new Map<number, Slot>()
@@ -156,7 +159,7 @@ export const make = Effect.fnUntraced(function* (
       // It ends with whichever of the two scopes closes first.
       const own = yield* Scope.fork(scope)
       yield* Effect.addFinalizer((exit) => Scope.close(own, exit))
-      const announcement = yield* transport.listen(id, services, tls).pipe(
+      const announcement = yield* transport.listen(id, services, options).pipe(
         Scope.provide(own),
         Effect.mapError((cause) => error(id, "listen", cause.message)),
       )
@@ -165,7 +168,7 @@ export const make = Effect.fnUntraced(function* (
     }),
     connect: Effect.fn("Broker.connect")(function* (id) {
       if (closed !== undefined) return yield* error(id, "closed", closed)
-      return yield* GrpcClient.make(yield* transport.dial(id, wire), tls)
+      return yield* GrpcClient.make(yield* transport.dial(id, wire), options)
     }),
   }
 })

@@ -3,9 +3,9 @@ import { chmod } from "node:fs/promises"
 import { connect, createServer } from "node:net"
 import { join } from "node:path"
 import { type Duplex, pipeline } from "node:stream"
-import { Effect, Fiber, Scope, Semaphore } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Scope, Semaphore } from "effect"
 import { GrpcServerError, serve } from "../grpc/GrpcServer.ts"
-import { BROKER_TIMEOUT, BrokerError, type BrokerTransport, type BrokerWire } from "./Broker.ts"
+import { BROKER_TIMEOUT, BrokerError, type BrokerTransport, type BrokerWire, MAX_PENDING } from "./Broker.ts"
 import type { SocketAddress } from "./SocketAddress.ts"
 import { YamuxSession } from "./Yamux.ts"
 
@@ -15,6 +15,12 @@ export interface Multiplexer {
   readonly target: string
   readonly transport: BrokerTransport
 }
+
+/**
+ * How long a plugin that knocks for an id waits for the host to serve it. The plugin gives up after
+ * {@link BROKER_TIMEOUT}; the answer has to be there before, since it would take the plugin's next stream for this one.
+ */
+const KNOCK_LIMIT: Duration.Duration = Duration.subtract(BROKER_TIMEOUT, Duration.millis(500))
 
 /**
  * The broker's connections multiplexed over one (go-plugin 1.8, `internal/grpcmux`). Which stream is for which id is a
@@ -28,8 +34,14 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Multiplexer, Error | GrpcServerError, Scope.Scope> {
   /** The sockets of what the host serves, by id. */
   const listeners = new Map<number, string>()
-  /** The ids that the plugin's next streams are for. */
-  const knocked: Array<number> = []
+  /** Who waits for the host to serve an id. */
+  const awaited = new Map<number, Deferred.Deferred<void>>()
+  let heldKnocks = 0
+  /**
+   * The id that the plugin's next stream is for. A plugin knocks and opens streams one after the other, so that one who
+   * knocks again has given up on the stream before.
+   */
+  let knocked: number | undefined
   /** One stream is opened at a time: the plugin takes the next that comes for the one it was told of. */
   const opening = yield* Semaphore.make(1)
 
@@ -39,7 +51,8 @@ export const make = Effect.fnUntraced(function* (
     Effect.sync(
       () =>
         new YamuxSession(socket, "client", (stream) => {
-          const listener = listeners.get(knocked.shift() ?? 0)
+          const listener = knocked === undefined ? undefined : listeners.get(knocked)
+          knocked = undefined
           if (listener === undefined) stream.destroy()
           else splice(stream, connect(listener))
         }),
@@ -60,6 +73,28 @@ export const make = Effect.fnUntraced(function* (
     (effect) => opening.withPermit(effect),
   )
 
+  /** Answers a knock: either the plugin's next stream is for the id, or the id has no listener. */
+  const answerKnock = (serviceId: number, wire: BrokerWire) =>
+    Effect.suspend(() => {
+      const known = listeners.has(serviceId)
+      if (known) knocked = serviceId
+      const error = known ? "" : `no listener for id ${serviceId}`
+      return Effect.ignore(wire.send({ serviceId, knock: { knock: true, ack: true, error } }))
+    })
+
+  /** Answers a knock once the id is served, or when it is high time to. */
+  const answerLater = Effect.fnUntraced(
+    function* (id: number, wire: BrokerWire) {
+      const served = awaited.get(id) ?? Deferred.makeUnsafe<void>()
+      awaited.set(id, served)
+      yield* Effect.timeoutOption(Deferred.await(served), KNOCK_LIMIT)
+      awaited.delete(id)
+      yield* answerKnock(id, wire)
+    },
+    Effect.ensuring(Effect.sync(() => heldKnocks--)),
+  )
+
+  const scope = yield* Effect.scope
   const relayed = (open: Effect.Effect<Duplex, unknown>) => relay(socketPath(), open)
   const main = yield* relayed(opening.withPermit(openStream))
 
@@ -68,18 +103,25 @@ export const make = Effect.fnUntraced(function* (
     transport: {
       onMessage: Effect.fnUntraced(function* ({ knock, serviceId }, wire) {
         if (knock === undefined || knock.ack) return false
-        const known = listeners.has(serviceId)
-        if (known) knocked.push(serviceId)
-        const error = known ? "" : `no listener for id ${serviceId}`
-        yield* Effect.ignore(wire.send({ serviceId, knock: { knock: true, ack: true, error } }))
+        if (listeners.has(serviceId) || heldKnocks >= MAX_PENDING) {
+          yield* answerKnock(serviceId, wire)
+        } else {
+          heldKnocks++
+          // The plugin's other messages don't wait meanwhile.
+          yield* Effect.forkIn(answerLater(serviceId, wire), scope)
+        }
         return true
       }),
-      listen: Effect.fnUntraced(function* (id, services, tls) {
+      listen: Effect.fnUntraced(function* (id, services, options) {
         if (listeners.has(id)) return yield* new GrpcServerError({ address: `id ${id}`, reason: "it is in use" })
         const path = socketPath()
-        yield* serve({ unix: path }, services, tls)
+        yield* serve({ unix: path }, services, options)
         yield* Effect.acquireRelease(
-          Effect.sync(() => listeners.set(id, path)),
+          Effect.sync(() => {
+            listeners.set(id, path)
+            const served = awaited.get(id)
+            if (served !== undefined) Deferred.doneUnsafe(served, Exit.void)
+          }),
           () => Effect.sync(() => listeners.delete(id)),
         )
         return undefined
@@ -141,7 +183,8 @@ const relay = Effect.fnUntraced(function* (
         })
         Fiber.runIn(run(opened), scope)
       })
-      server.once("error", (error) => resume(Effect.fail(error)))
+      // It stays: a connection that can't be accepted is lost, and the others go on.
+      server.on("error", (error) => resume(Effect.fail(error)))
       server.listen(path, () => resume(Effect.succeed(server)))
     }),
     (server) =>

@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { Effect } from "effect"
 import { serve } from "../grpc/GrpcServer.ts"
 import { BrokerError, type BrokerTransport } from "./Broker.ts"
+import { type AddressOwner, checkAddress } from "./AddressCheck.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import * as SocketDirectory from "./SocketDirectory.ts"
 
@@ -14,21 +15,25 @@ export const make = (
   pluginId: string,
   socketDirectory: string,
   socketGroup: string | number | undefined,
+  plugin: AddressOwner,
 ): BrokerTransport => ({
   onMessage: () => Effect.succeed(false),
-  listen: Effect.fnUntraced(function* (id, services, tls) {
+  listen: Effect.fnUntraced(function* (id, services, options) {
     if (process.platform === "win32") {
-      return { serviceId: id, network: "tcp", address: yield* serve({ loopbackPort: 0 }, services, tls) }
+      return { serviceId: id, network: "tcp", address: yield* serve({ loopbackPort: 0 }, services, options) }
     }
     const address = join(socketDirectory, `broker${randomBytes(5).toString("hex")}`)
-    yield* serve({ unix: address }, services, tls)
+    yield* serve({ unix: address }, services, options)
     yield* SocketDirectory.share(address, socketGroup, 0o660)
     return { serviceId: id, network: "unix", address }
   }),
   dial: Effect.fnUntraced(function* (id, wire) {
     const { address, network } = yield* wire.answer(id, "word of where the plugin serves it")
     const parsed = SocketAddress.parse(network, address)
-    if (typeof parsed === "string") return yield* new BrokerError({ pluginId, id, kind: "refused", detail: parsed })
+    const refuse = (detail: string) => new BrokerError({ pluginId, id, kind: "refused", detail })
+    if (typeof parsed === "string") return yield* refuse(parsed)
+    const foreign = yield* checkAddress(parsed, plugin)
+    if (foreign !== undefined) return yield* refuse(`the plugin says that it serves it at ${foreign}`)
     return SocketAddress.target(parsed)
   }),
 })

@@ -1,7 +1,9 @@
-import { Duration, Effect, Fiber, type Scope } from "effect"
+import { Deferred, Duration, Effect, Fiber, Option, type Scope } from "effect"
 import * as GrpcClient from "../grpc/GrpcClient.ts"
-import type { GrpcError } from "../grpc/GrpcError.ts"
+import { GrpcError } from "../grpc/GrpcError.ts"
+import type { Fail } from "../grpc/GrpcStream.ts"
 import type { TlsConfig } from "../grpc/Tls.ts"
+import { describeExit, type ProcessExit } from "../process/ProcessSpec.ts"
 import * as Broker from "./Broker.ts"
 import * as Controller from "./Controller.ts"
 import type { ConnectionOptions, GoPlugin } from "./GoPlugin.ts"
@@ -12,13 +14,21 @@ import { type ByteSink, type Consumer, drain, logConsumer, sinkConsumer } from "
 /** What was written right before the end is on its way; what has not come by then is not waited for. */
 const OUTPUT_LIMIT = Duration.millis(500)
 
+/**
+ * How long after its connection the end of a process may be seen. The kernel closes a dying process' sockets, and lets go
+ * of its memory, before it tells its parent.
+ */
+const END_LIMIT = Duration.millis(500)
+
 /** The connection to a plugin's server. */
 export interface ConnectionSpec {
   readonly pluginId: string
   readonly target: string
   readonly tls: TlsConfig | undefined
   readonly transport: Broker.BrokerTransport
-  readonly exit: Effect.Effect<unknown>
+  readonly exit: Effect.Effect<ProcessExit>
+  /** The last lines of the process' stderr, where they can be had. */
+  readonly stderrTail?: Effect.Effect<ReadonlyArray<string>> | undefined
   /** Whether the plugin is asked to end when the Scope closes. */
   readonly shutDown: boolean
   readonly log: PluginLog
@@ -27,8 +37,8 @@ export interface ConnectionSpec {
 
 /**
  * Connects to a plugin, drains its output, sees to it that it is well, and opens its broker. A plugin that is not well is
- * not asked to end either: it would not answer. When the Scope closes, in
- * go-plugin's order (1.8, `Client.Kill`): the broker, then `Shutdown` and the plugin's end, then the connection.
+ * not asked to end either: it would not answer. When the Scope closes, in go-plugin's order (1.8, `Client.Kill`): the
+ * broker, then `Shutdown` and the plugin's end, then the connection.
  */
 export const open = Effect.fnUntraced(function* ({
   exit,
@@ -36,23 +46,66 @@ export const open = Effect.fnUntraced(function* ({
   options,
   pluginId,
   shutDown,
+  stderrTail = Effect.succeed([]),
   target,
   tls,
   transport,
-}: ConnectionSpec): Effect.fn.Return<Pick<GoPlugin, "client" | "broker" | "ping">, GrpcError, Scope.Scope> {
-  const client = yield* GrpcClient.make(target, tls)
+}: ConnectionSpec): Effect.fn.Return<
+  Pick<GoPlugin, "client" | "broker" | "ping" | "disconnected">,
+  GrpcError,
+  Scope.Scope
+> {
+  const { maxMessageSize, requireServing, shutdownLimit } = options
+  const client = yield* GrpcClient.make(target, {
+    tls,
+    maxMessageSize,
+    explainLoss: withEnd(exit, () => Effect.succeed("")),
+  })
   const consumers = {
     stdout: yield* consumer(log, pluginId, "stdout", options.output?.stdout),
     stderr: yield* consumer(log, pluginId, "stderr", options.output?.stderr),
   }
   const draining = yield* Effect.forkScoped(drain(client, consumers, OUTPUT_LIMIT))
-  yield* Effect.addFinalizer(() => within(OUTPUT_LIMIT, Fiber.await(draining)))
-  const ping = Health.ping(client, options.requireServing)
-  yield* ping
-  if (shutDown) yield* Effect.addFinalizer(() => Controller.shutdown(client, exit, options.shutdownLimit))
-  const broker = yield* Broker.make(pluginId, client, transport, tls)
-  return { client, broker, ping }
+  // A plugin that goes on says nothing that is its last.
+  if (shutDown) yield* Effect.addFinalizer(() => within(OUTPUT_LIMIT, Fiber.await(draining)))
+  const health = yield* Health.ping(client, requireServing)
+  if (health === undefined) {
+    yield* Effect.logWarning(`plugin ${pluginId} has no health service: whether it serves can't be asked`)
+  }
+  const lost = yield* Deferred.make<void>()
+  yield* Effect.forkScoped(Effect.andThen(client.disconnected, Deferred.succeed(lost, undefined)))
+  if (shutDown) yield* Effect.addFinalizer(() => Controller.shutdown(client, exit, shutdownLimit))
+  const broker = yield* Broker.make(pluginId, client, transport, { tls, maxMessageSize })
+  const lastWords = Effect.map(stderrTail, (lines) =>
+    lines.length === 0 ? "" : `; the end of its stderr:\n  ${lines.join("\n  ")}`,
+  )
+  return {
+    client,
+    broker,
+    ping: Effect.asVoid(
+      Effect.catch(
+        Health.ping(client, requireServing),
+        withEnd(exit, () => lastWords),
+      ),
+    ),
+    disconnected: Deferred.await(lost),
+  }
 })
+
+/** Adds to an error how the plugin's process ended, if it has; `more` is what else is known of it then. */
+const withEnd =
+  (exit: Effect.Effect<ProcessExit>, more: () => Effect.Effect<string>): Fail =>
+  ({ code, details, method, trailers }) =>
+    Effect.timeoutOption(exit, END_LIMIT).pipe(
+      Effect.flatMap(
+        Option.match({
+          onNone: () => Effect.succeed(details),
+          onSome: (end) =>
+            Effect.map(more(), (words) => `${details}; the plugin's process has ended (${describeExit(end)})${words}`),
+        }),
+      ),
+      Effect.flatMap((details) => Effect.fail(new GrpcError({ method, code, details, trailers }))),
+    )
 
 const consumer = (
   log: PluginLog,

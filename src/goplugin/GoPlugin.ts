@@ -18,10 +18,20 @@ export interface ConnectionOptions {
   /** How long the plugin may take to end after it was asked to. Default `SHUTDOWN_LIMIT`. */
   readonly shutdownLimit?: Duration.Input | undefined
   /**
-   * Whether a plugin must report that it serves (`SERVING`) to be well. Default true; go-plugin's own Ping (1.8) is
-   * content with any answer.
+   * Whether a plugin that reports that it does not serve is unwell. Default true; go-plugin's own Ping (1.8) is content
+   * with any answer. A plugin without a health service is well as long as it answers, and starts with a warning.
    */
   readonly requireServing?: boolean | undefined
+  /**
+   * The largest message that is taken from the plugin, in bytes, unzipped; a larger one fails its call with
+   * RESOURCE_EXHAUSTED. For all connections, whichever side serves. Default: none but the 2 GiB of go-plugin's own host.
+   */
+  readonly maxMessageSize?: number | undefined
+  /**
+   * Whether the plugin may name any address as its own. Default false: its sockets must be in its socket folder or, on
+   * Linux, held by its process or one of that one's group, and TCP must be this machine's own.
+   */
+  readonly allowForeignAddress?: boolean | undefined
 }
 
 /** Where a plugin's output goes, byte for byte. A sink that fails or ends early is logged and forgotten. */
@@ -72,14 +82,22 @@ export interface GoPluginOptions<V extends number = number> extends ConnectionOp
 export interface GoPlugin<V extends number = number> {
   /** `exit` tells when and how it ended; what restarts a plugin waits for that. */
   readonly process: RunningProcess
-  /** Calls the plugin's services. Calls in flight fail with `UNAVAILABLE` when the process ends. */
+  /** Calls the plugin's services. Calls in flight fail with `UNAVAILABLE` when the process ends, and say how it did. */
   readonly client: GrpcClient
   /** The app protocol version the plugin chose. */
   readonly protocolVersion: V
   /** Further servers, of either side's. */
   readonly broker: Broker
-  /** Asks the plugin whether it serves; bounded by `HEALTH_DEADLINE`. */
+  /**
+   * Asks the plugin whether it serves; bounded by `HEALTH_DEADLINE`. Where its process has ended the error says how, with
+   * the end of its stderr.
+   */
   readonly ping: Effect.Effect<void, GrpcError>
+  /**
+   * Waits until the connection is lost and can't be made again within `RECONNECT_LIMIT`: the process may live, but its
+   * server is gone, and with it the plugin.
+   */
+  readonly disconnected: Effect.Effect<void>
   /** What another host needs to reattach while this plugin runs. */
   readonly reattachConfig: ReattachConfig
 }

@@ -1,7 +1,10 @@
-import { Context, Duration, Effect, FileSystem, Layer, type Scope } from "effect"
+import { dirname } from "node:path"
+import { Context, Duration, Effect, FileSystem, Layer, Result, type Scope } from "effect"
 import * as Checksum from "../command/Checksum.ts"
+import * as Tls from "../grpc/Tls.ts"
 import { DEFAULT_SERVER_NAME, type TlsConfig } from "../grpc/Tls.ts"
 import { PluginProcess } from "../process/PluginProcess.ts"
+import { type AddressOwner, checkAddress } from "./AddressCheck.ts"
 import * as AutoMtls from "./AutoMtls.ts"
 import * as BrokerMux from "./BrokerMux.ts"
 import * as BrokerSockets from "./BrokerSockets.ts"
@@ -15,6 +18,7 @@ import * as Reattach from "./Reattach.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import * as SocketDirectory from "./SocketDirectory.ts"
 import { lossySink } from "./Stdio.ts"
+import { tlsAdvice } from "./TlsAdvice.ts"
 
 /** How to reattach to a plugin that runs already. */
 export interface ReattachOptions extends ConnectionOptions {
@@ -84,7 +88,7 @@ const start = Effect.fn("GoPluginClient.start")(function* <V extends number>(
 ): Effect.fn.Return<GoPlugin<V>, GoPluginError, Scope.Scope> {
   const { handshake, multiplex = false, socketGroup, tls } = options
   const { pluginId } = options.process
-  yield* checkConfig(pluginId, handshake, multiplex)
+  yield* checkConfig(pluginId, handshake, multiplex, tls === undefined || "autoMtls" in tls ? undefined : tls)
   yield* Effect.forEach(options.checksums ?? [], (checksum) => Checksum.verify(fs, pluginId, checksum))
   const socketDirectory = options.socketDirectory ?? (yield* SocketDirectory.make(pluginId, socketGroup))
   const host = tls !== undefined && "autoMtls" in tls ? yield* AutoMtls.makeCertificate(tls.autoMtls) : undefined
@@ -101,8 +105,16 @@ const start = Effect.fn("GoPluginClient.start")(function* <V extends number>(
     log,
     yield* processStderr(options),
   )
-  const unhealthy = (what: string) => (error: Error) =>
-    fail("unhealthy", `it printed its handshake, but ${what}: ${error.message}`)
+  const owner = ownerOf(process.pid, socketDirectory, options)
+  const foreign = yield* checkAddress(line.address, owner)
+  if (foreign !== undefined) return yield* fail("address", `it says that it listens at ${foreign}`)
+  const trusted = tlsOf(options, host, line)
+  const certificate = trusted === undefined ? Result.void : Tls.check(trusted)
+  if (Result.isFailure(certificate)) {
+    return yield* fail("certificate", `its certificate can't be used: ${certificate.failure}`)
+  }
+  const unhealthy = (what: string, advice?: string) => (error: Error) =>
+    fail("unhealthy", [`it printed its handshake, but ${what}: ${error.message}`, advice].filter(Boolean).join("; "))
   const { target, transport } = multiplex
     ? yield* Effect.catch(
         BrokerMux.make(pluginId, line.address, socketDirectory),
@@ -110,18 +122,25 @@ const start = Effect.fn("GoPluginClient.start")(function* <V extends number>(
       )
     : {
         target: SocketAddress.target(line.address),
-        transport: BrokerSockets.make(pluginId, socketDirectory, socketGroup),
+        transport: BrokerSockets.make(pluginId, socketDirectory, socketGroup, owner),
       }
   const connection = yield* Connection.open({
     pluginId,
     target,
     transport,
-    tls: tlsOf(options, host, line),
+    tls: trusted,
     exit: process.exit,
+    stderrTail: process.stderrTail,
     shutDown: true,
     log,
     options,
-  }).pipe(Effect.catch(unhealthy("its health check failed")))
+  }).pipe(
+    Effect.catch((error) =>
+      Effect.flatMap(multiplex ? Effect.undefined : tlsAdvice(error.details, line.address, trusted), (advice) =>
+        unhealthy("its health check failed", advice)(error),
+      ),
+    ),
+  )
   return {
     ...connection,
     process,
@@ -135,6 +154,13 @@ const start = Effect.fn("GoPluginClient.start")(function* <V extends number>(
       Addr: SocketAddress.format(line.address),
     },
   }
+})
+
+/** What a plugin's addresses are held against. */
+const ownerOf = (pid: number, folder: string, { allowForeignAddress = false }: ConnectionOptions): AddressOwner => ({
+  pid,
+  folders: [folder],
+  allowForeignAddress,
 })
 
 /** TLS as both sides agreed on it in the handshake. A certificate in the line is the only one trusted. */
@@ -162,7 +188,11 @@ const reattach = Effect.fn("GoPluginClient.reattach")(function* (
   options: ReattachOptions,
 ): Effect.fn.Return<GoPlugin, Reattach.ReattachError | SocketDirectory.SocketDirectoryError, Scope.Scope> {
   const { config, pluginId, socketGroup, tls } = options
-  const { address, process } = yield* Reattach.find(pluginId, config, options.process)
+  const refuse = (kind: Reattach.ReattachError["kind"], detail: string) =>
+    new Reattach.ReattachError({ pluginId, kind, detail })
+  const checked = tls === undefined ? Result.void : Tls.check(tls)
+  if (Result.isFailure(checked)) return yield* refuse("config", `its certificates can't be used: ${checked.failure}`)
+  const { address, mayKill, process } = yield* Reattach.find(pluginId, config, options.process)
   const socketDirectory = yield* SocketDirectory.make(pluginId, socketGroup)
   // Whoever does not prove to be a plugin is not killed.
   let owned = false
@@ -170,16 +200,24 @@ const reattach = Effect.fn("GoPluginClient.reattach")(function* (
   const connection = yield* Connection.open({
     pluginId,
     target: SocketAddress.target(address),
-    transport: BrokerSockets.make(pluginId, socketDirectory, socketGroup),
+    // Its sockets are where it was told to put them by whoever has started it.
+    transport: BrokerSockets.make(pluginId, socketDirectory, socketGroup, {
+      ...ownerOf(process.pid, socketDirectory, options),
+      folders: "path" in address ? [dirname(address.path)] : [],
+    }),
     tls,
     exit: process.exit,
     shutDown: config.Test !== true,
     log: yield* PluginLog.make(pluginId),
     options,
   }).pipe(
-    Effect.mapError(({ message }) => new Reattach.ReattachError({ pluginId, kind: "unhealthy", detail: message })),
+    Effect.catch((error) =>
+      Effect.flatMap(tlsAdvice(error.details, address, tls), (advice) =>
+        Effect.fail(refuse("unhealthy", [error.message, advice].filter(Boolean).join("; "))),
+      ),
+    ),
   )
-  owned = config.Test !== true
+  owned = mayKill && config.Test !== true
   return {
     ...connection,
     process: {

@@ -1,5 +1,7 @@
 import { PROTOCOL_VARIABLES } from "../command/ProtocolVariables.ts"
-import { Duration, Effect, Schema } from "effect"
+import { Duration, Effect, Result, Schema } from "effect"
+import * as Tls from "../grpc/Tls.ts"
+import type { TlsConfig } from "../grpc/Tls.ts"
 import type { ProcessSpec } from "../process/ProcessSpec.ts"
 
 /**
@@ -66,7 +68,7 @@ export class HandshakeError extends Schema.TaggedError<HandshakeError>()("Handsh
   pluginId: Schema.String,
   /**
    * Which check failed. `config`: the host's own settings, and nothing was started; `exited`: the plugin ended before
-   * its handshake; `unhealthy`: it does not answer the health check.
+   * its handshake; `address`: it names an address that is not its own; `unhealthy`: it does not answer the health check.
    */
   kind: Schema.Literals([
     "config",
@@ -77,6 +79,7 @@ export class HandshakeError extends Schema.TaggedError<HandshakeError>()("Handsh
     "coreVersion",
     "protocolVersion",
     "network",
+    "address",
     "protocol",
     "certificate",
     "multiplex",
@@ -107,6 +110,7 @@ export const checkConfig = (
   pluginId: string,
   { magicCookieKey, magicCookieValue, ports, protocolVersions }: HandshakeConfig,
   multiplex: boolean,
+  tls: TlsConfig | undefined,
 ): Effect.Effect<void, HandshakeError> => {
   const refuse = (detail: string) =>
     Effect.fail(new HandshakeError({ pluginId, kind: "config", detail, stderr: [], diagnosis: [] }))
@@ -122,5 +126,7 @@ export const checkConfig = (
   }
   if (multiplex && process.platform === "win32")
     return refuse("multiplexing needs unix sockets, which this host has not")
+  const checked = tls === undefined ? Result.void : Tls.check(tls)
+  if (Result.isFailure(checked)) return refuse(`the certificates of its tls setting can't be used: ${checked.failure}`)
   return Effect.void
 }

@@ -14,18 +14,34 @@ const SERVICE = "plugin"
 export const HEALTH_DEADLINE: Duration.Duration = Duration.seconds(5)
 
 /**
- * Asks the plugin whether it serves. Unlike go-plugin's own Ping it has a deadline and, unless `requireServing` is false,
- * looks at the answer.
+ * Asks the plugin how it is: answers the status it reports, `SERVING` where it is well, or `undefined` where it has no
+ * health service that knows of it. Unlike go-plugin's own Ping it has a deadline and, unless `requireServing` is false,
+ * looks at the answer. A plugin whose health service does not know the name that go-plugin registers is asked for its
+ * server as a whole.
  */
-export const ping = (client: GrpcClient, requireServing = true): Effect.Effect<void, GrpcError> =>
-  Effect.flatMap(client.unary(Health.method.check, { service: SERVICE }, { deadline: HEALTH_DEADLINE }), ({ status }) =>
-    !requireServing || status === HealthCheckResponse_ServingStatus.SERVING
-      ? Effect.void
-      : Effect.fail(
-          new GrpcError({
-            method: path(Health.method.check),
-            code: statusCode.UNAVAILABLE,
-            details: `the plugin reports ${HealthCheckResponse_ServingStatus[status] ?? status}`,
-          }),
-        ),
+export const ping = (client: GrpcClient, requireServing = true): Effect.Effect<string | undefined, GrpcError> =>
+  Effect.catch(ask(client, SERVICE), (error) =>
+    error.code === statusCode.NOT_FOUND ? ask(client, "") : Effect.fail(error),
+  ).pipe(
+    Effect.flatMap(({ status }) => {
+      const reported = HealthCheckResponse_ServingStatus[status] ?? String(status)
+      return !requireServing || status === HealthCheckResponse_ServingStatus.SERVING
+        ? Effect.succeed(reported)
+        : Effect.fail(
+            new GrpcError({
+              method: path(Health.method.check),
+              code: statusCode.UNAVAILABLE,
+              details: `the plugin reports ${reported}`,
+            }),
+          )
+    }),
+    Effect.catch((error) => (isAnswer(error) ? Effect.undefined : Effect.fail(error))),
   )
+
+const ask = (client: GrpcClient, service: string) =>
+  client.unary(Health.method.check, { service }, { deadline: HEALTH_DEADLINE })
+
+/** A gRPC server without such a service says so; what only speaks HTTP (404) is no plugin. */
+const isAnswer = ({ code, details }: GrpcError): boolean =>
+  code === statusCode.NOT_FOUND ||
+  (code === statusCode.UNIMPLEMENTED && !details.startsWith("Received HTTP status code"))

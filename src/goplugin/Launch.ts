@@ -21,6 +21,9 @@ type Fail = (kind: HandshakeError["kind"], detail: string) => Effect.Effect<neve
 /** How long after the end of a process its handshake may still turn up in the pipe. */
 const LATE_LINE_LIMIT = Duration.millis(100)
 
+/** How long after its connection the end of a process may be seen. */
+const END_LIMIT = Duration.seconds(1)
+
 /** What to do about a process that ended without a fault. */
 const NEVER_SERVED =
   "it ran to its end and served nothing; it has to call run_plugin (Python), plugin.Serve (Go), or the like"
@@ -70,7 +73,8 @@ export const launch = Effect.fnUntraced(function* (
   )
 
   const fail: Fail = Effect.fnUntraced(function* (kind, detail) {
-    const exit = Option.getOrUndefined(yield* Effect.timeoutOption(process.exit, LATE_LINE_LIMIT))
+    const limit = kind === "unhealthy" ? END_LIMIT : LATE_LINE_LIMIT
+    const exit = Option.getOrUndefined(yield* Effect.timeoutOption(process.exit, limit))
     const stderr = yield* process.stderrTail
     const ranToItsEnd = exit?.code === 0
     const diagnosis = kind === "exited" && !ranToItsEnd ? yield* diagnose(executable) : undefined

@@ -3,6 +3,7 @@ import { Duration, Effect, Schedule, Schema } from "effect"
 import { identify } from "../process/ProcessTable.ts"
 import type { ProcessExit } from "../process/ProcessSpec.ts"
 import * as SocketAddress from "./SocketAddress.ts"
+import { socketOwner } from "./SocketOwner.ts"
 
 /** Where a plugin that runs already is found, in the shape that go-plugin's programs exchange it. */
 export const ReattachConfig = Schema.Struct({
@@ -70,12 +71,18 @@ const attach = Effect.fnUntraced(function* (pid: number): Effect.fn.Return<Attac
 export interface Found {
   readonly address: SocketAddress.SocketAddress
   readonly process: AttachedProcess
+  /** Whether the process may be killed. */
+  readonly mayKill: boolean
 }
 
-/** Finds a plugin: its process, unless `given`, and somebody who accepts connections. */
+/**
+ * Finds a plugin: its process, unless `given`, and somebody who accepts connections. On Linux it must be the process
+ * itself that listens there: otherwise its id is a stranger's by now. Where that can't be told, as with another user's
+ * process, nobody is killed; on other systems, where nothing can be, the process is taken for the plugin.
+ */
 export const find = Effect.fnUntraced(function* (
   pluginId: string,
-  { Addr, Pid, Protocol }: ReattachConfig,
+  { Addr, Pid, Protocol, Test }: ReattachConfig,
   given: AttachedProcess | undefined,
 ): Effect.fn.Return<Found, ReattachError> {
   const refuse = (kind: ReattachError["kind"], detail: string) => new ReattachError({ pluginId, kind, detail })
@@ -88,11 +95,18 @@ export const find = Effect.fnUntraced(function* (
   if (given === undefined && Pid <= 0) return yield* refuse("config", `${Pid} is no process id`)
   const process = given ?? (yield* attach(Pid))
   if (process === undefined) return yield* refuse("notFound", `no process ${Pid} runs any more`)
-  // The process id may be a stranger's by now; only the plugin itself listens at its address.
   yield* Effect.mapError(isListening(address), (error) =>
     refuse("notFound", `nobody listens at ${Addr.String}: ${error.message}`),
   )
-  return { address, process }
+  if (given !== undefined) return { address, process, mayKill: true }
+  const owner = yield* socketOwner(address, Pid, { group: false })
+  if (owner === "foreign" && Test !== true) {
+    return yield* refuse(
+      "notFound",
+      `process ${Pid} is not the one that listens at ${Addr.String}: its id is another's`,
+    )
+  }
+  return { address, process, mayKill: owner === "own" || globalThis.process.platform !== "linux" }
 })
 
 const isListening = (address: SocketAddress.SocketAddress): Effect.Effect<void, Error> =>

@@ -1,7 +1,10 @@
 import { isIPv6 } from "node:net"
 import { MAX_UNIX_SOCKET_PATH } from "../grpc/GrpcServer.ts"
 
-/** Where somebody listens: a unix socket's absolute path, or a TCP port. */
+/**
+ * Where somebody listens: a unix socket, or a TCP port. A socket's path is absolute; on Linux it may be a name of the
+ * abstract namespace, which belongs to no folder and begins with a NUL character.
+ */
 export type SocketAddress = { readonly path: string } | { readonly host: string; readonly port: number }
 
 /**
@@ -14,13 +17,20 @@ export const parse = (network: string, address: string): SocketAddress | string 
   return tcp ?? `${JSON.stringify(`${network} ${address}`)} is no unix socket path or TCP address`
 }
 
+/** Go writes the NUL that names of Linux' abstract namespace begin with as `@` (unix(7)). */
+const isAbstractName = (path: string): boolean => process.platform === "linux" && /^@[^\0]+$/.test(path)
+
 const unixAddress = (path: string): SocketAddress | string => {
+  if (isAbstractName(path)) return shortEnough(`\0${path.slice(1)}`)
   if (!path.startsWith("/") || path.includes("\0")) return `${JSON.stringify(path)} is no absolute path of a socket`
-  // Node would connect to what the first bytes of the path name.
-  return Buffer.byteLength(path) > MAX_UNIX_SOCKET_PATH
-    ? `the socket's path ${path} is longer than ${MAX_UNIX_SOCKET_PATH} bytes; use a shorter temporary folder`
-    : { path }
+  return shortEnough(path)
 }
+
+/** Node would connect to what the first bytes of a longer path name. */
+const shortEnough = (path: string): SocketAddress | string =>
+  Buffer.byteLength(path) > MAX_UNIX_SOCKET_PATH
+    ? `the socket's path ${JSON.stringify(path)} is longer than ${MAX_UNIX_SOCKET_PATH} bytes; use a shorter temporary folder`
+    : { path }
 
 const tcpAddress = (address: string): SocketAddress | undefined => {
   const groups = /^(?:\[(?<v6>[^\]]*)\]|(?<host>[^:[\]]*)):(?<port>\d{1,5})$/.exec(address)?.groups
@@ -41,5 +51,5 @@ export const target = (address: SocketAddress): string => {
 /** An address as go-plugin writes it. */
 export const format = (address: SocketAddress): { readonly Network: string; readonly String: string } =>
   "path" in address
-    ? { Network: "unix", String: address.path }
+    ? { Network: "unix", String: address.path.replace(/^\0/, "@") }
     : { Network: "tcp", String: `${isIPv6(address.host) ? `[${address.host}]` : address.host}:${address.port}` }

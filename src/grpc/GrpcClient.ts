@@ -1,8 +1,9 @@
 import * as grpc from "@grpc/grpc-js"
-import { Duration, Effect, Option, type Scope, Stream } from "effect"
+import { Duration, Effect, Option, Result, type Scope, Stream } from "effect"
 import { fromUnknown, GrpcError, statusCode } from "./GrpcError.ts"
+import { NO_MESSAGE_LIMIT } from "./GrpcLimits.ts"
+import { type Metadata, noMetadata, toGrpc } from "./GrpcMetadata.ts"
 import {
-  type BidiStreaming,
   type ClientStreaming,
   deserializer,
   path,
@@ -13,80 +14,211 @@ import {
   type Streaming,
   type Unary,
 } from "./GrpcMethod.ts"
-import { type BidiCall, bidiCall, messages } from "./GrpcStream.ts"
+import { type ClientCall, type Fail, failedCall, messages, streamingCall } from "./GrpcStream.ts"
 import { traceMetadata } from "./GrpcTrace.ts"
-import { clientCredentials, DEFAULT_SERVER_NAME, type TlsConfig } from "./Tls.ts"
+import { guard } from "./GrpcGuard.ts"
+import { askedName, clientCredentials, type TlsConfig } from "./Tls.ts"
+
+/** What may be said of any call. */
+export interface CallOptions {
+  /** Bounds the whole call, connecting included. Omitted, only interruption does. */
+  readonly deadline?: Duration.Input | undefined
+  /** Sent ahead of the call's messages. What can't be sent fails the call with INVALID_ARGUMENT. */
+  readonly metadata?: Metadata | undefined
+}
+
+/** A unary call's answer with all that came along. */
+export interface UnaryAnswer<Message> {
+  readonly message: Message
+  readonly headers: Metadata
+  readonly trailers: Metadata
+}
 
 /** A connection to one gRPC server; connects lazily and closes with its Scope. */
 export interface GrpcClient {
   /** grpc-js target, for example `unix:/run/x/plugin.sock` or `127.0.0.1:1234`. */
   readonly target: string
-  /** Calls a unary method. `deadline` bounds the whole call, connecting included; omitted, only interruption does. */
+  /** Calls a unary method. */
   readonly unary: <M extends Unary>(
     method: M,
     request: RequestInit<M>,
-    options?: { readonly deadline?: Duration.Input },
+    options?: CallOptions,
   ) => Effect.Effect<Response<M>, GrpcError>
+  /** As `unary`, and answers the metadata that came with the response. */
+  readonly unaryAnswer: <M extends Unary>(
+    method: M,
+    request: RequestInit<M>,
+    options?: CallOptions,
+  ) => Effect.Effect<UnaryAnswer<Response<M>>, GrpcError>
   /** Opens a server stream; it is cancelled when the returned stream is no longer consumed. */
   readonly serverStream: <M extends ServerStreaming>(
     method: M,
     request: RequestInit<M>,
+    options?: CallOptions,
   ) => Stream.Stream<Response<M>, GrpcError>
   /** Sends a stream of messages, as fast as the server takes them, and answers the one response. */
   readonly clientStream: <M extends ClientStreaming, E, R>(
     method: M,
     requests: Stream.Stream<RequestInit<M>, E, R>,
+    options?: CallOptions,
   ) => Effect.Effect<Response<M>, GrpcError | E, R>
-  /** Opens a bidirectional stream; it is cancelled when the Scope closes before the call has ended. */
-  readonly bidi: <M extends BidiStreaming>(
+  /**
+   * Opens a stream to be talked over in any order, of whatever directions; it is cancelled when the Scope closes before
+   * the call has ended. One that can't be opened fails with whatever is done first.
+   */
+  readonly bidi: <M extends Streaming>(
     method: M,
-  ) => Effect.Effect<BidiCall<RequestInit<M>, Response<M>>, never, Scope.Scope>
+    options?: CallOptions,
+  ) => Effect.Effect<ClientCall<RequestInit<M>, Response<M>>, never, Scope.Scope>
+  /**
+   * Waits until the connection is lost and can't be made again within {@link RECONNECT_LIMIT}; a server that closes a
+   * connection and takes the next one is not lost. Connects, where nothing has yet.
+   */
+  readonly disconnected: Effect.Effect<void>
+}
+
+/** How a client is made. */
+export interface ClientOptions {
+  /** Default: in the clear. */
+  readonly tls?: TlsConfig | undefined
+  /** The largest message that is received, in bytes, unzipped. Default {@link NO_MESSAGE_LIMIT}. */
+  readonly maxMessageSize?: number | undefined
+  /**
+   * Tells more of a failure, where the connection is lost: how the process on the other side ended, say. Other failures
+   * are told as they are.
+   */
+  readonly explainLoss?: Fail | undefined
 }
 
 /**
- * Channel options of every connection to a plugin: no message limits on our side (go-plugin's host has none either),
- * no keepalive pings (grpc-go servers answer frequent ones with GOAWAY), never a proxy from the environment, and no
- * sharing of a connection with an earlier plugin that used the same address.
+ * How long a server that has closed its connection may take to accept the next. A server that lives does in
+ * milliseconds; five seconds leave room for a busy machine.
  */
-const channelOptions = (tls: TlsConfig | undefined): grpc.ChannelOptions => ({
-  "grpc.max_receive_message_length": -1,
+export const RECONNECT_LIMIT: Duration.Duration = Duration.seconds(5)
+
+/**
+ * Channel options of every connection to a plugin: no limit on what is sent (the other side has its own), no keepalive
+ * pings (grpc-go servers answer frequent ones with GOAWAY), never a proxy from the environment, no sharing of a
+ * connection with an earlier plugin that used the same address, and none of grpc-js' own bookkeeping (channelz).
+ */
+const channelOptions = (tls: TlsConfig | undefined, maxMessageSize: number): grpc.ChannelOptions => ({
+  "grpc.max_receive_message_length": maxMessageSize,
   "grpc.max_send_message_length": -1,
   "grpc.enable_http_proxy": 0,
+  "grpc.enable_channelz": 0,
   "grpc.use_local_subchannel_pool": 1,
   "grpc.default_authority": "localhost",
-  "grpc.ssl_target_name_override": tls?.serverName ?? DEFAULT_SERVER_NAME,
+  "grpc.ssl_target_name_override": askedName(tls),
   // A plugin's server listens before its address is known here; only a dying plugin refuses. Retry quickly so that
   // the first call does not wait for the one-second default.
   "grpc.initial_reconnect_backoff_ms": 50,
+  // A connection is kept, used or not, as long as its Scope; grpc-js would drop it after half an hour without a call.
+  "grpc.client_idle_timeout_ms": 2 ** 31 - 1,
 })
 
-/** Opens a client on `target`, in the clear unless `tls` is given; nothing is sent before the first call. */
-export const make = (target: string, tls?: TlsConfig): Effect.Effect<GrpcClient, never, Scope.Scope> =>
+/** Opens a client on `target`; nothing is sent before the first call. */
+export const make = (
+  target: string,
+  { explainLoss, maxMessageSize = NO_MESSAGE_LIMIT, tls }: ClientOptions = {},
+): Effect.Effect<GrpcClient, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.sync(() => new grpc.Client(target, clientCredentials(tls), channelOptions(tls))),
+      Effect.sync(() => {
+        guard()
+        return new grpc.Client(target, clientCredentials(tls), channelOptions(tls, maxMessageSize))
+      }),
       (client) => Effect.sync(() => client.close()),
     ),
-    (client) => ({
-      target,
-      unary: (method, request, options) => unary(client, method, request, options?.deadline),
-      serverStream: (method, request) => serverStream(client, method, request),
-      clientStream: (method, requests) => clientStream(client, method, requests),
-      bidi: (method) => open(client, method),
-    }),
+    (client): GrpcClient => {
+      const connection: Connection = { client, fail: failing(client, explainLoss) }
+      return {
+        target,
+        unary: (method, request, options) => unary(connection, method, request, options),
+        unaryAnswer: (method, request, options) => unaryAnswer(connection, method, request, options),
+        serverStream: (method, request, options) => serverStream(connection, method, request, options),
+        clientStream: (method, requests, options) => clientStream(connection, method, requests, options),
+        bidi: (method, options) => open(connection, method, options),
+        disconnected: disconnected(client),
+      }
+    },
   )
 
+interface Connection {
+  readonly client: grpc.Client
+  readonly fail: Fail
+}
+
+const { READY, SHUTDOWN } = grpc.connectivityState
+
+/** The state of a client's connection; `connect` has it connect where it is not. */
+const stateOf = (client: grpc.Client, connect: boolean): grpc.connectivityState => {
+  try {
+    return client.getChannel().getConnectivityState(connect)
+  } catch {
+    return SHUTDOWN
+  }
+}
+
+const failing =
+  (client: grpc.Client, explainLoss: Fail = Effect.fail): Fail =>
+  (error) =>
+    error.code === statusCode.UNAVAILABLE && stateOf(client, false) !== READY ? explainLoss(error) : Effect.fail(error)
+
+/** Waits until the connection's state is another one. */
+const changeFrom = (client: grpc.Client, state: grpc.connectivityState) =>
+  Effect.callback<void>((resume) => {
+    try {
+      client.getChannel().watchConnectivityState(state, Infinity, () => resume(Effect.void))
+    } catch {
+      resume(Effect.void)
+    }
+  })
+
+const disconnected = (client: grpc.Client): Effect.Effect<void> => {
+  const connected: Effect.Effect<boolean> = Effect.suspend(() => {
+    const state = stateOf(client, true)
+    if (state === READY) return Effect.succeed(true)
+    return state === SHUTDOWN ? Effect.succeed(false) : Effect.andThen(changeFrom(client, state), connected)
+  })
+  return connected.pipe(
+    Effect.timeoutOrElse({ duration: RECONNECT_LIMIT, orElse: () => Effect.succeed(false) }),
+    Effect.tap((isConnected) => (isConnected ? changeFrom(client, READY) : Effect.void)),
+    Effect.repeat({ while: (isConnected) => isConnected }),
+    Effect.asVoid,
+  )
+}
+
+/** The options of grpc-js. */
+const callOptions = ({ deadline }: CallOptions): grpc.CallOptions =>
+  deadline === undefined ? {} : { deadline: Date.now() + Duration.toMillis(deadline) }
+
+/** All that goes ahead of a call: the trace it is part of, and what its caller says. */
+const callMetadata = (
+  method: string,
+  { metadata = noMetadata }: CallOptions,
+): Effect.Effect<grpc.Metadata, GrpcError> =>
+  metadata === noMetadata
+    ? traceMetadata
+    : Effect.flatMap(traceMetadata, (traced) =>
+        Result.match(toGrpc(metadata, traced), {
+          onFailure: (details) => Effect.fail(new GrpcError({ method, code: statusCode.INVALID_ARGUMENT, details })),
+          onSuccess: Effect.succeed,
+        }),
+      )
+
+/** What is thrown by a client that was closed meanwhile. */
+const closed = (method: string, error: unknown): GrpcError =>
+  new GrpcError({ method, code: statusCode.UNAVAILABLE, details: String(error) })
+
 const unary = <M extends Unary>(
-  client: grpc.Client,
+  { client, fail }: Connection,
   method: M,
   request: RequestInit<M>,
-  deadline: Duration.Input | undefined,
-): Effect.Effect<Response<M>, GrpcError> =>
-  Effect.flatMap(traceMetadata, (metadata) =>
+  options: CallOptions = {},
+): Effect.Effect<Response<M>, GrpcError> => {
+  const name = path(method)
+  return Effect.flatMap(callMetadata(name, options), (metadata) =>
     Effect.callback<Response<M>, GrpcError>((resume) => {
-      const name = path(method)
-      const options: grpc.CallOptions =
-        deadline === undefined ? {} : { deadline: Date.now() + Duration.toMillis(deadline) }
       let call: grpc.ClientUnaryCall
       try {
         call = client.makeUnaryRequest(
@@ -95,50 +227,86 @@ const unary = <M extends Unary>(
           deserializer(method.output),
           request,
           metadata,
-          options,
+          callOptions(options),
           (error, response) => {
-            resume(error === null ? Effect.succeed(response as Response<M>) : Effect.fail(fromUnknown(name, error)))
+            resume(error === null ? Effect.succeed(response as Response<M>) : fail(fromUnknown(name, error)))
           },
         )
       } catch (error) {
-        // The client was closed meanwhile.
-        return resume(
-          Effect.fail(new GrpcError({ method: name, code: statusCode.UNAVAILABLE, details: String(error) })),
-        )
+        return resume(Effect.fail(closed(name, error)))
       }
       return Effect.sync(() => call.cancel())
     }),
   )
+}
 
 /**
- * Opens a stream of any kind as a bidirectional one: on the wire they are the same, and only the number of messages
+ * Opens a call of any kind as one that streams both ways: on the wire they are the same, and only the number of messages
  * that either side sends differs.
  */
-const open = <M extends Streaming>(
-  client: grpc.Client,
+const open = <M extends Unary | Streaming>(
+  { client, fail }: Connection,
   method: M,
-): Effect.Effect<BidiCall<RequestInit<M>, Response<M>>, never, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.map(traceMetadata, (metadata) => {
-      const call = client.makeBidiStreamRequest(
-        path(method),
-        serializer(method.input),
-        deserializer(method.output),
-        metadata,
-      )
-      return { call, stream: bidiCall<any, any>(path(method), call) }
+  options: CallOptions = {},
+): Effect.Effect<ClientCall<RequestInit<M>, Response<M>>, never, Scope.Scope> => {
+  const name = path(method)
+  const opened = Effect.flatMap(callMetadata(name, options), (metadata) =>
+    Effect.try({
+      try: () => {
+        const call = client.makeBidiStreamRequest(
+          name,
+          serializer(method.input),
+          deserializer(method.output),
+          metadata,
+          callOptions(options),
+        )
+        return { call, stream: streamingCall<RequestInit<M>, Response<M>>(name, call, fail) }
+      },
+      catch: (error) => closed(name, error),
     }),
-    ({ call }) => Effect.sync(() => call.cancel()),
-  ).pipe(Effect.map(({ stream }) => stream))
+  )
+  return Effect.acquireRelease(opened, ({ call }) => Effect.sync(() => call.cancel())).pipe(
+    Effect.map(({ stream }) => stream),
+    Effect.catch((error) => Effect.succeed(failedCall(error))),
+  )
+}
 
-const serverStream = <M extends ServerStreaming>(
-  client: grpc.Client,
+/** The one message of an answer. */
+const onlyMessage = Effect.fnUntraced(function* <A>(method: string, call: ClientCall<never, A>) {
+  const wrong = (what: string) =>
+    new GrpcError({ method, code: statusCode.INTERNAL, details: `the call ended with ${what}` })
+  const message = yield* call.receive
+  if (Option.isNone(message)) return yield* wrong("no message")
+  if (Option.isSome(yield* call.receive)) return yield* wrong("more than one message")
+  return message.value
+})
+
+const unaryAnswer = <M extends Unary>(
+  connection: Connection,
   method: M,
   request: RequestInit<M>,
+  options?: CallOptions,
+): Effect.Effect<UnaryAnswer<Response<M>>, GrpcError> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const call = yield* open(connection, method, options)
+      // What keeps it from being sent ends the call, and is its error.
+      yield* Effect.ignore(call.send(request))
+      yield* call.end
+      const message = yield* onlyMessage(path(method), call)
+      return { message, headers: yield* call.headers, trailers: yield* call.trailers }
+    }),
+  )
+
+const serverStream = <M extends ServerStreaming>(
+  connection: Connection,
+  method: M,
+  request: RequestInit<M>,
+  options?: CallOptions,
 ): Stream.Stream<Response<M>, GrpcError> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      const call = yield* open(client, method)
+      const call = yield* open(connection, method, options)
       // What keeps it from being sent ends the call, and is the stream's own error.
       yield* Effect.ignore(call.send(request))
       yield* call.end
@@ -147,23 +315,17 @@ const serverStream = <M extends ServerStreaming>(
   )
 
 const clientStream = <M extends ClientStreaming, E, R>(
-  client: grpc.Client,
+  connection: Connection,
   method: M,
   requests: Stream.Stream<RequestInit<M>, E, R>,
+  options?: CallOptions,
 ): Effect.Effect<Response<M>, GrpcError | E, R> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const call = yield* open(client, method)
+      const call = yield* open(connection, method, options)
       // A server may answer before it has taken everything; what is left then is not sent, and the answer counts.
       const send = (message: RequestInit<M>) => Effect.catch(call.send(message), () => Effect.never)
       const sending = Stream.runForEach(requests, send).pipe(Effect.andThen(call.end), Effect.andThen(Effect.never))
-      const answer = Effect.flatMap(
-        call.receive,
-        Option.match({
-          onNone: () => Effect.fail(fromUnknown(path(method), new Error("the call ended without a response"))),
-          onSome: Effect.succeed,
-        }),
-      )
-      return yield* Effect.raceFirst(answer, sending)
+      return yield* Effect.raceFirst(onlyMessage(path(method), call), sending)
     }),
   )

@@ -11,7 +11,6 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf"
-import type * as grpc from "@grpc/grpc-js"
 import { decodeMessage } from "../rpc/WireCheck.ts"
 
 /** The rpcs of a generated service, by their camelCase names. */
@@ -65,17 +64,3 @@ export const deserializer =
   <D extends DescMessage>(schema: D) =>
   (bytes: Buffer): MessageShape<D> =>
     decodeMessage(schema, bytes)
-
-/**
- * The grpc-js definition of a generated method. A method that streams in one direction is served as one that streams in
- * both: on the wire they are the same.
- */
-export const definition = (method: DescMethod): grpc.MethodDefinition<any, any> => ({
-  path: path(method),
-  requestStream: method.methodKind !== "unary",
-  responseStream: method.methodKind !== "unary",
-  requestSerialize: serializer(method.input),
-  requestDeserialize: deserializer(method.input),
-  responseSerialize: serializer(method.output),
-  responseDeserialize: deserializer(method.output),
-})

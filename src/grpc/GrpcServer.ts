@@ -1,45 +1,22 @@
 import { chmod } from "node:fs/promises"
-import type { DescMethod, DescService } from "@bufbuild/protobuf"
+import { createServer, type AddressInfo, type Server, type Socket } from "node:net"
 import * as grpc from "@grpc/grpc-js"
-import { Cause, Effect, Exit, Fiber, Option, Schema, Scope, Stream } from "effect"
-import { type GrpcError, GrpcStatus } from "./GrpcError.ts"
-import { definition, path, type Request, type ResponseInit } from "./GrpcMethod.ts"
-import { type BidiCall, bidiCall, messages } from "./GrpcStream.ts"
-import { inTraceOf } from "./GrpcTrace.ts"
+import { Duration, Effect, Schema, type Scope } from "effect"
+import { definitions, runner, type ServiceImplementation } from "./GrpcHandler.ts"
+import { MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS, NO_MESSAGE_LIMIT } from "./GrpcLimits.ts"
+import { guard } from "./GrpcGuard.ts"
 import { serverCredentials, type TlsConfig } from "./Tls.ts"
 
 /** Where a server listens: a unix socket's path, or a TCP port on the loopback interface (0 picks a free one). */
 export type ListenAddress = { readonly unix: string } | { readonly loopbackPort: number }
 
-/**
- * The handler of one rpc: it is handed a message or the stream of them, and answers a message or a stream of them;
- * bidirectional ones talk over the call until they return.
- */
-export type Handler<M extends DescMethod, R = never> = M extends { methodKind: "unary" }
-  ? (request: Request<M>) => Effect.Effect<ResponseInit<M>, GrpcStatus, R>
-  : M extends { methodKind: "server_streaming" }
-    ? (request: Request<M>) => Stream.Stream<ResponseInit<M>, GrpcStatus, R>
-    : M extends { methodKind: "client_streaming" }
-      ? (requests: Stream.Stream<Request<M>, GrpcError>) => Effect.Effect<ResponseInit<M>, GrpcStatus, R>
-      : (call: BidiCall<ResponseInit<M>, Request<M>>) => Effect.Effect<void, GrpcStatus, R>
-
-/** Handlers by rpc name; an rpc without one answers UNIMPLEMENTED. */
-export type Handlers<S extends DescService, R = never> = {
-  readonly [K in keyof S["method"]]?: Handler<S["method"][K], R>
+/** How a server is made. */
+export interface ServerOptions {
+  /** Default: in the clear. With it only clients of its authorities are let in. */
+  readonly tls?: TlsConfig | undefined
+  /** The largest message that is received, in bytes, unzipped. Default {@link NO_MESSAGE_LIMIT}. */
+  readonly maxMessageSize?: number | undefined
 }
-
-/** A service and its handlers, ready to be served. */
-export interface ServiceImplementation<R = never> {
-  readonly service: DescService
-  readonly handlers: { readonly [name: string]: unknown }
-  readonly _R?: (_: never) => R
-}
-
-/** Pairs a generated service with its handlers. */
-export const implement = <S extends DescService, R = never>(
-  service: S,
-  handlers: Handlers<S, R>,
-): ServiceImplementation<R> => ({ service, handlers: handlers })
 
 /** The server could not listen. */
 export class GrpcServerError extends Schema.TaggedError<GrpcServerError>()("GrpcServerError", {
@@ -57,130 +34,123 @@ export class GrpcServerError extends Schema.TaggedError<GrpcServerError>()("Grpc
  */
 export const MAX_UNIX_SOCKET_PATH = process.platform === "linux" ? 107 : 103
 
-/** How long calls in flight may end by themselves when the server's Scope closes; the plugin is gone by then. */
-const SHUTDOWN_GRACE_MILLIS = 500
+/**
+ * How long connections may end by themselves when the server's Scope closes, with the answers that are on their way. A
+ * client that is well needs milliseconds; one that is not, or is no client at all, is cut off.
+ */
+export const CLOSE_GRACE: Duration.Duration = Duration.millis(500)
 
 /**
- * Serves services on one address until the Scope closes, and answers the grpc-js target that reaches it. Handlers run
- * in the caller's context; a handler's fiber is interrupted when its call is cancelled and when the Scope closes. With
- * `tls` only clients of its authorities are let in.
+ * Serves services on one address until the Scope closes, and answers the grpc-js target that reaches it. A unix socket
+ * is for the host's user only (0600). Handlers run in the caller's context; a handler's fiber is interrupted when its
+ * call is cancelled and when the Scope closes. Closing is bounded, whatever the clients do: see {@link CLOSE_GRACE}.
  */
 export const serve = <R = never>(
   address: ListenAddress,
   services: ReadonlyArray<ServiceImplementation<R>>,
-  tls?: TlsConfig,
+  { maxMessageSize = NO_MESSAGE_LIMIT, tls }: ServerOptions = {},
 ): Effect.Effect<string, GrpcServerError, R | Scope.Scope> =>
   Effect.gen(function* () {
-    const context = yield* Effect.context<R>()
-    const scope = yield* Effect.scope
     const target = "unix" in address ? `unix:${address.unix}` : `127.0.0.1:${address.loopbackPort}`
+    const refuse = (reason: string) => new GrpcServerError({ address: target, reason })
     if ("unix" in address && Buffer.byteLength(address.unix) > MAX_UNIX_SOCKET_PATH) {
-      return yield* new GrpcServerError({
-        address: target,
-        reason: `the path is longer than ${MAX_UNIX_SOCKET_PATH} bytes; use a shorter temporary folder`,
-      })
+      return yield* refuse(`the path is longer than ${MAX_UNIX_SOCKET_PATH} bytes; use a shorter temporary folder`)
     }
-    const server = new grpc.Server({ "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 })
-    const run = (
-      effect: Effect.Effect<unknown, GrpcStatus | GrpcError, R>,
-      done: (exit: Exit.Exit<unknown, GrpcStatus | GrpcError>) => void,
-    ) => {
-      const reported = Effect.tapCause(effect, (cause) =>
-        Cause.hasDies(cause) ? Effect.logError("a gRPC handler failed unexpectedly", cause) : Effect.void,
-      )
-      const fiber = Fiber.runIn(Effect.runForkWith(context)(reported), scope)
-      fiber.addObserver(done)
-      return fiber
-    }
-    for (const { handlers, service } of services) {
-      const definitions: Record<string, grpc.MethodDefinition<any, any>> = {}
-      const implementation: grpc.UntypedServiceImplementation = {}
-      for (const method of service.methods) {
-        const handler = handlers[method.localName]
-        if (handler === undefined) continue
-        definitions[method.localName] = definition(method)
-        implementation[method.localName] =
-          method.methodKind === "unary"
-            ? unaryHandler(path(method), handler as AnyUnary<R>, run)
-            : bidiHandler(path(method), overCall(method.methodKind, handler), run)
-      }
-      server.addService(definitions, implementation)
-    }
-    const port = yield* Effect.acquireRelease(
-      Effect.callback<number, GrpcServerError>((resume) => {
-        server.bindAsync(target, serverCredentials(tls), (error, port) =>
-          resume(
-            error === null
-              ? Effect.succeed(port)
-              : Effect.fail(new GrpcServerError({ address: target, reason: error.message })),
-          ),
-        )
-      }),
-      () =>
-        Effect.callback<void>((resume) => {
-          const timer = setTimeout(() => server.forceShutdown(), SHUTDOWN_GRACE_MILLIS)
-          server.tryShutdown(() => {
-            clearTimeout(timer)
-            resume(Effect.void)
-          })
-        }),
+    guard()
+    const context = yield* Effect.context<R>()
+    const server = new grpc.Server({
+      "grpc.max_receive_message_length": maxMessageSize,
+      "grpc.max_send_message_length": -1,
+      "grpc.max_concurrent_streams": MAX_CONCURRENT_STREAMS,
+      "grpc.enable_channelz": 0,
+    })
+    const run = runner(context, yield* Effect.scope)
+    const injector = yield* Effect.try({
+      try: () => {
+        for (const [definition, implementation] of definitions(services, run)) {
+          server.addService(definition, implementation)
+        }
+        return server.createConnectionInjector(serverCredentials(tls))
+      },
+      catch: (error) => refuse(error instanceof Error ? error.message : String(error)),
+    })
+    const log = Effect.runForkWith(context)
+    const sockets = new Set<Socket>()
+    const listener = createServer((socket) => {
+      sockets.add(socket)
+      socket.on("close", () => sockets.delete(socket))
+      // The connection ends with it, and so do its calls.
+      socket.on("error", () => {})
+      injector.injectConnection(socket)
+    })
+    listener.maxConnections = MAX_CONNECTIONS
+    yield* Effect.acquireRelease(
+      Effect.mapError(
+        listen(listener, address, (error) => log(lost(target, error))),
+        ({ message }) => refuse(message),
+      ),
+      () => close(listener, server, injector, sockets),
     )
-    if (!("unix" in address)) return `127.0.0.1:${port}`
-    // The folder keeps others out; whoever may enter it must not connect by that alone.
+    if (!("unix" in address)) return `127.0.0.1:${(listener.address() as AddressInfo).port}`
     yield* Effect.tryPromise({
       try: () => chmod(address.unix, 0o600),
-      catch: (cause) => new GrpcServerError({ address: target, reason: String(cause) }),
+      catch: (error) => refuse(`its mode can't be set: ${String(error)}`),
     })
     return target
   })
 
-type Run<R> = (
-  effect: Effect.Effect<unknown, GrpcStatus | GrpcError, R>,
-  done: (exit: Exit.Exit<unknown, GrpcStatus | GrpcError>) => void,
-) => Fiber.Fiber<unknown, GrpcStatus | GrpcError>
+const lost = (target: string, error: Error) =>
+  Effect.logError(`gRPC server on ${target} can't accept connections: ${error.message}`)
 
-type AnyUnary<R> = (request: object) => Effect.Effect<object, GrpcStatus, R>
-type AnyBidi<R> = (call: BidiCall<object, object>) => Effect.Effect<void, GrpcStatus | GrpcError, R>
-
-/** A handler of one direction's stream, as one that talks over the call. */
-const overCall = <R>(kind: Exclude<DescMethod["methodKind"], "unary">, handler: any): AnyBidi<R> => {
-  if (kind === "bidi_streaming") return handler
-  if (kind === "client_streaming") return (call) => Effect.flatMap(handler(messages(call)), call.send)
-  return (call) =>
-    Effect.flatMap(
-      call.receive,
-      Option.match({
-        onNone: () =>
-          Effect.fail(new GrpcStatus({ code: grpc.status.INVALID_ARGUMENT, details: "the call has no request" })),
-        onSome: (request) => Stream.runForEach(handler(request) as Stream.Stream<object, GrpcStatus, R>, call.send),
-      }),
-    )
-}
-
-/** A defect's text stays on our side: the other side is told only that its call failed. */
-const statusOf = (cause: Cause.Cause<GrpcStatus | GrpcError>): Partial<grpc.StatusObject> => {
-  const error = Cause.findErrorOption(cause)
-  if (Option.isSome(error)) return { code: error.value.code, details: error.value.details }
-  return Cause.hasInterruptsOnly(cause)
-    ? { code: grpc.status.CANCELLED, details: "the call was cancelled" }
-    : { code: grpc.status.INTERNAL, details: "internal error of the host" }
-}
-
-const unaryHandler =
-  <R>(method: string, handler: AnyUnary<R>, run: Run<R>): grpc.handleUnaryCall<object, object> =>
-  (call, callback) => {
-    const fiber = run(inTraceOf(call.metadata, method, handler(call.request)), (exit) =>
-      Exit.isSuccess(exit) ? callback(null, exit.value as object) : callback(statusOf(exit.cause)),
-    )
-    call.on("cancelled", () => fiber.interruptUnsafe())
-  }
-
-const bidiHandler =
-  <R>(method: string, handler: AnyBidi<R>, run: Run<R>): grpc.handleBidiStreamingCall<object, object> =>
-  (call) => {
-    const fiber = run(inTraceOf(call.metadata, method, handler(bidiCall(method, call))), (exit) => {
-      if (Exit.isSuccess(exit)) call.end()
-      else call.emit("error", statusOf(exit.cause))
+/** `onFailure` is told of the first connection that can't be accepted, for want of descriptors say. */
+const listen = (
+  listener: Server,
+  address: ListenAddress,
+  onFailure: (error: Error) => void,
+): Effect.Effect<void, Error> =>
+  Effect.callback<void, Error>((resume) => {
+    listener.once("error", (error) => resume(Effect.fail(error)))
+    listener.once("listening", () => {
+      listener.once("error", onFailure)
+      // The server goes on, whatever comes.
+      listener.on("error", () => {})
     })
-    call.on("cancelled", () => fiber.interruptUnsafe())
+    listener.listen(
+      "unix" in address ? { path: address.unix } : { host: "127.0.0.1", port: address.loopbackPort },
+      () => resume(Effect.void),
+    )
+  })
+
+/**
+ * Stops listening, tells the clients so (GOAWAY), and waits for their connections to end, at most {@link CLOSE_GRACE};
+ * what is left then is cut off. The sockets say what is left: of its sessions grpc-js (1.14) loses those that end by an
+ * error while they are being closed, as happens with every client on grpc-go that closes its connection at the same
+ * time, and waits for them for ever.
+ */
+const close = (
+  listener: Server,
+  server: grpc.Server,
+  injector: grpc.ConnectionInjector,
+  sockets: ReadonlySet<Socket>,
+): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    const finish = () => {
+      clearTimeout(cutOff)
+      for (const socket of sockets) socket.destroy()
+      ignoringErrors(() => server.forceShutdown())
+      resume(Effect.void)
+    }
+    const cutOff = setTimeout(finish, Duration.toMillis(CLOSE_GRACE))
+    // Called back when the last connection has ended.
+    listener.close(finish)
+    // It throws for a session that is ending just then.
+    ignoringErrors(() => injector.destroy())
+  })
+
+const ignoringErrors = (step: () => void): void => {
+  try {
+    step()
+  } catch {
+    // There is nothing left to be told of it.
   }
+}

@@ -24,13 +24,22 @@ const parentOf = (metadata: grpc.Metadata): Option.Option<Tracer.ExternalSpan> =
     : Option.none()
 }
 
-/** Runs a handler as part of its caller's trace, as a span of the method's name. */
+/**
+ * Runs a handler as a span of the method's name: as part of its caller's trace, or, where the call is part of none, as
+ * the root of its own. The span that the server was made in is no parent: it has ended long ago.
+ */
 export const inTraceOf = <A, E, R>(
   metadata: grpc.Metadata,
   method: string,
   handler: Effect.Effect<A, E, R>,
 ): Effect.Effect<A, E, R> =>
-  Option.match(parentOf(metadata), {
-    onNone: () => handler,
-    onSome: (parent) => Effect.withSpan(handler, method, { kind: "server", parent }),
-  })
+  Effect.suspend(() =>
+    Effect.withSpan(
+      handler,
+      method,
+      Option.match(parentOf(metadata), {
+        onNone: () => ({ kind: "server", root: true }) as const,
+        onSome: (parent) => ({ kind: "server", parent }) as const,
+      }),
+    ),
+  )

@@ -12,7 +12,8 @@ import * as Connection from "../goplugin/Connection.ts"
 import type { GoPlugin } from "../goplugin/GoPlugin.ts"
 import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
 import * as PluginLog from "../goplugin/PluginLog.ts"
-import { type Handlers, implement, serve } from "../grpc/GrpcServer.ts"
+import { type Handlers, implement } from "../grpc/GrpcHandler.ts"
+import { serve } from "../grpc/GrpcServer.ts"
 import type { ActivePlugins } from "../hooks/ActivePlugins.ts"
 import type { HookDispatcher } from "../hooks/HookDispatcher.ts"
 import { Hooks } from "../hooks/Hooks.ts"
@@ -54,7 +55,11 @@ export const start = Effect.fn("FakePlugin.start")(function* (
     pluginId: "fake",
     target,
     tls: undefined,
-    transport: BrokerSockets.make("fake", folder, undefined),
+    transport: BrokerSockets.make("fake", folder, undefined, {
+      pid: process.pid,
+      folders: [folder],
+      allowForeignAddress: true,
+    }),
     exit: Deferred.await(exit),
     shutDown: false,
     log: yield* PluginLog.make("fake"),

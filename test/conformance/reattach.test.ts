@@ -30,6 +30,17 @@ const inTestMode = Effect.fnUntraced(function* (kind: Kind) {
   return { child, config: fixture }
 })
 
+const onLinux = process.platform === "linux"
+
+/** The id of a process that is no plugin. */
+const sleeping = Effect.map(
+  Effect.acquireRelease(
+    Effect.sync(() => spawn("sleep", ["300"])),
+    (child) => Effect.sync(() => child.kill("SIGKILL")),
+  ),
+  ({ pid }) => pid!,
+)
+
 const reattach = (config: ReattachConfig) =>
   Effect.flatMap(GoPluginClient, (client) => client.reattach({ pluginId: "attached", config }))
 
@@ -68,6 +79,30 @@ for (const kind of [goKind, pythonKind]) {
         const { process } = yield* Effect.scoped(reattach({ ...config, Test: false }))
         assert.deepStrictEqual(yield* Effect.timeout(process.exit, "1 second"), { code: null, signal: null })
         assert.isFalse(isAlive(child.pid!))
+      }),
+    )
+
+    live(
+      "in test mode: leaving it takes no time",
+      Effect.gen(function* () {
+        const { config } = yield* inTestMode(kind)
+        const began = Date.now()
+        for (let host = 0; host < 20; host++) yield* Effect.scoped(reattach(config))
+        // Half a second each, were its output waited for.
+        assert.isBelow(Date.now() - began, 8000)
+      }),
+    )
+
+    live(
+      "with a stranger's process id is refused, and nobody is killed",
+      Effect.gen(function* () {
+        const { child, config } = yield* inTestMode(kind)
+        const stranger = yield* sleeping
+        const error = yield* Effect.flip(Effect.scoped(reattach({ ...config, Test: false, Pid: stranger })))
+        assert.strictEqual(error._tag === "ReattachError" && error.kind, "notFound")
+        assert.include(error.message, "its id is another's")
+        assert.isTrue(isAlive(stranger))
+        assert.isTrue(isAlive(child.pid!))
       }),
     )
 
@@ -112,15 +147,14 @@ describe("reattaching", () => {
         }),
         (server) => Effect.sync(() => server.close()),
       )
-      const child = yield* Effect.acquireRelease(
-        Effect.sync(() => spawn("sleep", ["300"])),
-        (child) => Effect.sync(() => child.kill("SIGKILL")),
-      )
-      const error = yield* Effect.scoped(
-        Effect.flip(reattach({ ...config, Pid: child.pid!, Addr: { Network: "unix", String: path } })),
-      )
-      assert.strictEqual(error._tag === "ReattachError" && error.kind, "unhealthy")
-      assert.isTrue(isAlive(child.pid!))
+      const stranger = yield* sleeping
+      const address = { Network: "unix", String: path }
+      const error = yield* Effect.scoped(Effect.flip(reattach({ ...config, Pid: stranger, Addr: address })))
+      assert.strictEqual(error._tag === "ReattachError" && error.kind, onLinux ? "notFound" : "unhealthy")
+      assert.isTrue(isAlive(stranger))
+      // This process listens there, and is no plugin.
+      const itself = yield* Effect.scoped(Effect.flip(reattach({ ...config, Pid: process.pid, Addr: address })))
+      assert.strictEqual(itself._tag === "ReattachError" && itself.kind, "unhealthy")
     }).pipe(Effect.scoped, Effect.provide(goPluginHost)),
   )
 

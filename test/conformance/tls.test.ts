@@ -40,8 +40,34 @@ describe.skipIf(noGo !== undefined)("TLS with certificates of one's own", () => 
       const { env, tls } = yield* certificates
       const clear = (yield* startError(goKind, { env })) as HandshakeError
       assert.strictEqual(clear.kind, "unhealthy")
+      assert.include(clear.message, "it speaks TLS, this host does not: set tls")
       const anonymous = (yield* startError(goKind, { env, tls: { authorities: tls.authorities } })) as HandshakeError
       assert.strictEqual(anonymous.kind, "unhealthy")
+    }),
+  )
+
+  live(
+    "the plugin has none: it is said what to do",
+    Effect.gen(function* () {
+      const { tls } = yield* certificates
+      const error = (yield* startError(goKind, { tls })) as HandshakeError
+      assert.strictEqual(error.kind, "unhealthy")
+      assert.include(error.message, "it does not speak TLS: leave tls out")
+    }),
+  )
+
+  live(
+    "certificates that are none are refused before anything is started",
+    Effect.gen(function* () {
+      const { tls } = yield* certificates
+      for (const broken of [
+        { ...tls, authorities: "x" },
+        { ...tls, identity: { certificate: "x", privateKey: "y" } },
+      ]) {
+        const error = (yield* startError(goKind, { tls: broken })) as HandshakeError
+        assert.strictEqual(error.kind, "config")
+        assert.include(error.message, "tls setting can't be used")
+      }
     }),
   )
 

@@ -26,7 +26,7 @@ const played = Effect.gen(function* () {
         receive: Effect.raceFirst(Effect.map(Queue.take(incoming), Option.some), Deferred.await(ended)),
       }),
   } as unknown as GrpcClient
-  const broker = yield* Broker.make("played", client, transport, undefined)
+  const broker = yield* Broker.make("played", client, transport, {})
   const announce = (serviceId: number, address: string) =>
     Effect.andThen(
       Queue.offer(incoming, create(ConnInfoSchema, { serviceId, network: "unix", address })),

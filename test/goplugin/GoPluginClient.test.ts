@@ -124,7 +124,7 @@ describe.skipIf(process.platform === "win32")("GoPluginClient", () => {
 
   fails(
     "reads a line that ends as Windows' do",
-    "printf '1|1|unix|/no/such/socket|grpc\\r\\n'; sleep 300",
+    `printf "1|1|unix|$PLUGIN_UNIX_SOCKET_DIR/none|grpc\\r\\n"; sleep 300`,
     ({ error }) => assert.strictEqual(error.kind, "unhealthy"),
   )
 
@@ -132,15 +132,23 @@ describe.skipIf(process.platform === "win32")("GoPluginClient", () => {
     assert.strictEqual(error.kind, "protocolVersion"),
   )
 
-  fails("tells that nobody serves at the address", "echo '1|1|unix|/no/such/socket|grpc|'; sleep 300", ({ error }) => {
-    assert.strictEqual(error.kind, "unhealthy")
-    assert.include(error.message, "UNAVAILABLE")
-  })
+  fails(
+    "tells that nobody serves at the address",
+    `echo "1|1|unix|$PLUGIN_UNIX_SOCKET_DIR/none|grpc|"; sleep 300`,
+    ({ error }) => {
+      assert.strictEqual(error.kind, "unhealthy")
+      assert.include(error.message, "UNAVAILABLE")
+    },
+  )
 
-  fails("tells that it died after its handshake", "echo '1|1|unix|/no/such/socket|grpc|'; exit 5", ({ error }) => {
-    assert.strictEqual(error.kind, "unhealthy")
-    assert.strictEqual(error.exit, "exit code 5")
-  })
+  fails(
+    "tells that it died after its handshake",
+    `echo "1|1|unix|$PLUGIN_UNIX_SOCKET_DIR/none|grpc|"; exit 5`,
+    ({ error }) => {
+      assert.strictEqual(error.kind, "unhealthy")
+      assert.strictEqual(error.exit, "exit code 5")
+    },
+  )
 
   fails(
     "refuses a plugin that ignores AutoMTLS, at once and by name",

@@ -6,7 +6,8 @@ import { Effect, Option, Stream } from "effect"
 import * as AutoMtls from "../../src/goplugin/AutoMtls.ts"
 import { GrpcStatus, statusCode } from "../../src/grpc/GrpcError.ts"
 import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
-import { implement, serve } from "../../src/grpc/GrpcServer.ts"
+import { implement } from "../../src/grpc/GrpcHandler.ts"
+import { serve } from "../../src/grpc/GrpcServer.ts"
 import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
 import { temporaryFolder } from "../support/folder.ts"
 
@@ -87,12 +88,11 @@ describe.skipIf(process.platform === "win32")("GrpcServer", () => {
         Array.from({ length: 3 }, () => AutoMtls.makeCertificate("P-256")),
       )
       const target = yield* serve({ unix: join(folder, "socket") }, [service], {
-        authorities: theirs!.certificate,
-        identity: ours!,
+        tls: { authorities: theirs!.certificate, identity: ours! },
       })
       const answer = (identity: AutoMtls.HostCertificate | undefined, authorities = ours!.certificate) =>
         Effect.scoped(
-          Effect.flatMap(GrpcClient.make(target, { authorities, identity }), (client) =>
+          Effect.flatMap(GrpcClient.make(target, { tls: { authorities, identity } }), (client) =>
             Effect.exit(client.unary(double, { number: 1 }, { deadline: "5 seconds" })),
           ),
         )

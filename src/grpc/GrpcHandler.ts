@@ -1,0 +1,218 @@
+import type { DescMethod, DescService } from "@bufbuild/protobuf"
+import * as grpc from "@grpc/grpc-js"
+import { Cause, type Context, Effect, Exit, Fiber, Option, Result, type Scope, Stream } from "effect"
+import { type GrpcError, GrpcStatus, statusCode, toStatus } from "./GrpcError.ts"
+import { fromGrpc, type Metadata, toGrpc } from "./GrpcMetadata.ts"
+import { deserializer, path, type Request, type ResponseInit, serializer } from "./GrpcMethod.ts"
+import { type BidiCall, messages, streamingCall } from "./GrpcStream.ts"
+import { inTraceOf } from "./GrpcTrace.ts"
+
+/** What a handler may know and say of the call that it handles, beside its messages. */
+export interface CallContext {
+  /** What the caller sent along. */
+  readonly metadata: Metadata
+  /** Sends metadata ahead of the first message; once that is sent it is too late, and nothing happens. */
+  readonly sendHeaders: (metadata: Metadata) => Effect.Effect<void, GrpcStatus>
+  /** What is sent with the end of a call that ends well. For one that fails, see `GrpcStatus`. */
+  readonly setTrailers: (metadata: Metadata) => Effect.Effect<void, GrpcStatus>
+}
+
+/**
+ * The handler of one rpc: it is handed a message or the stream of them, and answers a message or a stream of them;
+ * bidirectional ones talk over the call until they return.
+ */
+export type Handler<M extends DescMethod, R = never> = M extends { methodKind: "unary" }
+  ? (request: Request<M>, context: CallContext) => Effect.Effect<ResponseInit<M>, GrpcStatus, R>
+  : M extends { methodKind: "server_streaming" }
+    ? (request: Request<M>, context: CallContext) => Stream.Stream<ResponseInit<M>, GrpcStatus, R>
+    : M extends { methodKind: "client_streaming" }
+      ? (
+          requests: Stream.Stream<Request<M>, GrpcError>,
+          context: CallContext,
+        ) => Effect.Effect<ResponseInit<M>, GrpcStatus, R>
+      : (
+          call: BidiCall<ResponseInit<M>, Request<M>>,
+          context: CallContext,
+        ) => Effect.Effect<void, GrpcStatus | GrpcError, R>
+
+/** Handlers by rpc name; an rpc without one answers UNIMPLEMENTED. */
+export type Handlers<S extends DescService, R = never> = {
+  readonly [K in keyof S["method"]]?: Handler<S["method"][K], R>
+}
+
+/** A service and its handlers, ready to be served. */
+export interface ServiceImplementation<R = never> {
+  readonly service: DescService
+  readonly handlers: { readonly [name: string]: unknown }
+  readonly _R?: (_: never) => R
+}
+
+/** Pairs a generated service with its handlers. */
+export const implement = <S extends DescService, R = never>(
+  service: S,
+  handlers: Handlers<S, R>,
+): ServiceImplementation<R> => ({ service, handlers: handlers })
+
+/** Runs a handler; `done` is told how it ended. */
+type Run<R> = (
+  effect: Effect.Effect<unknown, GrpcStatus | GrpcError, R>,
+  done: (exit: Exit.Exit<unknown, GrpcStatus | GrpcError>) => void,
+) => Fiber.Fiber<unknown, GrpcStatus | GrpcError>
+
+/**
+ * Makes what runs handlers: in a context, each in a fiber of its own that belongs to the Scope. What nobody expected is
+ * logged, since the other side is told nothing of it.
+ */
+export const runner = <R>(context: Context.Context<R>, scope: Scope.Scope): Run<R> => {
+  const fork = Effect.runForkWith(context)
+  return (effect, done) => {
+    const fiber = Fiber.runIn(fork(Effect.tapCause(effect, report)), scope)
+    fiber.addObserver((exit) => {
+      try {
+        done(exit)
+      } catch (error) {
+        // The call is beyond being answered. Thrown from here, it would end the process.
+        fork(Effect.logError("a gRPC call could not be answered", error))
+      }
+    })
+    return fiber
+  }
+}
+
+const report = (cause: Cause.Cause<GrpcStatus | GrpcError>): Effect.Effect<void> => {
+  if (Cause.hasDies(cause)) return Effect.logError("a gRPC handler failed unexpectedly", cause)
+  const problem = Option.map(Cause.findErrorOption(cause), (error) => toStatus(error).problem)
+  return Option.isSome(problem) && problem.value !== undefined
+    ? Effect.logWarning(`a gRPC status was sent without its trailers: ${problem.value}`)
+    : Effect.void
+}
+
+/**
+ * The services as grpc-js takes them. A method that streams in one direction is served as one that streams in both: on
+ * the wire they are the same. Responses are serialized by our own handlers, so that what can't be is logged as theirs.
+ */
+export const definitions = <R>(
+  services: ReadonlyArray<ServiceImplementation<R>>,
+  run: Run<R>,
+): ReadonlyArray<readonly [grpc.ServiceDefinition, grpc.UntypedServiceImplementation]> =>
+  services.flatMap(({ handlers, service }) => {
+    const methods = service.methods.filter(({ localName }) => Object.hasOwn(handlers, localName) && handlers[localName])
+    // grpc-js refuses a service without methods, and answers for an unknown one as for one without handlers.
+    if (methods.length === 0) return []
+    return [
+      [
+        Object.fromEntries(methods.map((method) => [method.localName, definition(method)])),
+        Object.fromEntries(
+          methods.map((method) => [method.localName, handlerOf(method, handlers[method.localName], run)]),
+        ),
+      ],
+    ]
+  })
+
+const asIs = (bytes: Buffer): Buffer => bytes
+
+const definition = (method: DescMethod): grpc.MethodDefinition<any, any> => ({
+  path: path(method),
+  requestStream: method.methodKind !== "unary",
+  responseStream: method.methodKind !== "unary",
+  requestSerialize: asIs,
+  requestDeserialize: deserializer(method.input),
+  responseSerialize: asIs,
+  responseDeserialize: asIs,
+})
+
+type AnyUnary<R> = (request: object, context: CallContext) => Effect.Effect<object, GrpcStatus, R>
+type AnyStream<R> = (
+  call: BidiCall<object, object>,
+  context: CallContext,
+) => Effect.Effect<void, GrpcStatus | GrpcError, R>
+
+const handlerOf = <R>(method: DescMethod, handler: any, run: Run<R>): grpc.UntypedHandleCall =>
+  method.methodKind === "unary"
+    ? unaryHandler(method, handler, run)
+    : streamHandler(method, overCall(method.methodKind, handler), run)
+
+/** A handler of one direction's stream, as one that talks over the call. */
+const overCall = <R>(kind: Exclude<DescMethod["methodKind"], "unary">, handler: any): AnyStream<R> => {
+  if (kind === "bidi_streaming") return handler
+  if (kind === "client_streaming") {
+    return (call, context) => Effect.flatMap(handler(messages(call), context), call.send)
+  }
+  return (call, context) =>
+    Effect.flatMap(
+      call.receive,
+      Option.match({
+        onNone: () =>
+          Effect.fail(new GrpcStatus({ code: statusCode.INVALID_ARGUMENT, details: "the call has no request" })),
+        onSome: (request) =>
+          Stream.runForEach(handler(request, context) as Stream.Stream<object, GrpcStatus, R>, call.send),
+      }),
+    )
+}
+
+const unaryHandler = <R>(
+  method: DescMethod,
+  handler: AnyUnary<R>,
+  run: Run<R>,
+): grpc.handleUnaryCall<object, Buffer> => {
+  const name = path(method)
+  const serialize = serializer(method.output) as (message: object) => Buffer
+  return (call, callback) => {
+    const { context, trailers } = contextOf(call)
+    const answer = Effect.suspend(() => Effect.map(handler(call.request, context), serialize))
+    const fiber = run(inTraceOf(call.metadata, name, answer), (exit) =>
+      Exit.isSuccess(exit) ? callback(null, exit.value as Buffer, trailers()) : callback(statusOf(exit.cause)),
+    )
+    call.on("cancelled", () => fiber.interruptUnsafe())
+  }
+}
+
+const streamHandler = <R>(
+  method: DescMethod,
+  handler: AnyStream<R>,
+  run: Run<R>,
+): grpc.handleBidiStreamingCall<object, Buffer> => {
+  const name = path(method)
+  const serialize = serializer(method.output) as (message: object) => Buffer
+  return (call) => {
+    const { context, trailers } = contextOf(call)
+    const bytes = streamingCall<Buffer, object>(name, call)
+    const both = { ...bytes, send: (message: object) => Effect.suspend(() => bytes.send(serialize(message))) }
+    const talk = Effect.suspend(() => handler(both, context))
+    const fiber = run(inTraceOf(call.metadata, name, talk), (exit) => {
+      if (Exit.isSuccess(exit)) call.end(trailers())
+      else call.emit("error", statusOf(exit.cause))
+    })
+    call.on("cancelled", () => fiber.interruptUnsafe())
+  }
+}
+
+/** What a call's handler sees of it, and the trailers that it has set. */
+const contextOf = (call: Pick<grpc.ServerUnaryCall<any, any>, "metadata" | "sendMetadata">) => {
+  let trailers: grpc.Metadata | undefined
+  let received: Metadata | undefined
+  const converted = (metadata: Metadata, use: (metadata: grpc.Metadata) => void) =>
+    Effect.suspend(() =>
+      Result.match(toGrpc(metadata), {
+        onFailure: (details) => Effect.fail(new GrpcStatus({ code: statusCode.INTERNAL, details })),
+        onSuccess: (converted) => Effect.sync(() => use(converted)),
+      }),
+    )
+  const context: CallContext = {
+    get metadata() {
+      return (received ??= fromGrpc(call.metadata))
+    },
+    sendHeaders: (metadata) => converted(metadata, (headers) => call.sendMetadata(headers)),
+    setTrailers: (metadata) => converted(metadata, (set) => (trailers = set)),
+  }
+  return { context, trailers: () => trailers }
+}
+
+/** The status of a call that failed. A defect's text stays on our side: the other side is told only that it failed. */
+const statusOf = (cause: Cause.Cause<GrpcStatus | GrpcError>): Partial<grpc.StatusObject> => {
+  const error = Cause.findErrorOption(cause)
+  if (Option.isSome(error)) return toStatus(error.value).status
+  return Cause.hasInterruptsOnly(cause)
+    ? { code: grpc.status.CANCELLED, details: "the call was cancelled" }
+    : { code: grpc.status.INTERNAL, details: "internal error of the host" }
+}

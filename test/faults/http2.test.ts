@@ -1,0 +1,62 @@
+/**
+ * Peers that break HTTP/2 and gRPC, in both directions, by the thousands: whatever they send, the process lives, every
+ * call ends, and nothing stays. Each direction is a process of its own, whose garbage is collected now and then: some of
+ * what a peer can do to Node shows only then.
+ */
+import { execFile } from "node:child_process"
+import { join } from "node:path"
+import { promisify } from "node:util"
+import { assert, describe, it } from "vitest"
+
+/** How many times as much as usual: `SOAK=100 npm test -- test/faults/http2.test.ts`. */
+const FACTOR = Number(process.env["SOAK"] ?? 1)
+const ROUNDS = 2500 * FACTOR
+
+/** A failure is had again with `SEED=<the seed it names>`. */
+const SEED = Number(process.env["SEED"] ?? Date.now() % 1_000_000_000)
+
+/** Far beyond what the messages there take; one that is unzipped without a bound has 50 MiB, and many come at once. */
+const MAX_MEMORY = 900 * 1024 * 1024
+
+interface Report {
+  readonly outcomes: { readonly [outcome: string]: number }
+  readonly left: ReadonlyArray<string>
+  readonly maxRss: number
+}
+
+const run = async <R extends Report>(program: string): Promise<R> => {
+  const script = join(import.meta.dirname, "../fixtures/http2", program)
+  try {
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      ["--no-warnings", "--expose-gc", script, String(ROUNDS), String(SEED)],
+      { timeout: 240_000 * FACTOR, maxBuffer: 1024 * 1024 * 1024 },
+    )
+    return JSON.parse(stdout)
+  } catch (error) {
+    throw new Error(`${program} ${ROUNDS} ${SEED} failed; to see it again: SEED=${SEED}`, { cause: error })
+  }
+}
+
+const check = ({ left, maxRss, outcomes }: Report): void => {
+  const total = Object.values(outcomes).reduce((sum, count) => sum + count, 0)
+  assert.strictEqual(total, ROUNDS)
+  assert.deepStrictEqual(left, [])
+  assert.isBelow(maxRss, MAX_MEMORY)
+}
+
+describe.skipIf(process.platform === "win32").concurrent("HTTP/2", { timeout: 300_000 * FACTOR }, () => {
+  it("random answers of a server: every call ends with a status that is one, and nothing stays", async () => {
+    const report = await run("answers.ts")
+    check(report)
+    assert.isAbove(report.outcomes["OK"] ?? 0, 0)
+    assert.isAbove(report.outcomes["RESOURCE_EXHAUSTED"] ?? 0, 0)
+  })
+
+  it("random requests to a server: it serves as before, no handler goes on, and it closes in time", async () => {
+    const report = await run<Report & { number: number; running: number; closedWithin: number }>("requests.ts")
+    check(report)
+    assert.deepStrictEqual([report.number, report.running], [42, 0])
+    assert.isBelow(report.closedWithin, 10_000)
+  })
+})
