@@ -1,9 +1,11 @@
+import { timingSafeEqual } from "node:crypto"
 import { join } from "node:path"
 import { create, type DescMethod } from "@bufbuild/protobuf"
 import { Cause, Context, Effect, Layer, type Scope } from "effect"
 import { PluginAPI } from "../generated/mattermost/pluginapi/v1/plugin_api_pb.js"
 import { GrpcStatus, statusCode } from "../grpc/GrpcError.ts"
-import { type Handlers, implement } from "../grpc/GrpcHandler.ts"
+import { type CallContext, type Handlers, implement } from "../grpc/GrpcHandler.ts"
+import { MAX_MESSAGE_SIZE } from "../grpc/GrpcLimits.ts"
 import { type GrpcServerError, serve } from "../grpc/GrpcServer.ts"
 import { errorStatus } from "../rpc/ErrorStatus.ts"
 import { describeProblem, messageProblem, OUTGOING } from "../rpc/MessageCheck.ts"
@@ -18,6 +20,25 @@ import {
 
 /** The name of a plugin's host API socket in its private folder. */
 const API_SOCKET = "api.sock"
+
+/** The metadata in which a plugin shows its token. */
+export const TOKEN_KEY = "plugin-supervisor-token"
+
+/** How a plugin shows that it is the one whose socket it calls on. */
+export interface ApiAccess {
+  /** Known to the plugin's own process alone. A call that shows another one is refused. */
+  readonly token: string
+  /** Whether calls that show none are refused: they are once the plugin has taken its token, as plugins on our SDK do. */
+  readonly isRequired: () => boolean
+}
+
+/** How the host API is served to one plugin. */
+export interface ApiServerOptions {
+  /** Default: whoever reaches the socket may call. */
+  readonly access?: ApiAccess | undefined
+  /** The largest request, in bytes. Default {@link MAX_MESSAGE_SIZE}. */
+  readonly maxMessageSize?: number | undefined
+}
 
 /**
  * gRPC statuses for the HTTP statuses of business errors, for responses without an `error` field (contract,
@@ -55,6 +76,19 @@ const answerError = (method: DescMethod, error: PluginApiError): Effect.Effect<o
       )
 }
 
+/** Whether a call may go on, by what it shows. */
+const isAllowed = ({ isRequired, token }: ApiAccess, shown: string | Uint8Array | undefined): boolean => {
+  if (shown === undefined) return !isRequired()
+  const [given, expected] = [Buffer.from(shown), Buffer.from(token)]
+  return given.length === expected.length && timingSafeEqual(given, expected)
+}
+
+const unauthenticated = new GrpcStatus({
+  code: statusCode.UNAUTHENTICATED,
+  details:
+    "the call does not show the plugin's own token; only the plugin's process has it, and what it starts has not",
+})
+
 type Call = (request: object, caller: PluginCaller) => Effect.Effect<object, PluginApiError>
 
 /**
@@ -62,7 +96,7 @@ type Call = (request: object, caller: PluginCaller) => Effect.Effect<object, Plu
  * since the plugin has to be able to read it; and where whatever goes wrong becomes an answer, and a line in the log
  * if nobody foresaw it.
  */
-const handler = (method: DescMethod, call: Call, caller: PluginCaller) => {
+const handler = (method: DescMethod, call: Call, caller: PluginCaller, access: ApiAccess | undefined) => {
   const unforeseen = (problem: string, ...details: ReadonlyArray<unknown>) =>
     Effect.andThen(
       Effect.logError(`${method.name} of the host API failed: ${problem}`, ...details),
@@ -73,8 +107,9 @@ const handler = (method: DescMethod, call: Call, caller: PluginCaller) => {
     const problem = messageProblem(method.output, message, OUTGOING)
     return problem === undefined ? Effect.succeed(message) : unforeseen(`in its answer ${describeProblem(problem)}`)
   }
-  return (request: object): Effect.Effect<object, GrpcStatus> =>
-    Effect.suspend(() => {
+  return (request: object, { metadata }: CallContext): Effect.Effect<object, GrpcStatus> => {
+    if (access !== undefined && !isAllowed(access, metadata[TOKEN_KEY])) return Effect.fail(unauthenticated)
+    return Effect.suspend(() => {
       const problem = messageProblem(method.input, request as never)
       return problem === undefined ? call(request, caller) : Effect.fail(invalidRequest(problem))
     }).pipe(
@@ -82,18 +117,23 @@ const handler = (method: DescMethod, call: Call, caller: PluginCaller) => {
       Effect.catchCauseIf(Cause.hasDies, (cause) => unforeseen("unexpectedly", cause)),
       Effect.catch((error) => answerError(method, error)),
     )
+  }
 }
 
 /** The handlers of the host API's service, as one plugin sees it: derived from the contract, one for each rpc. */
-const handlersFor = (api: PluginApiMethods, caller: PluginCaller): Handlers<typeof PluginAPI> =>
+const handlersFor = (
+  api: PluginApiMethods,
+  caller: PluginCaller,
+  access: ApiAccess | undefined,
+): Handlers<typeof PluginAPI> =>
   Object.fromEntries(
     PluginAPI.methods.map((method) => [
       method.localName,
-      handler(method, api[method.localName as keyof PluginApiMethods] as Call, caller),
+      handler(method, api[method.localName as keyof PluginApiMethods] as Call, caller, access),
     ]),
   )
 
-/** Serves the host API to plugins: each plugin has a server of its own, so that its socket says who calls. */
+/** Serves the host API to plugins: each has a server of its own, so that the socket says who calls, and a token to prove it. */
 export class PluginApiServer extends Context.Service<
   PluginApiServer,
   {
@@ -102,16 +142,22 @@ export class PluginApiServer extends Context.Service<
      * `MATTERMOST_PLUGIN_API_TARGET`: a unix socket in `directory` (which only the plugin's user may enter), or a
      * loopback port where there are no unix sockets.
      */
-    readonly serve: (caller: PluginCaller, directory: string) => Effect.Effect<string, GrpcServerError, Scope.Scope>
+    readonly serve: (
+      caller: PluginCaller,
+      directory: string,
+      options?: ApiServerOptions,
+    ) => Effect.Effect<string, GrpcServerError, Scope.Scope>
   }
 >()("effect-plugin-supervisor/api/PluginApiServer") {
   static readonly layer: Layer.Layer<PluginApiServer, never, PluginApi> = Layer.effect(
     PluginApiServer,
     Effect.map(PluginApi, (api) => ({
-      serve: (caller: PluginCaller, directory: string) =>
-        serve(process.platform === "win32" ? { loopbackPort: 0 } : { unix: join(directory, API_SOCKET) }, [
-          implement(PluginAPI, handlersFor(api, caller)),
-        ]).pipe(Effect.annotateLogs({ plugin_id: caller.pluginId })),
+      serve: (caller, directory, { access, maxMessageSize = MAX_MESSAGE_SIZE } = {}) =>
+        serve(
+          process.platform === "win32" ? { loopbackPort: 0 } : { unix: join(directory, API_SOCKET) },
+          [implement(PluginAPI, handlersFor(api, caller, access))],
+          { maxMessageSize },
+        ).pipe(Effect.annotateLogs({ plugin_id: caller.pluginId })),
     })),
   )
 

@@ -7,6 +7,8 @@ import { WorkspaceLimits, type WorkspaceLimitsValues } from "../workspace/Worksp
 
 /** The bounds that an operator may set, whichever part of the supervisor keeps them. */
 export interface Limits {
+  /** The largest message of a plugin's, in bytes; none for the default. */
+  readonly message: number | undefined
   /** HTTP requests of one plugin that may be in flight. */
   readonly requests: number
   /** Lines a second that are logged of what one plugin prints. */
@@ -30,6 +32,7 @@ const Size = Schema.ByteSizeFromString.check(
 
 /** By the names of the flag. */
 const Given = Schema.Struct({
+  message: Schema.optionalKey(Size),
   "http-requests": Schema.optionalKey(Count),
   "log-lines": Schema.optionalKey(Count),
   notifications: Schema.optionalKey(Count),
@@ -68,6 +71,7 @@ export const limitsOf = Effect.fnUntraced(function* (given: {
   const notifications = yield* NotificationLimits
   const workspace = yield* WorkspaceLimits
   return {
+    message: set.message === undefined ? undefined : ByteSize.toNumberUnsafe(set.message),
     requests: set["http-requests"] ?? MAX_REQUESTS_IN_FLIGHT,
     logLines: set["log-lines"] ?? (yield* PluginLogRate),
     notifications: set.notifications ?? notifications.count,

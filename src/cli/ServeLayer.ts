@@ -70,7 +70,7 @@ export const serveLayer = (options: ServeOptions) => {
   const workspace = Workspace.layerIn(data).pipe(Layer.provide(HookDispatcher.layer))
   const environment = PluginHost.layer({
     directory: plugins,
-    defaults: { allowVariables: allowEnv, logLevel: pluginLogLevel },
+    defaults: { allowVariables: allowEnv, logLevel: pluginLogLevel, maxMessageSize: limits.message },
     plugins: Record.map(hookPolicies, (hooks) => ({ hooks })),
   }).pipe(
     Layer.provide(WorkspacePluginApi.layer),

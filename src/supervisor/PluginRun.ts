@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto"
 import { Context, Deferred, Duration, Effect, Exit, Layer, Option, Schema, Scope } from "effect"
 import { PluginApiServer } from "../api/PluginApiServer.ts"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
@@ -7,6 +8,7 @@ import type { GoPlugin, GoPluginError } from "../goplugin/GoPlugin.ts"
 import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
 import type { HandshakeConfig } from "../goplugin/Handshake.ts"
 import * as SocketDirectory from "../goplugin/SocketDirectory.ts"
+import { MAX_MESSAGE_SIZE } from "../grpc/GrpcLimits.ts"
 import type { GrpcServerError } from "../grpc/GrpcServer.ts"
 import { ActivePlugins, type Registration } from "../hooks/ActivePlugins.ts"
 import type { HookError } from "../hooks/HookError.ts"
@@ -33,6 +35,9 @@ export const DRAIN_LIMIT: Duration.Duration = Duration.seconds(5)
 /** How long `OnDeactivate` may take (Mattermost's own limit). */
 export const DEACTIVATE_LIMIT: Duration.Duration = Duration.seconds(10)
 
+/** Bytes of a plugin's token for the host API: beyond guessing. */
+const TOKEN_BYTES = 32
+
 /** How long after a call's failure the end of the process may be seen that is its reason. */
 const EXIT_SEEN_LIMIT = Duration.millis(200)
 
@@ -48,6 +53,10 @@ export interface SupervisorOptions extends PluginCommandOptions {
   readonly drainLimit?: Duration.Input | undefined
   /** How long `OnDeactivate` may take. Default {@link DEACTIVATE_LIMIT}. */
   readonly deactivateLimit?: Duration.Input | undefined
+  /** The largest message that is taken from the plugin, in bytes. Default {@link MAX_MESSAGE_SIZE}. */
+  readonly maxMessageSize?: number | undefined
+  /** Whether the plugin may say that it listens at an address of somebody else's. Default false. */
+  readonly allowForeignAddress?: boolean | undefined
   /** Deadlines of the hooks, and what it means when the plugin does not answer. */
   readonly hooks?: HooksOptions | undefined
   /** The level from which a plugin logs. Default `INFO`. */
@@ -97,6 +106,8 @@ export type RunEnd =
   | { readonly _tag: "Exited"; readonly exit: ProcessExit }
   /** Somebody has removed a socket, or the folder of the sockets: nobody could connect any more. */
   | { readonly _tag: "Lost"; readonly path: string }
+  /** The process lives, but its server is gone. */
+  | { readonly _tag: "Disconnected" }
 
 /** A run's end in words. */
 export const describeEnd = (pluginId: string, end: RunEnd): string => {
@@ -107,6 +118,8 @@ export const describeEnd = (pluginId: string, end: RunEnd): string => {
       return `plugin ${pluginId} ended unexpectedly (${describeExit(end.exit)})`
     case "Lost":
       return `plugin ${pluginId} was stopped, since somebody has removed ${end.path}; keep its sockets where nobody clears up (--runtime-directory, RUNTIME_DIRECTORY)`
+    case "Disconnected":
+      return `plugin ${pluginId} was stopped, since its server does not answer any more, although its process runs; see its log`
   }
 }
 
@@ -164,23 +177,29 @@ const make = Effect.gen(function* () {
   const activePlugins = yield* ActivePlugins
 
   /** The host's side: where the plugin's sockets are, and the server of its host API calls. */
-  const serveApi = Effect.fnUntraced(function* ({ directory, manifest }: PluginBundle) {
+  const serveApi = Effect.fnUntraced(function* ({ directory, manifest }: PluginBundle, options: SupervisorOptions) {
     const socketDirectory = yield* SocketDirectory.make(manifest.id)
-    const target = yield* apiServer.serve({ pluginId: manifest.id, bundlePath: directory }, socketDirectory)
-    return { socketDirectory, target }
+    const token = randomBytes(TOKEN_BYTES).toString("base64url")
+    let isTaken = false
+    const target = yield* apiServer.serve({ pluginId: manifest.id, bundlePath: directory }, socketDirectory, {
+      access: { token, isRequired: () => isTaken },
+      maxMessageSize: options.maxMessageSize,
+    })
+    return { socketDirectory, target, token, requireToken: Effect.sync(() => void (isTaken = true)) }
   })
 
   const launch = Effect.fnUntraced(function* (
     bundle: PluginBundle,
     options: SupervisorOptions,
-    api: { readonly socketDirectory: string; readonly target: string },
+    api: Effect.Success<ReturnType<typeof serveApi>>,
   ) {
     const command = yield* commands.fromManifest(bundle, options)
     yield* commands.verifyChecksums(command)
-    return yield* goPlugins.start({
+    const started = yield* goPlugins.start({
       process: {
         ...command,
         env: { ...command.env, ...pluginVariables(bundle, api.target, options) },
+        secret: { variable: "PLUGIN_SUPERVISOR_API_TOKEN_FD", value: api.token },
         // The SDK watches its life line; the kernel's signal is for plugins that don't. A Python one gets the chance
         // to end by itself and to take its children along.
         parentDeathSignal: command.kind === "python" ? "SIGTERM" : "SIGKILL",
@@ -190,7 +209,13 @@ const make = Effect.gen(function* () {
       tls: options.autoMtls === undefined ? undefined : { autoMtls: options.autoMtls },
       shutdownLimit: options.shutdownLimit,
       startTimeout: options.startTimeout ?? PLUGIN_START_TIMEOUT,
+      maxMessageSize: options.maxMessageSize ?? MAX_MESSAGE_SIZE,
+      allowForeignAddress: options.allowForeignAddress,
     })
+    yield* Effect.forkScoped(
+      Effect.flatMap(started.process.secretTaken, (taken) => (taken ? api.requireToken : Effect.void)),
+    )
+    return started
   })
 
   return {
@@ -237,7 +262,7 @@ const make = Effect.gen(function* () {
       yield* Scope.addFinalizer(own, stop)
 
       const begin = Effect.gen(function* () {
-        const api = yield* Scope.provide(serveApi(bundle), scopes.api)
+        const api = yield* Scope.provide(serveApi(bundle, options), scopes.api)
         const started = yield* Scope.provide(launch(bundle, options, api), scopes.process)
         plugin = started
         const run = yield* Effect.catch(activate(started), (error) => orExited(pluginId, started, error))
@@ -309,15 +334,16 @@ const deactivate = Effect.fn("PluginRuns.deactivate")(function* (hooks: HookClie
 
 /** Waits until a run can't go on. */
 const unexpectedEnd = (
-  { process, reattachConfig }: GoPlugin,
+  { disconnected, process, reattachConfig }: GoPlugin,
   { socketDirectory, target }: { readonly socketDirectory: string; readonly target: string },
 ): Effect.Effect<RunEnd> => {
   const sockets = [target.replace(/^unix:/, ""), reattachConfig.Addr.String]
   const ours = sockets.filter((path) => path.startsWith(socketDirectory))
-  return Effect.raceFirst(
+  return Effect.raceAllFirst([
     Effect.map(process.exit, (exit): RunEnd => ({ _tag: "Exited", exit })),
     Effect.map(SocketDirectory.lost(socketDirectory, ours), (path): RunEnd => ({ _tag: "Lost", path })),
-  )
+    Effect.as(disconnected, { _tag: "Disconnected" } as const),
+  ])
 }
 
 /** What a failing start has to say: that the process has ended says more than that a call did not reach it. */
@@ -347,4 +373,5 @@ const pluginVariables = (
   MATTERMOST_PLUGIN_HOOK_TIMEOUT: String(
     Duration.toSeconds(Duration.fromInputUnsafe(options.hooks?.deadline ?? HOOK_DEADLINE)),
   ),
+  ...(options.maxMessageSize === undefined ? {} : { PLUGIN_SUPERVISOR_MESSAGE_LIMIT: String(options.maxMessageSize) }),
 })

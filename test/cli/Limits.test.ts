@@ -17,11 +17,17 @@ describe("limitsOf", () => {
 
   it.effect("says all that is wrong, and which limits there are", () =>
     Effect.gen(function* () {
-      const wrong = { commands: "-1", requests: "5", "key-value": "large", "page-items": "1.5", "notification-bytes": "0 B" }
+      const wrong = {
+        commands: "-1",
+        requests: "5",
+        "key-value": "large",
+        "page-items": "1.5",
+        "notification-bytes": "0 B",
+      }
       const { message } = yield* Effect.flip(limitsOf(wrong))
       for (const part of [
         "commands: expected a whole number",
-        "requests: there is no such limit; there are http-requests, ",
+        "requests: there is no such limit; there are message, http-requests, ",
         '["key-value"]: ',
         '["page-items"]: expected a whole number',
         '["notification-bytes"]: expected a size such as "8 MiB"',

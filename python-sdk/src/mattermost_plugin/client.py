@@ -96,6 +96,7 @@ class _Client:
         *,
         credentials: grpc.ChannelCredentials | None = None,
         options: list[tuple[str, Any]] | None = None,
+        token: str | None = None,
     ) -> None:
         hosts = [os.environ.get(name) for name in ("MATTERMOST_PLUGIN_API_TARGET", "MATTERMOST_API_TARGET")]
         found = target or next(filter(None, hosts), None)
@@ -103,8 +104,8 @@ class _Client:
             raise RuntimeError("no host API: pass a target, or set MATTERMOST_PLUGIN_API_TARGET")
         self._target = found
         # Nobody but the host that has given it sees the token.
-        token = process.api_token() if found in hosts else ""
-        self._token = [(TOKEN_METADATA, token)] if token else []
+        self._api_token = token if token is not None else process.api_token() if found in hosts else ""
+        self._token = [(TOKEN_METADATA, self._api_token)] if self._api_token else []
         self._credentials = credentials
         self._options = [*message_options(), ("grpc.enable_http_proxy", 0), *(options or [])]
         self._channel: Any = None
@@ -115,6 +116,11 @@ class _Client:
     def target(self) -> str:
         """Where the host API is."""
         return self._target
+
+    @property
+    def token(self) -> str:
+        """What the host knows the plugin's calls by; empty where it gave none. For programs that the plugin starts."""
+        return self._api_token
 
     @property
     def connected(self) -> bool:
