@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
+import type { Socket } from "node:net"
 import { NodeHttpServerRequest } from "@effect/platform-node"
 import { Duration, Effect, Exit } from "effect"
 import { HttpServerRequest, type HttpServerResponse } from "effect/http"
@@ -32,6 +33,8 @@ const isUpgraded = (incoming: IncomingMessage & { readonly upgrade?: boolean | n
  *
  * - An error that nobody listens to ends the process. A request tells of its client's going by one, also when nobody
  *   reads its body, or not any more.
+ * - A response that waits behind another one hears nothing of its connection's end, if that was a `CONNECT` sent behind
+ *   both (Node takes its own listener off then). Whoever writes it would wait for ever, and the server's stop for them.
  * - Where the rest of a request is left unread, Effect's server closes the connection, and half a second later for good.
  *   The answer has to say so. Until then the rest is read and thrown away: a client whose bytes are refused may never see
  *   its answer.
@@ -46,6 +49,7 @@ export const guardExchange = <E, R>(
     if (isUpgraded(incoming)) return app
     const response = outgoing()
     response.on("error", ignore)
+    destroyWith(incoming.socket, response)
     response.on("finish", () => {
       if (!incoming.complete) incoming.resume()
     })
@@ -58,6 +62,22 @@ export const guardExchange = <E, R>(
       }),
     )
   })
+
+/** The responses of a connection that are not finished. One listener for all: a client may send any number of requests. */
+const unfinished = new WeakMap<Socket, Set<ServerResponse>>()
+
+/** Has a response end with its connection. */
+const destroyWith = (socket: Socket, response: ServerResponse): void => {
+  const responses = unfinished.get(socket) ?? new Set()
+  if (!unfinished.has(socket)) {
+    unfinished.set(socket, responses)
+    socket.once("close", () => {
+      for (const response of responses) response.destroy()
+    })
+  }
+  responses.add(response)
+  response.once("close", () => responses.delete(response))
+}
 
 /** Has an answer say that its connection ends with it, where its request has not been received as a whole. */
 export const endUnlessReceived = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
@@ -107,8 +127,8 @@ export const end = (outgoing: ServerResponse, stallTimeout: Duration.Input): Eff
   Effect.try({
     try: () => {
       outgoing.end()
-      // Node sets the time for idle connections when all of it is sent.
-      if (!outgoing.writableFinished) limitStall(outgoing, stallTimeout)
+      // Before Node, which sets the time for idle connections when all of it is sent.
+      if (!outgoing.writableFinished) outgoing.prependOnceListener("finish", limitStall(outgoing, stallTimeout))
     },
     catch: (error) => error as Error,
   })

@@ -24,18 +24,20 @@ export const isExactly = (token: string): IsToken => {
  * takes none of these, which is no reason for a plugin to see it.
  */
 export const carries = (value: string, isToken: IsToken): boolean => {
+  if (hasToken(value, isToken)) return true
+  if (/[%+]/.test(value) && hasToken(unescape(value), isToken)) return true
   const basic = /^\s*Basic\s+(?<credentials>\S+)/i.exec(value)?.groups?.["credentials"]
-  const credentials = Buffer.from(basic ?? "", "base64").toString("latin1")
-  const texts = [value, unescape(value), credentials.replace(/:.*/s, ""), credentials.replace(/^[^:]*:/, "")]
-  return texts.some((text) => candidates(text).some(isToken))
+  if (basic === undefined) return false
+  const credentials = Buffer.from(basic, "base64").toString("latin1")
+  return isToken(credentials.replace(/:.*/s, "")) || isToken(credentials.replace(/^[^:]*:/, ""))
 }
 
 /** Whether a parameter of a query is not for plugins, by its name or its value. */
 export const isTokenParameter = (name: string, value: string, isToken: IsToken): boolean =>
   unescape(name).trim().toLowerCase() === TOKEN_PARAMETER || carries(value, isToken) || carries(name, isToken)
 
-/** What in a text may be a token: all of it, each word, and what is behind a word's name. */
-const candidates = (text: string): ReadonlyArray<string> => [
-  text.trim(),
-  ...text.split(/[\s,;"']+/).flatMap((word) => [word, word.replace(/^[^=:]*[=:]/, "")]),
-]
+/** Whether a text is a token, or a word of it is, or what is behind a word's name. */
+const hasToken = (text: string, isToken: IsToken): boolean =>
+  isToken(text.trim()) ||
+  (/[\s,;"'=:]/.test(text) &&
+    text.split(/[\s,;"']+/).some((word) => isToken(word) || isToken(word.replace(/^[^=:]*[=:]/, ""))))

@@ -12,24 +12,21 @@ const inFlight = Metric.gauge("plugin_http_requests_in_flight", {
   description: "HTTP requests that a plugin has not answered as a whole yet",
 })
 
-/** Counts the requests of each plugin. */
-export const makeRequestLimit = (maxInFlight: number) => {
+/** Counts the requests of each plugin: takes a place for the Scope's length, and answers whether there was one. */
+export const makeRequestLimit = (
+  maxInFlight: number,
+): ((pluginId: string) => Effect.Effect<boolean, never, Scope.Scope>) => {
   const counts = new Map<string, number>()
-  const add = (id: string, by: 1 | -1) =>
-    Effect.suspend(() => {
-      const count = (counts.get(id) ?? 0) + by
-      if (count === 0) counts.delete(id)
-      else counts.set(id, count)
-      return Metric.update(Metric.withAttributes(inFlight, { plugin: id }), count)
-    })
-  /** Takes a place for the Scope's length; answers whether there was one. */
-  return (id: string): Effect.Effect<boolean, never, Scope.Scope> =>
-    Effect.suspend(() =>
-      (counts.get(id) ?? 0) >= maxInFlight
-        ? Effect.succeed(false)
-        : Effect.as(
-            Effect.acquireRelease(add(id, 1), () => add(id, -1)),
-            true,
-          ),
+  const add = (plugin: string, by: 1 | -1) => {
+    const count = (counts.get(plugin) ?? 0) + by
+    counts.set(plugin, count)
+    return Metric.update(Metric.withAttributes(inFlight, { plugin }), count)
+  }
+  return (plugin) =>
+    Effect.acquireRelease(
+      Effect.suspend(() =>
+        (counts.get(plugin) ?? 0) < maxInFlight ? Effect.as(add(plugin, 1), true) : Effect.succeed(false),
+      ),
+      (isTaken) => Effect.suspend(() => (isTaken ? add(plugin, -1) : Effect.void)),
     )
 }

@@ -39,6 +39,13 @@ describe.skipIf(noPython)("HTTP", () => {
       ],
       ["during an answer that it reads", head("GET", `${PLUGIN}/flood`), /x{60000}/],
       ["during an answer, having asked for more", head("GET", `${PLUGIN}/ticks`).repeat(8), /tick|503 S/],
+      [
+        "having asked for a tunnel behind requests",
+        head("GET", `${PLUGIN}/ticks`) +
+          head("GET", `${PLUGIN}/ticks`) +
+          head("HEAD", "/nowhere") +
+          head("CONNECT", "x:1"),
+      ],
       ["in an upload that was answered", upload(`${PLUGIN}/early`), /too large/],
       ["in an upload to nobody", upload("/plugins/nobody/x")],
       ["in an upload to nowhere", upload("/nowhere")],

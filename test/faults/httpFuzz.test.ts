@@ -5,7 +5,7 @@ import { Effect } from "effect"
 import { noPython } from "../support/host.ts"
 import { connected, isUnharmed, PLUGIN, supervisor } from "../support/supervisor.ts"
 
-const REQUESTS = 3000
+const REQUESTS = 2000
 const CLIENTS = 30
 
 const methods = ["GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "CONNECT", "PATCH"]

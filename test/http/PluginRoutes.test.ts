@@ -114,6 +114,28 @@ describe("a defect while a request is served", () => {
   )
 })
 
+describe("requests behind others", () => {
+  it.live("end with their connection, however that ends", () =>
+    serving({ handler: flood }, (connect) =>
+      Effect.gen(function* () {
+        for (const last of [
+          head("CONNECT", "localhost:80"),
+          "no HTTP",
+          head("GET", "/plugins/fake/x", ["Upgrade: x"]),
+        ]) {
+          const { socket, until, write } = yield* connect
+          write(head("GET", "/plugins/fake/x").repeat(3) + head("HEAD", "/plugins/nobody/x"))
+          yield* until(/200 OK/)
+          write(last)
+          yield* Effect.sleep("50 millis")
+          socket.destroy()
+          yield* untilNoneInFlight
+        }
+      }),
+    ).pipe(Effect.timeout("30 seconds")),
+  )
+})
+
 describe("slow clients", () => {
   it.live("count as gone when they take nothing of an answer", () =>
     serving({ handler: flood, routes: { clientStallTimeout: "3 seconds" } }, (connect) =>
