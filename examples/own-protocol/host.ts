@@ -4,6 +4,7 @@ import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
 import { GoPluginClient, PluginProcess } from "effect-plugin-supervisor/goplugin"
 import { Calculator } from "./generated/calculator/calculator_pb.js"
+import { streams } from "./streams.ts"
 
 const program = Effect.gen(function* () {
   const goPlugins = yield* GoPluginClient
@@ -24,6 +25,7 @@ const program = Effect.gen(function* () {
   })
   const { sum } = yield* plugin.client.unary(Calculator.method.add, { a: 1, b: 2 })
   yield* Effect.log(`1 + 2 = ${sum}`)
+  yield* streams(plugin.client)
 })
 
 const live = GoPluginClient.layer.pipe(Layer.provide(PluginProcess.layer), Layer.provide(NodeServices.layer))

@@ -16,6 +16,19 @@ class Calculator(services.CalculatorServicer):
         print(f"adding {request.a} and {request.b}")
         return messages.AddResponse(sum=request.a + request.b)
 
+    async def Count(self, request, context):
+        for value in range(1, request.to + 1):
+            yield messages.CountResponse(value=value)
+
+    async def Total(self, requests, context):
+        return messages.TotalResponse(total=sum([request.value async for request in requests]))
+
+    async def Running(self, requests, context):
+        total = 0
+        async for request in requests:
+            total += request.value
+            yield messages.RunningResponse(total=total)
+
 
 def register(server, broker):
     services.add_CalculatorServicer_to_server(Calculator(), server)

@@ -18,11 +18,15 @@ export const parse = (network: string, address: string): SocketAddress | string 
 }
 
 /** Go writes the NUL that names of Linux' abstract namespace begin with as `@` (unix(7)). */
-const isAbstractName = (path: string): boolean => process.platform === "linux" && /^@[^\0]+$/.test(path)
+const isAbstractName = (path: string): boolean =>
+  process.platform === "linux" && path.length > 1 && path.startsWith("@") && !hasControls(path)
+
+/** Control characters, which end a path early, or which grpc-js does not take in one. */
+const hasControls = (path: string): boolean => [...path].some((character) => character < " " || character === "\x7f")
 
 const unixAddress = (path: string): SocketAddress | string => {
   if (isAbstractName(path)) return shortEnough(`\0${path.slice(1)}`)
-  if (!path.startsWith("/") || path.includes("\0")) return `${JSON.stringify(path)} is no absolute path of a socket`
+  if (!path.startsWith("/") || hasControls(path)) return `${JSON.stringify(path)} is no absolute path of a socket`
   return shortEnough(path)
 }
 
@@ -33,7 +37,7 @@ const shortEnough = (path: string): SocketAddress | string =>
     : { path }
 
 const tcpAddress = (address: string): SocketAddress | undefined => {
-  const groups = /^(?:\[(?<v6>[^\]]*)\]|(?<host>[^:[\]]*)):(?<port>\d{1,5})$/.exec(address)?.groups
+  const groups = /^(?:\[(?<v6>[^\]]*)\]|(?<host>[\w.-]*)):(?<port>\d{1,5})$/.exec(address)?.groups
   const port = Number(groups?.["port"])
   if (groups === undefined || port < 1 || port > 65535) return undefined
   const { host, v6 } = groups

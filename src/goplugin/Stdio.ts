@@ -77,6 +77,15 @@ export const logConsumer = (source: LogSource): Consumer => {
   }
 }
 
+/** The most that is handed on at once: go-plugin sends 1 KiB, and what waits for a slow sink is counted in chunks. */
+const MAX_CHUNK = 64 * 1024
+
+const piecesOf = function* (data: Uint8Array): Generator<Uint8Array> {
+  for (let start = 0; start < data.length; start += MAX_CHUNK) yield data.subarray(start, start + MAX_CHUNK)
+}
+
+const each = (data: Uint8Array, { push }: Consumer) => Effect.forEach(piecesOf(data), push, { discard: true })
+
 /**
  * Takes what a plugin writes to its stdout and stderr after the handshake (`GRPCStdio`), until the plugin ends. It must
  * run whether anybody wants it or not: a Go plugin blocks once 64 KiB are waiting. Every end of the stream is a normal
@@ -86,12 +95,18 @@ export const drain = (
   client: GrpcClient,
   consumers: { readonly stdout: Consumer; readonly stderr: Consumer },
   limit: Duration.Input,
-): Effect.Effect<void> =>
-  client.serverStream(GRPCStdio.method.streamStdio, {}).pipe(
+): Effect.Effect<void> => {
+  let hasWarned = false
+  const warn = (channel: number) => {
+    if (hasWarned) return Effect.void
+    hasWarned = true
+    return Effect.logWarning(`the plugin wrote to its output channel ${channel}, which this host does not know`)
+  }
+  return client.serverStream(GRPCStdio.method.streamStdio, {}).pipe(
     Stream.runForEach(({ channel, data }) => {
-      if (channel === StdioData_Channel.STDOUT) return consumers.stdout.push(data)
-      if (channel === StdioData_Channel.STDERR) return consumers.stderr.push(data)
-      return Effect.logWarning(`the plugin wrote to its output channel ${channel}, which this host does not know`)
+      if (channel === StdioData_Channel.STDOUT) return each(data, consumers.stdout)
+      if (channel === StdioData_Channel.STDERR) return each(data, consumers.stderr)
+      return warn(channel)
     }),
     Effect.ignore,
     Effect.ensuring(
@@ -100,3 +115,4 @@ export const drain = (
       ),
     ),
   )
+}

@@ -17,6 +17,12 @@ const MAX_FRAME = 32 * 1024
 const MAX_INCOMING = 256
 
 /**
+ * Bytes that may wait to be sent. What streams send waits for the other side to read; what is left are answers to its
+ * frames, and one that asks without end and never reads them would have all of them kept.
+ */
+const MAX_UNSENT = 16 * 1024 * 1024
+
+/**
  * Many streams over one connection: HashiCorp's yamux, over which go-plugin (1.8) multiplexes its broker's connections.
  * Back-pressure holds per stream: what is not read is not asked for. A peer that breaks the protocol loses the session.
  */
@@ -65,6 +71,10 @@ export class YamuxSession {
   /** Sends a frame; answers whether the connection takes more at once. */
   send(type: number, flags: number, id: number, length: number, payload?: Buffer): boolean {
     if (this.#failure !== undefined) return true
+    if (this.#socket.writableLength > MAX_UNSENT) {
+      this.#end(new Error("the other side does not read what it is sent"))
+      return true
+    }
     const header = Buffer.alloc(HEADER_LENGTH)
     header.writeUInt8(VERSION, 0)
     header.writeUInt8(type, 1)
@@ -101,8 +111,9 @@ export class YamuxSession {
     if (this.#failure !== undefined) return
     this.#failure = reason
     for (const stream of this.#streams.values()) stream.destroy(reason)
-    // The last frame says why; whoever opened the connection sees to it that it ends.
-    this.#socket.end(() => this.#socket.destroy())
+    // The last frame says why, to a side that reads; whoever opened the connection sees to it that it ends.
+    if (this.#socket.writableLength > MAX_UNSENT) this.#socket.destroy()
+    else this.#socket.end(() => this.#socket.destroy())
   }
 
   #protocolError(what: string): void {

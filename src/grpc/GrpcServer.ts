@@ -74,7 +74,6 @@ export const serve = <R = never>(
       },
       catch: (error) => refuse(error instanceof Error ? error.message : String(error)),
     })
-    const log = Effect.runForkWith(context)
     const sockets = new Set<Socket>()
     const listener = createServer((socket) => {
       sockets.add(socket)
@@ -85,10 +84,7 @@ export const serve = <R = never>(
     })
     listener.maxConnections = MAX_CONNECTIONS
     yield* Effect.acquireRelease(
-      Effect.mapError(
-        listen(listener, address, (error) => log(lost(target, error))),
-        ({ message }) => refuse(message),
-      ),
+      Effect.mapError(listen(listener, address), ({ message }) => refuse(message)),
       () => close(listener, server, injector, sockets),
     )
     if (!("unix" in address)) return `127.0.0.1:${(listener.address() as AddressInfo).port}`
@@ -99,22 +95,10 @@ export const serve = <R = never>(
     return target
   })
 
-const lost = (target: string, error: Error) =>
-  Effect.logError(`gRPC server on ${target} can't accept connections: ${error.message}`)
-
-/** `onFailure` is told of the first connection that can't be accepted, for want of descriptors say. */
-const listen = (
-  listener: Server,
-  address: ListenAddress,
-  onFailure: (error: Error) => void,
-): Effect.Effect<void, Error> =>
+const listen = (listener: Server, address: ListenAddress): Effect.Effect<void, Error> =>
   Effect.callback<void, Error>((resume) => {
-    listener.once("error", (error) => resume(Effect.fail(error)))
-    listener.once("listening", () => {
-      listener.once("error", onFailure)
-      // The server goes on, whatever comes.
-      listener.on("error", () => {})
-    })
+    // It stays: whatever keeps a connection from being accepted later, the server goes on.
+    listener.on("error", (error) => resume(Effect.fail(error)))
     listener.listen(
       "unix" in address ? { path: address.unix } : { host: "127.0.0.1", port: address.loopbackPort },
       () => resume(Effect.void),

@@ -1,7 +1,7 @@
 /** The broker's connections multiplexed over one, against go-plugin's own multiplexer. */
 import { existsSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Scope } from "effect"
+import { Effect, Exit, Fiber, Scope } from "effect"
 import { type HandshakeError, implement, statusCode } from "../../src/goplugin/index.ts"
 import { PingPong, Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
 import { goKind, goPluginHost, noGo, pythonKind, start, startError } from "../support/goplugin.ts"
@@ -57,10 +57,24 @@ describe.skipIf(noGo !== undefined)("a multiplexed broker", () => {
     })
   }
 
-  it.live("an id that nobody serves is refused, at once by the host, and within five seconds by the plugin", () =>
+  it.live("an id that is served only after the plugin has dialed it is waited for", () =>
     Effect.gen(function* () {
       const { broker, client } = yield* start(goKind, { multiplex: true })
-      const refused = yield* Effect.flip(client.unary(dialHost, { id: 4711 }))
+      const dialing = yield* Effect.forkChild(client.unary(dialHost, { id: 7 }))
+      // The plugin has knocked by then, most probably.
+      yield* Effect.sleep("500 millis")
+      yield* broker.serve(7, [pong("late")])
+      assert.strictEqual((yield* Fiber.join(dialing)).message, "late")
+      // It was the stream of that id, and nothing is out of step.
+      yield* broker.serve(8, [pong("next")])
+      assert.strictEqual((yield* client.unary(dialHost, { id: 8 })).message, "next")
+    }).pipe(Effect.scoped, Effect.provide(goPluginHost)),
+  )
+
+  it.live("an id that nobody serves is waited for, and refused by either side within five seconds", () =>
+    Effect.gen(function* () {
+      const { broker, client } = yield* start(goKind, { multiplex: true })
+      const refused = yield* Effect.flip(client.unary(dialHost, { id: 4711 }, { deadline: "30 seconds" }))
       assert.strictEqual(refused.code, statusCode.UNAVAILABLE)
       assert.include(refused.message, "no listener for id 4711")
       assert.strictEqual((yield* client.unary(double, { number: 1 })).number, 2)

@@ -45,6 +45,7 @@ describe("the documents", () => {
     assert.isAbove(found.length, 1)
     found.forEach((snippet, index) => writeFileSync(join(folder, `snippet${index}.ts`), snippet))
     cpSync(join(root, "examples/own-protocol/generated"), join(folder, "generated"), { recursive: true })
+    cpSync(join(root, "examples/own-protocol/streams.ts"), join(folder, "streams.ts"))
     writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ extends: "../../tsconfig.json", include: ["*.ts"] }))
     execFileSync(join(root, "node_modules/.bin/tsc"), ["-p", folder], { stdio: "inherit" })
   })
@@ -71,7 +72,10 @@ const checkout = Effect.map(temporaryFolder, (folder) => {
 
 describe("docs/go-plugin.md", () => {
   it("shows the example as it is, and so does the SDK's", () => {
-    assert.strictEqual(snippets("docs/go-plugin.md", "ts")[0], read("examples/own-protocol/host.ts"))
+    const [host, , streams] = snippets("docs/go-plugin.md", "ts")
+    assert.strictEqual(host, read("examples/own-protocol/host.ts"))
+    assert.strictEqual(streams, read("examples/own-protocol/streams.ts"))
+    assert.strictEqual(snippets("docs/go-plugin.md", "yaml")[0], read("examples/own-protocol/buf.gen.yaml"))
     assert.strictEqual(snippets("python-sdk/README.md", "py")[0], read("examples/own-protocol/plugin.py"))
   })
 
@@ -97,6 +101,7 @@ describe.skipIf(noPython)("examples/own-protocol", () => {
         const output = execFileSync("sh", ["-ec", setUp], { cwd, encoding: "utf8", timeout: 590_000 })
         assert.include(output, "1 + 2 = 3")
         assert.include(output, "adding 1.0 and 2.0")
+        for (const line of ["counted to 1, 2, 3", "a total of 3", "running at 7"]) assert.include(output, line)
       }).pipe(Effect.scoped),
     600_000,
   )

@@ -3,10 +3,17 @@
  * call ends, and nothing stays. Each direction is a process of its own, whose garbage is collected now and then: some of
  * what a peer can do to Node shows only then.
  */
-import { execFile } from "node:child_process"
+import { execFile, spawn } from "node:child_process"
+import { once } from "node:events"
+import { mkdtempSync, rmSync } from "node:fs"
+import { connect } from "node:net"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
-import { assert, describe, it } from "vitest"
+import { Effect } from "effect"
+import { assert, describe, it, vi } from "vitest"
+import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
+import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
 
 /** How many times as much as usual: `SOAK=100 npm test -- test/faults/http2.test.ts`. */
 const FACTOR = Number(process.env["SOAK"] ?? 1)
@@ -58,5 +65,32 @@ describe.skipIf(process.platform === "win32").concurrent("HTTP/2", { timeout: 30
     check(report)
     assert.deepStrictEqual([report.number, report.running], [42, 0])
     assert.isBelow(report.closedWithin, 10_000)
+  })
+
+  it("a server that has no descriptor left for a connection loses that, and goes on", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "http2-"))
+    const path = join(folder, "server")
+    const script = join(import.meta.dirname, "../fixtures/http2/server.ts")
+    const command = `ulimit -n 60; exec "${process.execPath}" --no-warnings "${script}" "${path}"`
+    const server = spawn("/bin/sh", ["-c", command], { stdio: ["ignore", "pipe", "ignore"] })
+    const exited = once(server, "exit")
+    let output = ""
+    server.stdout.on("data", (chunk) => (output += String(chunk)))
+    try {
+      await vi.waitUntil(() => output.includes("serving"), { timeout: 60_000 })
+      const sockets = Array.from({ length: 100 }, () => connect(path))
+      for (const socket of sockets) socket.on("error", () => {})
+      await vi.waitUntil(() => sockets.some((socket) => socket.destroyed), { timeout: 60_000 })
+      for (const socket of sockets) socket.destroy()
+      const answer = Effect.flatMap(GrpcClient.make(`unix:${path}`), (client) =>
+        client.unary(Test.method.double, { number: 21 }, { deadline: "60 seconds" }),
+      )
+      assert.strictEqual((await Effect.runPromise(Effect.scoped(answer))).number, 42)
+      assert.isNull(server.exitCode)
+    } finally {
+      server.kill("SIGKILL")
+      await exited
+      rmSync(folder, { recursive: true })
+    }
   })
 })

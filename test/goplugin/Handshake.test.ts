@@ -48,6 +48,8 @@ describe("SocketAddress", () => {
     ["unix", "/tmp/plugin1", "unix:/tmp/plugin1"],
     ["tcp", "127.0.0.1:1234", "127.0.0.1:1234"],
     ["tcp", "[::1]:1234", "ipv6:[::1]:1234"],
+    // Linux' abstract namespace.
+    ...(process.platform === "linux" ? ([["unix", "@plugin", "unix:\0plugin"]] as const) : []),
   ] as const
   it.each(addresses)("reads and writes %s %s", (Network, String, target) => {
     const address = SocketAddress.parse(Network, String)
@@ -60,6 +62,9 @@ describe("SocketAddress", () => {
   it.each([
     ["unix", "plugin"],
     ["unix", "/tmp/\0"],
+    ["unix", "/tmp/a\nb"],
+    ["unix", "@"],
+    ["tcp", "a b:1"],
     ["unix", `/${"x".repeat(107)}`],
     ["tcp", "127.0.0.1"],
     ["tcp", "127.0.0.1:x"],

@@ -127,6 +127,19 @@ describe("YamuxSession", () => {
     assert.deepStrictEqual((await once(wire, "data"))[0], frame(2, 2, 0, 4711))
   })
 
+  it("ends with a side that asks without end and never reads an answer", async () => {
+    const { session, wire } = playedBy()
+    const stream = session.open()
+    const ended = closed(stream)
+    const pings = Buffer.concat(Array.from({ length: 20_000 }, () => frame(2, 1, 0, 7)))
+    for (let sent = 0; sent < 100 && !stream.destroyed; sent++) {
+      wire.write(pings)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await ended
+    assert.include(String(stream.errored), "does not read")
+  })
+
   it("resets streams beyond its backlog", async () => {
     let streams = 0
     const { wire } = playedBy(() => streams++)

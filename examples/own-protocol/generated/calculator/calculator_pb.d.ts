@@ -48,6 +48,102 @@ export declare type AddResponse = Message<"calculator.AddResponse"> & {
 export declare const AddResponseSchema: GenMessage<AddResponse>;
 
 /**
+ * @generated from message calculator.CountRequest
+ */
+export declare type CountRequest = Message<"calculator.CountRequest"> & {
+  /**
+   * @generated from field: int32 to = 1;
+   */
+  to: number;
+};
+
+/**
+ * Describes the message calculator.CountRequest.
+ * Use `create(CountRequestSchema)` to create a new message.
+ */
+export declare const CountRequestSchema: GenMessage<CountRequest>;
+
+/**
+ * @generated from message calculator.CountResponse
+ */
+export declare type CountResponse = Message<"calculator.CountResponse"> & {
+  /**
+   * @generated from field: int32 value = 1;
+   */
+  value: number;
+};
+
+/**
+ * Describes the message calculator.CountResponse.
+ * Use `create(CountResponseSchema)` to create a new message.
+ */
+export declare const CountResponseSchema: GenMessage<CountResponse>;
+
+/**
+ * @generated from message calculator.TotalRequest
+ */
+export declare type TotalRequest = Message<"calculator.TotalRequest"> & {
+  /**
+   * @generated from field: int64 value = 1;
+   */
+  value: bigint;
+};
+
+/**
+ * Describes the message calculator.TotalRequest.
+ * Use `create(TotalRequestSchema)` to create a new message.
+ */
+export declare const TotalRequestSchema: GenMessage<TotalRequest>;
+
+/**
+ * @generated from message calculator.TotalResponse
+ */
+export declare type TotalResponse = Message<"calculator.TotalResponse"> & {
+  /**
+   * @generated from field: int64 total = 1;
+   */
+  total: bigint;
+};
+
+/**
+ * Describes the message calculator.TotalResponse.
+ * Use `create(TotalResponseSchema)` to create a new message.
+ */
+export declare const TotalResponseSchema: GenMessage<TotalResponse>;
+
+/**
+ * @generated from message calculator.RunningRequest
+ */
+export declare type RunningRequest = Message<"calculator.RunningRequest"> & {
+  /**
+   * @generated from field: int64 value = 1;
+   */
+  value: bigint;
+};
+
+/**
+ * Describes the message calculator.RunningRequest.
+ * Use `create(RunningRequestSchema)` to create a new message.
+ */
+export declare const RunningRequestSchema: GenMessage<RunningRequest>;
+
+/**
+ * @generated from message calculator.RunningResponse
+ */
+export declare type RunningResponse = Message<"calculator.RunningResponse"> & {
+  /**
+   * @generated from field: int64 total = 1;
+   */
+  total: bigint;
+};
+
+/**
+ * Describes the message calculator.RunningResponse.
+ * Use `create(RunningResponseSchema)` to create a new message.
+ */
+export declare const RunningResponseSchema: GenMessage<RunningResponse>;
+
+/**
  * @generated from service calculator.Calculator
  */
 export declare const Calculator: GenService<{
@@ -58,6 +154,36 @@ export declare const Calculator: GenService<{
     methodKind: "unary";
     input: typeof AddRequestSchema;
     output: typeof AddResponseSchema;
+  },
+  /**
+   * 1, 2, … up to a number.
+   *
+   * @generated from rpc calculator.Calculator.Count
+   */
+  count: {
+    methodKind: "server_streaming";
+    input: typeof CountRequestSchema;
+    output: typeof CountResponseSchema;
+  },
+  /**
+   * The total of all numbers sent.
+   *
+   * @generated from rpc calculator.Calculator.Total
+   */
+  total: {
+    methodKind: "client_streaming";
+    input: typeof TotalRequestSchema;
+    output: typeof TotalResponseSchema;
+  },
+  /**
+   * The total so far, after each number.
+   *
+   * @generated from rpc calculator.Calculator.Running
+   */
+  running: {
+    methodKind: "bidi_streaming";
+    input: typeof RunningRequestSchema;
+    output: typeof RunningResponseSchema;
   },
 }>;
 

@@ -8,7 +8,7 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
  * Describes the file calculator/calculator.proto.
  */
 export const file_calculator_calculator = /*@__PURE__*/
-  fileDesc("ChtjYWxjdWxhdG9yL2NhbGN1bGF0b3IucHJvdG8SCmNhbGN1bGF0b3IiIgoKQWRkUmVxdWVzdBIJCgFhGAEgASgBEgkKAWIYAiABKAEiGgoLQWRkUmVzcG9uc2USCwoDc3VtGAEgASgBMkQKCkNhbGN1bGF0b3ISNgoDQWRkEhYuY2FsY3VsYXRvci5BZGRSZXF1ZXN0GhcuY2FsY3VsYXRvci5BZGRSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("ChtjYWxjdWxhdG9yL2NhbGN1bGF0b3IucHJvdG8SCmNhbGN1bGF0b3IiIgoKQWRkUmVxdWVzdBIJCgFhGAEgASgBEgkKAWIYAiABKAEiGgoLQWRkUmVzcG9uc2USCwoDc3VtGAEgASgBIhoKDENvdW50UmVxdWVzdBIKCgJ0bxgBIAEoBSIeCg1Db3VudFJlc3BvbnNlEg0KBXZhbHVlGAEgASgFIh0KDFRvdGFsUmVxdWVzdBINCgV2YWx1ZRgBIAEoAyIeCg1Ub3RhbFJlc3BvbnNlEg0KBXRvdGFsGAEgASgDIh8KDlJ1bm5pbmdSZXF1ZXN0Eg0KBXZhbHVlGAEgASgDIiAKD1J1bm5pbmdSZXNwb25zZRINCgV0b3RhbBgBIAEoAzKMAgoKQ2FsY3VsYXRvchI2CgNBZGQSFi5jYWxjdWxhdG9yLkFkZFJlcXVlc3QaFy5jYWxjdWxhdG9yLkFkZFJlc3BvbnNlEj4KBUNvdW50EhguY2FsY3VsYXRvci5Db3VudFJlcXVlc3QaGS5jYWxjdWxhdG9yLkNvdW50UmVzcG9uc2UwARI+CgVUb3RhbBIYLmNhbGN1bGF0b3IuVG90YWxSZXF1ZXN0GhkuY2FsY3VsYXRvci5Ub3RhbFJlc3BvbnNlKAESRgoHUnVubmluZxIaLmNhbGN1bGF0b3IuUnVubmluZ1JlcXVlc3QaGy5jYWxjdWxhdG9yLlJ1bm5pbmdSZXNwb25zZSgBMAFiBnByb3RvMw");
 
 /**
  * Describes the message calculator.AddRequest.
@@ -23,6 +23,48 @@ export const AddRequestSchema = /*@__PURE__*/
  */
 export const AddResponseSchema = /*@__PURE__*/
   messageDesc(file_calculator_calculator, 1);
+
+/**
+ * Describes the message calculator.CountRequest.
+ * Use `create(CountRequestSchema)` to create a new message.
+ */
+export const CountRequestSchema = /*@__PURE__*/
+  messageDesc(file_calculator_calculator, 2);
+
+/**
+ * Describes the message calculator.CountResponse.
+ * Use `create(CountResponseSchema)` to create a new message.
+ */
+export const CountResponseSchema = /*@__PURE__*/
+  messageDesc(file_calculator_calculator, 3);
+
+/**
+ * Describes the message calculator.TotalRequest.
+ * Use `create(TotalRequestSchema)` to create a new message.
+ */
+export const TotalRequestSchema = /*@__PURE__*/
+  messageDesc(file_calculator_calculator, 4);
+
+/**
+ * Describes the message calculator.TotalResponse.
+ * Use `create(TotalResponseSchema)` to create a new message.
+ */
+export const TotalResponseSchema = /*@__PURE__*/
+  messageDesc(file_calculator_calculator, 5);
+
+/**
+ * Describes the message calculator.RunningRequest.
+ * Use `create(RunningRequestSchema)` to create a new message.
+ */
+export const RunningRequestSchema = /*@__PURE__*/
+  messageDesc(file_calculator_calculator, 6);
+
+/**
+ * Describes the message calculator.RunningResponse.
+ * Use `create(RunningResponseSchema)` to create a new message.
+ */
+export const RunningResponseSchema = /*@__PURE__*/
+  messageDesc(file_calculator_calculator, 7);
 
 /**
  * @generated from service calculator.Calculator
