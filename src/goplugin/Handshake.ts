@@ -86,6 +86,8 @@ export class HandshakeError extends Schema.TaggedError<HandshakeError>()("Handsh
   ]),
   /** What was found, and the cure where one is known. */
   detail: Schema.String,
+  /** What was executed; absent where nothing was. */
+  executable: Schema.optional(Schema.String),
   /** How the process ended, if it has: `exit code 1`, `signal SIGSEGV`. */
   exit: Schema.optional(Schema.String),
   /** The last lines the plugin wrote to stderr, oldest first. */
@@ -101,7 +103,8 @@ export class HandshakeError extends Schema.TaggedError<HandshakeError>()("Handsh
         ? "; it wrote nothing to stderr"
         : `; the end of its stderr:\n  ${this.stderr.join("\n  ")}`
     const heard = this.kind === "config" ? "" : stderr
-    return `plugin ${this.pluginId} did not start: ${this.detail}${ended}${heard}${diagnosis}`
+    const what = this.executable === undefined ? "" : ` (${this.executable})`
+    return `plugin ${this.pluginId}${what} did not start: ${this.detail}${ended}${heard}${diagnosis}`
   }
 }
 

@@ -82,6 +82,7 @@ export const launch = Effect.fnUntraced(function* (
     // machine may be read as a shell's script, which fails in other ways.
     const couldRun = stderr.length > 0 && exit?.code !== 126 && exit?.code !== 127 && diagnosis?.isForeign !== true
     return yield* new HandshakeError({
+      executable,
       pluginId,
       kind,
       detail,
