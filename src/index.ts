@@ -70,18 +70,20 @@ export { PluginProcess } from "./process/PluginProcess.ts"
 export { PluginSpawnError, type ProcessExit, type RunningProcess } from "./process/ProcessSpec.ts"
 export type { PluginState, PluginStateName } from "./supervisor/PluginLife.ts"
 export {
+  PluginExitedError,
+  type PluginRun,
+  type PluginStartError,
+  PluginStoppedError,
+  type RunEnd,
+} from "./supervisor/PluginRun.ts"
+export { PluginRuns } from "./supervisor/PluginRuns.ts"
+export {
   DEACTIVATE_LIMIT,
   DRAIN_LIMIT,
   MATTERMOST_HANDSHAKE,
   PLUGIN_START_TIMEOUT,
-  PluginExitedError,
-  type PluginRun,
-  PluginRuns,
-  type PluginStartError,
-  PluginStoppedError,
-  type RunEnd,
   type SupervisorOptions,
-} from "./supervisor/PluginRun.ts"
+} from "./supervisor/SupervisorOptions.ts"
 export { PluginSupervisor, type SupervisedPlugin } from "./supervisor/PluginSupervisor.ts"
 export { Workspace } from "./workspace/Workspace.ts"
 export { WorkspaceLimits } from "./workspace/WorkspaceLimits.ts"

@@ -1,7 +1,7 @@
 import { Context, Effect, Fiber, Layer, Option, Record, Scope } from "effect"
 import { PluginBundles } from "../bundle/PluginBundle.ts"
 import { HookDispatcher } from "../hooks/HookDispatcher.ts"
-import type { SupervisorOptions } from "../supervisor/PluginRun.ts"
+import type { SupervisorOptions } from "../supervisor/SupervisorOptions.ts"
 import { PluginSupervisor, type SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
 
 /** Settings of all plugins of a host. */

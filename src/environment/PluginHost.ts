@@ -10,7 +10,7 @@ import type { ActivePlugins } from "../hooks/ActivePlugins.ts"
 import { HookDispatcher } from "../hooks/HookDispatcher.ts"
 import { Hooks } from "../hooks/Hooks.ts"
 import { PluginProcess } from "../process/PluginProcess.ts"
-import { PluginRuns } from "../supervisor/PluginRun.ts"
+import { PluginRuns } from "../supervisor/PluginRuns.ts"
 import { PluginSupervisor } from "../supervisor/PluginSupervisor.ts"
 import { type EnvironmentOptions, PluginEnvironment } from "./PluginEnvironment.ts"
 

@@ -141,6 +141,23 @@ export const lost = (directory: string, sockets: ReadonlyArray<string>): Effect.
     Effect.map((path) => path ?? directory),
   )
 
+/**
+ * Makes a folder again that somebody has removed, where it was. One that is there already is taken if it is what
+ * {@link make} makes: the user's own, and closed to others.
+ */
+export const remake = (pluginId: string, directory: string): Effect.Effect<void, SocketDirectoryError> =>
+  Effect.tryPromise({
+    try: async () => {
+      await mkdir(directory, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== "EEXIST") throw error
+      })
+      const info = await lstat(directory)
+      const isOurs = process.getuid === undefined || (info.uid === process.getuid() && (info.mode & 0o077) === 0)
+      if (!info.isDirectory() || !isOurs) throw new Error(`${directory} is somebody else's now`)
+    },
+    catch: (cause) => new SocketDirectoryError({ pluginId, reason: String(cause) }),
+  })
+
 /** Younger folders are left alone: between making a socket and listening on it nobody answers there either. */
 const MIN_AGE = Duration.minutes(1)
 

@@ -2,14 +2,9 @@ import { Cause, Clock, Context, Effect, Exit, Fiber, Layer, Option, Scope, Semap
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
 import { HookDispatcher } from "../hooks/HookDispatcher.ts"
 import { after, type LifeEvent, type PluginState } from "./PluginLife.ts"
-import {
-  describeEnd,
-  type PluginRun,
-  PluginRuns,
-  type PluginStartError,
-  PluginStoppedError,
-  type SupervisorOptions,
-} from "./PluginRun.ts"
+import { describeEnd, type PluginRun, type PluginStartError, PluginStoppedError } from "./PluginRun.ts"
+import { PluginRuns } from "./PluginRuns.ts"
+import type { SupervisorOptions } from "./SupervisorOptions.ts"
 
 /**
  * A plugin under supervision. Its commands are carried out one after the other, whoever gives them; a stop ends a start

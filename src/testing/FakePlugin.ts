@@ -18,7 +18,7 @@ import type { ActivePlugins } from "../hooks/ActivePlugins.ts"
 import type { HookDispatcher } from "../hooks/HookDispatcher.ts"
 import { Hooks } from "../hooks/Hooks.ts"
 import type { ProcessExit } from "../process/ProcessSpec.ts"
-import { PluginRuns } from "../supervisor/PluginRun.ts"
+import { PluginRuns } from "../supervisor/PluginRuns.ts"
 import { PluginSupervisor } from "../supervisor/PluginSupervisor.ts"
 
 /** The hooks of a fake plugin: handlers of the hooks service, `serveHTTP` included. */

@@ -11,7 +11,7 @@ import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import type { HookError } from "../../src/hooks/HookError.ts"
 import { hookName, unaryHooks } from "../../src/hooks/HookName.ts"
-import type { SupervisorOptions } from "../../src/supervisor/PluginRun.ts"
+import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.ts"
 import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
 import { recordLog } from "../support/log.ts"
 import { eventually, fixture, host, noPython } from "../support/host.ts"

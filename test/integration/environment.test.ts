@@ -10,7 +10,7 @@ import { PluginApi } from "../../src/api/PluginApi.ts"
 import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
 import * as PluginHost from "../../src/environment/PluginHost.ts"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
-import type { SupervisorOptions } from "../../src/supervisor/PluginRun.ts"
+import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.ts"
 import { folder } from "../support/folder.ts"
 import { hostEnvironment, isAlive, noPython, socketFolders } from "../support/host.ts"
 

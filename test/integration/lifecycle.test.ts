@@ -1,5 +1,5 @@
 /** A Python plugin's whole life with real processes: what is called when, what fails how, and that nothing is left. */
-import { rmSync } from "node:fs"
+import { existsSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -7,8 +7,10 @@ import { create } from "@bufbuild/protobuf"
 import { Effect, Exit, Fiber, Option, Scope, Stream, SubscriptionRef } from "effect"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
+import { PluginAPI } from "../../src/generated/mattermost/pluginapi/v1/plugin_api_pb.js"
+import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
-import type { SupervisorOptions } from "../../src/supervisor/PluginRun.ts"
+import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.ts"
 import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
 import { ownTemporaryFolder } from "../support/folder.ts"
 import { recordLog } from "../support/log.ts"
@@ -219,22 +221,39 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
     }).pipe(Effect.scoped, Effect.provide(host()), Effect.provide(log.layer))
   })
 
-  it.live("a plugin whose sockets somebody has removed is stopped, and the reason told", () => {
-    const log = recordLog()
-    return Effect.gen(function* () {
-      const plugin = yield* start(fixture("lifecycle"))
-      const [folder = ""] = socketFolders()
-      rmSync(join(tmpdir(), folder, "api.sock"))
-      const end = yield* Effect.timeout(plugin.ended, "60 seconds")
-      assert.strictEqual(end._tag, "Lost")
-      assert.isFalse(isAlive(plugin.process.pid))
-      assert.isTrue(log.messages().includes("OnDeactivate"), "it is asked all the same")
-      const { error = "", name } = SubscriptionRef.getUnsafe(plugin.state)
-      assert.strictEqual(name, "FailedToStayRunning")
-      assert.match(error, /somebody has removed .*api\.sock; .*--runtime-directory/)
-      assert.deepStrictEqual(socketFolders(), [])
-    }).pipe(Effect.scoped, Effect.provide(host()), Effect.provide(log.layer))
-  })
+  it.live(
+    "a host API whose socket somebody has removed is there again; a plugin is stopped where that can't be",
+    () => {
+      const log = recordLog()
+      return Effect.gen(function* () {
+        const plugin = yield* start(fixture("lifecycle"))
+        const folder = join(tmpdir(), socketFolders()[0]!)
+        const socket = join(folder, "api.sock")
+        for (const path of [socket, folder]) {
+          rmSync(path, { recursive: true })
+          yield* eventually("it is there again", () => existsSync(socket))
+          const stranger = yield* GrpcClient.make(`unix:${socket}`)
+          // It has no token, which is for a server to say.
+          const refused = yield* Effect.flip(stranger.unary(PluginAPI.method.getServerVersion, {}))
+          assert.strictEqual(refused.status, "UNAUTHENTICATED")
+        }
+        assert.strictEqual(
+          log.messages().filter((message) => message.includes("is made again; keep sockets")).length,
+          2,
+        )
+        rmSync(folder, { recursive: true })
+        writeFileSync(folder, "somebody else's")
+        yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(folder, { force: true })))
+        const end = yield* Effect.timeout(plugin.ended, "60 seconds")
+        assert.strictEqual(end._tag, "Lost")
+        assert.isFalse(isAlive(plugin.process.pid))
+        assert.isTrue(log.messages().includes("OnDeactivate"), "it is asked all the same")
+        const { error = "", name } = SubscriptionRef.getUnsafe(plugin.state)
+        assert.strictEqual(name, "FailedToStayRunning")
+        assert.match(error, /somebody has removed .*can't be made again .*--runtime-directory/)
+      }).pipe(Effect.scoped, Effect.provide(host()), Effect.provide(log.layer))
+    },
+  )
 
   it.live("interrupting a start leaves nothing", () =>
     Effect.gen(function* () {

@@ -2,7 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Option, Scope, SubscriptionRef } from "effect"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
-import { type PluginRun, PluginRuns, type PluginStartError, type RunEnd } from "../../src/supervisor/PluginRun.ts"
+import type { PluginRun, PluginStartError, RunEnd } from "../../src/supervisor/PluginRun.ts"
+import { PluginRuns } from "../../src/supervisor/PluginRuns.ts"
 import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
 import { recordLog } from "../support/log.ts"
 

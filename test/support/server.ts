@@ -7,7 +7,7 @@ import { PluginApi, type PluginApiMethods } from "../../src/api/PluginApi.ts"
 import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
 import * as PluginHost from "../../src/environment/PluginHost.ts"
 import * as PluginRoutes from "../../src/http/PluginRoutes.ts"
-import type { SupervisorOptions } from "../../src/supervisor/PluginRun.ts"
+import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.ts"
 import { hostEnvironment } from "./host.ts"
 
 /** The one token that is somebody's. */

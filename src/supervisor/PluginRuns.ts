@@ -1,0 +1,219 @@
+import { Context, Deferred, Duration, Effect, Exit, Layer, Option, Scope } from "effect"
+import { PluginApiServer } from "../api/PluginApiServer.ts"
+import type { PluginBundle } from "../bundle/PluginBundle.ts"
+import { PluginCommand } from "../command/PluginCommand.ts"
+import type { GoPlugin } from "../goplugin/GoPlugin.ts"
+import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
+import { MAX_MESSAGE_SIZE } from "../grpc/GrpcLimits.ts"
+import { ActivePlugins, type Registration } from "../hooks/ActivePlugins.ts"
+import { type HookClient, Hooks } from "../hooks/Hooks.ts"
+import { describeExit } from "../process/ProcessSpec.ts"
+import { PluginExitedError, type PluginRun, type PluginStartError, type RunEnd } from "./PluginRun.ts"
+import { keepApi, serveApi, type ServedApi } from "./ServedApi.ts"
+import {
+  DEACTIVATE_LIMIT,
+  DRAIN_LIMIT,
+  MATTERMOST_HANDSHAKE,
+  PLUGIN_START_TIMEOUT,
+  pluginVariables,
+  type SupervisorOptions,
+} from "./SupervisorOptions.ts"
+
+/** How long after a call's failure the end of the process may be seen that is its reason. */
+const EXIT_SEEN_LIMIT = Duration.millis(200)
+
+/**
+ * Starts runs of plugins. A run owns all that belongs to one start: its folder for sockets, the server of its host API
+ * calls, its process, the connection to it, its place in the dispatch. All of it is let go when the run is stopped, when
+ * its Scope closes, or when the process ends by itself, whichever is first; a start that fails leaves nothing either.
+ */
+export class PluginRuns extends Context.Service<
+  PluginRuns,
+  {
+    /** Starts a plugin; it is active when this returns. */
+    readonly start: (
+      bundle: PluginBundle,
+      options?: SupervisorOptions,
+    ) => Effect.Effect<PluginRun, PluginStartError, Scope.Scope>
+  }
+>()("effect-plugin-supervisor/supervisor/PluginRuns") {
+  static readonly layer: Layer.Layer<
+    PluginRuns,
+    never,
+    PluginApiServer | PluginCommand | GoPluginClient | Hooks | ActivePlugins
+  > = Layer.effect(
+    PluginRuns,
+    Effect.suspend(() => make),
+  )
+
+  /** For tests: `start` answers what the given one answers. */
+  static readonly layerTest = (start: PluginRuns["Service"]["start"]): Layer.Layer<PluginRuns> =>
+    Layer.succeed(PluginRuns, { start })
+}
+
+const make = Effect.gen(function* () {
+  const apiServer = yield* PluginApiServer
+  const commands = yield* PluginCommand
+  const goPlugins = yield* GoPluginClient
+  const hookClients = yield* Hooks
+  const activePlugins = yield* ActivePlugins
+
+  const launch = Effect.fnUntraced(function* (bundle: PluginBundle, options: SupervisorOptions, api: ServedApi) {
+    const command = yield* commands.fromManifest(bundle, options)
+    yield* commands.verifyChecksums(command)
+    const started = yield* goPlugins.start({
+      process: {
+        ...command,
+        env: { ...command.env, ...pluginVariables(bundle, api.target, options) },
+        secret: { variable: "PLUGIN_SUPERVISOR_API_TOKEN_FD", value: api.token },
+        // The SDK watches its life line; the kernel's signal is for plugins that don't. A Python one gets the chance
+        // to end by itself and to take its children along.
+        parentDeathSignal: command.kind === "python" ? "SIGTERM" : "SIGKILL",
+      },
+      handshake: MATTERMOST_HANDSHAKE,
+      socketDirectory: api.socketDirectory,
+      tls: options.autoMtls === undefined ? undefined : { autoMtls: options.autoMtls },
+      shutdownLimit: options.shutdownLimit,
+      startTimeout: options.startTimeout ?? PLUGIN_START_TIMEOUT,
+      maxMessageSize: options.maxMessageSize ?? MAX_MESSAGE_SIZE,
+      allowForeignAddress: options.allowForeignAddress,
+    })
+    yield* Effect.forkScoped(
+      Effect.flatMap(started.process.secretTaken, (taken) => (taken ? api.requireToken : Effect.void)),
+    )
+    return started
+  })
+
+  return {
+    start: Effect.fn("PluginRuns.start")(function* (bundle: PluginBundle, options: SupervisorOptions = {}) {
+      const pluginId = bundle.manifest.id
+      const owner = yield* Effect.scope
+      const deactivateLimit = options.deactivateLimit ?? DEACTIVATE_LIMIT
+      const scopes = { api: yield* Scope.make(), process: yield* Scope.make(), dispatch: yield* Scope.make() }
+      let plugin: GoPlugin | undefined
+      let registration: Registration | undefined
+      let activated: HookClient | undefined
+
+      /** What a plugin is asked at its end. One that has died is not asked, and one that dies on the way not waited for. */
+      const unlessDead = (step: Effect.Effect<unknown> = Effect.void) =>
+        plugin === undefined ? Effect.void : Effect.raceFirst(step, plugin.process.exit)
+
+      /** The order of a stop: all that a run holds, each step with a bound. A start that has failed has a part of it. */
+      const release = inOrder(pluginId, [
+        // No hook and no request reaches the plugin any more; those that have may end, and events are delivered.
+        Effect.suspend(() => unlessDead(registration?.withdraw(options.drainLimit ?? DRAIN_LIMIT))),
+        Scope.close(scopes.dispatch, Exit.void),
+        // OnDeactivate, of a plugin that was activated.
+        Effect.suspend(() => unlessDead(activated && deactivate(activated, deactivateLimit))),
+        // GRPCController.Shutdown, SIGTERM to the process group, the wait delay, SIGKILL, and what has left the group.
+        Scope.close(scopes.process, Exit.void),
+        // The server of its host API calls, and the folder of the sockets.
+        Scope.close(scopes.api, Exit.void),
+      ])
+      const ending = yield* Deferred.make<RunEnd>()
+      const ended = yield* Deferred.make<RunEnd>()
+      const own = yield* Scope.fork(owner)
+      const end = (why: RunEnd) =>
+        Effect.uninterruptible(
+          Effect.flatMap(Deferred.succeed(ending, why), (isFirst) =>
+            isFirst
+              ? release.pipe(
+                  Effect.ensuring(Deferred.succeed(ended, why)),
+                  Effect.ensuring(Scope.close(own, Exit.void)),
+                )
+              : Effect.asVoid(Deferred.await(ended)),
+          ),
+        )
+      const stop = end({ _tag: "Stopped" })
+      yield* Scope.addFinalizer(own, stop)
+
+      const begin = Effect.gen(function* () {
+        const api = yield* Scope.provide(serveApi(apiServer, bundle, options), scopes.api)
+        const started = yield* Scope.provide(launch(bundle, options, api), scopes.process)
+        plugin = started
+        const run = yield* Effect.catch(activate(started), (error) => orExited(pluginId, started, error))
+        return { run, unexpected: unexpectedEnd(started, keepApi(pluginId, api)) }
+      })
+      const activate = Effect.fnUntraced(function* (started: GoPlugin) {
+        const hooks = yield* hookClients.connect(started.client, pluginId, {
+          ...options.hooks,
+          // The plugin is told the limit there is.
+          policies: { ...options.hooks?.policies, onDeactivate: { deadline: deactivateLimit } },
+        })
+        yield* configureAndActivate(hooks)
+        activated = hooks
+        registration = yield* Scope.provide(activePlugins.register(hooks), scopes.dispatch)
+        return {
+          bundle,
+          generation: registration.generation,
+          hooks,
+          process: started.process,
+          ping: started.ping,
+          stop,
+          ending: Deferred.await(ending),
+          ended: Deferred.await(ended),
+        } satisfies PluginRun
+      })
+      // Once there is a run, it is watched.
+      return yield* Effect.uninterruptibleMask((restore) =>
+        Effect.map(
+          Effect.tap(
+            Effect.onError(restore(begin), () => stop),
+            ({ unexpected }) => Effect.forkIn(Effect.flatMap(unexpected, end), owner),
+          ),
+          ({ run }) => run,
+        ),
+      )
+    }),
+  }
+})
+
+/** One step after the other; a fault of the host's own in one does not keep the next from being taken. */
+const inOrder = (pluginId: string, steps: ReadonlyArray<Effect.Effect<unknown>>): Effect.Effect<void> =>
+  Effect.forEach(
+    steps,
+    (step) =>
+      Effect.catchCause(step, (cause) => Effect.logError(`plugin ${pluginId}: a step of its stop failed`, cause)),
+    { discard: true },
+  )
+
+/** The contract's order: the configuration first, whose failure is only logged, then the activation, whose isn't. */
+const configureAndActivate = Effect.fn("PluginRuns.activate")(function* (hooks: HookClient) {
+  // One that does not say what it implements may not have them.
+  yield* Effect.catch(hooks.onConfigurationChange({}), (error) =>
+    error._tag === "HookNotImplementedError" ? Effect.void : Effect.logError(error.message),
+  )
+  yield* Effect.catchTag(Effect.asVoid(hooks.onActivate({})), "HookNotImplementedError", () => Effect.void)
+})
+
+const deactivate = Effect.fn("PluginRuns.deactivate")(function* (hooks: HookClient, limit: Duration.Input) {
+  if (!hooks.implemented.has("onDeactivate")) return
+  yield* hooks.onDeactivate({}).pipe(
+    Effect.catch((error) => Effect.logWarning(error.message)),
+    Effect.timeoutOrElse({
+      duration: limit,
+      orElse: () =>
+        Effect.logWarning(`plugin ${hooks.pluginId}: OnDeactivate did not end in time and is not waited for`),
+    }),
+  )
+})
+
+/** Waits until a run can't go on. */
+const unexpectedEnd = ({ disconnected, process }: GoPlugin, lost: Effect.Effect<RunEnd>): Effect.Effect<RunEnd> =>
+  Effect.raceAllFirst([
+    Effect.map(process.exit, (exit): RunEnd => ({ _tag: "Exited", exit })),
+    lost,
+    Effect.as(disconnected, { _tag: "Disconnected" } as const),
+  ])
+
+/** What a failing start has to say: that the process has ended says more than that a call did not reach it. */
+const orExited = Effect.fnUntraced(function* <E extends { readonly message: string }>(
+  pluginId: string,
+  { process }: GoPlugin,
+  error: E,
+): Effect.fn.Return<never, E | PluginExitedError> {
+  const exit = yield* Effect.timeoutOption(process.exit, EXIT_SEEN_LIMIT)
+  if (Option.isNone(exit)) return yield* Effect.fail(error)
+  const stderr = yield* process.stderrTail
+  return yield* new PluginExitedError({ pluginId, detail: error.message, exit: describeExit(exit.value), stderr })
+})

@@ -1,0 +1,65 @@
+import { Duration } from "effect"
+import type { PluginBundle } from "../bundle/PluginBundle.ts"
+import type { PluginCommandOptions } from "../command/PluginCommand.ts"
+import type { Curve } from "../goplugin/AutoMtls.ts"
+import type { HandshakeConfig } from "../goplugin/Handshake.ts"
+import { HOOK_DEADLINE, type HooksOptions } from "../hooks/HookPolicy.ts"
+
+/** What Mattermost's plugins and hosts agree on (`plugin.handshake` of the contract). */
+export const MATTERMOST_HANDSHAKE: HandshakeConfig = {
+  magicCookieKey: "MATTERMOST_PLUGIN",
+  magicCookieValue: "Securely message teams, anywhere.",
+  protocolVersions: [1],
+}
+
+/**
+ * How long a plugin may take from its start to its handshake. Importing grpcio takes a second on a laptop and several on
+ * a loaded machine with a cold disk; Mattermost's three seconds are a common complaint.
+ */
+export const PLUGIN_START_TIMEOUT: Duration.Duration = Duration.seconds(30)
+
+/** How long a plugin that is stopped gets for what it is at work on, and for events that still wait for it. */
+export const DRAIN_LIMIT: Duration.Duration = Duration.seconds(5)
+
+/** How long `OnDeactivate` may take (Mattermost's own limit). */
+export const DEACTIVATE_LIMIT: Duration.Duration = Duration.seconds(10)
+
+/** What an operator may set for one plugin. */
+export interface SupervisorOptions extends PluginCommandOptions {
+  /** Default {@link PLUGIN_START_TIMEOUT}. */
+  readonly startTimeout?: Duration.Input | undefined
+  /** Encrypts the connection, for a plugin that speaks AutoMTLS: any on go-plugin does. Default: no encryption. */
+  readonly autoMtls?: Curve | undefined
+  /** How long the plugin may take to end after it was asked to, before SIGTERM. Default two seconds, as go-plugin's. */
+  readonly shutdownLimit?: Duration.Input | undefined
+  /** How long a stop waits for calls, requests and events. Default {@link DRAIN_LIMIT}. */
+  readonly drainLimit?: Duration.Input | undefined
+  /** How long `OnDeactivate` may take. Default {@link DEACTIVATE_LIMIT}. */
+  readonly deactivateLimit?: Duration.Input | undefined
+  /** The largest message that is taken from the plugin, in bytes. Default 64 MiB (`MAX_MESSAGE_SIZE`). */
+  readonly maxMessageSize?: number | undefined
+  /** Whether the plugin may say that it listens at an address of somebody else's. Default false. */
+  readonly allowForeignAddress?: boolean | undefined
+  /** Deadlines of the hooks, and what it means when the plugin does not answer. */
+  readonly hooks?: HooksOptions | undefined
+  /** The level from which a plugin logs. Default `INFO`. */
+  readonly logLevel?: "DEBUG" | "INFO" | "WARNING" | "ERROR" | undefined
+}
+
+/** Where the plugin finds the host, and what it may know of itself (contract, "Process, environment, handshake"). */
+export const pluginVariables = (
+  bundle: PluginBundle,
+  apiTarget: string,
+  options: SupervisorOptions,
+): { readonly [name: string]: string } => ({
+  MATTERMOST_PLUGIN_ID: bundle.manifest.id,
+  MATTERMOST_PLUGIN_PATH: bundle.directory,
+  MATTERMOST_PLUGIN_API_TARGET: apiTarget,
+  // Mattermost's own documentation names it so.
+  MATTERMOST_API_TARGET: apiTarget,
+  MATTERMOST_PLUGIN_LOG_LEVEL: options.logLevel ?? "INFO",
+  MATTERMOST_PLUGIN_HOOK_TIMEOUT: String(
+    Duration.toSeconds(Duration.fromInputUnsafe(options.hooks?.deadline ?? HOOK_DEADLINE)),
+  ),
+  ...(options.maxMessageSize === undefined ? {} : { PLUGIN_SUPERVISOR_MESSAGE_LIMIT: String(options.maxMessageSize) }),
+})
