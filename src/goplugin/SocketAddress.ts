@@ -22,7 +22,7 @@ const isAbstractName = (path: string): boolean =>
   process.platform === "linux" && path.length > 1 && path.startsWith("@") && !hasControls(path)
 
 /** Control characters, which end a path early, or which grpc-js does not take in one. */
-const hasControls = (path: string): boolean => [...path].some((character) => character < " " || character === "\x7f")
+const hasControls = (path: string): boolean => /\p{Cc}/u.test(path)
 
 const unixAddress = (path: string): SocketAddress | string => {
   if (isAbstractName(path)) return shortEnough(`\0${path.slice(1)}`)
