@@ -1,6 +1,7 @@
 import diagnostics from "node:diagnostics_channel"
 import { constants, type Http2Stream } from "node:http2"
 import * as grpc from "@grpc/grpc-js"
+import { guardReceiving } from "./ReceiveGuard.ts"
 
 /**
  * Refuses what HTTP/2 servers push. gRPC has no use for it, and grpc-js (1.14) neither forbids it (`SETTINGS_ENABLE_PUSH`)
@@ -50,11 +51,12 @@ const silence = (): void => {
 
 let isGuarded = false
 
-/** From here on no gRPC peer of this process ends it, or fills its stderr, by what it sends. */
+/** From here on no gRPC peer of this process ends it, or fills its memory or its stderr, by what it sends. */
 export const guard = (): void => {
   if (isGuarded) return
   isGuarded = true
   silence()
+  guardReceiving()
   subscribe("http2.client.stream.created", refusePushed)
   subscribe("http2.client.stream.close", freeBeforeSession)
   subscribe("http2.server.stream.close", freeBeforeSession)
