@@ -56,10 +56,12 @@ export const open = Effect.fnUntraced(function* ({
   Scope.Scope
 > {
   const { maxMessageSize, requireServing, shutdownLimit } = options
+  let isOpen = false
   const client = yield* GrpcClient.make(target, {
     tls,
     maxMessageSize,
-    explainLoss: withEnd(exit, () => Effect.succeed("")),
+    // What keeps it from being opened is told with all that is known by whoever opens it.
+    explainLoss: (error) => (isOpen ? onceEnded(exit, howItEnded)(error) : Effect.fail(error)),
   })
   const consumers = {
     stdout: yield* consumer(log, pluginId, "stdout", options.output?.stdout),
@@ -76,36 +78,31 @@ export const open = Effect.fnUntraced(function* ({
   yield* Effect.forkScoped(Effect.andThen(client.disconnected, Deferred.succeed(lost, undefined)))
   if (shutDown) yield* Effect.addFinalizer(() => Controller.shutdown(client, exit, shutdownLimit))
   const broker = yield* Broker.make(pluginId, client, transport, { tls, maxMessageSize })
-  const lastWords = Effect.map(stderrTail, (lines) =>
-    lines.length === 0 ? "" : `; the end of its stderr:\n  ${lines.join("\n  ")}`,
-  )
+  const lastWords = () =>
+    Effect.map(stderrTail, (lines) => (lines.length === 0 ? "" : `; the end of its stderr:\n  ${lines.join("\n  ")}`))
+  isOpen = true
   return {
     client,
     broker,
-    ping: Effect.asVoid(
-      Effect.catch(
-        Health.ping(client, requireServing),
-        withEnd(exit, () => lastWords),
-      ),
-    ),
+    ping: Health.ping(client, requireServing).pipe(Effect.catch(onceEnded(exit, lastWords)), Effect.asVoid),
     disconnected: Deferred.await(lost),
   }
 })
 
-/** Adds to an error how the plugin's process ended, if it has; `more` is what else is known of it then. */
-const withEnd =
-  (exit: Effect.Effect<ProcessExit>, more: () => Effect.Effect<string>): Fail =>
+/** Adds to an error what is known once the plugin's process has ended, if it has. */
+const onceEnded =
+  (exit: Effect.Effect<ProcessExit>, known: (end: ProcessExit) => Effect.Effect<string>): Fail =>
   ({ code, details, method, trailers }) =>
     Effect.timeoutOption(exit, END_LIMIT).pipe(
-      Effect.flatMap(
-        Option.match({
-          onNone: () => Effect.succeed(details),
-          onSome: (end) =>
-            Effect.map(more(), (words) => `${details}; the plugin's process has ended (${describeExit(end)})${words}`),
-        }),
-      ),
-      Effect.flatMap((details) => Effect.fail(new GrpcError({ method, code, details, trailers }))),
+      Effect.flatMap(Option.match({ onNone: () => Effect.succeed(""), onSome: known })),
+      Effect.flatMap((more) => Effect.fail(new GrpcError({ method, code, details: `${details}${more}`, trailers }))),
     )
+
+/** Of a process that somebody else has started neither code nor signal is known. */
+const howItEnded = (end: ProcessExit): Effect.Effect<string> =>
+  Effect.succeed(
+    `; the plugin's process has ended${end.code === null && end.signal === null ? "" : ` (${describeExit(end)})`}`,
+  )
 
 const consumer = (
   log: PluginLog,

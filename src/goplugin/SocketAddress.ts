@@ -22,8 +22,7 @@ const isAbstractName = (path: string): boolean =>
   process.platform === "linux" && path.length > 1 && path.startsWith("@") && !hasControls(path)
 
 /** Control characters, which end a path early, or which grpc-js does not take in one. */
-// eslint-disable-next-line no-control-regex
-const hasControls = (path: string): boolean => /[\u0000-\u001f\u007f]/.test(path)
+const hasControls = (path: string): boolean => /\p{Cc}/u.test(path)
 
 const unixAddress = (path: string): SocketAddress | string => {
   if (isAbstractName(path)) return shortEnough(`\0${path.slice(1)}`)

@@ -96,6 +96,9 @@ export interface ClientOptions {
  */
 export const RECONNECT_LIMIT: Duration.Duration = Duration.seconds(5)
 
+/** How long a lost connection is let be: a server that drops each as it comes is not connected to without pause. */
+const RECONNECT_PAUSE = Duration.millis(100)
+
 /**
  * Channel options of every connection to a plugin: no limit on what is sent (the other side has its own), no keepalive
  * pings (grpc-go servers answer frequent ones with GOAWAY), never a proxy from the environment, no sharing of a
@@ -182,7 +185,9 @@ const disconnected = (client: grpc.Client): Effect.Effect<void> => {
   })
   return connected.pipe(
     Effect.timeoutOrElse({ duration: RECONNECT_LIMIT, orElse: () => Effect.succeed(false) }),
-    Effect.tap((isConnected) => (isConnected ? changeFrom(client, READY) : Effect.void)),
+    Effect.tap((isConnected) =>
+      isConnected ? Effect.andThen(changeFrom(client, READY), Effect.sleep(RECONNECT_PAUSE)) : Effect.void,
+    ),
     Effect.repeat({ while: (isConnected) => isConnected }),
     Effect.asVoid,
   )

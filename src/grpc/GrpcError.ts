@@ -67,6 +67,9 @@ const errorCode = (code: unknown): number =>
  */
 const WRONG_COUNT = new Set(["No message received", "Too many responses received"])
 
+/** What grpc-js adds to the error of a connection that could not be made: when that was, and nothing. */
+const CONNECTION_NOTE = /\s*\([-\d]+T[\d:.]+Z\)\. Resolution note: $/
+
 /**
  * What grpc-js throws, or hands to a callback or a listener, as a typed error. What is in it is the other side's choice:
  * all of it is taken, and nothing is thrown.
@@ -75,7 +78,8 @@ export const fromUnknown = (method: string, error: unknown): GrpcError => {
   const { code, details, message, metadata } = (
     typeof error === "object" && error !== null ? error : { message: String(error) }
   ) as Partial<grpc.ServiceError>
-  const text = typeof details === "string" ? details : typeof message === "string" ? message : ""
+  const given = typeof details === "string" ? details : typeof message === "string" ? message : ""
+  const text = given.replace(CONNECTION_NOTE, "")
   return new GrpcError({
     method,
     code: WRONG_COUNT.has(text) ? grpc.status.INTERNAL : errorCode(code),

@@ -1,11 +1,7 @@
 import diagnostics from "node:diagnostics_channel"
-import { type ClientHttp2Stream, constants, type Http2Stream } from "node:http2"
+import { constants, type Http2Stream } from "node:http2"
 import * as grpc from "@grpc/grpc-js"
-
-/** What Node publishes of each HTTP/2 stream that is made. */
-interface Created<Stream> {
-  readonly stream: Stream
-}
+import { guardReceiving } from "./ReceiveGuard.ts"
 
 /**
  * Refuses what HTTP/2 servers push. gRPC has no use for it, and grpc-js (1.14) neither forbids it (`SETTINGS_ENABLE_PUSH`)
@@ -13,7 +9,7 @@ interface Created<Stream> {
  * stays open keeps the connection from ever closing. Streams that a client opens have sent headers, and a session that
  * somebody listens to for others is left alone.
  */
-const refusePushed = (stream: ClientHttp2Stream): void => {
+const refusePushed = (stream: Http2Stream): void => {
   if (stream.sentHeaders !== undefined || (stream.session?.listenerCount("stream") ?? 0) > 0) return
   stream.on("error", () => {})
   stream.close(constants.NGHTTP2_REFUSED_STREAM)
@@ -35,9 +31,11 @@ const held = new FinalizationRegistry<object>(() => {})
  * Keeps Node (22 to 26, seen) from ending the process by a failed assertion (`current_nghttp2_memory_ == 0`): its native
  * session checks, when it is freed, that nothing of it is left, and a stream whose last block of headers was broken off,
  * by a header that HTTP/2 forbids say, still has its part of that. Both are freed by the garbage collector, in an order
- * that is nobody's. One answer and a connection that is closed at the same time are enough for it.
+ * that is nobody's. One answer and a connection that is closed at the same time are enough for it. Streams that end well
+ * have nothing left.
  */
 const freeBeforeSession = (stream: Http2Stream): void => {
+  if (stream.rstCode === constants.NGHTTP2_NO_ERROR) return
   const [handle, session] = [handleOf(stream), handleOf(stream.session)]
   if (handle !== undefined && session !== undefined) held.register(handle, session)
 }
@@ -53,17 +51,17 @@ const silence = (): void => {
 
 let isGuarded = false
 
-/** From here on no gRPC peer of this process ends it, or fills its stderr, by what it sends. */
+/** From here on no gRPC peer of this process ends it, or fills its memory or its stderr, by what it sends. */
 export const guard = (): void => {
   if (isGuarded) return
   isGuarded = true
   silence()
-  diagnostics.subscribe("http2.client.stream.created", (message) => {
-    const { stream } = message as Created<ClientHttp2Stream>
-    freeBeforeSession(stream)
-    refusePushed(stream)
-  })
-  diagnostics.subscribe("http2.server.stream.created", (message) => {
-    freeBeforeSession((message as Created<Http2Stream>).stream)
-  })
+  guardReceiving()
+  subscribe("http2.client.stream.created", refusePushed)
+  subscribe("http2.client.stream.close", freeBeforeSession)
+  subscribe("http2.server.stream.close", freeBeforeSession)
 }
+
+/** Node publishes each HTTP/2 stream as it is made, and as it closes. */
+const subscribe = (name: string, use: (stream: Http2Stream) => void): void =>
+  diagnostics.subscribe(name, (message) => use((message as { readonly stream: Http2Stream }).stream))

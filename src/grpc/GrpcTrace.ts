@@ -24,6 +24,10 @@ const parentOf = (metadata: grpc.Metadata): Option.Option<Tracer.ExternalSpan> =
     : Option.none()
 }
 
+// Where in here a span is made says nothing, and costs as much as the span.
+const SERVER = { kind: "server", captureStackTrace: false } as const
+const ROOT: Tracer.SpanOptions = { ...SERVER, root: true }
+
 /**
  * Runs a handler as a span of the method's name: as part of its caller's trace, or, where the call is part of none, as
  * the root of its own. The span that the server was made in is no parent: it has ended long ago.
@@ -33,13 +37,8 @@ export const inTraceOf = <A, E, R>(
   method: string,
   handler: Effect.Effect<A, E, R>,
 ): Effect.Effect<A, E, R> =>
-  Effect.suspend(() =>
-    Effect.withSpan(
-      handler,
-      method,
-      Option.match(parentOf(metadata), {
-        onNone: () => ({ kind: "server", root: true }) as const,
-        onSome: (parent) => ({ kind: "server", parent }) as const,
-      }),
-    ),
+  Effect.withSpan(
+    handler,
+    method,
+    Option.match(parentOf(metadata), { onNone: () => ROOT, onSome: (parent) => ({ ...SERVER, parent }) }),
   )

@@ -67,6 +67,17 @@ describe.skipIf(process.platform === "win32").concurrent("HTTP/2", { timeout: 30
     assert.isBelow(report.closedWithin, 10_000)
   })
 
+  it("a message in frames of one byte costs its bytes, and many zipped ones are not unzipped at once", async () => {
+    const script = join(import.meta.dirname, "../fixtures/http2/memory.ts")
+    const { stdout } = await promisify(execFile)(process.execPath, ["--no-warnings", "--expose-gc", script], {
+      timeout: 200_000,
+    })
+    const report = JSON.parse(stdout) as { readonly tiny: number; readonly zipped: number }
+    // 420,000 frames, of which each was an object of 140 bytes; and forty messages of 60 MiB.
+    assert.isBelow(report.tiny, 20 * 1024 * 1024)
+    assert.isBelow(report.zipped, 1200 * 1024 * 1024)
+  })
+
   it("a server that has no descriptor left for a connection loses that, and goes on", async () => {
     const folder = mkdtempSync(join(tmpdir(), "http2-"))
     const path = join(folder, "server")

@@ -55,7 +55,7 @@ describe.skipIf(process.platform === "win32")("GoPluginClient", () => {
         Effect.tap((failed) =>
           Effect.sync(() => {
             assert.strictEqual(failed.error._tag, "HandshakeError")
-            assert.include(failed.error.message, "plugin broken did not start")
+            assert.include(failed.error.message, "plugin broken (/bin/sh) did not start")
             check(failed)
           }),
         ),
