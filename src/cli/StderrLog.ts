@@ -6,6 +6,13 @@ import { Layer, Logger } from "effect"
  */
 const MAX_UNREAD = 8 * 1024 * 1024
 
+/**
+ * What a plugin writes must not be a command to a terminal that shows the log: characters that are none are written as in
+ * JSON, where they mean the same.
+ */
+const shown = (text: string): string =>
+  text.replace(/[^\P{Cc}\n\t]/gu, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`)
+
 /** Writes to stderr as far as it is read; how much was not is told when it is again. */
 export const toStderr = <Message>(
   format: Logger.Logger<Message, string>,
@@ -22,7 +29,7 @@ export const toStderr = <Message>(
       lost = 0
       stderr.write(`${format.log({ ...options, logLevel: "Warn", message: message as Message })}\n`)
     }
-    stderr.write(`${format.log(options)}\n`)
+    stderr.write(`${shown(format.log(options))}\n`)
   })
 }
 

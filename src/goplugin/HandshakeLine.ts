@@ -32,7 +32,15 @@ export interface HandshakeProblem {
   readonly detail: string
 }
 
-const problem = (kind: HandshakeProblem["kind"], detail: string) => Result.fail<HandshakeProblem>({ kind, detail })
+/** A line has as many characters as a plugin likes. What is too long of a problem is left out in the middle: the cure is at the end. */
+const problem = (kind: HandshakeProblem["kind"], detail: string) =>
+  Result.fail<HandshakeProblem>({
+    kind,
+    detail: detail.length > MAX_DETAIL ? `${detail.slice(0, MAX_DETAIL / 2)}…${detail.slice(-MAX_DETAIL / 2)}` : detail,
+  })
+
+/** Characters of a problem; a longest path with all that is said of it fits. */
+const MAX_DETAIL = 1000
 
 /** A certificate field shorter than this is legacy extra data and ignored (go-plugin 1.8, `client.go`). */
 const MIN_CERTIFICATE_LENGTH = 50

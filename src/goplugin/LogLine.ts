@@ -1,4 +1,5 @@
 import { Effect, Option, Schema } from "effect"
+import { jsonProblem } from "../rpc/MessageCheck.ts"
 
 /** Severity of a plugin's log line, named as Effect's log levels are. */
 export type LogLevel = "Trace" | "Debug" | "Info" | "Warn" | "Error"
@@ -82,9 +83,12 @@ export class LogParser {
 const text = (level: LogLevel, message: string): LogLine => ({ level, message, fields: {} })
 
 const parseHclog = (line: string): Option.Option<LogLine> =>
-  Option.flatMap(decodeObject(line), ({ "@level": level, "@message": message, "@timestamp": timestamp, ...fields }) => {
+  Option.flatMap(decodeObject(line), (entry) => {
+    const { "@level": level, "@message": message, "@timestamp": timestamp, ...fields } = entry
     const known = typeof level === "string" ? LEVELS[level.toLowerCase()] : undefined
     if (known === undefined) return Option.none()
+    // Whoever writes JSON does so by recursion: what is nested deep enough for that to fail stays the text it is.
+    if (jsonProblem(entry) !== undefined) return Option.some(text(known, line))
     return Option.some({
       level: known,
       message: typeof message === "string" ? message : JSON.stringify(message ?? ""),

@@ -6,6 +6,7 @@ import { join, resolve } from "node:path"
 import { promisify } from "node:util"
 import { Context, Duration, Effect, Schedule, Schema, type Scope } from "effect"
 import { GrpcServerError, MAX_UNIX_SOCKET_PATH } from "../grpc/GrpcServer.ts"
+import { makeFolder } from "../process/Folder.ts"
 
 /** No folder for a plugin's sockets could be made. */
 export class SocketDirectoryError extends Schema.TaggedError<SocketDirectoryError>()("SocketDirectoryError", {
@@ -93,7 +94,7 @@ export const make = Effect.fnUntraced(function* (
   }
   const directory = yield* Effect.acquireRelease(
     attempt(async () => {
-      await mkdir(within, { recursive: true, mode: 0o700 })
+      makeFolder(within)
       // mkdtemp makes the folder with mode 0700.
       return mkdtemp(join(within, PREFIX))
     }),

@@ -2,12 +2,13 @@
  * A driver for `effect/sql` on `node:sqlite`. It stands in for `@effect/sql-sqlite-node`, whose published versions
  * import modules that effect 4.1 has moved; once that package works again, this file can go.
  */
-import { closeSync, mkdirSync, openSync, statSync } from "node:fs"
+import { closeSync, openSync, statSync } from "node:fs"
 import { dirname } from "node:path"
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from "node:sqlite"
 import { Clock, Context, Duration, Effect, Layer, Schedule, type Scope, Semaphore, Stream } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
+import { makeFolder } from "../process/Folder.ts"
 
 /**
  * How long statements wait for another process that holds the database's lock, and how often they look. SQLite's own
@@ -34,7 +35,7 @@ const sqlError = (cause: unknown, operation: string): SqlError.SqlError =>
  * (fcntl(2)).
  */
 const createPrivateFile = (filename: string): void => {
-  mkdirSync(dirname(filename), { recursive: true, mode: 0o700 })
+  makeFolder(dirname(filename))
   try {
     closeSync(openSync(filename, "ax", 0o600))
   } catch (error) {

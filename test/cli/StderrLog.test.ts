@@ -26,4 +26,17 @@ describe("toStderr", () => {
       assert.strictEqual(last.message, "last")
     }),
   )
+
+  it.effect.each([Logger.formatLogFmt, Logger.formatJson])("gives no command to a terminal", (format) =>
+    Effect.gen(function* () {
+      const written: Array<string> = []
+      const stderr = { writableLength: 0, write: (text: unknown) => written.push(String(text)) > 0 }
+      yield* Effect.logInfo("\u001b]0;title\u0007\u009b31m").pipe(
+        Effect.annotateLogs({ "\u001b[2J": "\u007f", lines: "a\nb" }),
+        Effect.provide(Logger.layer([toStderr(format, stderr)])),
+      )
+      assert.notMatch(written.join(""), /[^\P{Cc}\n]/u)
+      assert.include(written.join(""), "\\u001b]0;title\\u0007\\u009b31m")
+    }),
+  )
 })

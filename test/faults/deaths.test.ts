@@ -1,7 +1,6 @@
 /**
  * The three deaths of a plugin: it is stopped, it crashes, its host is killed. Whatever it has started is gone then,
- * however that tries to stay; and so are the control groups and the watchdog. With `SOAK=<factor>` in the environment
- * each happens fifty times as often as that.
+ * however that tries to stay; and so are the control groups and the watchdog. `npm run soak` has each happen fifty times.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
@@ -9,9 +8,9 @@ import { UseControlGroups } from "../../src/process/ControlGroup.ts"
 import { PluginProcess } from "../../src/process/PluginProcess.ts"
 import { haveControlGroups, hostOf, nothingIsLeft, PATIENCE, specOf, withToken } from "../support/descendants.ts"
 import { eventually, noPython } from "../support/host.ts"
+import { rounds } from "../support/soak.ts"
 
-const SOAK = process.env["SOAK"]
-const ROUNDS = SOAK === undefined ? 2 : Math.ceil(50 * Number(SOAK))
+const ROUNDS = rounds(2, 50)
 
 /** What a plugin starts: `test/fixtures/descendants.py`. */
 const KINDS = [
@@ -90,7 +89,7 @@ describe.skipIf(process.platform !== "linux" || noPython)("nothing is left of a 
   for (const [death, die] of Object.entries(deaths)) {
     for (const controlGroups of [true, false]) {
       it.live(
-        `${death}, ${controlGroups ? "with" : "without"} control groups`,
+        `${death}, ${controlGroups ? "with" : "without"} control groups, ${ROUNDS} times`,
         () =>
           Effect.gen(function* () {
             const isContained = yield* haveControlGroups

@@ -3,9 +3,10 @@ import { randomInt } from "node:crypto"
 import { describe, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { noPython } from "../support/host.ts"
+import { rounds } from "../support/soak.ts"
 import { connected, isUnharmed, PLUGIN, supervisor } from "../support/supervisor.ts"
 
-const REQUESTS = 2000
+const REQUESTS = rounds(2000, 20_000)
 const CLIENTS = 30
 
 const methods = ["GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "CONNECT", "PATCH"]

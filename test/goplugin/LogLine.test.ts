@@ -27,6 +27,15 @@ describe("LogParser", () => {
     assert.strictEqual(parseAll(`{"@level":"info","@message":{"a":1}}`)[0]?.message, `{"a":1}`)
   })
 
+  it("leaves what no logger could write the text it is", () => {
+    const deep = "[".repeat(30_000) + "]".repeat(30_000)
+    const lines = [`{"@level":"info","@message":"m","a":${deep}}`, `{"@level":"info","@message":${deep}}`]
+    assert.deepStrictEqual(
+      parseAll(...lines),
+      lines.map((message) => ({ level: "Info", message, fields: {} })),
+    )
+  })
+
   it("takes the level of a prefix and keeps the prefix", () => {
     assert.deepStrictEqual(parseAll("[WARN] careful"), [{ level: "Warn", message: "[WARN] careful", fields: {} }])
     assert.strictEqual(parseAll(" [WARN] not at the beginning")[0]?.level, "Debug")
