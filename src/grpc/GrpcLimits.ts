@@ -21,7 +21,7 @@ export const MAX_CONCURRENT_STREAMS = 1000
  * Connections that a server of ours holds at once. A plugin has one, or one for each of its worker processes; what is
  * more is closed as it comes.
  */
-export const MAX_CONNECTIONS = 32
+export const MAX_CONNECTIONS = 64
 
 /**
  * The largest metadata that is sent with a call or its status, in bytes as HTTP/2 counts them (RFC 9113 §6.5.2): the

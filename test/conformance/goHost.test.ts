@@ -13,7 +13,7 @@ interface Report {
   readonly steps?: { readonly [step: string]: string }
   readonly version?: number
   readonly exited: boolean
-  readonly killMillis: number
+  readonly killedForcibly: boolean
   readonly log: string
 }
 
@@ -25,7 +25,7 @@ const run = async (flags: ReadonlyArray<string>, kind: Kind, env: NodeJS.Process
   const { stdout } = await promisify(execFile)(goProgram("host"), [...flags, "--", executable, ...args], {
     cwd,
     env: { PATH: process.env["PATH"], HOME: process.env["HOME"], TMPDIR, ...env },
-    timeout: 50_000,
+    timeout: 150_000,
   })
   const report: Report = JSON.parse(stdout)
   // One that is refused is killed, and what go-plugin's own plugins leave is theirs.
@@ -52,8 +52,7 @@ const suite = (kind: Kind) => {
       assert.isUndefined(report.error)
       assert.deepStrictEqual(report.steps, ALL)
       assert.isTrue(report.exited)
-      // After two seconds it would have been killed.
-      assert.isBelow(report.killMillis, 1900)
+      assert.isFalse(report.killedForcibly)
       assert.match(report.log, /"foo": ?"bar"/)
       assert.notMatch(report.log, /WARNING|Traceback|panic/)
     })
@@ -95,7 +94,7 @@ describe.skipIf(noGo !== undefined || pythonKind.missing !== undefined)("a Go ho
       const report = await run([...flags, "-cookie", cookie, "-invoke", invoke], plugin)
       assert.deepStrictEqual(report.steps, { ping: "ok", invoke: "ok" })
       assert.isTrue(report.exited)
-      assert.isBelow(report.killMillis, 1900)
+      assert.isFalse(report.killedForcibly)
     })
   }
 })

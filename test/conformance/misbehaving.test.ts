@@ -5,7 +5,7 @@ import type { Misbehaviour } from "../fixtures/goplugin/misbehaving.ts"
 import type { HandshakeError } from "../../src/goplugin/index.ts"
 import { ownTemporaryFolder } from "../support/folder.ts"
 import type { Entry } from "../support/log.ts"
-import { eventually, isAlive, socketFolders } from "../support/host.ts"
+import { BUSY, eventually, isAlive, socketFolders } from "../support/host.ts"
 import { goPluginHost, misbehaving, recorded, start, startError } from "../support/goplugin.ts"
 
 const doing = (MISBEHAVIOUR: Misbehaviour) => ({ env: { MISBEHAVIOUR } })
@@ -37,18 +37,21 @@ describe.skipIf(process.platform === "win32")("a plugin that misbehaves", () => 
 
   live("stop: a plugin that does what it is asked is not signalled", () =>
     Effect.gen(function* () {
-      const { plugin, stop } = yield* stoppable(undefined)
-      assert.isBelow(yield* stop, 1500)
+      const { plugin, stop } = yield* stoppable(undefined, { shutdownLimit: "60 seconds" })
+      assert.isBelow(yield* stop, BUSY)
       assert.deepStrictEqual(yield* plugin.process.exit, { code: 0, signal: null })
     }),
   )
 
   live("stop: Shutdown that is never answered is waited for within its limit, then SIGTERM", () =>
     Effect.gen(function* () {
-      const { plugin, stop } = yield* stoppable("never answers Shutdown", { shutdownLimit: "300 millis" })
+      const { plugin, stop } = yield* stoppable("never answers Shutdown", {
+        shutdownLimit: "300 millis",
+        process: { waitDelay: "60 seconds" },
+      })
       const took = yield* stop
       assert.isAtLeast(took, 290)
-      assert.isBelow(took, 1900)
+      assert.isBelow(took, BUSY)
       assert.deepStrictEqual(yield* plugin.process.exit, { code: null, signal: "SIGTERM" })
     }),
   )
@@ -61,7 +64,7 @@ describe.skipIf(process.platform === "win32")("a plugin that misbehaves", () => 
       })
       const took = yield* stop
       assert.isAtLeast(took, 490)
-      assert.isBelow(took, 2500)
+      assert.isBelow(took, BUSY)
       assert.deepStrictEqual(yield* plugin.process.exit, { code: null, signal: "SIGKILL" })
       assert.isTrue(logged(log, "did not end within its wait delay"))
     }),
@@ -69,8 +72,11 @@ describe.skipIf(process.platform === "win32")("a plugin that misbehaves", () => 
 
   live("stop: a plugin without a controller gets SIGTERM at once", () =>
     Effect.gen(function* () {
-      const { plugin, stop } = yield* stoppable("has no controller")
-      assert.isBelow(yield* stop, 1500)
+      const { plugin, stop } = yield* stoppable("has no controller", {
+        shutdownLimit: "60 seconds",
+        process: { waitDelay: "60 seconds" },
+      })
+      assert.isBelow(yield* stop, BUSY)
       assert.deepStrictEqual(yield* plugin.process.exit, { code: null, signal: "SIGTERM" })
     }),
   )
@@ -79,7 +85,7 @@ describe.skipIf(process.platform === "win32")("a plugin that misbehaves", () => 
     Effect.gen(function* () {
       const { plugin, stop } = yield* stoppable(undefined)
       yield* Effect.all([stop, stop], { concurrency: 2 })
-      assert.isBelow(yield* stop, 50)
+      yield* stop
       assert.isFalse(isAlive(plugin.process.pid))
     }),
   )
@@ -91,7 +97,7 @@ describe.skipIf(process.platform === "win32")("a plugin that misbehaves", () => 
       yield* eventually("the plugin's folder is there", () => socketFolders().length > before.length)
       const began = Date.now()
       yield* Fiber.interrupt(fiber)
-      assert.isBelow(Date.now() - began, 3000)
+      assert.isBelow(Date.now() - began, BUSY)
       const exit = yield* Fiber.await(fiber)
       assert.isTrue(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause))
       assert.deepStrictEqual(socketFolders(), before)
@@ -100,8 +106,10 @@ describe.skipIf(process.platform === "win32")("a plugin that misbehaves", () => 
 
   live("stop: a grandchild that holds the pipes holds up nobody", () =>
     Effect.gen(function* () {
-      const { stop } = yield* stoppable("leaves a child that holds its pipes")
-      assert.isBelow(yield* stop, 3000)
+      const { stop } = yield* stoppable("leaves a child that holds its pipes", {
+        process: { waitDelay: "60 seconds" },
+      })
+      assert.isBelow(yield* stop, BUSY)
     }),
   )
 
@@ -114,7 +122,7 @@ describe.skipIf(process.platform === "win32")("a plugin that misbehaves", () => 
         startTimeout: "50 millis",
       })) as HandshakeError
       assert.strictEqual(error.kind, "timeout")
-      assert.isBelow(Date.now() - began, 3000)
+      assert.isBelow(Date.now() - began, BUSY)
       assert.deepStrictEqual(socketFolders(), before)
     }),
   )
@@ -165,12 +173,10 @@ describe.skipIf(process.platform === "win32")("a plugin that misbehaves", () => 
   live("broker: the end of its stream ends all waiting, at once", () =>
     Effect.gen(function* () {
       const plugin = yield* start(misbehaving, doing("ends its broker"))
-      const began = Date.now()
       const error = yield* Effect.flip(Effect.scoped(plugin.broker.connect(1)))
-      assert.strictEqual(error.kind, "closed")
+      assert.strictEqual(error.kind, "closed", "and not a timeout")
       const serving = yield* Effect.flip(Effect.scoped(plugin.broker.serve(1, [])))
       assert.strictEqual(serving.kind, "closed")
-      assert.isBelow(Date.now() - began, 2000)
     }),
   )
 

@@ -147,7 +147,8 @@ kinds("a plugin that", {
         assert.strictEqual((yield* bounded("its end", ended))._tag, "Lost")
         assert.match(
           state().error ?? "",
-          /hostile was stopped, .*api\.sock, and it can't be made again \(it was 10 times\)/,
+          // Where it is quick enough, the socket is gone again before it is one.
+          /hostile was stopped, .*api\.sock, and it can't be made again/,
         )
       }),
   },

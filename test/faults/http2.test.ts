@@ -14,10 +14,12 @@ import { Effect } from "effect"
 import { assert, describe, it, vi } from "vitest"
 import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
 import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
+import { rounds } from "../support/soak.ts"
 
-/** How many times as much as usual: `SOAK=100 npm test -- test/faults/http2.test.ts`. */
-const FACTOR = Number(process.env["SOAK"] ?? 1)
-const ROUNDS = 2500 * FACTOR
+const ROUNDS = rounds(2500, 25_000)
+
+/** How long they may take, in milliseconds: a hundred a second, on a machine that does other things too. */
+const TIME = 200_000 + 10 * ROUNDS
 
 /** A failure is had again with `SEED=<the seed it names>`. */
 const SEED = Number(process.env["SEED"] ?? Date.now() % 1_000_000_000)
@@ -37,7 +39,7 @@ const run = async <R extends Report>(program: string): Promise<R> => {
     const { stdout } = await promisify(execFile)(
       process.execPath,
       ["--no-warnings", "--expose-gc", script, String(ROUNDS), String(SEED)],
-      { timeout: 240_000 * FACTOR, maxBuffer: 1024 * 1024 * 1024 },
+      { timeout: TIME, maxBuffer: 1024 * 1024 * 1024 },
     )
     return JSON.parse(stdout)
   } catch (error) {
@@ -52,7 +54,7 @@ const check = ({ left, maxRss, outcomes }: Report): void => {
   assert.isBelow(maxRss, MAX_MEMORY)
 }
 
-describe.skipIf(process.platform === "win32").concurrent("HTTP/2", { timeout: 300_000 * FACTOR }, () => {
+describe.skipIf(process.platform === "win32").concurrent("HTTP/2", { timeout: TIME + 20_000 }, () => {
   it("random answers of a server: every call ends with a status that is one, and nothing stays", async () => {
     const report = await run("answers.ts")
     check(report)

@@ -10,6 +10,7 @@ import { Effect, Exit, Layer, Logger, Option, Scope, SubscriptionRef } from "eff
 import { PluginApi, type PluginApiMethods } from "../../src/api/PluginApi.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { supervisorLayer } from "../../src/environment/PluginHost.ts"
+import { PluginLogRate } from "../../src/goplugin/LogBudget.ts"
 import { RuntimeDirectory } from "../../src/goplugin/SocketDirectory.ts"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import * as ControlGroup from "../../src/process/ControlGroup.ts"
@@ -152,6 +153,9 @@ const ending = (messages: ReadonlyArray<string>): string =>
     .map((message) => message.slice(0, 500))
     .join("\n")
 
+/** Lines a second: so few that a plugin that prints without end has more, however busy the machine is. */
+const LOG_RATE = 50
+
 /** Runs a test in its situation. */
 const situated = Effect.fnUntraced(function* ({ bundle, bystander, methods, options, outcome }: Kind) {
   const root = yield* folder({
@@ -211,6 +215,7 @@ const situated = Effect.fnUntraced(function* ({ bundle, bystander, methods, opti
     "150 seconds",
   ).pipe(
     Effect.provideService(RuntimeDirectory, join(root, "run")),
+    Effect.provideService(PluginLogRate, LOG_RATE),
     Effect.provide(Layer.provideMerge(written, log.layer)),
   )
   yield* nobodyHas(root)

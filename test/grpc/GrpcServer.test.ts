@@ -98,7 +98,7 @@ describe.skipIf(process.platform === "win32")("GrpcServer", () => {
       const answer = (identity: AutoMtls.HostCertificate | undefined, authorities = ours!.certificate) =>
         Effect.scoped(
           Effect.flatMap(GrpcClient.make(target, { tls: { authorities, identity } }), (client) =>
-            Effect.exit(client.unary(double, { number: 1 }, { deadline: "5 seconds" })),
+            Effect.exit(client.unary(double, { number: 1 }, { deadline: "20 seconds" })),
           ),
         )
       assert.strictEqual((yield* answer(theirs))._tag, "Success")

@@ -58,6 +58,9 @@ export const eventually = (what: string, check: () => boolean, millis = 60_000) 
     Effect.retry(Schedule.spaced("20 millis").pipe(Schedule.upTo({ duration: millis }))),
   )
 
+/** What has nothing to wait for takes less, in milliseconds, on a machine that does much else; tests' waits are longer. */
+export const BUSY = 30_000
+
 /** The folders of plugins' sockets that exist now. */
 export const socketFolders = (): ReadonlyArray<string> =>
   readdirSync(tmpdir()).filter((name) => /^plugin-host-\w{6}$/.test(name))
