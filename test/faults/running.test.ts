@@ -182,9 +182,10 @@ const served = (fault: FaultName, tag: string, words: RegExp, isHeadSent = false
       const { hooks } = yield* start
       const body = Stream.forever(Stream.make(new Uint8Array(65_536)))
       const request = { init: { method: "POST", url: "/" }, body: fault.includes("upload") ? body : Stream.empty }
+      const deadline = tag === "HookDeadlineError" ? "2 seconds" : "60 seconds"
       yield* Effect.scoped(
         Effect.gen(function* () {
-          const answer = yield* bounded("the answer's head", Effect.result(serveHttp(hooks, request, "2 seconds")))
+          const answer = yield* bounded("the answer's head", Effect.result(serveHttp(hooks, request, deadline)))
           assert.strictEqual(answer._tag, isHeadSent ? "Success" : "Failure")
           const error =
             answer._tag === "Failure"

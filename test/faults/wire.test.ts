@@ -110,11 +110,11 @@ kinds("a plugin that", {
 })
 
 /** What is no answer, whatever it is: under `refuse` the post is refused, and the log says why. */
-const noAnswer = (fault: FaultName, why: RegExp): Kind => ({
+const noAnswer = (fault: FaultName, why: RegExp, deadline: "5 seconds" | "60 seconds" = "60 seconds"): Kind => ({
   bundle: peer(fault),
   options: {
     ...brief,
-    hooks: { policies: { messageWillBePosted: { onFailure: "refuse", deadline: "5 seconds" } } },
+    hooks: { policies: { messageWillBePosted: { onFailure: "refuse", deadline } } },
   },
   outcome: ({ logged, start }) =>
     Effect.gen(function* () {
@@ -142,6 +142,7 @@ kinds("a plugin that is asked and", {
   "begins an answer and never ends it": noAnswer(
     "begins an answer and never ends it",
     /hostile: MessageWillBePosted did not answer within 5000 ms/,
+    "5 seconds",
   ),
   "answers with 10,000 headers": noAnswer("answers with 10,000 headers", /hostile: MessageWillBePosted/),
 })
