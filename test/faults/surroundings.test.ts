@@ -1,24 +1,21 @@
 /** Supervisors in trouble that is not their plugins': without disk, locks, descriptors, folders; and ended at bad moments. */
-import { execFileSync, spawnSync } from "node:child_process"
+import { execFileSync } from "node:child_process"
 import { rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { join, relative } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { eventually, noPython } from "../support/host.ts"
+import { mayMount, MOUNTING } from "../support/privileges.ts"
 import { wire } from "../support/rawHttp.ts"
 import { serving } from "./serving.ts"
 import { nobodyHas, peer, processesWith, python, sh } from "./support.ts"
 
 const isLinux = process.platform === "linux"
-const canMount = isLinux && spawnSync("unshare", ["--user", "--map-root-user", "--mount", "true"]).status === 0
 
 /** The data folder is a disk of its own, of a size. */
 const onDisk = (size: string) => (root: string) => [
-  "unshare",
-  "--user",
-  "--map-root-user",
-  "--mount",
+  ...MOUNTING,
   "sh",
   "-c",
   `mount -t tmpfs -o size=${size} none '${root}/data' && exec "$@"`,
@@ -28,7 +25,7 @@ const onDisk = (size: string) => (root: string) => [
 const UNSET = { RUNTIME_DIRECTORY: undefined }
 
 describe.skipIf(!isLinux || noPython).concurrent("a supervisor", () => {
-  it.live.skipIf(!canMount)("whose disk is full says so, goes on, and writes again when there is room", () =>
+  it.live.skipIf(!mayMount)("whose disk is full says so, goes on, and writes again when there is room", () =>
     Effect.gen(function* () {
       const { child, isWell, post, root } = yield* serving({ prefix: onDisk("4m") })
       assert.strictEqual((yield* post("first")).status, 201)

@@ -1,20 +1,10 @@
 /** Groups of processes, and who else may get their ids. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
-import { accessSync, constants, readFileSync, writeFileSync } from "node:fs"
+import { readFileSync, writeFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { ProcessGroup } from "../../src/process/ProcessGroup.ts"
-
-const LAST_PID = "/proc/sys/kernel/ns_last_pid"
-
-const mayChooseIds = ((): boolean => {
-  try {
-    accessSync(LAST_PID, constants.W_OK)
-    return true
-  } catch {
-    return false
-  }
-})()
+import { LAST_PID, mayChooseIds } from "../support/privileges.ts"
 
 const start = (command: string, ...args: ReadonlyArray<string>): ChildProcess =>
   spawn(command, args, { detached: true, stdio: ["ignore", "pipe", "inherit"] })

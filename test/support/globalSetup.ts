@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import type { TestProject } from "vitest/node"
 import { ensureDevVenv, findPython, root } from "../../scripts/python.ts"
+import { LAST_PID, mayChooseIds, mayMount, MOUNTING } from "./privileges.ts"
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -16,11 +17,13 @@ declare module "vitest" {
   }
 }
 
+const skipped = (what: string, why: string): void => void process.stderr.write(`${what}: skipped, since ${why}\n`)
+
 /** Builds the Go fixtures, unless they were since they last changed. The first time, go-plugin and gRPC are compiled. */
 const goFixtures = () => {
   if (spawnSync("go", ["version"]).status !== 0) {
     const missing = "there is no go on the PATH"
-    process.stderr.write(`Tests with Go plugins and hosts are skipped: ${missing}\n`)
+    skipped("Tests with Go plugins and hosts", missing)
     return { missing }
   }
   const source = join(root, "test/fixtures/goplugin")
@@ -38,12 +41,16 @@ const goFixtures = () => {
 export default function setup(project: TestProject): () => void {
   const python = findPython()
   if ("missing" in python) {
-    process.stderr.write(`Tests with Python plugins are skipped: ${python.missing}\n`)
+    skipped("Tests with Python plugins", python.missing)
     project.provide("python", python)
   } else {
     project.provide("python", { bin: dirname(ensureDevVenv(python.command)) })
   }
   project.provide("goFixtures", goFixtures())
+  if (process.platform === "linux" && !mayMount) skipped("The test with a full disk", `\`${MOUNTING.join(" ")}\` fails`)
+  if (process.platform === "linux" && !mayChooseIds) {
+    skipped("The test with a process id that is another's now", `${LAST_PID} can't be written`)
+  }
   const examples = mkdtempSync(join(tmpdir(), "examples-"))
   cpSync(join(root, "examples"), examples, {
     recursive: true,
