@@ -31,11 +31,10 @@ const held = new FinalizationRegistry<object>(() => {})
  * Keeps Node (22 to 26, seen) from ending the process by a failed assertion (`current_nghttp2_memory_ == 0`): its native
  * session checks, when it is freed, that nothing of it is left, and a stream whose last block of headers was broken off,
  * by a header that HTTP/2 forbids say, still has its part of that. Both are freed by the garbage collector, in an order
- * that is nobody's. One answer and a connection that is closed at the same time are enough for it. Streams that end well
- * have nothing left.
+ * that is nobody's. One answer and a connection that is closed at the same time are enough for it. All streams are held so,
+ * from their beginning: which of them have something left is not told.
  */
 const freeBeforeSession = (stream: Http2Stream): void => {
-  if (stream.rstCode === constants.NGHTTP2_NO_ERROR) return
   const [handle, session] = [handleOf(stream), handleOf(stream.session)]
   if (handle !== undefined && session !== undefined) held.register(handle, session)
 }
@@ -57,11 +56,11 @@ export const guard = (): void => {
   isGuarded = true
   silence()
   guardReceiving()
+  subscribe("http2.client.stream.created", freeBeforeSession)
+  subscribe("http2.server.stream.created", freeBeforeSession)
   subscribe("http2.client.stream.created", refusePushed)
-  subscribe("http2.client.stream.close", freeBeforeSession)
-  subscribe("http2.server.stream.close", freeBeforeSession)
 }
 
-/** Node publishes each HTTP/2 stream as it is made, and as it closes. */
+/** Node publishes each HTTP/2 stream as it is made. */
 const subscribe = (name: string, use: (stream: Http2Stream) => void): void =>
   diagnostics.subscribe(name, (message) => use((message as { readonly stream: Http2Stream }).stream))
