@@ -194,7 +194,7 @@ const disconnected = (client: grpc.Client): Effect.Effect<void> => {
 }
 
 /** The options of grpc-js. */
-const callOptions = ({ deadline }: CallOptions): grpc.CallOptions =>
+const callOptions = ({ deadline }: CallOptions): { readonly deadline?: number } =>
   deadline === undefined ? {} : { deadline: Date.now() + Duration.toMillis(deadline) }
 
 /** All that goes ahead of a call: the trace it is part of, and what its caller says. */
@@ -224,6 +224,7 @@ const unary = <M extends Unary>(
   const name = path(method)
   return Effect.flatMap(callMetadata(name, options), (metadata) =>
     Effect.callback<Response<M>, GrpcError>((resume) => {
+      const callSettings = callOptions(options)
       let call: grpc.ClientUnaryCall
       try {
         call = client.makeUnaryRequest(
@@ -232,9 +233,13 @@ const unary = <M extends Unary>(
           deserializer(method.output),
           request,
           metadata,
-          callOptions(options),
+          callSettings,
           (error, response) => {
-            resume(error === null ? Effect.succeed(response as Response<M>) : fail(fromUnknown(name, error)))
+            resume(
+              error === null
+                ? Effect.succeed(response as Response<M>)
+                : fail(fromUnknown(name, error, callSettings.deadline)),
+            )
           },
         )
       } catch (error) {
@@ -258,14 +263,15 @@ const open = <M extends Unary | Streaming>(
   const opened = Effect.flatMap(callMetadata(name, options), (metadata) =>
     Effect.try({
       try: () => {
+        const callSettings = callOptions(options)
         const call = client.makeBidiStreamRequest(
           name,
           serializer(method.input),
           deserializer(method.output),
           metadata,
-          callOptions(options),
+          callSettings,
         )
-        return { call, stream: streamingCall<RequestInit<M>, Response<M>>(name, call, fail) }
+        return { call, stream: streamingCall<RequestInit<M>, Response<M>>(name, call, fail, callSettings.deadline) }
       },
       catch: (error) => closed(name, error),
     }),

@@ -72,17 +72,19 @@ const CONNECTION_NOTE = /\s*\([-\d]+T[\d:.]+Z\)\. Resolution note: $/
 
 /**
  * What grpc-js throws, or hands to a callback or a listener, as a typed error. What is in it is the other side's choice:
- * all of it is taken, and nothing is thrown.
+ * all of it is taken, and nothing is thrown. `deadline` is the call's, in milliseconds since 1970: a server that cancels
+ * the call then means it (grpc-go resets the stream, and may be before our own timer).
  */
-export const fromUnknown = (method: string, error: unknown): GrpcError => {
+export const fromUnknown = (method: string, error: unknown, deadline = Number.POSITIVE_INFINITY): GrpcError => {
   const { code, details, message, metadata } = (
     typeof error === "object" && error !== null ? error : { message: String(error) }
   ) as Partial<grpc.ServiceError>
   const given = typeof details === "string" ? details : typeof message === "string" ? message : ""
   const text = given.replace(CONNECTION_NOTE, "")
+  const isLate = code === grpc.status.CANCELLED && Date.now() >= deadline
   return new GrpcError({
     method,
-    code: WRONG_COUNT.has(text) ? grpc.status.INTERNAL : errorCode(code),
+    code: WRONG_COUNT.has(text) ? grpc.status.INTERNAL : isLate ? grpc.status.DEADLINE_EXCEEDED : errorCode(code),
     details: text,
     trailers: fromGrpc(metadata),
   })

@@ -53,6 +53,7 @@ export const streamingCall = <Send, Receive>(
   method: string,
   call: Readable & Pick<Writable, "write" | "end">,
   fail: Fail = Effect.fail,
+  deadline?: number,
 ): ClientCall<Send, Receive> => {
   let failure: GrpcError | undefined
   let headers: Metadata | undefined
@@ -66,7 +67,7 @@ export const streamingCall = <Send, Receive>(
     for (const waiter of Array.from(waiters)) waiter()
   }
   call.on("error", (error) => {
-    failure ??= fromUnknown(method, error)
+    failure ??= fromUnknown(method, error, deadline)
     wake()
   })
   call.on("metadata", (metadata: grpc.Metadata) => {
@@ -127,7 +128,7 @@ export const streamingCall = <Send, Receive>(
       call.write(message, (error?: Error | null) => {
         waiters.delete(onFailure)
         if (error) {
-          failure ??= fromUnknown(method, error)
+          failure ??= fromUnknown(method, error, deadline)
           refuse()
         } else {
           resume(Effect.void)

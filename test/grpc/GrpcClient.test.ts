@@ -5,7 +5,7 @@ import { gzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
-import { statusCode } from "../../src/grpc/GrpcError.ts"
+import { fromUnknown, statusCode } from "../../src/grpc/GrpcError.ts"
 import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
 import { block, data, FLAG, frame, headers, message, PREFACE, reader, TYPE, uint32 } from "../fixtures/http2/frames.ts"
 import { temporaryFolder } from "../support/folder.ts"
@@ -51,6 +51,15 @@ const trailers = (stream: number, ...list: ReadonlyArray<readonly [string, strin
 const FORTY_TWO = message(Buffer.from([8, 42]))
 
 const called = (client: GrpcClient.GrpcClient) => client.unary(double, { number: 1 }, { deadline: "20 seconds" })
+
+describe("a call's error", () => {
+  it("is the deadline's where the server cancels the call for it before our timer does", () => {
+    const error = (deadline?: number) => fromUnknown("m", { code: statusCode.CANCELLED }, deadline).code
+    assert.strictEqual(error(Date.now()), statusCode.DEADLINE_EXCEEDED)
+    assert.strictEqual(error(Date.now() + 60_000), statusCode.CANCELLED)
+    assert.strictEqual(error(), statusCode.CANCELLED)
+  })
+})
 
 describe.skipIf(process.platform === "win32")("GrpcClient", () => {
   const live = <E>(name: string, test: Effect.Effect<unknown, E, any>) =>
