@@ -3,9 +3,9 @@ import { NodeHttpServerRequest } from "@effect/platform-node"
 import { Effect, Equal, Layer, Result } from "effect"
 import { HttpRouter, HttpServer, HttpServerRequest, type HttpServerResponse } from "effect/http"
 import { NetAddress } from "effect/net"
-import { fieldsOf, valuesOf } from "./HeaderRules.ts"
+import { fieldsOf, valuesOf } from "../hooks/HeaderRules.ts"
 import { refusal } from "./Refusal.ts"
-import * as RequestTarget from "./RequestTarget.ts"
+import * as RequestTarget from "../hooks/RequestTarget.ts"
 
 /** Which names a host answers to. */
 export interface HostCheckOptions {

@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from "node:crypto"
-import { unescape } from "./RequestTarget.ts"
+import { unescape } from "../hooks/RequestTarget.ts"
 
 /**
  * Whether a text is a token of the host's own, whoever's. It is asked of everything in a request that may be one, some

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from "node:http"
 import type { MessageInitShape } from "@bufbuild/protobuf"
 import type { ServeHTTPRequestInitSchema } from "../generated/mattermost/pluginapi/v1/hooks_http_pb.js"
-import { type Field, fieldsOf, requestFields } from "./HeaderRules.ts"
+import { type Field, fieldsOf, requestFields } from "../hooks/HeaderRules.ts"
 import { carries, type IsToken, isTokenParameter } from "./HostTokens.ts"
-import { type PluginTarget, withoutParameters } from "./RequestTarget.ts"
+import { type PluginTarget, withoutParameters } from "../hooks/RequestTarget.ts"
 
 /** Who makes a request, as far as the host knows. */
 export interface RequestIdentity {

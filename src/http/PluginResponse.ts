@@ -4,7 +4,7 @@ import { HttpServerResponse } from "effect/http"
 import type { HookError } from "../hooks/HookError.ts"
 import type { PluginHttpResponse } from "../hooks/ServeHttp.ts"
 import { end, endUnlessReceived, writeChunk } from "./ClientConnection.ts"
-import { hasNoBody, responseFields } from "./HeaderRules.ts"
+import { hasNoBody, responseFields } from "../hooks/HeaderRules.ts"
 import { refusal } from "./Refusal.ts"
 
 /** What a client is told of a plugin that fails; the rest is for the log. */

@@ -11,14 +11,14 @@ import { newId } from "../workspace/Id.ts"
 import { answered, RequestId } from "./AppErrorResponse.ts"
 import { bearerToken } from "./BearerToken.ts"
 import { CLIENT_STALL_TIMEOUT, exchangeOf, guardExchange, refuseUpgrade } from "./ClientConnection.ts"
-import { fieldsOf, valuesOf } from "./HeaderRules.ts"
+import { fieldsOf, valuesOf } from "../hooks/HeaderRules.ts"
 import { hostCheck, type HostCheckOptions } from "./HostCheck.ts"
 import { isExactly, type IsToken } from "./HostTokens.ts"
 import { hasBody, hasTokenInPath, isTooLarge, pluginRequestInit } from "./PluginRequest.ts"
 import { failed, type ResponseOptions, writeResponse } from "./PluginResponse.ts"
 import { refusal } from "./Refusal.ts"
 import { makeRequestLimit, MAX_REQUESTS_IN_FLIGHT } from "./RequestLimit.ts"
-import * as RequestTarget from "./RequestTarget.ts"
+import * as RequestTarget from "../hooks/RequestTarget.ts"
 
 /** Tells whose token a request carries; `None` for a token nobody has. */
 export type Authenticate = (token: string) => Effect.Effect<Option.Option<string>>

@@ -7,7 +7,7 @@ import {
   requestFields,
   responseFields,
   withoutHopByHop,
-} from "../../src/http/HeaderRules.ts"
+} from "../../src/hooks/HeaderRules.ts"
 import { carries, isExactly, isTokenParameter } from "../../src/http/HostTokens.ts"
 
 const NOSNIFF: Field = ["X-Content-Type-Options", "nosniff"]

@@ -1,7 +1,7 @@
 /** One reading of a request's target, for everything that goes by it. */
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
-import { parse, pluginTarget, withoutParameters } from "../../src/http/RequestTarget.ts"
+import { parse, pluginTarget, withoutParameters } from "../../src/hooks/RequestTarget.ts"
 
 const plugin = (target: string) => pluginTarget(Result.getOrThrow(parse(target)))
 
