@@ -43,8 +43,13 @@ const ORIGIN_WIDE = new Set([
   "strict-transport-security",
 ])
 
-/** Mattermost's session cookie: where the host may find a token, so that no plugin may set or see it. */
-const SESSION_COOKIE = "MMAUTHTOKEN"
+/** Mattermost's session cookie: where the host finds a token, so that no plugin may set or see it. */
+export const SESSION_COOKIE = "MMAUTHTOKEN"
+
+/** The cookie that pages of the host's prove themselves by. Plugins' pages are some, but none says what it is. */
+export const CSRF_COOKIE = "MMCSRF"
+
+const HOST_COOKIES: ReadonlySet<string> = new Set([SESSION_COOKIE, CSRF_COOKIE])
 
 /**
  * The size of a response's head, in bytes: names, values, and 32 for each field, as HTTP/2 counts (RFC 9113 §6.5.2).
@@ -86,7 +91,7 @@ export const requestFields = (
   const cookies = valuesOf(fields, "cookie")
     .flatMap((value) => value.split(";"))
     .map((cookie) => cookie.trim())
-    .filter((cookie) => cookie !== "" && !isSessionCookie(cookie) && !isSecret(cookie))
+    .filter((cookie) => cookie !== "" && nameOf(cookie) !== SESSION_COOKIE && !isSecret(cookie))
   const kept = withoutHopByHop(fields).filter(
     // Where headers become variables (CGI, WSGI), an underscore is as good as a dash.
     ([name, value]) =>
@@ -126,7 +131,7 @@ export const responseFields = (
   const kept = withoutHopByHop(fields).flatMap(([name, value]): ReadonlyArray<Field> => {
     const key = name.toLowerCase()
     if (ORIGIN_WIDE.has(key) && !allowed.has(key)) return []
-    if (key === "set-cookie") return isSessionCookie(value) ? [] : [[name, withoutDomain(value)]]
+    if (key === "set-cookie") return HOST_COOKIES.has(nameOf(value)) ? [] : [[name, withoutDomain(value)]]
     return key === "content-length" && isBodiless ? [] : [[name, value]]
   })
   return Result.succeed(
@@ -134,9 +139,8 @@ export const responseFields = (
   )
 }
 
-/** Whether a cookie is the host's: a name that is empty makes one of what is behind the `=`. */
-const isSessionCookie = (cookie: string): boolean =>
-  /^[\s=]*(?<name>[^=;]*)/.exec(cookie)?.[1]?.trim() === SESSION_COOKIE
+/** What browsers, and servers, may take for a cookie's name: one that is empty makes it what is behind the `=`. */
+const nameOf = (cookie: string): string => /^[\s=]*(?<name>[^=;]*)/.exec(cookie)![1]!.trim()
 
 /** A cookie for the host alone that sets it, not for others of its domain. */
 const withoutDomain = (cookie: string): string => cookie.replace(/;\s*domain\s*(?:=[^;]*)?(?=;|$)/gi, "")

@@ -8,8 +8,8 @@ import { unescape } from "../hooks/RequestTarget.ts"
  */
 export type IsToken = (candidate: string) => boolean
 
-/** The parameter in which Mattermost's clients may carry a token: no valid place here, but no plugin's business either. */
-const TOKEN_PARAMETER = "access_token"
+/** The parameter in which Mattermost's clients may carry a token: no plugin's business, whatever its value. */
+export const TOKEN_PARAMETER = "access_token"
 
 /** Recognises one token in constant time, its length aside. */
 export const isExactly = (token: string): IsToken => {
@@ -21,7 +21,7 @@ export const isExactly = (token: string): IsToken => {
 /**
  * Whether a value of a header, a cookie or a parameter has a token in it: as a whole, as a word of it (`Token x`,
  * `a="x", b`), behind a name (`token=x`), escaped as in a URL, or as the name or password of Basic credentials. The host
- * takes none of these, which is no reason for a plugin to see it.
+ * takes few of these, which is no reason for a plugin to see the others.
  */
 export const carries = (value: string, isToken: IsToken): boolean => {
   if (hasToken(value, isToken)) return true

@@ -9,7 +9,6 @@ import { serveHttp } from "../hooks/ServeHttp.ts"
 import type { SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
 import { newId } from "../workspace/Id.ts"
 import { answered, RequestId } from "./AppErrorResponse.ts"
-import { bearerToken } from "./BearerToken.ts"
 import { CLIENT_STALL_TIMEOUT, exchangeOf, guardExchange, refuseUpgrade } from "./ClientConnection.ts"
 import { fieldsOf, valuesOf } from "../hooks/HeaderRules.ts"
 import { hostCheck, type HostCheckOptions } from "./HostCheck.ts"
@@ -18,6 +17,7 @@ import { hasBody, hasTokenInPath, isTooLarge, pluginRequestInit } from "./Plugin
 import { failed, type ResponseOptions, writeResponse } from "./PluginResponse.ts"
 import { refusal } from "./Refusal.ts"
 import { makeRequestLimit, MAX_REQUESTS_IN_FLIGHT } from "./RequestLimit.ts"
+import { isOwnRequest, requestToken } from "./RequestToken.ts"
 import * as RequestTarget from "../hooks/RequestTarget.ts"
 
 /** Tells whose token a request carries; `None` for a token nobody has. */
@@ -30,6 +30,11 @@ export interface PluginRoutesOptions extends HostCheckOptions {
    * known by having been shown: the one that authenticates a request is taken from everywhere else in it.
    */
   readonly isToken?: IsToken | undefined
+  /**
+   * Whether a change by a request whose token is a cookie takes `X-CSRF-Token`, with the value of the cookie `MMCSRF`.
+   * Default false, as in Mattermost: `X-Requested-With: XMLHttpRequest` will do.
+   */
+  readonly strictCsrf?: boolean | undefined
   /**
    * Headers that plugins may send although they speak for the whole origin, such as `Clear-Site-Data`; others of that kind
    * are dropped. Default: none.
@@ -66,6 +71,7 @@ export const layer = (
         active,
         authenticate,
         isToken: options.isToken,
+        strictCsrf: options.strictCsrf ?? false,
         refuseHost: hostCheck(address, options),
         takePlace: makeRequestLimit(options.maxRequestsInFlight ?? MAX_REQUESTS_IN_FLIGHT),
         allowedHeaders: new Set(options.allowedHeaders?.map((name) => name.toLowerCase())),
@@ -93,6 +99,7 @@ interface Door extends ResponseOptions {
   readonly active: ActivePlugins["Service"]
   readonly authenticate: Authenticate
   readonly isToken: IsToken | undefined
+  readonly strictCsrf: boolean
   readonly refuseHost: ReturnType<typeof hostCheck>
   readonly takePlace: ReturnType<typeof makeRequestLimit>
 }
@@ -126,13 +133,15 @@ const serve = Effect.fnUntraced(function* (hooks: HookClient, target: RequestTar
 
   const request = yield* HttpServerRequest.HttpServerRequest
   const { incoming, outgoing } = exchangeOf(request)
-  const token = bearerToken(incoming.headers.authorization)
-  const userId = token === undefined ? Option.none() : yield* door.authenticate(token)
-  const isToken = door.isToken ?? (token !== undefined && Option.isSome(userId) ? isExactly(token) : () => false)
+  const shown = requestToken(incoming, target)
+  const holder = shown === undefined ? Option.none() : yield* door.authenticate(shown.token)
+  // A token that is not to count here is one all the same.
+  const isToken = door.isToken ?? (shown !== undefined && Option.isSome(holder) ? isExactly(shown.token) : () => false)
   if (hasTokenInPath(target, isToken))
     return refuseRequest(400, "a token belongs in Authorization: Bearer, not in a path")
+  const isTheirs = shown !== undefined && isOwnRequest(incoming, target, shown, door.strictCsrf)
   const init = pluginRequestInit(incoming, target, {
-    userId: Option.getOrUndefined(userId),
+    userId: isTheirs ? Option.getOrUndefined(holder) : undefined,
     requestId: yield* RequestId,
     isToken,
   })

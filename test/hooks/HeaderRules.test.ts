@@ -157,6 +157,7 @@ describe("a response's fields", () => {
     assert.deepStrictEqual(cookies("MMAUTHTOKEN=x; Path=/"), [])
     assert.deepStrictEqual(cookies(" MMAUTHTOKEN =x"), [])
     assert.deepStrictEqual(cookies("=MMAUTHTOKEN=x"), [])
+    assert.deepStrictEqual(cookies("MMCSRF=mine"), [])
     assert.deepStrictEqual(cookies("a=1; Domain=example.org; Path=/; DOMAIN=x"), ["a=1; Path=/"])
     assert.deepStrictEqual(cookies("domain=1; domain; Secure"), ["domain=1; Secure"])
   })
