@@ -3,6 +3,7 @@
  * supervised subprocesses of an Effect backend. Start with {@link PluginHost}.
  */
 export { PluginApi, PluginApiError, type PluginApiMethods, type PluginCaller } from "./api/PluginApi.ts"
+export { pluginHttp, type PluginHttpOptions } from "./api/PluginHttp.ts"
 export { PluginApiServer } from "./api/PluginApiServer.ts"
 export { type Manifest, ManifestError } from "./bundle/Manifest.ts"
 export { PathSanitizer, UnsafePathError } from "./bundle/PathSanitizer.ts"

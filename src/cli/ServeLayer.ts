@@ -73,7 +73,7 @@ export const serveLayer = (options: ServeOptions) => {
     defaults: { allowVariables: allowEnv, logLevel: pluginLogLevel, maxMessageSize: limits.message },
     plugins: Record.map(hookPolicies, (hooks) => ({ hooks })),
   }).pipe(
-    Layer.provide(WorkspacePluginApi.layer),
+    Layer.provide(Layer.provide(WorkspacePluginApi.layer, HookDispatcher.layer)),
     Layer.provide(PluginBundles.layer),
     Layer.provideMerge(workspace),
     Layer.provide(Layer.succeed(ServerVersion, SERVER_VERSION)),

@@ -62,6 +62,9 @@ const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 const LENGTH = /^\d{1,15}$/
 
+/** Whether HTTP allows a field's name and value. */
+export const isField = ([name, value]: Field): boolean => NAME.test(name) && VALUE.test(value)
+
 /** The fields of Node's `rawHeaders`. */
 export const fieldsOf = (rawHeaders: ReadonlyArray<string>): ReadonlyArray<Field> =>
   Array.from({ length: rawHeaders.length / 2 }, (_, index) => [rawHeaders[2 * index]!, rawHeaders[2 * index + 1]!])
@@ -117,8 +120,7 @@ export const responseFields = (
 ): Result.Result<ReadonlyArray<Field>, string> => {
   let size = 0
   for (const [name, value] of fields) {
-    if (!NAME.test(name) || !VALUE.test(value))
-      return Result.fail(`the header ${quoted(name)}, which HTTP does not allow`)
+    if (!isField([name, value])) return Result.fail(`the header ${quoted(name)}, which HTTP does not allow`)
     size += name.length + value.length + FIELD_OVERHEAD
   }
   if (size > MAX_RESPONSE_HEAD) return Result.fail(`a head of more than ${MAX_RESPONSE_HEAD} bytes`)

@@ -1,7 +1,9 @@
 import { Effect, Layer, Option } from "effect"
 import { PluginApi, PluginApiError, type PluginApiMethods, type PluginCaller } from "../api/PluginApi.ts"
+import { pluginHttp } from "../api/PluginHttp.ts"
 import { PluginBundles } from "../bundle/PluginBundle.ts"
 import type { GetUsersRequest } from "../generated/mattermost/pluginapi/v1/api_user_pb.js"
+import type { ActivePlugins } from "../hooks/ActivePlugins.ts"
 import type { HookRejectedError } from "../hooks/HookDispatcher.ts"
 import { channelOf, commandOf, postOf, userOf } from "./GivenByPlugins.ts"
 import { rejected } from "./HookRejection.ts"
@@ -23,7 +25,9 @@ const orRejected = <A, R>(
  * The host API on the embedded {@link Workspace}: the part of it that the workspace has. Every other method answers
  * that it is not implemented.
  */
-export const WorkspacePluginApi: { readonly layer: Layer.Layer<PluginApi, never, Workspace | PluginBundles> } = {
+export const WorkspacePluginApi: {
+  readonly layer: Layer.Layer<PluginApi, never, Workspace | PluginBundles | ActivePlugins>
+} = {
   layer: PluginApi.layerEffect(Effect.suspend(() => make)),
 }
 
@@ -35,6 +39,7 @@ const make = Effect.gen(function* () {
 
   return {
     ...pluginLog,
+    ...(yield* pluginHttp()),
 
     kVGet: ({ key }, { pluginId }) => Effect.map(keyValues.get(pluginId, key), (value) => ({ value })),
     kVSet: ({ key, value }, { pluginId }) => Effect.as(keyValues.set(pluginId, key, value, setAlways), {}),

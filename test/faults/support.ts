@@ -67,7 +67,7 @@ export const host = (root: string, methods: Partial<PluginApiMethods> = {}) => {
   const api = Layer.effect(
     PluginApi,
     Effect.map(PluginApi, (own) => ({ ...own, ...methods })),
-  ).pipe(Layer.provide(WorkspacePluginApi.layer))
+  ).pipe(Layer.provide(WorkspacePluginApi.layer), Layer.provide(HookDispatcher.layer))
   return supervisorLayer.pipe(
     Layer.provide(api),
     Layer.provide(PluginBundles.layer),

@@ -1,0 +1,292 @@
+/** Requests between plugins: who is asked, what of a request and an answer crosses, and what comes of a bad one. */
+import { create } from "@bufbuild/protobuf"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Option, type Scope } from "effect"
+import { pluginHttp, type PluginHttpOptions } from "../../src/api/PluginHttp.ts"
+import {
+  type PluginHTTPRequest,
+  PluginHTTPRequestSchema,
+} from "../../src/generated/mattermost/pluginapi/v1/api_plugin_pb.js"
+import type { ServeHTTPRequest } from "../../src/generated/mattermost/pluginapi/v1/hooks_http_pb.js"
+import { GrpcStatus, statusCode } from "../../src/grpc/GrpcError.ts"
+import { ActivePlugins } from "../../src/hooks/ActivePlugins.ts"
+import type { HooksOptions } from "../../src/hooks/HookPolicy.ts"
+import { Hooks } from "../../src/hooks/Hooks.ts"
+import * as FakePlugin from "../../src/testing/FakePlugin.ts"
+
+type Handler = NonNullable<FakePlugin.FakeHooks["serveHTTP"]>
+type Message = Parameters<Parameters<Handler>[0]["send"]>[0]
+
+const caller = { pluginId: "com.example.caller", bundlePath: "/nowhere" }
+
+/** Answers with these messages, once the request has arrived; hands over what did. */
+const answering =
+  (messages: ReadonlyArray<Message>, seen: (request: ReadonlyArray<ServeHTTPRequest>) => void = () => {}): Handler =>
+  (call) =>
+    Effect.gen(function* () {
+      const received: Array<ServeHTTPRequest> = []
+      for (let next = yield* call.receive; Option.isSome(next); next = yield* call.receive) received.push(next.value)
+      seen(received)
+      yield* Effect.forEach(messages, (message) => call.send(message), { discard: true })
+    }).pipe(Effect.mapError((error) => new GrpcStatus({ code: statusCode.INTERNAL, details: String(error) })))
+
+/** Makes requests of a plugin's to another one, `Other`. */
+const asking = <A, E>(
+  hooks: FakePlugin.FakeHooks,
+  test: (
+    ask: (
+      request: Partial<Pick<PluginHTTPRequest, "body" | "headers" | "method" | "url">>,
+    ) => ReturnType<Effect.Success<ReturnType<typeof pluginHttp>>["pluginHTTP"]>,
+  ) => Effect.Effect<A, E, Scope.Scope>,
+  { hooks: policy = {}, ...options }: PluginHttpOptions & { readonly hooks?: HooksOptions } = {},
+) =>
+  Effect.gen(function* () {
+    const { client } = yield* FakePlugin.start(hooks)
+    yield* (yield* ActivePlugins).register(yield* (yield* Hooks).connect(client, "other", policy))
+    const { pluginHTTP } = yield* pluginHttp(options)
+    return yield* test((request) => pluginHTTP(create(PluginHTTPRequestSchema, request), caller))
+  }).pipe(Effect.scoped, Effect.provide([Hooks.layer, ActivePlugins.layer]), Effect.timeout("60 seconds"))
+
+const OK: Message = { init: { statusCode: 200 }, bodyComplete: true }
+const bodyOf = (answer: { readonly body?: Uint8Array | undefined }) => Buffer.from(answer.body ?? []).toString()
+
+describe("a request to another plugin", () => {
+  it.live("arrives below its id, with the caller's and without whatever only the host may say", () => {
+    let received: ReadonlyArray<ServeHTTPRequest> = []
+    return asking({ serveHTTP: answering([OK], (request) => (received = request)) }, (ask) =>
+      Effect.gen(function* () {
+        yield* ask({
+          url: "/OTHER/a%2Fb?x=1&y=%20",
+          method: "PATCH",
+          body: Buffer.from("the body"),
+          headers: {
+            "X-Own": "kept",
+            "Mattermost-User-Id": "spoofed",
+            mattermost_plugin_id: "spoofed",
+            "Mattermost-Plugin-ID": "spoofed",
+            Connection: "x-dropped",
+            "X-Dropped": "1",
+            "Transfer-Encoding": "chunked",
+            "content-length": "3",
+            Content_Length: "3",
+            Host: "caller.example",
+            Expect: "100-continue",
+            "User-Agent": "a plugin",
+            Cookie: "a=1; MMAUTHTOKEN=x",
+          },
+        })
+        const { headers, ...init } = received[0]!.init!
+        assert.deepInclude(init, {
+          method: "PATCH",
+          url: "/a%2Fb?x=1&y=%20",
+          requestUri: "/plugins/OTHER/a%2Fb?x=1&y=%20",
+          host: "caller.example",
+          contentLength: 8n,
+          remoteAddr: "",
+        })
+        assert.sameDeepMembers(
+          headers.map(({ key, values }) => [key, ...values]),
+          [
+            ["X-Own", "kept"],
+            ["User-Agent", "a plugin"],
+            ["Cookie", "a=1"],
+            ["Content-Length", "8"],
+            ["Mattermost-Plugin-ID", "com.example.caller"],
+          ],
+        )
+        assert.strictEqual(init.pluginContext?.userAgent, "a plugin")
+        assert.match(init.pluginContext!.requestId, /^[0-9a-f-]{36}$/)
+        assert.strictEqual(Buffer.concat(received.map(({ bodyChunk }) => bodyChunk)).toString(), "the body")
+
+        yield* ask({ url: "/other/" })
+        assert.deepInclude(received[0]!.init!, { method: "GET", url: "/", host: "localhost", contentLength: 0n })
+        assert.isTrue(received[0]!.bodyComplete)
+        assert.deepStrictEqual(
+          received[0]!.init!.headers.map(({ key }) => key),
+          ["Mattermost-Plugin-ID"],
+        )
+      }),
+    )
+  })
+
+  it.live("is answered with the other's status, body, and one value for each header", () =>
+    asking(
+      {
+        serveHTTP: answering([
+          {
+            init: {
+              statusCode: 503,
+              headers: [
+                { key: "Content-Type", values: ["text/plain"] },
+                { key: "X-Many", values: ["1", "2"] },
+                { key: "x-many", values: ["3"] },
+                { key: "Connection", values: ["X-Hop"] },
+                { key: "X-Hop", values: ["1"] },
+              ],
+            },
+            bodyChunk: Buffer.from("one "),
+          },
+          { bodyChunk: Buffer.from("two"), bodyComplete: true },
+        ]),
+      },
+      (ask) =>
+        Effect.gen(function* () {
+          const answer = yield* ask({ url: "/other/x" })
+          assert.strictEqual(answer.statusCode, 503)
+          assert.strictEqual(bodyOf(answer), "one two")
+          assert.deepStrictEqual(answer.headers, {
+            "Content-Type": "text/plain",
+            "X-Many": "1, 2, 3",
+            "X-Content-Type-Options": "nosniff",
+          })
+          assert.strictEqual(bodyOf(yield* ask({ url: "/other/x", method: "HEAD" })), "")
+        }),
+    ),
+  )
+
+  it.live("that nobody can be asked for is answered, and is no error", () =>
+    asking({ serveHTTP: answering([OK]) }, (ask) =>
+      Effect.gen(function* () {
+        const status = (request: Parameters<typeof ask>[0]) => Effect.map(ask(request), ({ statusCode: code }) => code)
+        for (const url of [
+          "",
+          "/",
+          "//",
+          "//other/x",
+          "/other",
+          "/other?x=/",
+          "other/x",
+          "http://localhost/other/x",
+          "/other/../x",
+          "/other/%2e%2e/x",
+          "/other/a\\b",
+          "/other/100%",
+          "/other/x#y",
+          "/oth%2Fer/x",
+          "/other/x HTTP/1.1\r\nX: y\r\n\r\n",
+          "/other/caf\u00e9",
+        ]) {
+          assert.strictEqual(yield* status({ url }), 400, JSON.stringify(url))
+        }
+        for (const method of ["CONNECT", "GET /x HTTP/1.1\r\nA: b\r\n\r\nGET", "G\u00c9T", " "]) {
+          assert.strictEqual(yield* status({ url: "/other/x", method }), 400, method)
+        }
+        for (const headers of [
+          { "X-A": "a\r\nX-B: b" },
+          { "X-A\r\nX-B": "b" },
+          { "X A": "b" },
+          { "": "b" },
+          { a: "\u20ac" },
+        ]) {
+          const answer = yield* ask({ url: "/other/x", headers: headers as { [name: string]: string } })
+          assert.strictEqual(answer.statusCode, 400, JSON.stringify(headers))
+          assert.notInclude(bodyOf(answer), "\n")
+        }
+        const missing = yield* ask({ url: "/nobody/x" })
+        assert.strictEqual(missing.statusCode, 404)
+        assert.include(bodyOf(missing), "nobody")
+        assert.strictEqual(yield* status({ url: "/other/x" }), 200)
+      }),
+    ),
+  )
+
+  it.live("to a plugin without HTTP is a 404", () =>
+    asking({ onActivate: () => Effect.succeed({}) }, (ask) =>
+      Effect.gen(function* () {
+        const answer = yield* ask({ url: "/other/x" })
+        assert.strictEqual(answer.statusCode, 404)
+      }),
+    ),
+  )
+
+  it.live.each([
+    [
+      "fails",
+      (() => Effect.fail(new GrpcStatus({ code: statusCode.INTERNAL, details: "the secret is 42" }))) as Handler,
+      502,
+    ],
+    [
+      "can't be reached",
+      (() => Effect.fail(new GrpcStatus({ code: statusCode.UNAVAILABLE, details: "" }))) as Handler,
+      503,
+    ],
+    [
+      "answers what HTTP does not allow",
+      answering([{ ...OK, init: { headers: [{ key: "A", values: ["\n"] }] } }]),
+      500,
+    ],
+    ["has a status that is none", answering([{ ...OK, init: { statusCode: 7 } }]), 500],
+    ["breaks off", answering([{ init: {}, bodyChunk: Buffer.from("x") }]), 502],
+    ["is too long", answering([{ init: {}, bodyChunk: Buffer.alloc(600) }, { bodyChunk: Buffer.alloc(600) }]), 502],
+    ["does not answer", (() => Effect.never) as Handler, 504],
+    ["does not end", ((call) => Effect.andThen(Effect.orDie(call.send({ init: {} })), Effect.never)) as Handler, 504],
+  ] as const)("that the other plugin %s is an error", ([, handler, status]) =>
+    asking(
+      { serveHTTP: handler },
+      (ask) =>
+        Effect.gen(function* () {
+          const error = yield* Effect.flip(ask({ url: "/other/x" }))
+          assert.deepInclude(error, { _tag: "PluginApiError", id: "app.plugin.serve_http", statusCode: status })
+          assert.include(error.message, "other")
+          assert.notInclude(error.message, "42")
+        }),
+      { maxAnswer: 1000, limit: "3 seconds" },
+    ),
+  )
+
+  it.live("goes by the other plugin's deadline", () =>
+    asking(
+      { serveHTTP: () => Effect.never },
+      (ask) => Effect.map(Effect.flip(ask({ url: "/other/x" })), (error) => assert.strictEqual(error.statusCode, 504)),
+      { hooks: { policies: { serveHTTP: { deadline: "100 millis" } } }, limit: "50 seconds" },
+    ),
+  )
+
+  it.live("is cancelled when its caller goes", () =>
+    Effect.gen(function* () {
+      const began = yield* Deferred.make<void>()
+      const cancelled = yield* Deferred.make<void>()
+      const handler: Handler = () =>
+        Effect.onInterrupt(Effect.andThen(Deferred.succeed(began, undefined), Effect.never), () =>
+          Effect.asVoid(Deferred.succeed(cancelled, undefined)),
+        )
+      yield* asking({ serveHTTP: handler }, (ask) =>
+        Effect.gen(function* () {
+          const asked = yield* Effect.forkScoped(ask({ url: "/other/x" }))
+          yield* Deferred.await(began)
+          yield* Fiber.interrupt(asked)
+          yield* Deferred.await(cancelled)
+        }),
+      )
+    }),
+  )
+
+  it.live("is refused while its caller has too many in flight, and not after that", () =>
+    Effect.gen(function* () {
+      const gate = yield* Deferred.make<void>()
+      let begun = 0
+      const handler: Handler = (call) =>
+        Effect.andThen(
+          Effect.suspend(() => (begun++, Deferred.await(gate))),
+          Effect.orDie(call.send(OK)),
+        )
+      yield* asking(
+        { serveHTTP: handler },
+        (ask) =>
+          Effect.gen(function* () {
+            const asked = yield* Effect.forkScoped(
+              Effect.all([ask({ url: "/other/1" }), ask({ url: "/other/2" })], { concurrency: 2 }),
+            )
+            while (begun < 2) yield* Effect.sleep("5 millis")
+            const error = yield* Effect.flip(ask({ url: "/other/3" }))
+            assert.deepInclude(error, { id: "app.plugin.busy", statusCode: 503 })
+            assert.include(error.message, caller.pluginId)
+            yield* Deferred.succeed(gate, undefined)
+            yield* Fiber.join(asked)
+            assert.strictEqual((yield* ask({ url: "/other/4" })).statusCode, 200)
+          }),
+        { maxInFlight: 2 },
+      )
+    }),
+  )
+})
