@@ -29,13 +29,13 @@ export interface PluginHttpRequest<E = never> {
 }
 
 /** A plugin's answer: its head is there, its body still arrives. */
-export interface PluginHttpResponse {
+export interface PluginHttpResponse<E = HookError> {
   /** 200–999. */
   readonly status: number
   /** In the plugin's order; a name may have several values. */
   readonly headers: ReadonlyArray<readonly [name: string, values: ReadonlyArray<string>]>
   /** The body. A failure means that it is cut off and the client must not take it for whole. */
-  readonly body: Stream.Stream<Uint8Array, HookError>
+  readonly body: Stream.Stream<Uint8Array, E>
 }
 
 const HOOK = hookName("serveHTTP")

@@ -25,7 +25,7 @@ export interface ResponseOptions {
 export const writeResponse = Effect.fnUntraced(function* (
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-  response: PluginHttpResponse,
+  response: PluginHttpResponse<HookError | Error>,
   { allowedHeaders, stallTimeout }: ResponseOptions,
 ): Effect.fn.Return<HttpServerResponse.HttpServerResponse> {
   const method = incoming.method ?? "GET"

@@ -8,12 +8,13 @@ import type { HookClient } from "../hooks/Hooks.ts"
 import { serveHttp } from "../hooks/ServeHttp.ts"
 import type { SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
 import { newId } from "../workspace/Id.ts"
-import { answered, RequestId } from "./AppErrorResponse.ts"
+import { answered, RequestId, type RestError } from "./AppErrorResponse.ts"
 import { CLIENT_STALL_TIMEOUT, exchangeOf, guardExchange, refuseUpgrade } from "./ClientConnection.ts"
 import { fieldsOf, valuesOf } from "../hooks/HeaderRules.ts"
 import { hostCheck, type HostCheckOptions } from "./HostCheck.ts"
 import { isExactly, type IsToken } from "./HostTokens.ts"
 import { hasBody, hasTokenInPath, isTooLarge, pluginRequestInit } from "./PluginRequest.ts"
+import * as PublicFiles from "./PublicFiles.ts"
 import { failed, type ResponseOptions, writeResponse } from "./PluginResponse.ts"
 import { refusal } from "./Refusal.ts"
 import { makeRequestLimit, MAX_REQUESTS_IN_FLIGHT } from "./RequestLimit.ts"
@@ -52,7 +53,8 @@ const RETRY_AFTER = "1"
 /**
  * `/plugins/{id}/*`, to the plugin's `ServeHTTP`, by Mattermost's rules: 404 for a plugin that is unknown, not active or
  * serves no HTTP, 503 with `Retry-After` while it starts. A request without a valid token reaches the plugin too, but
- * without `Mattermost-User-Id`: what needs a user is for the plugin to say.
+ * without `Mattermost-User-Id`: what needs a user is for the plugin to say. What is below `public/` in an active plugin's
+ * bundle is served to everybody, and never by the plugin.
  *
  * Under a server that listens on loopback these routes serve nobody who asks for another name (`allowedHosts`);
  * `HostCheck.layer` holds all routes to that.
@@ -73,6 +75,7 @@ export const layer = (
         isToken: options.isToken,
         strictCsrf: options.strictCsrf ?? false,
         refuseHost: hostCheck(address, options),
+        publicFile: yield* PublicFiles.make,
         takePlace: makeRequestLimit(options.maxRequestsInFlight ?? MAX_REQUESTS_IN_FLIGHT),
         allowedHeaders: new Set(options.allowedHeaders?.map((name) => name.toLowerCase())),
         stallTimeout: options.clientStallTimeout ?? CLIENT_STALL_TIMEOUT,
@@ -101,6 +104,7 @@ interface Door extends ResponseOptions {
   readonly isToken: IsToken | undefined
   readonly strictCsrf: boolean
   readonly refuseHost: ReturnType<typeof hostCheck>
+  readonly publicFile: Effect.Success<typeof PublicFiles.make>
   readonly takePlace: ReturnType<typeof makeRequestLimit>
 }
 
@@ -116,20 +120,35 @@ const handle = Effect.fn("PluginRoutes.handle")(function* (door: Door) {
   const plugin = door.active.find(target.id.toLowerCase())
   if (Option.isSome(plugin)) {
     const { hooks, pluginId } = plugin.value
-    return yield* Effect.annotateLogs(identified(serve(hooks, target, door)), { plugin_id: pluginId })
+    const file = PublicFiles.publicPath(target)
+    const served = file === undefined ? serve(hooks, target, door) : servePublic(pluginId, file, door)
+    return yield* Effect.annotateLogs(identified(served), { plugin_id: pluginId })
   }
   const inactive = yield* door.environment.find(target.id)
   if (Option.isSome(inactive)) return refuseInactive(inactive.value)
   return refusal(404, "app.plugin.not_found", `There is no active plugin ${target.id}`)
 }, Effect.scoped)
 
+/** Of an active plugin's bundle, for everybody; the plugin hears nothing of it. */
+const servePublic = Effect.fnUntraced(function* (id: string, path: string, door: Door) {
+  const { incoming, outgoing } = exchangeOf(yield* HttpServerRequest.HttpServerRequest)
+  if (!/^(?:GET|HEAD)$/.test(incoming.method ?? "")) {
+    const reason = "Files of plugins can only be read"
+    return refusal(405, "api.context.method_not_allowed.app_error", reason, { allow: "GET, HEAD" })
+  }
+  if (!(yield* door.takePlace(id))) return refuseBusy(id)
+  const plugin = yield* door.environment.find(id)
+  const file = yield* Option.match(plugin, {
+    onNone: () => Effect.succeedNone,
+    onSome: ({ bundle }) => door.publicFile(bundle.directory, path),
+  })
+  if (Option.isNone(file)) return refusal(404, "api.context.404.app_error", `The plugin ${id} has no such file`)
+  return yield* writeResponse(incoming, outgoing(), file.value, door)
+})
+
 const serve = Effect.fnUntraced(function* (hooks: HookClient, target: RequestTarget.PluginTarget, door: Door) {
   const id = hooks.pluginId
-  if (!(yield* door.takePlace(id))) {
-    return refusal(503, "app.plugin.busy", `The plugin ${id} has too many requests to serve`, {
-      "retry-after": RETRY_AFTER,
-    })
-  }
+  if (!(yield* door.takePlace(id))) return refuseBusy(id)
 
   const request = yield* HttpServerRequest.HttpServerRequest
   const { incoming, outgoing } = exchangeOf(request)
@@ -151,7 +170,7 @@ const serve = Effect.fnUntraced(function* (hooks: HookClient, target: RequestTar
 })
 
 /** Gives a request an id, which its plugin is told as well, and answers whatever it fails with. */
-const identified = <R>(handler: Effect.Effect<HttpServerResponse.HttpServerResponse, never, R>) =>
+const identified = <R>(handler: Effect.Effect<HttpServerResponse.HttpServerResponse, RestError, R>) =>
   Effect.flatMap(newId, (requestId) => Effect.provideService(answered(handler), RequestId, requestId))
 
 const refuseRequest = (status: number, reason: string) =>
@@ -163,6 +182,9 @@ const refuseHead = (incoming: IncomingMessage) => {
     return refuseRequest(400, "it has several Host headers")
   return isTooLarge(incoming) ? refuseRequest(413, "it announces too large a body") : undefined
 }
+
+const refuseBusy = (id: string) =>
+  refusal(503, "app.plugin.busy", `The plugin ${id} has too many requests to serve`, { "retry-after": RETRY_AFTER })
 
 const refuseInactive = ({ bundle, state }: SupervisedPlugin) => {
   const { name } = SubscriptionRef.getUnsafe(state)
