@@ -1,15 +1,13 @@
 import { randomUUID } from "node:crypto"
-import type { MessageInitShape } from "@bufbuild/protobuf"
 import { ByteSize, Duration, Effect, Option, Result, type Scope, Stream } from "effect"
 import type { PluginHTTPRequest } from "../generated/mattermost/pluginapi/v1/api_plugin_pb.js"
-import type { ServeHTTPRequestInitSchema } from "../generated/mattermost/pluginapi/v1/hooks_http_pb.js"
 import type { PluginAPI } from "../generated/mattermost/pluginapi/v1/plugin_api_pb.js"
 import type { ResponseInit } from "../grpc/GrpcMethod.ts"
 import { ActivePlugins } from "../hooks/ActivePlugins.ts"
+import { askPlugin, type WholeRequest } from "../hooks/AskPlugin.ts"
 import { type Field, hasNoBody, isField, requestFields, responseFields } from "../hooks/HeaderRules.ts"
 import type { HookError } from "../hooks/HookError.ts"
 import * as RequestTarget from "../hooks/RequestTarget.ts"
-import { serveHttp } from "../hooks/ServeHttp.ts"
 import { PluginApiError, type PluginApiMethods, type PluginCaller } from "./PluginApi.ts"
 
 /**
@@ -29,7 +27,7 @@ export const MAX_PLUGIN_HTTP_IN_FLIGHT = 64
 
 /** Bounds of requests between plugins. */
 export interface PluginHttpOptions {
-  /** Default {@link PLUGIN_HTTP_LIMIT}; until the answer's head, the other plugin's deadline for `ServeHTTP` counts too. */
+  /** Default {@link PLUGIN_HTTP_LIMIT}. Until the answer's head the other plugin's deadline for `ServeHTTP` counts too. */
   readonly limit?: Duration.Input | undefined
   /** In bytes. Default {@link MAX_PLUGIN_HTTP_ANSWER}. */
   readonly maxAnswer?: number | undefined
@@ -61,7 +59,7 @@ export const pluginHttp = ({
     ): Effect.fn.Return<Answer, PluginApiError, Scope.Scope> {
       const read = readRequest(request, caller)
       if (Result.isFailure(read)) return textAnswer(400, read.failure)
-      const { id, init } = read.success
+      const { asked, id } = read.success
       const plugin = active.find(id.toLowerCase())
       if (Option.isNone(plugin)) return textAnswer(404, `There is no active plugin ${id}`)
       const { hooks } = plugin.value
@@ -69,12 +67,7 @@ export const pluginHttp = ({
       yield* takePlace(caller.pluginId)
       const late = failure(504, `The plugin ${id} did not answer in time`)
       const exchange = Effect.gen(function* () {
-        const body = request.body.length === 0 ? undefined : Stream.succeed(request.body)
-        const deadline = Duration.min(
-          Duration.fromInputUnsafe(hooks.policy("serveHTTP").deadline),
-          Duration.fromInputUnsafe(limit),
-        )
-        const { body: chunks, headers, status } = yield* serveHttp(hooks, { init, body }, deadline)
+        const { body: chunks, headers, status } = yield* askPlugin(hooks, asked)
         const fields = responseFields(
           headers.flatMap(([name, values]) => values.map((value): Field => [name, value])),
           { allowed: new Set(), status },
@@ -88,7 +81,8 @@ export const pluginHttp = ({
           received.push(bytes)
           return Effect.void
         }
-        if (!hasNoBody(init.method, status)) yield* Stream.runForEach(chunks, keep)
+        const isBodiless = hasNoBody(asked.method, status)
+        yield* Stream.runForEach(chunks, (bytes) => (isBodiless ? Effect.void : keep(bytes)))
         return { statusCode: status, headers: oneValueEach(fields.success), body: Buffer.concat(received) }
       })
       return yield* exchange.pipe(
@@ -140,8 +134,7 @@ const SENDING: ReadonlySet<string> = new Set(["content-length", "host"])
 interface ReadRequest {
   /** Of the plugin that is asked, in the caller's letters. */
   readonly id: string
-  /** The head as that plugin gets it. */
-  readonly init: MessageInitShape<typeof ServeHTTPRequestInitSchema> & { readonly method: string }
+  readonly asked: WholeRequest
 }
 
 /** Reads a request, or tells what is wrong with it. */
@@ -166,30 +159,18 @@ const readRequest = (
   const kept = requestFields(fields, () => false).filter(
     ([name]) => !SENDING.has(name.toLowerCase().replaceAll("_", "-")),
   )
-  const length: ReadonlyArray<Field> = body.length === 0 ? [] : [["Content-Length", `${body.length}`]]
-  const valueOf = (name: string) => fields.find(([key]) => key.toLowerCase() === name)?.[1]
   const search = query === undefined ? "" : `?${query}`
   return Result.succeed({
     id: target.id,
-    init: {
+    asked: {
       method,
       url: target.below + search,
       requestUri: target.path + search,
-      proto: "HTTP/1.1",
-      protoMajor: 1,
-      protoMinor: 1,
-      headers: [...kept, ...length, ["Mattermost-Plugin-ID", pluginId] as const].map(([key, value]) => ({
-        key,
-        values: [value],
-      })),
+      fields: [...kept, ["Content-Length", `${body.length}`], ["Mattermost-Plugin-ID", pluginId]],
       // There is no client that has asked for a host by its name.
-      host: valueOf("host") ?? "localhost",
-      contentLength: BigInt(body.length),
-      pluginContext: {
-        requestId: randomUUID(),
-        userAgent: valueOf("user-agent") ?? "",
-        acceptLanguage: valueOf("accept-language") ?? "",
-      },
+      host: fields.find(([name]) => name.toLowerCase() === "host")?.[1] ?? "localhost",
+      body,
+      requestId: randomUUID(),
     },
   })
 }

@@ -1,4 +1,6 @@
 /** Requests between plugins: who is asked, what of a request and an answer crosses, and what comes of a bad one. */
+import { createServer, type RequestListener, type Server } from "node:http"
+import { join } from "node:path"
 import { create } from "@bufbuild/protobuf"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Latch, Option, type Scope } from "effect"
@@ -12,7 +14,9 @@ import { GrpcStatus, statusCode } from "../../src/grpc/GrpcError.ts"
 import { ActivePlugins } from "../../src/hooks/ActivePlugins.ts"
 import type { HooksOptions } from "../../src/hooks/HookPolicy.ts"
 import { Hooks } from "../../src/hooks/Hooks.ts"
+import { connectTo } from "../../src/hooks/PluginOffers.ts"
 import * as FakePlugin from "../../src/testing/FakePlugin.ts"
+import { temporaryFolder } from "../support/folder.ts"
 
 type Handler = NonNullable<FakePlugin.FakeHooks["serveHTTP"]>
 type Message = Parameters<Parameters<Handler>[0]["send"]>[0]
@@ -30,6 +34,23 @@ const answering =
       yield* Effect.forEach(messages, (message) => call.send(message), { discard: true })
     }).pipe(Effect.mapError((error) => new GrpcStatus({ code: statusCode.INTERNAL, details: String(error) })))
 
+/** A plugin's own HTTP server, on a socket. */
+const ownServer = Effect.fnUntraced(function* (listener: RequestListener) {
+  const path = join(yield* temporaryFolder, "http.sock")
+  yield* Effect.acquireRelease(
+    Effect.callback<Server>((resume) => {
+      const server = createServer(listener)
+      server.listen(path, () => resume(Effect.succeed(server)))
+    }),
+    (server) =>
+      Effect.callback<void>((resume) => {
+        server.close(() => resume(Effect.void))
+        server.closeAllConnections()
+      }),
+  )
+  return yield* connectTo(path)
+})
+
 /** Makes requests of a plugin's to another one, `Other`. */
 const asking = <A, E>(
   hooks: FakePlugin.FakeHooks,
@@ -38,11 +59,16 @@ const asking = <A, E>(
       request: Partial<Pick<PluginHTTPRequest, "body" | "headers" | "method" | "url">>,
     ) => ReturnType<Effect.Success<ReturnType<typeof pluginHttp>>["pluginHTTP"]>,
   ) => Effect.Effect<A, E, Scope.Scope>,
-  { hooks: policy = {}, ...options }: PluginHttpOptions & { readonly hooks?: HooksOptions } = {},
+  {
+    hooks: policy = {},
+    own,
+    ...options
+  }: PluginHttpOptions & { readonly hooks?: HooksOptions; readonly own?: RequestListener } = {},
 ) =>
   Effect.gen(function* () {
     const { client } = yield* FakePlugin.start(hooks)
-    yield* (yield* ActivePlugins).register(yield* (yield* Hooks).connect(client, "other", policy))
+    const hooked = yield* (yield* Hooks).connect(client, "other", policy)
+    yield* (yield* ActivePlugins).register(own === undefined ? hooked : { ...hooked, http: yield* ownServer(own) })
     const { pluginHTTP } = yield* pluginHttp(options)
     return yield* test((request) => pluginHTTP(create(PluginHTTPRequestSchema, request), caller))
   }).pipe(Effect.scoped, Effect.provide([Hooks.layer, ActivePlugins.layer]), Effect.timeout("60 seconds"))
@@ -82,7 +108,7 @@ describe("a request to another plugin", () => {
           requestUri: "/plugins/OTHER/a%2Fb?x=1&y=%20",
           host: "caller.example",
           contentLength: 8n,
-          remoteAddr: "",
+          remoteAddr: "127.0.0.1:0",
         })
         assert.sameDeepMembers(
           headers.map(({ key, values }) => [key, values.join("|")]),
@@ -103,7 +129,7 @@ describe("a request to another plugin", () => {
         assert.isTrue(received[0]!.bodyComplete)
         assert.deepStrictEqual(
           received[0]!.init!.headers.map(({ key }) => key),
-          ["Mattermost-Plugin-ID"],
+          ["Content-Length", "Mattermost-Plugin-ID"],
         )
       }),
     )
@@ -223,7 +249,7 @@ describe("a request to another plugin", () => {
           assert.include(error.message, "other")
           assert.notInclude(error.message, "42")
         }),
-      { maxAnswer: 1000, limit: "3 seconds" },
+      { maxAnswer: 1000, limit: status === 504 ? "1 second" : "50 seconds" },
     ),
   )
 
@@ -282,5 +308,96 @@ describe("a request to another plugin", () => {
         { maxInFlight: 2 },
       )
     }),
+  )
+})
+
+/** No request is to come by the contract here. */
+const NEVER: FakePlugin.FakeHooks = { serveHTTP: () => Effect.die("asked by the contract") }
+
+describe.skipIf(process.platform === "win32")("a request to a plugin that serves HTTP itself", () => {
+  it.live("goes to its own server, with what the host says of it", () => {
+    const seen: Array<{ readonly line: string; readonly head: ReadonlyArray<string>; readonly body: string }> = []
+    const own: RequestListener = (request, response) => {
+      let body = ""
+      request.on("data", (chunk) => (body += String(chunk)))
+      request.on("end", () => {
+        seen.push({ line: `${request.method} ${request.url}`, head: request.rawHeaders, body })
+        response.writeHead(
+          201,
+          [
+            ["X-Many", "1"],
+            ["x-many", "2"],
+          ].flat(),
+        )
+        response.end("its answer")
+      })
+    }
+    return asking(
+      NEVER,
+      (ask) =>
+        Effect.gen(function* () {
+          const headers = {
+            "X-Own": "kept",
+            "Plugin-Supervisor-Client": "spoofed",
+            plugin_supervisor_target: "spoofed",
+            "X-Forwarded-For": "10.0.0.1",
+            Forwarded: "for=10.0.0.1",
+            "Transfer-Encoding": "chunked",
+            "Content-Length": "1",
+            Upgrade: "websocket",
+            Connection: "upgrade",
+          }
+          const answer = yield* ask({ url: "/other/a?b", method: "POST", headers, body: Buffer.from("the body") })
+          assert.strictEqual(answer.statusCode, 201)
+          assert.strictEqual(bodyOf(answer), "its answer")
+          assert.strictEqual(answer.headers?.["X-Many"], "1, 2")
+          const [first] = seen
+          assert.deepInclude(first, { line: "POST /a?b", body: "the body" })
+          const fields = Object.fromEntries(
+            first!.head.flatMap((name, index) =>
+              index % 2 === 0 ? [[name.toLowerCase(), first!.head[index + 1]]] : [],
+            ),
+          )
+          const { "plugin-supervisor-request-id": id, ...others } = fields
+          assert.isString(id)
+          assert.deepStrictEqual(others, {
+            host: "localhost",
+            "x-own": "kept",
+            "content-length": "8",
+            "mattermost-plugin-id": "com.example.caller",
+            "plugin-supervisor-target": "/plugins/other/a?b",
+            "plugin-supervisor-client": "127.0.0.1:0",
+            "plugin-supervisor-protocol": "HTTP/1.1",
+            connection: "keep-alive",
+          })
+          // Whatever the method: no body is one of no bytes, and nothing of a request is read as another.
+          for (const method of ["GET", "POST", "DELETE", "HEAD"]) {
+            assert.strictEqual((yield* ask({ url: "/other/next", method })).statusCode, 201)
+            assert.deepInclude(seen.at(-1), { line: `${method} /next`, body: "" })
+          }
+          assert.strictEqual(seen.length, 5)
+        }),
+      { own },
+    )
+  })
+
+  const faults: ReadonlyArray<readonly [how: string, own: RequestListener, status: number]> = [
+    ["breaks off", (_, response) => void response.write("x", () => response.destroy()), 502],
+    ["ends before it answers", (_, response) => response.destroy(), 502],
+    ["is too long", (_, response) => response.end(Buffer.alloc(2000)), 502],
+    ["answers 1xx at last", (_, response) => void response.writeHead(101).end(), 500],
+    ["does not answer", () => {}, 504],
+    ["does not end", (_, response) => void response.write("x"), 504],
+  ]
+  it.live.each(faults)("that it %s is an error", ([, own, status]) =>
+    asking(
+      NEVER,
+      (ask) =>
+        Effect.gen(function* () {
+          const error = yield* Effect.flip(ask({ url: "/other/x" }))
+          assert.deepInclude(error, { _tag: "PluginApiError", id: "app.plugin.serve_http", statusCode: status })
+        }),
+      { own, maxAnswer: 1000, limit: status === 504 ? "1 second" : "50 seconds" },
+    ),
   )
 })

@@ -1,0 +1,103 @@
+import { Readable } from "node:stream"
+import { NodeStream } from "@effect/platform-node"
+import { Effect, type Scope, Stream } from "effect"
+import { forward } from "./Forwarder.ts"
+import { type Field, fieldsOf } from "./HeaderRules.ts"
+import { type HookError, HookPluginError } from "./HookError.ts"
+import { hookName } from "./HookName.ts"
+import type { HookClient } from "./Hooks.ts"
+import { hostFields } from "./HostFields.ts"
+import type { PluginHttpServer } from "./PluginOffers.ts"
+import { type PluginHttpResponse, serveHttp } from "./ServeHttp.ts"
+
+/** A request of the host's own making, as a whole. */
+export interface WholeRequest {
+  readonly method: string
+  /** The path below `/plugins/{id}`, and the query. */
+  readonly url: string
+  /** The same with what is before it. */
+  readonly requestUri: string
+  /** The head, `Content-Length` included; without `Host`. */
+  readonly fields: ReadonlyArray<Field>
+  /** Whom the request asks for. */
+  readonly host: string
+  readonly body: Uint8Array
+  readonly requestId: string
+}
+
+/** Whoever asks is a program of this machine, and has no port. */
+const PEER = "127.0.0.1:0"
+const PROTOCOL = "HTTP/1.1"
+
+/**
+ * Asks a plugin over HTTP, by the way that clients' requests go: its own server where it has one, else the contract's
+ * `ServeHTTP`. Answers as soon as the head of the response is there. Closing the Scope ends the request.
+ */
+export const askPlugin = (
+  hooks: HookClient,
+  request: WholeRequest,
+): Effect.Effect<PluginHttpResponse, HookError, Scope.Scope> =>
+  hooks.http === undefined ? askByContract(hooks, request) : askDirectly(hooks, hooks.http, request)
+
+const askByContract = (hooks: HookClient, request: WholeRequest) => {
+  const { body, fields, host, method, requestId, requestUri, url } = request
+  const valueOf = (name: string) => fields.find(([key]) => key.toLowerCase() === name)?.[1] ?? ""
+  return serveHttp(hooks, {
+    init: {
+      method,
+      url,
+      requestUri,
+      proto: PROTOCOL,
+      protoMajor: 1,
+      protoMinor: 1,
+      headers: fields.map(([key, value]) => ({ key, values: [value] })),
+      host,
+      remoteAddr: PEER,
+      contentLength: BigInt(body.length),
+      pluginContext: {
+        requestId,
+        userAgent: valueOf("user-agent"),
+        acceptLanguage: valueOf("accept-language"),
+      },
+    },
+    body: body.length === 0 ? undefined : Stream.succeed(body),
+  })
+}
+
+const askDirectly = Effect.fnUntraced(function* (
+  hooks: HookClient,
+  server: PluginHttpServer,
+  { body, fields, host, method, requestId, requestUri, url }: WholeRequest,
+): Effect.fn.Return<PluginHttpResponse, HookError, Scope.Scope> {
+  const told = hostFields({ requestId, requestUri, peer: PEER, protocol: PROTOCOL })
+  const { response } = yield* forward(
+    hooks,
+    server,
+    Effect.map(told, (last) => {
+      const names = new Set(last.map(([name]) => name.toLowerCase()))
+      const kept = fields.filter(([name]) => !names.has(name.toLowerCase()))
+      return {
+        method,
+        url,
+        head: [["Host", host] as const, ...kept, ...last].flat(),
+        body: body.length === 0 ? undefined : Readable.from([body]),
+      }
+    }),
+  )
+  return {
+    status: response.statusCode ?? 0,
+    headers: fieldsOf(response.rawHeaders).map(([name, value]) => [name, [value]]),
+    body: NodeStream.fromReadable<Uint8Array, HookError>({
+      evaluate: () => response,
+      onError: (error) =>
+        new HookPluginError({
+          pluginId: hooks.pluginId,
+          hook: hookName("serveHTTP"),
+          id: "plugin.serve_http.response",
+          reason: `the response was cut off (${String(error)})`,
+          statusCode: 502,
+          isAnswer: false,
+        }),
+    }),
+  }
+})
