@@ -306,6 +306,10 @@ describe.skipIf(noPython)("Mattermost's rules for HTTP", () => {
           assert.strictEqual(refused.status, 405)
           assert.strictEqual(refused.headers["allow"], "GET, HEAD")
         }
+        // Nobody there speaks another protocol.
+        const offer = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13"]
+        const offered = yield* exchange(yield* port, head("GET", "/plugins/one/public/app.js", offer))
+        assert.match(offered, /^HTTP\/1\.1 200 .*let a = 1$/s)
         // The folder itself, without what is below it, is the plugin's.
         assert.strictEqual((yield* seen("/plugins/one/public")).url, "/public")
         assert.strictEqual((yield* seen("/plugins/one/Public/app.js")).url, "/Public/app.js")
