@@ -173,6 +173,8 @@ const send = (
       response = answer
       const { "transfer-encoding": encoding = "chunked" } = answer.headers
       const status = answer.statusCode ?? 0
+      // The parser takes others as well, whose rules are not these.
+      if (answer.httpVersionMajor !== 1) return broken(`the plugin answered in HTTP ${answer.httpVersion}`)
       if (encoding.toLowerCase() !== "chunked") return broken(`the plugin answered in the encoding ${encoding}`)
       if (status < 200) return broken(`the plugin answered with status ${status}`, 500)
       settle({ _tag: "Response", response: answer })
