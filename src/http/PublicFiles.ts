@@ -1,4 +1,4 @@
-import { NodeHttpServer, NodeStream } from "@effect/platform-node"
+import { NodeFileSystem, NodeHttpPlatform, NodePath, NodeStream } from "@effect/platform-node"
 import { Effect, FileSystem, Layer, Option, Path, Stream } from "effect"
 import { type HttpServerError, HttpServerRequest, type HttpServerResponse, HttpStaticServer, Mime } from "effect/http"
 import type { Readable } from "node:stream"
@@ -17,6 +17,9 @@ const CACHE_CONTROL = "no-cache"
 
 /** What nobody knows more of. */
 const ANY_TYPE = "application/octet-stream"
+
+/** What Node does for this, and no more of it. */
+const platform = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, NodeHttpPlatform.layer)
 
 /** What a file's answer is: its head, and the bytes that were asked for. */
 export type FileResponse = PluginHttpResponse<Error>
@@ -61,7 +64,7 @@ export const make: Effect.Effect<
     path: string,
   ) => Effect.Effect<Option.Option<FileResponse>, HttpServerError.HttpServerError, HttpServerRequest.HttpServerRequest>
 > = Effect.gen(function* () {
-  const services = yield* Effect.context<Layer.Success<typeof NodeHttpServer.layerHttpServices>>()
+  const services = yield* Effect.context<Layer.Success<typeof platform>>()
   const sanitizer = yield* PathSanitizer
   const files = yield* FileSystem.FileSystem
   const paths = yield* Path.Path
@@ -89,7 +92,7 @@ export const make: Effect.Effect<
       ),
     )
   }, Effect.provideContext(services))
-}).pipe(Effect.provide(Layer.provideMerge(PathSanitizer.layer, NodeHttpServer.layerHttpServices)))
+}).pipe(Effect.provide(Layer.provideMerge(PathSanitizer.layer, platform)))
 
 /** An answer in the form in which plugins' answers are written to clients. */
 const fileResponse = (
