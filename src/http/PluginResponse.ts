@@ -51,7 +51,10 @@ const write = Effect.fnUntraced(function* (
     Effect.catch((error) =>
       Effect.andThen(
         Effect.logWarning(`the plugin's response was cut off: ${error.message}`),
-        Effect.sync(() => outgoing.destroy()),
+        Effect.sync(() => {
+          outgoing.flushHeaders()
+          outgoing.destroy()
+        }),
       ),
     ),
     Effect.ensuring(Effect.sync(() => clearImmediate(flush))),
