@@ -49,16 +49,23 @@ const write = Effect.fnUntraced(function* (
   yield* body(hasNoBody(incoming.method ?? "GET", status)).pipe(
     Effect.andThen(end(outgoing, stallTimeout)),
     Effect.catch((error) =>
-      Effect.andThen(
-        Effect.logWarning(`the plugin's response was cut off: ${error.message}`),
-        Effect.sync(() => outgoing.destroy()),
-      ),
+      Effect.andThen(Effect.logWarning(`the plugin's response was cut off: ${error.message}`), cutOff(outgoing)),
     ),
     Effect.ensuring(Effect.sync(() => clearImmediate(flush))),
   )
   // It has been sent; this tells middlewares what was.
   return HttpServerResponse.empty({ status })
 })
+
+/** Ends a connection whose client must not take its answer for whole, when what there is of that has gone out. */
+const cutOff = (outgoing: ServerResponse): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    outgoing.flushHeaders()
+    setImmediate(() => {
+      outgoing.destroy()
+      resume(Effect.void)
+    })
+  })
 
 /** Writes what a plugin's `ServeHTTP` has answered. */
 export const writeResponse = (

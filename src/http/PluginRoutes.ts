@@ -133,7 +133,7 @@ const handle = (door: Door) =>
     }),
   )
 
-const answer = Effect.fn("PluginRoutes.handle")(function* (door: Door) {
+const answer = Effect.fnUntraced(function* (door: Door) {
   const { incoming } = exchangeOf(yield* HttpServerRequest.HttpServerRequest)
   const refused = door.refuseHost(incoming) ?? refuseHead(incoming)
   if (refused !== undefined) return refused
