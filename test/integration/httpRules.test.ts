@@ -195,6 +195,7 @@ const live = Layer.unwrap(
       tokenFile: Option.some(join(root, "token")),
       allowEnv: [],
       allowHost: [],
+      trustedProxies: [],
       pluginLogLevel: "INFO",
       runtimeDirectory: Option.none(),
       limits: yield* limitsOf({}),
