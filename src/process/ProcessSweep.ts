@@ -1,4 +1,4 @@
-import { Duration, Effect, Schedule } from "effect"
+import { Clock, Duration, Effect, Schedule } from "effect"
 import { type ProcessEntry, runs, scan, startOf } from "./ProcessTable.ts"
 
 /** Which processes are meant; asked anew in each round. */
@@ -27,6 +27,13 @@ const EMPTY_ROUNDS = 2
 const SWEEP_LIMIT = Duration.seconds(2)
 
 /**
+ * How often it is looked all the same, and for how long at most: a host that hardly gets a processor has done nothing yet
+ * when that time is over.
+ */
+const MIN_ROUNDS = 10
+const BUSY_LIMIT = Duration.seconds(15)
+
+/**
  * When those who are to end are looked at again: soon, since death is usually a matter of milliseconds, then less and
  * less often.
  */
@@ -40,6 +47,12 @@ export const sweep = Effect.fnUntraced(function* (select: Selection): Effect.fn.
   const found = new Set<number>()
   let remaining: ReadonlyArray<ProcessEntry> = []
   let empty = 0
+  let rounds = 0
+  const begun = yield* Clock.currentTimeMillis
+  const isOver = Effect.map(
+    Clock.currentTimeMillis,
+    (now) => ++rounds >= MIN_ROUNDS && now - begun >= Duration.toMillis(SWEEP_LIMIT),
+  )
   const round = Effect.map(scan, (table) => {
     // Unknown is never gone.
     if (table === undefined) return false
@@ -51,9 +64,9 @@ export const sweep = Effect.fnUntraced(function* (select: Selection): Effect.fn.
     empty = remaining.length === 0 ? empty + 1 : 0
     return empty === EMPTY_ROUNDS
   })
-  const complete = yield* round.pipe(
-    Effect.repeat({ schedule: LOOK_AGAIN, until: (complete) => complete }),
-    Effect.timeoutOrElse({ duration: SWEEP_LIMIT, orElse: () => Effect.succeed(false) }),
+  const [complete] = yield* Effect.all([round, isOver]).pipe(
+    Effect.repeat({ schedule: LOOK_AGAIN, until: ([complete, isOver]) => complete || isOver }),
+    Effect.timeoutOrElse({ duration: BUSY_LIMIT, orElse: () => Effect.succeed([false]) }),
   )
   return { complete, found, remaining }
 })

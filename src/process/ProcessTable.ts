@@ -144,8 +144,11 @@ const readTable = async (): Promise<ReadonlyArray<ProcessEntry> | undefined> => 
 let last: Promise<unknown> = Promise.resolve()
 let next: Promise<ReadonlyArray<ProcessEntry> | undefined> | undefined
 
-/** How long a scan may take; where it takes longer, who waits for it is told that nobody knows. */
-const SCAN_LIMIT = Duration.seconds(2)
+/**
+ * How long a scan may take: milliseconds, and seconds on a machine with far more to do than it can. Where it takes longer,
+ * who waits for it is told that nobody knows.
+ */
+const SCAN_LIMIT = Duration.seconds(5)
 
 /**
  * Every process of this namespace that this user may see; `undefined` when /proc can't be read, which is never the same

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process"
 import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect } from "effect"
+import { Duration, Effect, Schedule } from "effect"
 import { inject, vi } from "vitest"
 import * as SocketDirectory from "../../src/goplugin/SocketDirectory.ts"
 import { temporaryFolder } from "../support/folder.ts"
@@ -51,8 +51,11 @@ describe.skipIf(noPython)("a host killed by SIGKILL", () => {
         host.kill("SIGKILL")
         yield* eventually("the plugin and what it started are gone", () => !pids.some(isAlive))
         assert.strictEqual(folders().length, 1, "a killed host can't clean up")
-        yield* sweep
-        assert.deepStrictEqual(folders(), [], "the next one does")
+        // The next one does. The threads of a process may have its sockets open for a moment when it is gone already.
+        const isSwept = () => folders().length === 0
+        yield* Effect.repeat(sweep, { schedule: Schedule.spaced("20 millis"), until: isSwept }).pipe(
+          Effect.timeout("60 seconds"),
+        )
       }).pipe(Effect.scoped),
     )
 
