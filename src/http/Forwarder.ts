@@ -156,7 +156,9 @@ const send = (
     }
     up.on("error", fail)
     // The last that happens: also where the plugin answers what nobody here listens to.
-    up.on("close", () => fail(new Error("it was closed")))
+    up.on("close", () => {
+      if (!isSettled) fail(new Error("it was closed"))
+    })
     up.on("socket", (socket) => {
       const connected = () => {
         connection = { socket, bytesBefore: socket.bytesRead }
