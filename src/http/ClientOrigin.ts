@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http"
 import { BlockList, isIP, isIPv6 } from "node:net"
 import type { TLSSocket } from "node:tls"
 import { Result } from "effect"
-import { type Field, fieldsOf, valuesOf } from "../hooks/HeaderRules.ts"
+import { rawValuesOf } from "../hooks/HeaderRules.ts"
 
 /** Who asks, and how the client sees the host. */
 export interface ClientOrigin {
@@ -58,7 +58,7 @@ export const originOf = (request: IncomingMessage, authority: string, isTrusted:
   }
   if (!isTrusted(peer.address)) return peer
   let origin = peer
-  for (const hop of hopsOf(fieldsOf(request.rawHeaders))) {
+  for (const hop of hopsOf(request.rawHeaders)) {
     origin = {
       address: hop.address ?? origin.address,
       scheme: hop.scheme === "http" || hop.scheme === "https" ? hop.scheme : origin.scheme,
@@ -73,9 +73,9 @@ export const originOf = (request: IncomingMessage, authority: string, isTrusted:
 const HOST = /^(?:[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i
 
 /** What the proxies on the way say, the nearest one's first. */
-const hopsOf = (fields: ReadonlyArray<Field>): ReadonlyArray<Hop> => {
+const hopsOf = (rawHeaders: ReadonlyArray<string>): ReadonlyArray<Hop> => {
   const listed = (name: string) =>
-    valuesOf(fields, name)
+    rawValuesOf(rawHeaders, name)
       .flatMap((value) => value.split(","))
       .map((value) => value.trim())
       .filter((value) => value !== "")

@@ -46,7 +46,6 @@ export const pluginRequest = (
   target: PluginTarget,
   identity: RequestIdentity,
 ): PluginRequest => {
-  const remote = request.socket
   const query = queryOf(target, identity.isToken)
   const authority = target.authority ?? request.headers.host ?? ""
   const origin = originOf(request, authority, identity.isTrusted)
@@ -57,14 +56,15 @@ export const pluginRequest = (
     protocol: `HTTP/${request.httpVersion}`,
     fields: pluginFields(request, identity, origin),
     authority,
-    peer:
-      remote.remoteFamily === "IPv6"
-        ? `[${remote.remoteAddress}]:${remote.remotePort}`
-        : `${remote.remoteAddress}:${remote.remotePort}`,
+    peer: peerOf(request),
     origin,
     requestId: identity.requestId,
   }
 }
+
+/** Whoever comes by a unix socket has no address, and is of this machine. */
+const peerOf = ({ socket: { remoteAddress = "127.0.0.1", remoteFamily, remotePort = 0 } }: IncomingMessage): string =>
+  remoteFamily === "IPv6" ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`
 
 /** A request as the contract's `ServeHTTP` has it. */
 export const requestInit = (

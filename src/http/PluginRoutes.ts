@@ -12,7 +12,7 @@ import { answered, RequestId, type RestError } from "./AppErrorResponse.ts"
 import { CLIENT_STALL_TIMEOUT, exchangeOf, guardExchange, isUpgraded } from "./ClientConnection.ts"
 import { type IsTrusted, TRUSTED_PROXIES, trustedProxies } from "./ClientOrigin.ts"
 import { serveDirect } from "./DirectHttp.ts"
-import { fieldsOf, valuesOf } from "../hooks/HeaderRules.ts"
+import { rawValuesOf } from "../hooks/HeaderRules.ts"
 import { hostCheck, type HostCheckOptions } from "./HostCheck.ts"
 import { isExactly, type IsToken } from "./HostTokens.ts"
 import { hasBody, hasTokenInPath, isTooLarge, type PluginRequest, pluginRequest, requestInit } from "./PluginRequest.ts"
@@ -218,8 +218,7 @@ const refuseRequest = (status: number, reason: string) =>
 
 /** Heads that no plugin could be told of, or that others on the way may read otherwise. */
 const refuseHead = (incoming: IncomingMessage) => {
-  if (valuesOf(fieldsOf(incoming.rawHeaders), "host").length > 1)
-    return refuseRequest(400, "it has several Host headers")
+  if (rawValuesOf(incoming.rawHeaders, "host").length > 1) return refuseRequest(400, "it has several Host headers")
   return isTooLarge(incoming) ? refuseRequest(413, "it announces too large a body") : undefined
 }
 

@@ -44,7 +44,7 @@ describe("a request to a plugin's own server", () => {
       const { body } = yield* asked(
         host,
         head("GET", `/plugins/fake/a%2Fb/caf%E9?x=1&access_token=y&t=${TOKEN}&y=2`, [
-          "Connection: close, X-Named",
+          "Connection: close, X-Named, Mattermost-User-Id, X-Forwarded-For, Plugin-Supervisor-Client",
           "X-Named: 1",
           "Keep-Alive: 1",
           "TE: trailers",
