@@ -21,6 +21,7 @@ from .logs import own_logger
 from .plugin import Plugin, make_plugin
 from .serving.grpc_transport import serve_grpc
 from .serving.handler import RequestHandler, run_handler
+from .serving.offers import PluginOffers
 from .threads import HandlerThreads
 
 #: Threads for sync handlers of hooks; those of ServeHTTP have others (`Plugin.http_threads`): no client may keep hooks
@@ -144,6 +145,10 @@ async def serve_plugin(plugin_class: type[Plugin]) -> None:
         hooks = PluginServer(plugin, config)
         stack.push_async_callback(hooks.requests.finish, BACKGROUND_LIMIT)
         services = [hooks.handler()]
+        if plugin.has_hook("ServeHTTP"):
+            offers = PluginOffers(hooks.requests)
+            services.append(offers.handler())
+            stack.push_async_callback(offers.stop)
         # What is printed is logged (see the package's __init__), so the stream of it stays silent.
         await goplugin.serve(
             HANDSHAKE,
@@ -160,4 +165,14 @@ def run_plugin(plugin_class: type[Plugin]) -> None:
     HANDSHAKE.require_host()
     # Once more: what was imported meanwhile may have set up logging of its own.
     logs.configure(load_runtime_config().log_level, sys.stderr)
-    goplugin.run(serve_plugin(plugin_class))
+    goplugin.run(serve_plugin(plugin_class), _loop_for(plugin_class))
+
+
+def _loop_for(plugin_class: Any) -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop serves HTTP faster; it takes a moment to load, so other plugins do without."""
+    if "ServeHTTP" in getattr(plugin_class, "_hook_registry", ()):
+        with contextlib.suppress(ImportError):
+            from uvloop import new_event_loop
+
+            return new_event_loop
+    return asyncio.new_event_loop
