@@ -145,6 +145,14 @@ SHAPES = """
             await send({"type": "http.response.start", "status": 103, "headers": []})
         elif kind == "header":
             await send({"type": "http.response.start", "status": 200, "headers": [(b"x", b"a\\r\\nB: c")]})
+        elif kind in ("length", "lengths"):
+            values = {"length": [b"-1"], "lengths": [b"1", b"2"]}[kind]
+            headers = [(b"Content-Length", value) for value in values]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+        elif kind == "framed":
+            headers = [(b"Transfer-Encoding", b"chunked"), (b"content-length", b"2"), (b"Content-Length", b"2")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"ab"})
         elif kind == "upload":
             read = 0
             while True:
@@ -189,9 +197,12 @@ def test_answers_have_the_shape_of_http(start_plugin: StartPlugin) -> None:
     assert ask("/200", "HEAD") == (200, {"content-length": "5"}, b"")
     assert ask("/204") == (204, {}, b"")
     assert ask("/304") == (304, {}, b"")
+    assert ask("/framed") == (200, {"content-length": "2"}, b"ab")
     for kind, why in (
         ("interim", "103 is no status of a response"),
         ("header", "HTTP has no such header"),
+        ("length", "HTTP has no such length: b'-1'"),
+        ("lengths", "HTTP has no such length: b'2', beside b'1'"),
     ):
         assert ask(f"/{kind}")[0] == 500
         plugin.wait_for_log(why)

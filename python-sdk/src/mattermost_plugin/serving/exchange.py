@@ -99,14 +99,22 @@ class Exchange:
     async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Sends the head. Raises ValueError for what HTTP does not have."""
         check_status(status)
+        self._bodyless = self._is_head or status in _WITHOUT_BODY
         pairs = []
+        length: bytes | None = None
         for name, value in headers:
             if not is_header(name, value):
                 raise ValueError(f"HTTP has no such header: {name!r}: {value!r}")
-            pairs.append((name, value))
-        if status in _WITHOUT_BODY:
-            self._bodyless = True
-            pairs = [pair for pair in pairs if pair[0].lower() not in (b"content-length", b"transfer-encoding")]
+            lower = name.lower()
+            if lower == b"content-length":
+                if not value.isdigit() or length not in (None, value):
+                    raise ValueError(f"HTTP has no such length: {value!r}, beside {length!r}")
+                is_wanted, length = length is None and status not in _WITHOUT_BODY, value
+            else:
+                # The framing is the server's.
+                is_wanted = lower != b"transfer-encoding"
+            if is_wanted:
+                pairs.append((name, value))
         self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 
