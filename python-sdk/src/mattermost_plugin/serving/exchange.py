@@ -161,5 +161,6 @@ class Exchange:
 
     def close(self) -> None:
         """Nothing more is done about it."""
+        self.on_linger = None
         if self._body is not None:
             self._body.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ..body import complete
+from ..body import ClientDisconnected, complete
 from ..http import HTTPRequest, HTTPResponseWriter
 from ..logs import own_logger
 from ..outgoing import CUT_PATIENCE, Outgoing
@@ -71,7 +71,7 @@ class _Response:
             self._sending.cancel()
             return await self._exchange.cut_off()
         await self._send_what_is_there()
-        if self._failed is not None:
+        if self._failed is not None and not isinstance(self._failed, ClientDisconnected):
             _log.error("ServeHTTP: the response could not be sent: %s", self._failed)
         if not self._exchange.answered:
             await self._exchange.cut_off()

@@ -1,4 +1,4 @@
-"""What the host tells of a request in headers that it alone can set (see docs/architecture.md)."""
+"""What the host tells of a request, in headers that it alone can set."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ _MESSAGE_LIMIT = 16 * 1024 * 1024
 
 #: Seconds that open responses and WebSockets get when the plugin ends, and that uvicorn gets after them. A host waits
 #: two for all of the plugin's end.
-_STOP_GRACE, _STOP_LIMIT = 0.7, 0.7
+_STOP_GRACE, _STOP_LIMIT = 1.0, 0.5
 
 
 class WebServer:
