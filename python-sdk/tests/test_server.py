@@ -329,9 +329,12 @@ def test_hooks_run_side_by_side(start_plugin: StartPlugin) -> None:
 CROWDED = """
     from mattermost_plugin import server
     server.HANDLER_THREADS = 4
-    server.HTTP_PATIENCE = 0.2
+    from mattermost_plugin.serving import handler
+    handler.PATIENCE = 0.2
 
     class Crowded(Plugin):
+        http_threads = 4
+
         @hook(HookName.ServeHTTP)
         def serve(self, ctx, writer, request):
             writer.write("begun")

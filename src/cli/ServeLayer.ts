@@ -46,6 +46,8 @@ export interface ServeOptions {
   readonly allowEnv: ReadonlyArray<string>
   /** Names by which clients may ask for the host; empty for the default of `HostCheckOptions`. */
   readonly allowHost: ReadonlyArray<string>
+  /** Proxies that are believed whom they ask for: addresses, and ranges of them. */
+  readonly trustedProxies: ReadonlyArray<string>
   readonly pluginLogLevel: "DEBUG" | "INFO" | "WARNING" | "ERROR"
   /** Folder of the plugins' sockets. */
   readonly runtimeDirectory: Option.Option<string>
@@ -94,6 +96,7 @@ export const serveLayer = (options: ServeOptions) => {
           allowedHosts,
           isToken: isExactly(Redacted.value(value)),
           maxRequestsInFlight: limits.requests,
+          trustedProxies: options.trustedProxies,
         })
       }),
     ),

@@ -1,9 +1,10 @@
-import { Effect, Layer, Option } from "effect"
+import { Config, Effect, Layer, Option } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
 import { FetchHttpClient } from "effect/http"
 import { Otlp, OtlpSerialization } from "effect/observability"
 import { hookPolicies } from "../hooks/HookPolicies.ts"
 import { ACCESS_TOKEN_VARIABLE } from "../http/AccessToken.ts"
+import { TRUSTED_PROXIES, trustedProxies } from "../http/ClientOrigin.ts"
 import { announce } from "./Announcement.ts"
 import { LIMIT_NAMES, limitsOf } from "./Limits.ts"
 import { serveLayer } from "./ServeLayer.ts"
@@ -21,6 +22,18 @@ const siteUrlOf = (given: string): Option.Option<string> => {
   return url !== null && /^https?:$/.test(url.protocol) && url.search === "" && url.hash === "" && url.username === ""
     ? Option.some(url.href.replace(/\/+$/, ""))
     : Option.none()
+}
+
+/** Where the proxies are named that are believed, unless the flag does. */
+const TRUSTED_PROXIES_VARIABLE = "PLUGIN_SUPERVISOR_TRUSTED_PROXIES"
+
+/** The proxies in a list; fails with what can't be one. */
+const proxiesOf = (given: string): Effect.Effect<ReadonlyArray<string>, string> => {
+  const proxies = given
+    .split(",")
+    .map((proxy) => proxy.trim())
+    .filter((proxy) => proxy !== "")
+  return Effect.as(Effect.fromResult(trustedProxies(proxies)), proxies)
 }
 
 /** `plugin-supervisor serve`. */
@@ -64,6 +77,19 @@ export const serve = Command.make(
         "Name by which clients may ask for the host, or * for any; may be repeated. Default: loopback names where --host is loopback, and any elsewhere",
       ),
       Flag.atLeast(0),
+    ),
+    trustedProxies: Flag.String("trusted-proxies").pipe(
+      Flag.withDescription(
+        `Proxies that are believed whom they ask for: addresses and ranges such as 10.0.0.0/8, with commas between; empty for none. Default ${TRUSTED_PROXIES_VARIABLE}, else ${TRUSTED_PROXIES.join(",")}`,
+      ),
+      Flag.withFallbackConfig(Config.String(TRUSTED_PROXIES_VARIABLE)),
+      Flag.withDefault(TRUSTED_PROXIES.join(",")),
+      Flag.mapEffect((given) =>
+        Effect.mapError(
+          proxiesOf(given),
+          (problem) => new CliError.UserError({ cause: `trusted proxies: ${problem}` }),
+        ),
+      ),
     ),
     allowEnv: Flag.String("allow-env").pipe(
       Flag.withDescription("Environment variable that plugins may see, NAME or PREFIX_*; may be repeated"),

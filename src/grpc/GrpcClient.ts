@@ -1,7 +1,7 @@
 import * as grpc from "@grpc/grpc-js"
 import { Duration, Effect, Option, Result, type Scope, Stream } from "effect"
 import { fromUnknown, GrpcError, statusCode } from "./GrpcError.ts"
-import { NO_MESSAGE_LIMIT } from "./GrpcLimits.ts"
+import { FLOW_CONTROL_WINDOW, NO_MESSAGE_LIMIT } from "./GrpcLimits.ts"
 import { type Metadata, noMetadata, toGrpc } from "./GrpcMetadata.ts"
 import {
   type ClientStreaming,
@@ -117,6 +117,7 @@ const channelOptions = (tls: TlsConfig | undefined, maxMessageSize: number): grp
   "grpc.initial_reconnect_backoff_ms": 50,
   // A connection is kept, used or not, as long as its Scope; grpc-js would drop it after half an hour without a call.
   "grpc.client_idle_timeout_ms": 2 ** 31 - 1,
+  "grpc-node.flow_control_window": FLOW_CONTROL_WINDOW,
 })
 
 /** Opens a client on `target`; nothing is sent before the first call. */

@@ -12,6 +12,13 @@ export const MAX_MESSAGE_SIZE: number = 64 * 1024 * 1024
 export const NO_MESSAGE_LIMIT: number = 2 ** 31 - 1
 
 /**
+ * How much of one stream's messages, in bytes, a plugin may send ahead of what is read of it. With HTTP/2's own 64 KiB each
+ * chunk of a body waits for the one before to be acknowledged; this lets downloads go several times as fast, and is what a
+ * stream whose reader has stopped holds at most.
+ */
+export const FLOW_CONTROL_WINDOW: number = 1024 * 1024
+
+/**
  * Calls that one connection to a server of ours may have in flight; what is more waits on its client's side. It is far
  * beyond what one plugin needs, and bounds how many handlers it can start.
  */

@@ -32,19 +32,46 @@ const outcomeOf = (exit: Exit.Exit<unknown, { readonly _tag: string }>): string 
   })
 }
 
+/** What a hook's calls are counted and timed by. To bind a metric to its attributes takes longer than to update it. */
+const metricsOf = (plugin: string, hook: string) => {
+  const byOutcome = new Map<string, typeof calls>()
+  return {
+    duration: Metric.withAttributes(durations, { plugin, hook }),
+    calls: (outcome: string) => {
+      const bound = byOutcome.get(outcome) ?? Metric.withAttributes(calls, { plugin, hook, outcome })
+      byOutcome.set(outcome, bound)
+      return bound
+    },
+  }
+}
+
+/** By plugin and hook: as many as there are plugins and hooks. */
+const bound = new Map<string, ReturnType<typeof metricsOf>>()
+
 /** Counts and times a call, and makes a span of it. */
 export const measured = <A, E extends { readonly _tag: string }, R>(
   plugin: string,
   hook: string,
   call: Effect.Effect<A, E, R>,
-): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>> =>
-  Effect.flatMap(Clock.currentTimeMillis, (began) =>
+): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>> => {
+  const key = `${plugin} ${hook}`
+  const metrics = bound.get(key) ?? metricsOf(plugin, hook)
+  bound.set(key, metrics)
+  return Effect.flatMap(Clock.currentTimeMillis, (began) =>
     Effect.onExit(call, (exit) =>
       Effect.flatMap(Clock.currentTimeMillis, (ended) =>
         Effect.andThen(
-          Metric.update(Metric.withAttributes(calls, { plugin, hook, outcome: outcomeOf(exit) }), 1),
-          Metric.update(Metric.withAttributes(durations, { plugin, hook }), ended - began),
+          Metric.update(metrics.calls(outcomeOf(exit)), 1),
+          Metric.update(metrics.duration, ended - began),
         ),
       ),
     ),
-  ).pipe(Effect.withSpan(`hook ${hook}`, { kind: "client", attributes: { plugin_id: plugin } }))
+  ).pipe(
+    // Where in here a span is made says nothing, and costs as much as the span.
+    Effect.withSpan(
+      `hook ${hook}`,
+      { kind: "client", attributes: { plugin_id: plugin } },
+      { captureStackTrace: false },
+    ),
+  )
+}

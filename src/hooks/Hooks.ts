@@ -19,6 +19,7 @@ import { measured } from "./HookMetrics.ts"
 import { type Hook, type HookMethods, hookMethods, hookName, type UnaryHook, unaryHooks } from "./HookName.ts"
 import { type EffectivePolicy, type HooksOptions, policyOf } from "./HookPolicy.ts"
 import * as InFlight from "./InFlight.ts"
+import type { PluginHttpServer } from "./PluginOffers.ts"
 
 /** One call per unary hook, typed from the contract. */
 export type UnaryHooks = {
@@ -41,19 +42,15 @@ export interface HookClient extends UnaryHooks {
   readonly inFlight: InFlight.InFlight
   /** The connection to the plugin. */
   readonly client: GrpcClient
+  /** Where the plugin serves HTTP itself; requests to others go by `ServeHTTP`. */
+  readonly http?: PluginHttpServer | undefined
 }
 
 /** How long `Implemented` may take: it is answered from memory, so more than this means a stuck plugin. */
 const IMPLEMENTED_DEADLINE = Duration.seconds(10)
 
-/** A call's transport, deadline or handler failure, told apart. */
-export const hookError = (
-  pluginId: string,
-  hook: Hook | "implemented",
-  deadline: Duration.Input,
-  error: GrpcError,
-): HookError => {
-  const name = PluginHooks.method[hook].name
+/** A call's transport, deadline or handler failure, told apart. `name` is the rpc's. */
+export const hookError = (pluginId: string, name: string, deadline: Duration.Input, error: GrpcError): HookError => {
   switch (error.code) {
     case statusCode.DEADLINE_EXCEEDED:
       return new HookDeadlineError({ pluginId, hook: name, deadlineMillis: Duration.toMillis(deadline) })
@@ -93,7 +90,7 @@ const connect = Effect.fn("Hooks.connect")(function* (
       Effect.catch((error) =>
         error.isUnimplemented
           ? Effect.undefined
-          : Effect.fail(hookError(pluginId, "implemented", IMPLEMENTED_DEADLINE, error)),
+          : Effect.fail(hookError(pluginId, PluginHooks.method.implemented.name, IMPLEMENTED_DEADLINE, error)),
       ),
     )
   const implemented = told ?? allHooks
@@ -105,7 +102,7 @@ const connect = Effect.fn("Hooks.connect")(function* (
       // Whoever has said that it implements the hook can't take it back: then its answer is missing.
       error.isUnimplemented && told === undefined
         ? new HookNotImplementedError({ pluginId, hook: method.name })
-        : hookError(pluginId, hook, deadline, error),
+        : hookError(pluginId, method.name, deadline, error),
     )
     const problem = messageProblem<DescMessage>(method.output, response)
     if (problem !== undefined) {

@@ -88,7 +88,7 @@ const exchange = Effect.fnUntraced(function* <E>(
   const broken = (reason: string, statusCode?: number) => Effect.fail(brokenResponse(reason, statusCode))
 
   const mapError = Effect.mapError((error: GrpcError) => {
-    const mapped = hookError(pluginId, "serveHTTP", deadline, error)
+    const mapped = hookError(pluginId, HOOK, deadline, error)
     return mapped._tag === "HookPluginError" ? brokenResponse(mapped.reason) : mapped
   })
 

@@ -14,18 +14,28 @@ export const CLIENT_STALL_TIMEOUT = Duration.minutes(1)
 
 const ignore = () => {}
 
-/** Node's request of an HTTP/1.1 server, and its response; of an upgraded connection there is one only when asked for. */
-export const exchangeOf = (request: HttpServerRequest.HttpServerRequest) => ({
+/**
+ * Node's request of an HTTP/1.1 server, and its response. Of a connection whose client offers another protocol there is a
+ * response only when it is asked for: then nobody takes the offer, and the answer ends the connection.
+ */
+export const exchangeOf = (request: HttpServerRequest.HttpServerRequest) => {
   // Plugins are served over HTTP/1.1; the HTTP/2 twins of the two have no part here.
-  incoming: NodeHttpServerRequest.toIncomingMessage(request) as IncomingMessage,
-  outgoing: () => NodeHttpServerRequest.toServerResponse(request) as ServerResponse,
-})
+  const incoming = NodeHttpServerRequest.toIncomingMessage(request) as IncomingMessage
+  return {
+    incoming,
+    outgoing: () => {
+      const outgoing = NodeHttpServerRequest.toServerResponse(request) as ServerResponse
+      if (isUpgraded(incoming)) endUpgraded(incoming, outgoing)
+      return outgoing
+    },
+  }
+}
 
 /**
  * Whether the server has stopped to read requests from this connection, because the client offered to speak another
  * protocol and somebody may want to. Node's types don't know the property, which every version has.
  */
-const isUpgraded = (incoming: IncomingMessage & { readonly upgrade?: boolean | null }): boolean =>
+export const isUpgraded = (incoming: IncomingMessage & { readonly upgrade?: boolean | null }): boolean =>
   incoming.upgrade === true
 
 /**
@@ -87,16 +97,19 @@ export const endUnlessReceived = (incoming: IncomingMessage, outgoing: ServerRes
 /** How long a client has for reading the answer that ends its connection, before that is gone: Effect's own time. */
 const CLOSE_GRACE = Duration.millis(500)
 
-/**
- * Has an answer end a connection whose client offered another protocol, since nobody here takes it: that connection is
- * nobody's any more, who would see to its end.
- */
-export const refuseUpgrade = (incoming: IncomingMessage, outgoing: () => ServerResponse): void => {
-  if (!isUpgraded(incoming)) return
-  const response = outgoing()
-  response.shouldKeepAlive = false
-  response.on("finish", () => setTimeout(() => incoming.socket.destroy(), Duration.toMillis(CLOSE_GRACE)).unref())
+/** Responses that end a connection which is nobody's any more, who would see to that. */
+const ending = new WeakSet<ServerResponse>()
+
+const endUpgraded = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+  if (ending.has(outgoing)) return
+  ending.add(outgoing)
+  outgoing.shouldKeepAlive = false
+  outgoing.on("error", ignore)
+  outgoing.on("finish", () => setTimeout(() => incoming.socket.destroy(), Duration.toMillis(CLOSE_GRACE)).unref())
 }
+
+/** Whether a connection has answers outstanding: nobody may take it over then. */
+export const hasUnanswered = (socket: Socket): boolean => (unfinished.get(socket)?.size ?? 0) > 0
 
 /** Writes with the client's back-pressure; a client that goes, or stalls, interrupts the request's fiber, and so this wait. */
 export const writeChunk = (
@@ -110,7 +123,7 @@ export const writeChunk = (
     } catch (error) {
       return resume(Effect.fail(error as Error))
     }
-    const allowStall = limitStall(outgoing, stallTimeout)
+    const allowStall = limitStall(outgoing.socket, stallTimeout)
     const onDrain = () => {
       allowStall()
       resume(Effect.void)
@@ -122,20 +135,64 @@ export const writeChunk = (
     })
   })
 
+/**
+ * Writes all that arrives, with the client's back-pressure, or throws it away where there is nowhere to write it. Fails
+ * where it breaks off. A client that goes, or stalls, interrupts the request's fiber, and so this wait.
+ */
+export const pour = (
+  from: IncomingMessage,
+  outgoing: ServerResponse | undefined,
+  stallTimeout: Duration.Input,
+): Effect.Effect<void, Error> =>
+  Effect.callback<void, Error>((resume) => {
+    let allowStall = ignore
+    const onData = (bytes: Uint8Array) => {
+      try {
+        if (outgoing === undefined || outgoing.write(bytes)) return
+        from.pause()
+        allowStall = limitStall(outgoing.socket, stallTimeout)
+      } catch (error) {
+        done(Effect.fail(error as Error))
+      }
+    }
+    const onDrain = () => {
+      allowStall()
+      from.resume()
+    }
+    const onEnd = () => done(Effect.void)
+    const onClose = () => done(Effect.fail(from.errored ?? new Error("it ended too early")))
+    const leave = () => {
+      allowStall()
+      from.off("data", onData)
+      from.off("end", onEnd)
+      from.off("close", onClose)
+      outgoing?.off("drain", onDrain)
+    }
+    const done = (result: Effect.Effect<void, Error>) => {
+      leave()
+      resume(result)
+    }
+    from.on("data", onData)
+    from.on("end", onEnd)
+    from.on("close", onClose)
+    outgoing?.on("drain", onDrain)
+    if (from.closed) onClose()
+    return Effect.sync(leave)
+  })
+
 /** Ends a response. What still waits for its client then has its time, too. */
 export const end = (outgoing: ServerResponse, stallTimeout: Duration.Input): Effect.Effect<void, Error> =>
   Effect.try({
     try: () => {
       outgoing.end()
       // Before Node, which sets the time for idle connections when all of it is sent.
-      if (!outgoing.writableFinished) outgoing.prependOnceListener("finish", limitStall(outgoing, stallTimeout))
+      if (!outgoing.writableFinished) outgoing.prependOnceListener("finish", limitStall(outgoing.socket, stallTimeout))
     },
     catch: (error) => error as Error,
   })
 
-/** Has the connection closed when nothing of what waits is taken for this long; answers how to undo it. */
-const limitStall = (outgoing: ServerResponse, stallTimeout: Duration.Input): (() => void) => {
-  const { socket } = outgoing
+/** Has a connection closed when nothing of what waits is taken for this long; answers how to undo it. */
+export const limitStall = (socket: Socket | null, stallTimeout: Duration.Input): (() => void) => {
   if (socket === null) return ignore
   const before = socket.timeout ?? 0
   // Node's own timer, which sees each byte that the kernel takes; without a listener its end destroys the socket.

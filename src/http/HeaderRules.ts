@@ -22,7 +22,30 @@ const HOP_BY_HOP = new Set([
  * Fields that only the host may set, one that would tell the plugin of pages elsewhere (Mattermost's rule), and one that
  * the host's own server answers.
  */
-const NOT_FORWARDED = new Set(["mattermost-user-id", "mattermost-plugin-id", "referer", "expect"])
+const NOT_FORWARDED = new Set([
+  "expect",
+  "forwarded",
+  "mattermost-plugin-id",
+  "mattermost-user-id",
+  "referer",
+  "x-real-ip",
+])
+
+/** How fields begin that only the host may set: who asks, and by which way (`ClientOrigin`); what it tells our SDK. */
+const HOST_PREFIXES = ["plugin-supervisor-", "x-forwarded-"]
+
+/**
+ * Whether a field of a client's is not for plugins. Where headers become variables (CGI, WSGI), an underscore is as good
+ * as a dash: what is another's name then is dropped, as are the connection's fields and the body's in such a spelling.
+ */
+const isHosts = (name: string): boolean => {
+  const key = name.toLowerCase().replaceAll("_", "-")
+  return (
+    NOT_FORWARDED.has(key) ||
+    HOST_PREFIXES.some((prefix) => key.startsWith(prefix)) ||
+    (name.includes("_") && (HOP_BY_HOP.has(key) || key.startsWith("content-")))
+  )
+}
 
 /**
  * Fields by which one page speaks for a whole origin, or longer than it is there: what is stored in it, which scripts
@@ -61,6 +84,16 @@ const LENGTH = /^\d{1,15}$/
 export const fieldsOf = (rawHeaders: ReadonlyArray<string>): ReadonlyArray<Field> =>
   Array.from({ length: rawHeaders.length / 2 }, (_, index) => [rawHeaders[2 * index]!, rawHeaders[2 * index + 1]!])
 
+/** All values of a field, of Node's `rawHeaders`: of few fields, and in less time than it takes to pair them all. */
+export const rawValuesOf = (rawHeaders: ReadonlyArray<string>, name: string): ReadonlyArray<string> => {
+  const values: Array<string> = []
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const key = rawHeaders[index]!
+    if (key.length === name.length && key.toLowerCase() === name) values.push(rawHeaders[index + 1]!)
+  }
+  return values
+}
+
 /** All values of a field. */
 export const valuesOf = (fields: ReadonlyArray<Field>, name: string): ReadonlyArray<string> =>
   fields.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value)
@@ -88,11 +121,7 @@ export const requestFields = (
     .map((cookie) => cookie.trim())
     .filter((cookie) => cookie !== "" && !isSessionCookie(cookie) && !isSecret(cookie))
   const kept = withoutHopByHop(fields).filter(
-    // Where headers become variables (CGI, WSGI), an underscore is as good as a dash.
-    ([name, value]) =>
-      name.toLowerCase() !== "cookie" &&
-      !NOT_FORWARDED.has(name.toLowerCase().replaceAll("_", "-")) &&
-      !isSecret(value),
+    ([name, value]) => name.toLowerCase() !== "cookie" && !isHosts(name) && !isSecret(value),
   )
   return cookies.length === 0 ? kept : [...kept, ["Cookie", cookies.join("; ")]]
 }

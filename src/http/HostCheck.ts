@@ -3,7 +3,7 @@ import { NodeHttpServerRequest } from "@effect/platform-node"
 import { Effect, Equal, Layer, Result } from "effect"
 import { HttpRouter, HttpServer, HttpServerRequest, type HttpServerResponse } from "effect/http"
 import { NetAddress } from "effect/net"
-import { fieldsOf, valuesOf } from "./HeaderRules.ts"
+import { rawValuesOf } from "./HeaderRules.ts"
 import { refusal } from "./Refusal.ts"
 import * as RequestTarget from "./RequestTarget.ts"
 
@@ -36,7 +36,7 @@ const isLoopbackName = (name: string): boolean => {
 /** Whom a client asks for: its target, and each of its `Host` headers. */
 export const hostsOf = (request: IncomingMessage): ReadonlyArray<string> => {
   const authority = Result.getOrUndefined(RequestTarget.parse(request.url ?? "/"))?.authority
-  return [...(authority === undefined ? [] : [authority]), ...valuesOf(fieldsOf(request.rawHeaders), "host")]
+  return [...(authority === undefined ? [] : [authority]), ...rawValuesOf(request.rawHeaders, "host")]
 }
 
 /**

@@ -1,10 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { type Duration, Effect, Result, Stream } from "effect"
 import { HttpServerResponse } from "effect/http"
-import type { HookError } from "../hooks/HookError.ts"
 import type { PluginHttpResponse } from "../hooks/ServeHttp.ts"
-import { end, endUnlessReceived, writeChunk } from "./ClientConnection.ts"
-import { hasNoBody, responseFields } from "./HeaderRules.ts"
+import { end, endUnlessReceived, pour, writeChunk } from "./ClientConnection.ts"
+import { type Field, fieldsOf, hasNoBody, responseFields } from "./HeaderRules.ts"
 import { refusal } from "./Refusal.ts"
 
 /** What a client is told of a plugin that fails; the rest is for the log. */
@@ -18,41 +17,91 @@ export interface ResponseOptions {
   readonly stallTimeout: Duration.Input
 }
 
+/** A plugin's response: its head, and what writes its body. */
+interface Written {
+  readonly status: number
+  readonly fields: ReadonlyArray<Field>
+  /** Sends the body, or throws it away where there may be none. */
+  readonly body: (isBodiless: boolean) => Effect.Effect<void, Error>
+}
+
 /**
  * Writes a plugin's response to the client. Not by way of `HttpServerResponse`, whose headers have one value each, and
  * which holds the head back until there is a body: a plugin's server-sent events may begin late.
  */
-export const writeResponse = Effect.fnUntraced(function* (
+const write = Effect.fnUntraced(function* (
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-  response: PluginHttpResponse,
+  { body, fields, status }: Written,
   { allowedHeaders, stallTimeout }: ResponseOptions,
 ): Effect.fn.Return<HttpServerResponse.HttpServerResponse> {
-  const method = incoming.method ?? "GET"
-  const fields = responseFields(
-    response.headers.flatMap(([name, values]) => values.map((value) => [name, value] as const)),
-    { allowed: allowedHeaders, status: response.status },
-  )
-  if (Result.isFailure(fields)) {
-    yield* Effect.logWarning(`the plugin answered with ${fields.failure}`)
+  const kept = responseFields(fields, { allowed: allowedHeaders, status })
+  if (Result.isFailure(kept)) {
+    yield* Effect.logWarning(`the plugin answered with ${kept.failure}`)
     return failed(500, "The plugin failed")
   }
   // A body shorter than its announced length must not look complete.
   outgoing.strictContentLength = true
   endUnlessReceived(incoming, outgoing)
-  outgoing.writeHead(response.status, fields.success.flat())
-  outgoing.flushHeaders()
-  const isBodiless = hasNoBody(method, response.status)
-  yield* response.body.pipe(
-    Stream.runForEach((bytes) => (isBodiless ? Effect.void : writeChunk(outgoing, bytes, stallTimeout))),
+  outgoing.writeHead(status, kept.success.flat())
+  // With the first of the body, where that is there already.
+  const flush = setImmediate(() => outgoing.flushHeaders())
+  yield* body(hasNoBody(incoming.method ?? "GET", status)).pipe(
     Effect.andThen(end(outgoing, stallTimeout)),
-    Effect.catch((error: HookError | Error) =>
-      Effect.andThen(
-        Effect.logWarning(`the plugin's response was cut off: ${error.message}`),
-        Effect.sync(() => outgoing.destroy()),
-      ),
+    Effect.catch((error) =>
+      Effect.andThen(Effect.logWarning(`the plugin's response was cut off: ${error.message}`), cutOff(outgoing)),
     ),
+    Effect.ensuring(Effect.sync(() => clearImmediate(flush))),
   )
   // It has been sent; this tells middlewares what was.
-  return HttpServerResponse.empty({ status: response.status })
+  return HttpServerResponse.empty({ status })
 })
+
+/** Ends a connection whose client must not take its answer for whole, when what there is of that has gone out. */
+const cutOff = (outgoing: ServerResponse): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    outgoing.flushHeaders()
+    setImmediate(() => {
+      outgoing.destroy()
+      resume(Effect.void)
+    })
+  })
+
+/** Writes what a plugin's `ServeHTTP` has answered. */
+export const writeResponse = (
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  { body, headers, status }: PluginHttpResponse,
+  options: ResponseOptions,
+): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+  write(
+    incoming,
+    outgoing,
+    {
+      status,
+      fields: headers.flatMap(([name, values]) => values.map((value) => [name, value] as const)),
+      body: (isBodiless) =>
+        Stream.runForEach(body, (bytes) =>
+          isBodiless ? Effect.void : writeChunk(outgoing, bytes, options.stallTimeout),
+        ),
+    },
+    options,
+  )
+
+/** Writes what a plugin's own HTTP server has answered. */
+export const writeDirect = (
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  response: IncomingMessage,
+  options: ResponseOptions,
+): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+  write(
+    incoming,
+    outgoing,
+    {
+      status: response.statusCode ?? 0,
+      fields: fieldsOf(response.rawHeaders),
+      body: (isBodiless) => pour(response, isBodiless ? undefined : outgoing, options.stallTimeout),
+    },
+    options,
+  )

@@ -10,11 +10,13 @@ import type { SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
 import { newId } from "../workspace/Id.ts"
 import { answered, RequestId } from "./AppErrorResponse.ts"
 import { bearerToken } from "./BearerToken.ts"
-import { CLIENT_STALL_TIMEOUT, exchangeOf, guardExchange, refuseUpgrade } from "./ClientConnection.ts"
-import { fieldsOf, valuesOf } from "./HeaderRules.ts"
+import { CLIENT_STALL_TIMEOUT, exchangeOf, guardExchange, isUpgraded } from "./ClientConnection.ts"
+import { type IsTrusted, TRUSTED_PROXIES, trustedProxies } from "./ClientOrigin.ts"
+import { serveDirect } from "./DirectHttp.ts"
+import { rawValuesOf } from "./HeaderRules.ts"
 import { hostCheck, type HostCheckOptions } from "./HostCheck.ts"
 import { isExactly, type IsToken } from "./HostTokens.ts"
-import { hasBody, hasTokenInPath, isTooLarge, pluginRequestInit } from "./PluginRequest.ts"
+import { hasBody, hasTokenInPath, isTooLarge, type PluginRequest, pluginRequest, requestInit } from "./PluginRequest.ts"
 import { failed, type ResponseOptions, writeResponse } from "./PluginResponse.ts"
 import { refusal } from "./Refusal.ts"
 import { makeRequestLimit, MAX_REQUESTS_IN_FLIGHT } from "./RequestLimit.ts"
@@ -35,7 +37,13 @@ export interface PluginRoutesOptions extends HostCheckOptions {
    * are dropped. Default: none.
    */
   readonly allowedHeaders?: ReadonlyArray<string> | undefined
-  /** How many requests of one plugin may be in flight; further ones are answered 503. Default 256. */
+  /**
+   * The proxies that are believed whom they ask for (`X-Forwarded-For`, `-Proto` and `-Host`, or else `Forwarded`):
+   * addresses, and ranges such as `10.0.0.0/8`. Plugins are told of clients by these headers; what others than these
+   * proxies send of them is dropped. Default: this machine's own. What is no address is a defect.
+   */
+  readonly trustedProxies?: ReadonlyArray<string> | undefined
+  /** How many requests of one plugin, WebSockets among them, may be in flight; further ones are answered 503. Default 256. */
   readonly maxRequestsInFlight?: number | undefined
   /** How long a client may take nothing of a response, before it counts as gone. Default: a minute. */
   readonly clientStallTimeout?: Duration.Input | undefined
@@ -61,11 +69,18 @@ export const layer = (
       const environment = yield* PluginEnvironment
       const active = yield* ActivePlugins
       const { address } = yield* HttpServer.HttpServer
+      const isTrusted = yield* Effect.orDie(
+        Effect.mapError(
+          Effect.fromResult(trustedProxies(options.trustedProxies ?? TRUSTED_PROXIES)),
+          (problem) => new Error(`trustedProxies of PluginRoutes.layer: ${problem}`),
+        ),
+      )
       const door = handle({
         environment,
         active,
         authenticate,
         isToken: options.isToken,
+        isTrusted,
         refuseHost: hostCheck(address, options),
         takePlace: makeRequestLimit(options.maxRequestsInFlight ?? MAX_REQUESTS_IN_FLIGHT),
         allowedHeaders: new Set(options.allowedHeaders?.map((name) => name.toLowerCase())),
@@ -93,13 +108,22 @@ interface Door extends ResponseOptions {
   readonly active: ActivePlugins["Service"]
   readonly authenticate: Authenticate
   readonly isToken: IsToken | undefined
+  readonly isTrusted: IsTrusted
   readonly refuseHost: ReturnType<typeof hostCheck>
   readonly takePlace: ReturnType<typeof makeRequestLimit>
 }
 
-const handle = Effect.fn("PluginRoutes.handle")(function* (door: Door) {
-  const { incoming, outgoing } = exchangeOf(yield* HttpServerRequest.HttpServerRequest)
-  refuseUpgrade(incoming, outgoing)
+const handle = (door: Door) =>
+  Effect.tap(answer(door), () =>
+    Effect.map(HttpServerRequest.HttpServerRequest, (request) => {
+      const { incoming, outgoing } = exchangeOf(request)
+      // Whoever is told something else than what it offered is told so by an answer that ends the connection.
+      if (isUpgraded(incoming) && !incoming.socket.destroyed) outgoing()
+    }),
+  )
+
+const answer = Effect.fnUntraced(function* (door: Door) {
+  const { incoming } = exchangeOf(yield* HttpServerRequest.HttpServerRequest)
   const refused = door.refuseHost(incoming) ?? refuseHead(incoming)
   if (refused !== undefined) return refused
   const parsed = RequestTarget.parse(incoming.url ?? "/")
@@ -125,20 +149,36 @@ const serve = Effect.fnUntraced(function* (hooks: HookClient, target: RequestTar
   }
 
   const request = yield* HttpServerRequest.HttpServerRequest
-  const { incoming, outgoing } = exchangeOf(request)
+  const { incoming } = exchangeOf(request)
   const token = bearerToken(incoming.headers.authorization)
   const userId = token === undefined ? Option.none() : yield* door.authenticate(token)
   const isToken = door.isToken ?? (token !== undefined && Option.isSome(userId) ? isExactly(token) : () => false)
   if (hasTokenInPath(target, isToken))
     return refuseRequest(400, "a token belongs in Authorization: Bearer, not in a path")
-  const init = pluginRequestInit(incoming, target, {
+  const asked = pluginRequest(incoming, target, {
     userId: Option.getOrUndefined(userId),
     requestId: yield* RequestId,
     isToken,
+    isTrusted: door.isTrusted,
   })
-  const answer = yield* Effect.result(serveHttp(hooks, { init, body: hasBody(incoming) ? request.stream : undefined }))
-  if (answer._tag === "Failure") return yield* refuseFailed(answer.failure)
-  return yield* writeResponse(incoming, outgoing(), answer.success, door)
+  const served =
+    hooks.http === undefined
+      ? serveContract(hooks, request, asked, door)
+      : serveDirect(hooks, hooks.http, request, asked, door)
+  return yield* Effect.catch(served, refuseFailed)
+})
+
+/** Serves a request by the contract's `ServeHTTP`. */
+const serveContract = Effect.fnUntraced(function* (
+  hooks: HookClient,
+  request: HttpServerRequest.HttpServerRequest,
+  asked: PluginRequest,
+  options: ResponseOptions,
+) {
+  const { incoming, outgoing } = exchangeOf(request)
+  const init = requestInit(incoming, asked)
+  const answer = yield* serveHttp(hooks, { init, body: hasBody(incoming) ? request.stream : undefined })
+  return yield* writeResponse(incoming, outgoing(), answer, options)
 })
 
 /** Gives a request an id, which its plugin is told as well, and answers whatever it fails with. */
@@ -150,8 +190,7 @@ const refuseRequest = (status: number, reason: string) =>
 
 /** Heads that no plugin could be told of, or that others on the way may read otherwise. */
 const refuseHead = (incoming: IncomingMessage) => {
-  if (valuesOf(fieldsOf(incoming.rawHeaders), "host").length > 1)
-    return refuseRequest(400, "it has several Host headers")
+  if (rawValuesOf(incoming.rawHeaders, "host").length > 1) return refuseRequest(400, "it has several Host headers")
   return isTooLarge(incoming) ? refuseRequest(413, "it announces too large a body") : undefined
 }
 

@@ -40,6 +40,14 @@ const ID = /^[a-zA-Z0-9\-_.]+$/
  * `.` and `..`, no backslash (which browsers take for a slash), no fragment. What is in a query is for whoever reads it.
  */
 export const parse = (target: string): Result.Result<RequestTarget, string> => {
+  // Each that has to know asks anew, one behind the other.
+  if (target !== latest?.target) latest = { target, parsed: read(target) }
+  return latest.parsed
+}
+
+let latest: { readonly target: string; readonly parsed: Result.Result<RequestTarget, string> } | undefined
+
+const read = (target: string): Result.Result<RequestTarget, string> => {
   const absolute = ABSOLUTE.exec(target)?.groups as { authority: string; rest: string } | undefined
   const [path, query] = splitOnce(absolute === undefined ? target : absolute.rest, "?")
   const authority = absolute?.authority

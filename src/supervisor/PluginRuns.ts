@@ -7,6 +7,7 @@ import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
 import { MAX_MESSAGE_SIZE } from "../grpc/GrpcLimits.ts"
 import { ActivePlugins, type Registration } from "../hooks/ActivePlugins.ts"
 import { type HookClient, Hooks } from "../hooks/Hooks.ts"
+import { withOffers } from "../hooks/PluginOffers.ts"
 import { describeExit } from "../process/ProcessSpec.ts"
 import { PluginExitedError, type PluginRun, type PluginStartError, type RunEnd } from "./PluginRun.ts"
 import { keepApi, serveApi, type ServedApi } from "./ServedApi.ts"
@@ -131,17 +132,24 @@ const make = Effect.gen(function* () {
         const api = yield* Scope.provide(serveApi(apiServer, bundle, options), scopes.api)
         const started = yield* Scope.provide(launch(bundle, options, api), scopes.process)
         plugin = started
-        const run = yield* Effect.catch(activate(started), (error) => orExited(pluginId, started, error))
+        const run = yield* Effect.catch(activate(started, api), (error) => orExited(pluginId, started, error))
         return { run, unexpected: unexpectedEnd(started, keepApi(pluginId, api)) }
       })
-      const activate = Effect.fnUntraced(function* (started: GoPlugin) {
-        const hooks = yield* hookClients.connect(started.client, pluginId, {
+      const activate = Effect.fnUntraced(function* (started: GoPlugin, api: ServedApi) {
+        const connected = yield* hookClients.connect(started.client, pluginId, {
           ...options.hooks,
           // The plugin is told the limit there is.
           policies: { ...options.hooks?.policies, onDeactivate: { deadline: deactivateLimit } },
         })
-        yield* configureAndActivate(hooks)
-        activated = hooks
+        yield* configureAndActivate(connected)
+        activated = connected
+        const owner = {
+          pid: started.process.pid,
+          folders: [api.socketDirectory],
+          allowForeignAddress: options.allowForeignAddress ?? false,
+        }
+        // Until the process has ended: it may end its answers while it stops.
+        const hooks = yield* Scope.provide(withOffers(connected, owner), scopes.api)
         registration = yield* Scope.provide(activePlugins.register(hooks), scopes.dispatch)
         return {
           bundle,

@@ -138,6 +138,7 @@ describe.skipIf(process.platform !== "linux" || noPython)("a host at work", () =
           tokenFile: Option.none(),
           allowEnv: [],
           allowHost: [],
+          trustedProxies: [],
           pluginLogLevel: "INFO",
           runtimeDirectory: Option.none(),
           limits: yield* limitsOf({}),

@@ -1,6 +1,6 @@
-import { createServer } from "node:http"
 import { NodeHttpServer, NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Layer } from "effect"
+import { createServer } from "effect-plugin-supervisor"
 import { backend } from "./backend.ts"
 
 const [plugins = "plugins", port = "3000"] = process.argv.slice(2)

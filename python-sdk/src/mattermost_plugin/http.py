@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import re
-import threading
-from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import CancelledError
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from .contract import contract_message
+from .body import ClientDisconnected as ClientDisconnected
+from .body import Incoming, complete
 from .logs import own_logger
-from .types import HTTPHeader, PluginContext, ServeHTTPResponseInit
-
-_ServeHTTPResponse = contract_message("ServeHTTPResponse")
+from .outgoing import Head, Outgoing
+from .types import PluginContext
 
 _log = own_logger("mattermost_plugin")
 
 #: Bodies of up to this many bytes are read before an `async def` handler starts, so that it may use `request.body`.
-_READ_AHEAD = 1024 * 1024
+SMALL_BODY = 1024 * 1024
 
-#: Bytes that may wait for the host before `write` waits too.
-_HIGH_WATER = 256 * 1024
+#: Seconds for which such a handler waits for more of a body that does not say its length: its client may wait for the
+#: handler's first words.
+_PAUSE = 1.0
 
-
-def _runs_on(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether the caller runs on this loop, and so must not wait for it."""
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False
+#: Seconds for which a handler on a thread waits for a client that takes nothing of its response, or sends nothing of
+#: its request.
+STALL_LIMIT = 30.0
 
 
 def split_target(target: str) -> tuple[str, str]:
@@ -50,17 +44,32 @@ def split_target(target: str) -> tuple[str, str]:
 #: What a header's name consists of (RFC 9110, 5.6.2), and what its value does not (5.5).
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_VALUE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_NAME_BYTES = re.compile(_NAME.pattern.encode())
+_NOT_IN_VALUE_BYTES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-def _check_header(name: Any, value: Any) -> None:
+def check_header(name: Any, value: Any) -> None:
+    """Raises TypeError and ValueError for a header that HTTP does not have."""
     if not isinstance(name, str) or not isinstance(value, str):
         raise TypeError(f"a header and its value are str; the header {name!r} was to be a {type(value).__name__}")
     if not _NAME.fullmatch(name) or _NOT_IN_VALUE.search(value):
         raise ValueError(f"HTTP has no such header: {name!r}: {value!r}")
 
 
-class ClientDisconnected(ConnectionError):
-    """The client has gone: nobody reads the response any more."""
+@functools.lru_cache(maxsize=256)
+def _is_name(name: Any) -> bool:
+    return isinstance(name, bytes) and _NAME_BYTES.fullmatch(name) is not None
+
+
+def is_header(name: Any, value: Any) -> bool:
+    """Whether HTTP has such a header, as ASGI writes it."""
+    return _is_name(name) and isinstance(value, bytes) and _NOT_IN_VALUE_BYTES.search(value) is None
+
+
+def check_status(status: Any) -> None:
+    """Raises ValueError for what is no status of a response (RFC 9110, 15): an interim one ends no request."""
+    if not 200 <= status <= 599:
+        raise ValueError(f"{status} is no status of a response; those are 200 to 599")
 
 
 class HTTPRequest:
@@ -69,27 +78,47 @@ class HTTPRequest:
     Reading raises ClientDisconnected when the client goes before the body is complete.
     """
 
-    def __init__(self, init: Any, incoming: AsyncIterator[Any], first: Any) -> None:
-        self.method: str = init.method
-        self.url: str = init.url
-        self.proto: str = init.proto
-        self.proto_major: int = init.proto_major
-        self.proto_minor: int = init.proto_minor
-        self.headers: dict[str, list[str]] = {}
-        for header in init.headers:
-            self.headers.setdefault(header.key, []).extend(header.values)
-        self.host: str = init.host
-        self.remote_addr: str = init.remote_addr
-        self.request_uri: str = init.request_uri
+    def __init__(
+        self,
+        method: str = "GET",
+        url: str = "/",
+        proto: str = "HTTP/1.1",
+        proto_major: int = 1,
+        proto_minor: int = 1,
+        headers: Mapping[str, list[str]] | None = None,
+        host: str = "",
+        remote_addr: str = "",
+        request_uri: str = "",
+        content_length: int | None = None,
+        body: bytes = b"",
+        plugin_context: PluginContext | None = None,
+        *,
+        scheme: str = "http",
+        incoming: Incoming | None = None,
+        client: tuple[str, int] | None = None,
+        stall_limit: float = STALL_LIMIT,
+    ) -> None:
+        """What the transport makes; in tests of a handler `HTTPRequest("POST", "/a", body=b"...")` will do."""
+        self.method = method
+        #: The target below `root_path`, as the client wrote it.
+        self.url = url
+        self.proto = proto
+        self.proto_major = proto_major
+        self.proto_minor = proto_minor
+        self.headers: dict[str, list[str]] = {} if headers is None else dict(headers)
+        self.host = host
+        #: Who has connected, as `address:port`.
+        self.remote_addr = remote_addr
+        self.request_uri = request_uri
         #: Bytes of the body; -1 when the client did not say.
-        self.content_length: int = init.content_length
-        self.plugin_context = PluginContext.from_proto(init.plugin_context)
-        self._incoming = incoming
-        self._pending = deque([first.body_chunk] if first.body_chunk else [])
-        self._complete: bool = first.body_complete
+        self.content_length: int = len(body) if content_length is None else content_length
+        self.plugin_context = plugin_context or PluginContext()
+        #: `http` or `https`, as the client asked; `http` where the host does not tell.
+        self.scheme = scheme
+        self._incoming = complete(body) if incoming is None else incoming
         self._body: bytes | None = None
-        self._loop = asyncio.get_running_loop()
-        self._reading = asyncio.Lock()
+        self._client = client
+        self._stall_limit = stall_limit
 
     @property
     def root_path(self) -> str:
@@ -111,27 +140,12 @@ class HTTPRequest:
         """All values of a header, in any case of its name."""
         return [value for key, values in self.headers.items() if key.lower() == name.lower() for value in values]
 
-    async def _next(self) -> bytes:
-        """The next piece of the body; empty at its end."""
-        async with self._reading:
-            while not self._pending and not self._complete:
-                try:
-                    message = await self._incoming.__anext__()
-                except StopAsyncIteration:
-                    # Half a body must not pass for a whole one.
-                    raise ClientDisconnected("the client has gone before its request was complete") from None
-                self._complete = message.body_complete
-                if message.body_chunk:
-                    self._pending.append(message.body_chunk)
-            return self._pending.popleft() if self._pending else b""
-
     def _next_blocking(self) -> bytes:
-        if _runs_on(self._loop):
+        if (piece := self._incoming.take()) is not None:
+            return piece
+        if self._incoming.is_on_loop:
             raise RuntimeError("an async handler reads a large body with `async for chunk in request.stream()`")
-        try:
-            return asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
-        except CancelledError:
-            raise ClientDisconnected("the client has gone") from None
+        return self._incoming.read_blocking(self._stall_limit)
 
     def stream(self) -> BodyStream:
         """The body's pieces as they arrive, with `for` or `async for`."""
@@ -147,16 +161,19 @@ class HTTPRequest:
 
     @property
     def body(self) -> bytes:
-        """The whole body. In an `async def` handler only for bodies of a known length of up to 1 MiB."""
+        """The whole body. In an `async def` handler only for bodies of up to 1 MiB, which have been read before."""
         if self._body is None:
             self._body = self.read()
         return self._body
 
     async def read_ahead(self) -> None:
-        """Reads a small body, for `async def` handlers."""
-        if 0 <= self.content_length <= _READ_AHEAD:
-            self._body = await self.aread()
-            self._pending.extend([self._body] if self._body else [])
+        """Reads a small body, for `async def` handlers, which can't wait for `body`."""
+        if self._incoming.at_end():
+            self._body = b""
+        elif self.content_length <= SMALL_BODY:
+            pieces = await self._incoming.read_ahead(SMALL_BODY, _PAUSE if self.content_length < 0 else None)
+            if pieces is not None:
+                self._body = b"".join(pieces)
 
 
 class BodyStream:
@@ -170,7 +187,7 @@ class BodyStream:
             yield chunk
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while chunk := await self._request._next():
+        while chunk := await self._request._incoming.read():
             yield chunk
 
 
@@ -184,44 +201,35 @@ class HTTPResponseWriter:
     #: Larger writes are cut into pieces of this many bytes.
     MAX_CHUNK_SIZE = 64 * 1024
 
-    def __init__(self) -> None:
+    def __init__(self, outgoing: Outgoing | None = None) -> None:
         self.status_code = 200
         #: The headers so far, with their values; too late to change once the response has begun.
         self.headers: dict[str, list[str]] = {}
-        self._started = False
-        self._finished = False
-        self._closed = False
-        self._pending: deque[Any] = deque()
-        self._bytes = 0
-        self._room = threading.Condition()
-        self._loop = asyncio.get_running_loop()
-        self._work = asyncio.Event()
-        self._drained = asyncio.Event()
-        self._drained.set()
+        self._outgoing = outgoing or Outgoing(None, lambda: None, STALL_LIMIT, at_once=False)
 
     @property
     def started(self) -> bool:
         """Whether the status and the headers are fixed."""
-        return self._started
+        return self._outgoing.head is not None
 
     @property
     def finished(self) -> bool:
         """Whether the response has ended as a whole."""
-        return self._finished
+        return self._outgoing.ended
 
     def set_header(self, name: str, value: str) -> None:
         """Sets a header to one value. Names are compared in any case. Too late once the response has begun.
 
         Raises TypeError and ValueError for what HTTP does not take.
         """
-        _check_header(name, value)
+        check_header(name, value)
         if self._still_open(f"header {name}"):
             self.headers.pop(self._known(name), None)
             self.headers[name] = [value]
 
     def add_header(self, name: str, value: str) -> None:
         """Adds a value to a header; otherwise as `set_header`."""
-        _check_header(name, value)
+        check_header(name, value)
         if self._still_open(f"header {name}"):
             self.headers.setdefault(self._known(name), []).append(value)
 
@@ -236,107 +244,59 @@ class HTTPResponseWriter:
 
     def _still_open(self, what: str) -> bool:
         """Whether the head may still change. As in the published SDK, being too late is a warning and nothing more."""
-        if self._started:
+        if self.started:
             _log.warning("the response has begun, so its %s is not sent; set it before the first write", what)
-        return not self._started
+        return not self.started
 
     def write_header(self, status_code: int) -> None:
-        """Fixes the status and the headers and sends them. Too late once the response has begun."""
-        if not 100 <= status_code <= 999:
-            raise ValueError(f"{status_code} is no HTTP status")
+        """Fixes the status and the headers and sends them. Too late once the response has begun.
+
+        Raises ValueError for what is no status of a response: those are 200 to 599.
+        """
+        check_status(status_code)
         if self._still_open(f"status {status_code}"):
             self.status_code = status_code
-            self._put(_ServeHTTPResponse())
+            self._outgoing.put(head=self._head())
 
     def write(self, data: bytes | str) -> int:
         """Sends a piece of the body; answers its length in bytes. ClientDisconnected when the client has gone."""
         if not isinstance(data, (str, bytes, bytearray, memoryview)):
             raise TypeError(f"a response's body is str or bytes; a {type(data).__name__} was written")
         body = data.encode() if isinstance(data, str) else bytes(data)
+        head = None if self.started else self._head()
+        if len(body) <= self.MAX_CHUNK_SIZE:
+            self._outgoing.put(body, head=head)
+            return len(body)
         for start in range(0, len(body), self.MAX_CHUNK_SIZE):
-            self._put(_ServeHTTPResponse(body_chunk=body[start : start + self.MAX_CHUNK_SIZE]))
-        if not body and not self._started:
-            self._put(_ServeHTTPResponse())
+            self._outgoing.put(body[start : start + self.MAX_CHUNK_SIZE], head=head)
+            head = None
         return len(body)
 
     def flush(self) -> None:
         """Asks the host to hand on what was written; it does so anyway as soon as it can."""
-        if self._started:
-            self._put(_ServeHTTPResponse(flush=True))
+        if self.started:
+            self._outgoing.put(None)
 
     async def drain(self) -> None:
         """Waits until the client has caught up."""
-        await self._drained.wait()
-        if self._closed:
-            raise ClientDisconnected("the client has gone")
+        await self._outgoing.drain()
 
-    def _put(self, message: Any) -> None:
-        with self._room:
-            if not _runs_on(self._loop):
-                self._room.wait_for(lambda: self._closed or self._bytes < _HIGH_WATER)
-            if self._closed:
-                raise ClientDisconnected("the client has gone")
-            if self._finished:
-                raise RuntimeError("the response has ended")
-            if not self._started:
-                init = ServeHTTPResponseInit(status_code=self.status_code, headers=self._head())
-                message.init.CopyFrom(init.to_proto())
-                self._started = True
-            self._finished = message.body_complete
-            self._pending.append(message)
-            self._bytes += len(message.body_chunk)
-        if _runs_on(self._loop):
-            self._wake()
-        else:
-            self._loop.call_soon_threadsafe(self._wake)
-
-    def _head(self) -> list[HTTPHeader]:
-        """The headers, which may also have been put into the dict."""
+    def _head(self) -> Head:
+        """Status and headers, which may also have been put into the dict."""
+        check_status(self.status_code)
         headers = [
-            HTTPHeader(key=name, values=[values] if isinstance(values, str) else values)
-            for name, values in self.headers.items()
+            (name, [values] if isinstance(values, str) else list(values)) for name, values in self.headers.items()
         ]
-        for header in headers:
-            for value in header.values:
-                _check_header(header.key, value)
-        return headers
-
-    def _wake(self) -> None:
-        if self._bytes >= _HIGH_WATER:
-            self._drained.clear()
-        self._work.set()
+        for name, values in headers:
+            for value in values:
+                check_header(name, value)
+        return self.status_code, headers
 
     def finish(self) -> None:
         """Ends the response; done for a handler that has returned. May be called twice."""
-        if not self._finished:
-            self._put(_ServeHTTPResponse(body_complete=True))
+        if not self.finished:
+            self._outgoing.put(head=None if self.started else self._head(), last=True)
 
     def cut_off(self) -> None:
         """Ends the response where it is, without its end; done for a handler that has failed."""
-        self._pending.append(None)
-        self._wake()
-
-    def close(self) -> None:
-        """Nobody reads any more: writers are woken and told."""
-        with self._room:
-            self._closed = True
-            self._room.notify_all()
-        self._drained.set()
-
-    async def send_to(self, context: Any) -> None:
-        """Hands what is written to the host, with its back-pressure, until the response ends or is cut off."""
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            while self._pending:
-                message = self._pending.popleft()
-                if message is None:
-                    return
-                await context.write(message)
-                with self._room:
-                    self._bytes -= len(message.body_chunk)
-                    self._room.notify_all()
-                if self._bytes < _HIGH_WATER:
-                    self._drained.set()
-                if message.body_complete:
-                    return
+        self._outgoing.cut()

@@ -12,6 +12,7 @@ from typing import Any, Callable, ClassVar, TypeVar, cast
 from .client import AsyncPluginAPIClient, PluginAPIClient
 from .config import RuntimeConfig
 from .hooks import HOOK_ATTRIBUTE, HookRegistrationError
+from .http import STALL_LIMIT
 
 PluginClass = TypeVar("PluginClass", bound="Plugin")
 
@@ -21,6 +22,13 @@ class Plugin:
 
     A subclass with an `__init__` of its own takes `api` and `config` by keyword and hands them on.
     """
+
+    #: Threads for a sync handler of ServeHTTP, or a WSGI application: so many requests at once are worked on.
+    http_threads: ClassVar[int] = 64
+
+    #: Seconds for which such a thread waits for a client that takes nothing of its response, or sends nothing of its
+    #: request; then the client is as good as gone.
+    http_stall_limit: ClassVar[float] = STALL_LIMIT
 
     _hook_registry: ClassVar[dict[str, str]] = {}
 

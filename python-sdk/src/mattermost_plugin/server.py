@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
-import inspect
 import sys
 import threading
 from typing import Any, Callable
@@ -19,17 +17,16 @@ from .config import HANDSHAKE, PROTOCOL_VERSION, RuntimeConfig, load_runtime_con
 from .contract import HOOKS
 from .descriptors import message_class, service_handler
 from .dispatch import HookResultError, arguments, failure, no_handler, response_of, sayable, text_of
-from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter, split_target
 from .logs import own_logger
 from .plugin import Plugin, make_plugin
-from .threads import HandlerThreads, NoThreadError
+from .serving.grpc_transport import serve_grpc
+from .serving.handler import RequestHandler, run_handler
+from .serving.offers import PluginOffers
+from .threads import HandlerThreads
 
-#: Threads for sync handlers of hooks, and as many for those of ServeHTTP: no client may keep hooks waiting. A handler
-#: that is stuck keeps its thread, so there are more than ever run at once.
+#: Threads for sync handlers of hooks; those of ServeHTTP have others (`Plugin.http_threads`): no client may keep hooks
+#: waiting. A handler that is stuck keeps its thread, so there are more than ever run at once.
 HANDLER_THREADS = 64
-
-#: Seconds a request waits for one of ServeHTTP's threads, before its client is told to come again.
-HTTP_PATIENCE = 5.0
 
 #: Seconds that web applications get, when the plugin stops, for what goes on in them after their responses. A host
 #: waits two for all of the plugin's end.
@@ -54,8 +51,7 @@ class PluginServer:
         self._plugin = plugin
         self._config = config
         self._hook_threads = HandlerThreads("hook", HANDLER_THREADS)
-        self._http_threads = HandlerThreads("http", HANDLER_THREADS, HTTP_PATIENCE)
-        self._background: set[asyncio.Future[Any]] = set()
+        self.requests = RequestHandler(plugin)
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The service, derived from its descriptor."""
@@ -67,14 +63,7 @@ class PluginServer:
     def close(self) -> None:
         """Ends the threads of sync handlers, each as soon as its handler has returned."""
         self._hook_threads.close()
-        self._http_threads.close()
-
-    async def background(self, limit: float) -> None:
-        """Waits for what goes on after responses have ended, as web applications' background tasks do; then ends it."""
-        if self._background:
-            await asyncio.wait(self._background, timeout=limit)
-        for task in self._background:
-            task.cancel()
+        self.requests.close()
 
     # -- hooks ---------------------------------------------------------------------------------------------------
 
@@ -89,7 +78,7 @@ class PluginServer:
             handler = self._plugin.get_hook_handler(name)
             if handler is None:
                 return no_handler(name, request)
-            trace.enter(context)
+            trace.enter(context.invocation_metadata())
             limit = self._limit(context)
             begun = threading.Event()
             running = asyncio.ensure_future(self.run(handler, arguments(method, request), begun=begun.set))
@@ -129,110 +118,13 @@ class PluginServer:
         remaining = context.time_remaining()
         return self._config.hook_timeout if remaining is None else max(remaining * _DEADLINE_SHARE, 0.001)
 
-    async def run(
-        self,
-        handler: Callable[..., Any],
-        args: list[Any],
-        threads: HandlerThreads | None = None,
-        begun: Callable[[], object] = lambda: None,
-    ) -> Any:
-        """Runs a handler: a coroutine on the loop, anything else on a thread. Answers its result."""
-        try:
-            if inspect.iscoroutinefunction(handler):
-                begun()
-                return await handler(*args)
-            # A thread has a context of its own, in which the call's would be missing.
-            called = contextvars.copy_context().run
-            result = await (threads or self._hook_threads).run(called, _called, handler, args, begun)
-            # A decorator may have hidden that the handler is `async def`.
-            return await result if inspect.isawaitable(result) else result
-        except SystemExit as error:
-            # argparse exits when a user mistypes a command: that is this call's end, not the plugin's.
-            raise RuntimeError(f"the handler called sys.exit({error.code!r})") from error
-
-    # -- ServeHTTP -----------------------------------------------------------------------------------------------
+    async def run(self, handler: Callable[..., Any], args: list[Any], begun: Callable[[], object] | None = None) -> Any:
+        """Runs a hook's handler: a coroutine on the loop, anything else on a thread. Answers its result."""
+        return await run_handler(self._hook_threads, handler, args, begun)
 
     async def serve_http(self, incoming: Any, context: Any) -> None:
         """Serves one request: `incoming` are the messages of its stream, `context` takes those of the response."""
-        first = await anext_or_none(incoming)
-        if first is None or not first.HasField("init"):
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message of ServeHTTP has no init")
-        trace.enter(context)
-        request = HTTPRequest(first.init, incoming, first)
-        writer = HTTPResponseWriter()
-        sender = asyncio.ensure_future(writer.send_to(context))
-        answering = asyncio.ensure_future(self._answer(request, writer))
-        try:
-            # A web application may go on when its response has ended, and its client need not wait for that.
-            done, _ = await asyncio.wait([sender, answering], return_when=asyncio.FIRST_COMPLETED)
-            if answering in done:
-                answering.result()
-            await sender
-            if not writer.finished:
-                await context.abort(grpc.StatusCode.INTERNAL, self._failed("ServeHTTP", "failed after it had begun"))
-        finally:
-            # Also when the client has gone and this call was cancelled: a handler that still writes is told.
-            writer.close()
-            sender.cancel()
-            if not writer.finished:
-                answering.cancel()
-            elif not answering.done():
-                self._background.add(answering)
-                answering.add_done_callback(self._background.discard)
-
-    async def _answer(self, request: HTTPRequest, writer: HTTPResponseWriter) -> None:
-        """Runs the handler, and ends its response: whole, or cut off where it failed."""
-        handler = self._plugin.get_hook_handler("ServeHTTP")
-        if handler is None:
-            _plain(writer, 404, "Not Found")
-            return
-        try:
-            if inspect.iscoroutinefunction(handler):
-                await request.read_ahead()
-            args = [request.plugin_context, writer, request]
-            result = await self.run(handler, args, self._http_threads)
-            if result is not None and not writer.started:
-                kind = type(result).__name__
-                raise TypeError(f"it returned a {kind}, which nobody reads; a handler calls writer.write(...)")
-        except NoThreadError as error:
-            _log.error("ServeHTTP (%s) could not begin: %s", handler.__qualname__, error)
-            writer.set_header("Retry-After", "1")
-            _plain(writer, 503, "Service Unavailable")
-        except Exception as error:
-            if not isinstance(error, ClientDisconnected):
-                path = split_target(request.url)[0]
-                _log.exception("ServeHTTP (%s) failed: %s %s", handler.__qualname__, request.method, path)
-            if writer.started:
-                writer.cut_off()
-            else:
-                writer.clear_headers()
-                _plain(writer, 500, "Internal Server Error")
-        else:
-            writer.finish()
-
-
-def _called(handler: Callable[..., Any], args: list[Any], begun: Callable[[], object]) -> Any:
-    begun()
-    try:
-        return handler(*args)
-    except StopIteration as error:
-        # No future takes it: the call would never end.
-        raise RuntimeError("the handler raised StopIteration") from error
-
-
-def _plain(writer: HTTPResponseWriter, status: int, text: str) -> None:
-    writer.set_header("Content-Type", "text/plain; charset=utf-8")
-    writer.write_header(status)
-    writer.write(text)
-    writer.finish()
-
-
-async def anext_or_none(incoming: Any) -> Any:
-    """The next message of a stream, or None at its end."""
-    try:
-        return await incoming.__anext__()
-    except StopAsyncIteration:
-        return None
+        await serve_grpc(self.requests, incoming, context, lambda how: self._failed("ServeHTTP", how))
 
 
 # -- the process ---------------------------------------------------------------------------------------------------
@@ -251,11 +143,16 @@ async def serve_plugin(plugin_class: type[Plugin]) -> None:
         plugin = make_plugin(plugin_class, api, async_api, config)
         await stack.enter_async_context(plugin._lifespan())
         hooks = PluginServer(plugin, config)
-        stack.push_async_callback(hooks.background, BACKGROUND_LIMIT)
+        stack.push_async_callback(hooks.requests.finish, BACKGROUND_LIMIT)
+        services = [hooks.handler()]
+        if plugin.has_hook("ServeHTTP"):
+            offers = PluginOffers(hooks.requests)
+            services.append(offers.handler())
+            stack.push_async_callback(offers.stop)
         # What is printed is logged (see the package's __init__), so the stream of it stays silent.
         await goplugin.serve(
             HANDSHAKE,
-            {PROTOCOL_VERSION: lambda server, _: server.add_generic_rpc_handlers([hooks.handler()])},
+            {PROTOCOL_VERSION: lambda server, _: server.add_generic_rpc_handlers(services)},
             stream_output=False,
         )
 
@@ -268,4 +165,14 @@ def run_plugin(plugin_class: type[Plugin]) -> None:
     HANDSHAKE.require_host()
     # Once more: what was imported meanwhile may have set up logging of its own.
     logs.configure(load_runtime_config().log_level, sys.stderr)
-    goplugin.run(serve_plugin(plugin_class))
+    goplugin.run(serve_plugin(plugin_class), _loop_for(plugin_class))
+
+
+def _loop_for(plugin_class: Any) -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop serves HTTP faster; it takes a moment to load, so other plugins do without."""
+    if "ServeHTTP" in getattr(plugin_class, "_hook_registry", ()):
+        with contextlib.suppress(ImportError):
+            from uvloop import new_event_loop
+
+            return new_event_loop
+    return asyncio.new_event_loop

@@ -4,50 +4,192 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from concurrent.futures import Future, ThreadPoolExecutor
+import itertools
+import queue
+import threading
+import time
+from collections import deque
 from typing import Any, Callable
+
+#: Seconds after which it is looked whether the calls that wait get on, and more threads are brought in if they don't.
+#: To wake one for every call costs more than most handlers take, and they hinder each other.
+_LOOK = 0.002
 
 
 class NoThreadError(Exception):
-    """All threads are at work, and none became free in time."""
+    """No thread has become free in time, or none can be started."""
 
 
 class HandlerThreads:
     """So many threads, and no more: a handler that is stuck keeps its own until it returns.
 
-    With `patience` a call waits so many seconds for a thread at most.
+    With `patience` a call waits so many seconds for a thread at most. Threads are started when they are needed: one
+    works off what waits as long as that is quickly done. All but the threads themselves belongs to one event loop.
     """
 
     def __init__(self, name: str, count: int, patience: float | None = None) -> None:
+        self._name = name
         self._count = count
         self._patience = patience
-        self._threads = ThreadPoolExecutor(count, thread_name_prefix=name)
-        # Made by the first call: under Python 3.9 it belongs to the loop that makes it.
-        self._free: asyncio.Semaphore | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: deque[_Call] = deque()
+        self._finished: deque[tuple[_Call, Any, BaseException | None]] = deque()
+        self._wakes: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._started = 0
+        self._awake = 0
+        self._unfinished = 0
+        self._begun = 0
+        self._look: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Calls a function on a thread. NoThreadError, when the patience for a free one ends."""
-        if self._free is None:
-            self._free = asyncio.Semaphore(self._count)
-        free = self._free
-        if free.locked() and self._patience is not None:
-            try:
-                await asyncio.wait_for(free.acquire(), self._patience)
-            except asyncio.TimeoutError:
-                raise NoThreadError(f"all {self._count} threads are at work") from None
-        else:
-            await free.acquire()
-        loop = asyncio.get_running_loop()
+        """Calls a function on a thread. NoThreadError, when the patience for a free one ends, or there are none."""
+        if self._closed:
+            raise NoThreadError("the plugin is ending")
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        if not self._started:
+            self._start()
+        call = _Call(function, args, self._loop.create_future())
+        self._unfinished += 1
+        self._waiting.append(call)
+        if not self._bring_in(1, if_asleep=True) and self._look is None:
+            self._look_soon(call)
+        patience = None
+        if self._unfinished > self._count and self._patience is not None:
+            patience = self._loop.call_later(self._patience, self._give_up, call)
+        try:
+            return await call.answer
+        finally:
+            if patience is not None:
+                patience.cancel()
+            if call.answer.cancelled():
+                # Nobody waits for it any more: if it has not begun it never does, and holds nothing on to.
+                call.take_back()
 
-        def done(_: Future[Any]) -> None:
+    def _look_soon(self, newest: _Call) -> None:
+        assert self._loop is not None
+        now, used = time.monotonic(), time.process_time()
+        self._look = self._loop.call_later(_LOOK, self._see, self._begun, newest, now, used)
+
+    def _see(self, begun: int, newest: _Call, then: float, used: float) -> None:
+        """Looks after the calls that wait: brings in threads if none has begun, or if the newest then has not yet."""
+        self._look = None
+        if not self._waiting:
+            return
+        # Threads that compute get nothing done sooner by being more: only one at a time computes.
+        computes = time.process_time() - used > (time.monotonic() - then) / 2
+        if self._begun == begun:
+            self._bring_in(1 if computes else len(self._waiting))
+        elif not computes and not newest.is_claimed:
+            self._bring_in(self._awake)
+        with contextlib.suppress(IndexError):
+            self._look_soon(self._waiting[-1])
+
+    def _bring_in(self, count: int, *, if_asleep: bool = False) -> bool:
+        """Wakes or starts so many threads, if all are asleep or in any case; whether it did."""
+        with self._lock:
+            if if_asleep and self._awake:
+                return False
+            asleep = min(count, self._started - self._awake)
+            self._awake += asleep
+        for _ in range(asleep):
+            self._wakes.put(True)
+        for _ in range(min(count - asleep, self._count - self._started)):
+            with contextlib.suppress(NoThreadError):
+                self._start()
+        return True
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True)
+        with self._lock:
+            self._started += 1
+            self._awake += 1
+        try:
+            thread.start()
+        except RuntimeError as error:
+            with self._lock:
+                self._started -= 1
+                self._awake -= 1
+            raise NoThreadError(f"no thread can be started: {error}") from None
+
+    def _give_up(self, call: _Call) -> None:
+        if call.claim() and not call.answer.done():
+            call.answer.set_exception(NoThreadError(f"all {self._started} threads are at work"))
+
+    def _next(self) -> _Call | None:
+        """What a thread does next; it sleeps while there is nothing. None at the end."""
+        while True:
+            with contextlib.suppress(IndexError):
+                return self._waiting.popleft()
+            with self._lock:
+                if self._waiting:
+                    continue
+                self._awake -= 1
+            if not self._wakes.get():
+                return None
+
+    def _work(self) -> None:
+        while (call := self._next()) is not None:
+            result, error = None, None
+            if not call.answer.cancelled() and call.claim():
+                self._begun += 1
+                try:
+                    result = call.function(*call.args)
+                except BaseException as raised:
+                    error = raised
             # When the function has returned, which may be long after whoever has called it was cancelled.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(free.release)
+            with self._lock:
+                is_first = not self._finished
+                self._finished.append((call, result, error))
+            if is_first:
+                with contextlib.suppress(RuntimeError):
+                    assert self._loop is not None
+                    self._loop.call_soon_threadsafe(self._finish)
+            # Nothing of it may stay until the next call.
+            del call, result, error
 
-        future = self._threads.submit(function, *args)
-        future.add_done_callback(done)
-        return await asyncio.wrap_future(future)
+    def _finish(self) -> None:
+        while self._finished:
+            call, result, error = self._finished.popleft()
+            self._unfinished -= 1
+            if call.answer.done():
+                continue
+            if error is None:
+                call.answer.set_result(result)
+            else:
+                call.answer.set_exception(error)
 
     def close(self) -> None:
         """Ends the threads, each as soon as its function has returned."""
-        self._threads.shutdown(wait=False)
+        self._closed = True
+        for _ in range(self._started):
+            self._wakes.put(False)
+
+
+class _Call:
+    """A function that waits for a thread, or runs on one."""
+
+    __slots__ = ("_claims", "answer", "args", "function", "is_claimed")
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], answer: asyncio.Future[Any]) -> None:
+        self.function = function
+        self.args = args
+        self.answer = answer
+        self.is_claimed = False
+        self._claims = itertools.count()
+
+    def claim(self) -> bool:
+        """Whether the caller is the first, and so the one to answer it. For any thread."""
+        self.is_claimed = True
+        return next(self._claims) == 0
+
+    def take_back(self) -> None:
+        """Lets go of what has not begun."""
+        if self.claim():
+            self.function, self.args = _nothing, ()
+
+
+def _nothing() -> None:
+    pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any
 
@@ -10,9 +11,9 @@ _TRACEPARENT = "traceparent"
 _current: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
 
-def enter(context: Any) -> None:
+def enter(metadata: Iterable[tuple[str, Any]] | None) -> None:
     """Takes over the trace of a call, for whatever runs in its context from here."""
-    for key, value in context.invocation_metadata() or ():
+    for key, value in metadata or ():
         if key == _TRACEPARENT:
             _current.set(value)
 

@@ -9,11 +9,12 @@ import io
 import sys
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Callable, cast
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote
 
 from .hooks import HookName, hook
 from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter, split_target
 from .logs import own_logger
+from .serving.told import client_of, paths, server_of
 
 _log = own_logger("mattermost_plugin")
 
@@ -88,7 +89,7 @@ def _described(application: Any) -> str:
 
 def _environ(plugin: Any, request: HTTPRequest) -> dict[str, Any]:
     path, query = split_target(request.url)
-    host, port = _server(request.host)
+    host, port = server_of(request.host, request.scheme)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
         # PEP 3333 wants bytes in the clothes of Latin-1.
@@ -98,10 +99,10 @@ def _environ(plugin: Any, request: HTTPRequest) -> dict[str, Any]:
         "SERVER_NAME": host,
         "SERVER_PORT": str(port),
         "SERVER_PROTOCOL": request.proto or "HTTP/1.1",
-        "REMOTE_ADDR": _address(request.remote_addr)[0],
+        "REMOTE_ADDR": client_of(request)[0],
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BufferedReader(_Body(request)),
+        "wsgi.url_scheme": request.scheme,
+        "wsgi.input": io.BufferedReader(_Body(request), HTTPResponseWriter.MAX_CHUNK_SIZE),
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
@@ -128,14 +129,14 @@ class _Body(io.RawIOBase):
 
     def __init__(self, request: HTTPRequest) -> None:
         self._pieces = iter(request.stream())
-        self._rest = b""
+        self._rest = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         if not self._rest:
-            self._rest = next(self._pieces, b"")
+            self._rest = memoryview(next(self._pieces, b""))
         piece, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
         buffer[: len(piece)] = piece
         return len(piece)
@@ -153,21 +154,21 @@ def asgi(application: Callable[..., Any]) -> Callable[..., Any]:
     state: dict[str, Any] = {}
 
     async def serve_http(plugin: Any, context: Any, writer: HTTPResponseWriter, request: HTTPRequest) -> None:
-        body = request.stream().__aiter__()
-        ended = False
+        body = request._incoming
+        is_read = False
         answered = asyncio.Event()
 
         async def receive() -> dict[str, Any]:
-            nonlocal ended
-            if not ended:
+            nonlocal is_read
+            if not is_read:
+                # Who only looks, and cancels this at once (`is_disconnected` of FastAPI), must not have taken a piece.
+                await asyncio.sleep(0)
                 try:
-                    piece = await body.__anext__()
-                except StopAsyncIteration:
-                    ended = True
-                    return {"type": "http.request", "body": b"", "more_body": False}
+                    piece = await body.read()
                 except ClientDisconnected:
                     return {"type": "http.disconnect"}
-                return {"type": "http.request", "body": piece, "more_body": True}
+                is_read = body.at_end()
+                return {"type": "http.request", "body": piece, "more_body": not is_read}
             # A client that goes earlier cancels us.
             await answered.wait()
             return {"type": "http.disconnect"}
@@ -201,6 +202,8 @@ def asgi(application: Callable[..., Any]) -> Callable[..., Any]:
                 raise RuntimeError("the application returned before its response had ended")
 
     handler: Any = hook(HookName.ServeHTTP)(serve_http)
+    handler.application = application
+    handler.state = state
     handler.lifespan = lambda plugin: _lifespan(application, plugin, state)
     return handler  # type: ignore[no-any-return]
 
@@ -248,6 +251,7 @@ async def _lifespan(application: Callable[..., Any], plugin: Any, state: dict[st
 def _scope(plugin: Any, request: HTTPRequest) -> dict[str, Any]:
     path, query = split_target(request.url)
     root_path = request.root_path
+    full_path, raw_path = paths(root_path, path.encode("latin-1"))
     headers = [
         (name.lower().encode("latin-1"), value.encode("latin-1"))
         for name, values in request.headers.items()
@@ -260,29 +264,14 @@ def _scope(plugin: Any, request: HTTPRequest) -> dict[str, Any]:
         "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": f"{request.proto_major}.{request.proto_minor}" if request.proto_major == 1 else "2",
         "method": request.method,
-        "scheme": "http",
+        "scheme": request.scheme,
         # ASGI 3.0 wants the path with what it is below.
-        "path": root_path + unquote(path),
-        "raw_path": quote(root_path).encode("latin-1") + path.encode("latin-1"),
+        "path": full_path,
+        "raw_path": raw_path,
         "query_string": query.encode("latin-1"),
         "root_path": root_path,
         "headers": headers,
-        "client": _address(request.remote_addr),
-        "server": _server(request.host),
+        "client": client_of(request),
+        "server": server_of(request.host, request.scheme),
         "plugin": plugin,
     }
-
-
-def _server(text: str) -> tuple[str, int]:
-    """Who was asked, by the Host header."""
-    try:
-        url = urlsplit(f"//{text}")
-        return url.hostname or "localhost", url.port or 80
-    except ValueError:
-        return "localhost", 80
-
-
-def _address(text: str) -> tuple[str, int]:
-    """Go's `host:port`, with brackets around IPv6."""
-    host, _, port = text.rpartition(":")
-    return host.strip("[]") or text, int(port) if port.isdigit() else 0

@@ -3,6 +3,7 @@ import { escapeFaults } from "./escapeFaults.ts"
 import type { Fault } from "./fault.ts"
 import { floodFaults } from "./floodFaults.ts"
 import { hookFaults } from "./hookFaults.ts"
+import { offerFaults } from "./offerFaults.ts"
 import { startFaults } from "./startFaults.ts"
 import { wireFaults } from "./wireFaults.ts"
 
@@ -11,6 +12,7 @@ export const faults = {
   well: {},
   ...startFaults,
   ...hookFaults,
+  ...offerFaults,
   ...floodFaults,
   ...escapeFaults,
   ...wireFaults,

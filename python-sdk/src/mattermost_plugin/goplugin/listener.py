@@ -54,7 +54,7 @@ async def listening(server: grpc.aio.Server, tls: SessionTLS | None) -> AsyncIte
                 _add(server, f"unix:{address}", tls)
         if network == "unix":
             stack.callback(_remove, address)
-            _share_with_group(address)
+            share_with_group(address)
         await server.start()
         stack.push_async_callback(server.stop, _STOP_GRACE)
         yield network, address
@@ -119,7 +119,8 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _share_with_group(path: str) -> None:
+def share_with_group(path: str) -> None:
+    """Lets a group of the host's choice use a socket (`PLUGIN_UNIX_SOCKET_GROUP`)."""
     group = os.environ.get("PLUGIN_UNIX_SOCKET_GROUP")
     if not group:
         return

@@ -83,13 +83,17 @@ async def serve(
             await broker.close()
 
 
-def run(serving: Coroutine[Any, Any, None]) -> None:
+def run(
+    serving: Coroutine[Any, Any, None], new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+) -> None:
     """Runs a plugin as the process that its host has started, to its end; returns never.
 
-    An error before the handshake goes to stderr, with exit code 1.
+    An error before the handshake goes to stderr, with exit code 1. `new_loop` makes the event loop.
     """
     try:
-        asyncio.run(_to_the_end(serving))
+        loop = new_loop()
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(_to_the_end(serving))
     except SystemExit as error:
         if isinstance(error.code, str):
             os.write(2, error.code.encode() + b"\n")

@@ -172,7 +172,7 @@ class PluginHost(Generic[PluginClass]):
         call = _Call()
         await self._hooks.serve_http(incoming(), call)
         # What a web application does when it has answered has been done, too.
-        await self._hooks.background(TEST_TIMEOUT)
+        await self._hooks.requests.finish(TEST_TIMEOUT)
         init = call.written[0].init
         headers = {header.key: list(header.values) for header in init.headers}
         return HTTPAnswer(init.status_code or 200, headers, b"".join(message.body_chunk for message in call.written))

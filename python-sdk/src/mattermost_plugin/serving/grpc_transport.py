@@ -1,0 +1,142 @@
+"""ServeHTTP over the contract's gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from .. import trace
+from ..body import Incoming
+from ..contract import contract_message
+from ..http import HTTPRequest, HTTPResponseWriter
+from ..outgoing import CUT_PATIENCE, Outgoing
+from ..types import HTTPHeader, PluginContext, ServeHTTPResponseInit
+from .handler import RequestHandler
+
+_ServeHTTPResponse = contract_message("ServeHTTPResponse")
+
+
+async def serve_grpc(
+    handler: RequestHandler, incoming: AsyncIterator[Any], context: Any, failed: Callable[[str], str]
+) -> None:
+    """Serves one request: `incoming` are the messages of its stream, `context` takes those of the response.
+
+    `failed` makes a status' details of what went wrong.
+    """
+    first = await anext_or_none(incoming)
+    if first is None or not first.HasField("init"):
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message of ServeHTTP has no init")
+    trace.enter(context.invocation_metadata())
+    work, loop = asyncio.Event(), asyncio.get_running_loop()
+    outgoing = Outgoing(loop, work.set, handler.stall_limit, at_once=True)
+    body = Incoming(loop, _source(incoming), lambda: None)
+    body.feed(first.body_chunk, more=not first.body_complete)
+    request, writer = _request(first.init, body, handler.stall_limit), HTTPResponseWriter(outgoing)
+    is_given_up = False
+    sender = asyncio.ensure_future(_send(outgoing, work, context))
+    answering = asyncio.ensure_future(handler.answer(request, writer, lambda: is_given_up))
+    try:
+        # A web application may go on when its response has ended, and its client need not wait for that.
+        done, _ = await asyncio.wait([sender, answering], return_when=asyncio.FIRST_COMPLETED)
+        if answering in done:
+            answering.result()
+        if outgoing.cut_off:
+            # Its client may take nothing, and then neither hears of that.
+            await asyncio.wait([sender], timeout=CUT_PATIENCE)
+        if (sender.done() or not outgoing.cut_off) and not await sender:
+            is_given_up = True
+        elif not writer.finished:
+            await context.abort(grpc.StatusCode.INTERNAL, failed("failed after it had begun"))
+    except asyncio.CancelledError:
+        is_given_up = True
+        raise
+    finally:
+        # Also when the client has gone and this call was cancelled: a handler that still writes is told.
+        outgoing.close()
+        sender.cancel()
+        if writer.finished and not answering.done():
+            # It reads on, if it still does.
+            handler.background.add(answering)
+            answering.add_done_callback(handler.background.discard)
+            answering.add_done_callback(lambda _: body.close())
+        else:
+            body.close()
+            answering.cancel()
+
+
+async def anext_or_none(incoming: Any) -> Any:
+    """The next message of a stream, or None at its end."""
+    try:
+        return await incoming.__anext__()
+    except StopAsyncIteration:
+        return None
+
+
+def _source(incoming: AsyncIterator[Any]) -> Callable[[], Any]:
+    async def piece() -> tuple[bytes, bool] | None:
+        try:
+            message = await incoming.__anext__()
+        except (StopAsyncIteration, grpc.aio.BaseError):
+            return None
+        return message.body_chunk, not message.body_complete
+
+    return piece
+
+
+async def _send(outgoing: Outgoing, work: asyncio.Event, context: Any) -> bool:
+    """Hands the response to the host, with its back-pressure, until it ends or is cut off; whether the host took it."""
+    is_begun = False
+    while True:
+        await work.wait()
+        work.clear()
+        while outgoing.head is not None:
+            message = _ServeHTTPResponse()
+            if not is_begun:
+                status, headers = outgoing.head
+                of_contract = [HTTPHeader(key=name, values=values) for name, values in headers]
+                message.init.CopyFrom(ServeHTTPResponseInit(status_code=status, headers=of_contract).to_proto())
+            elif not outgoing.pieces and not outgoing.ended:
+                break
+            piece: bytes | None = b""
+            if outgoing.pieces:
+                piece = outgoing.pieces.popleft()
+                if piece is None:
+                    message.flush = True
+                else:
+                    message.body_chunk = piece
+            message.body_complete = outgoing.ended and not outgoing.pieces and not message.flush
+            is_begun = True
+            try:
+                await context.write(message)
+            except grpc.aio.BaseError:
+                return False
+            outgoing.sent(len(piece or b""))
+            if message.body_complete:
+                return True
+        if outgoing.cut_off:
+            return True
+
+
+def _request(init: Any, body: Incoming, stall_limit: float) -> HTTPRequest:
+    headers: dict[str, list[str]] = {}
+    for header in init.headers:
+        headers.setdefault(header.key, []).extend(header.values)
+    return HTTPRequest(
+        init.method,
+        init.url,
+        init.proto,
+        init.proto_major,
+        init.proto_minor,
+        headers,
+        init.host,
+        init.remote_addr,
+        init.request_uri,
+        init.content_length,
+        plugin_context=PluginContext.from_proto(init.plugin_context),
+        incoming=body,
+        stall_limit=stall_limit,
+    )
