@@ -94,7 +94,7 @@ const bytes: ReadonlyArray<Answer<string>> = [
   ["nothing", "", 502, "whole"],
   ["no HTTP", "SSH-2.0-OpenSSH_9.2\r\n\r\n", 502, "whole"],
   ["half a head", ok("Content-Le"), 502, "whole"],
-  ["status 099", "HTTP/1.1 099 Odd\r\n\r\n", 502, "whole"],
+  ["status 099", "HTTP/1.1 099 Odd\r\n\r\n", 500, "whole"],
   ["status 101", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", 500, "whole"],
   ["status 1000", "HTTP/1.1 1000 Odd\r\n\r\n", 502, "whole"],
   [

@@ -49,13 +49,14 @@ const started = Effect.gen(function* () {
   copyPlugin(fixture("http-cases"), join(root, "plugins/http-cases"), "HTTP")
   const { child, log, port } = yield* supervising(root)
   assert.notInclude(log(), "failed to start")
+  const ask = (path: string) =>
+    Effect.promise(async () => (await fetch(`http://127.0.0.1:${port}${SOCKETS}${path}`)).json() as Promise<State>)
   return {
     port,
     child,
     log,
-    state: Effect.promise(
-      async (): Promise<State> => (await fetch(`http://127.0.0.1:${port}${SOCKETS}/state`)).json() as Promise<State>,
-    ),
+    ask,
+    state: ask("/state"),
     open: (path: string, fields: ReadonlyArray<string> = []) => webSocket(port, `${SOCKETS}${path}`, { fields }),
     /** How many bytes of memory the host has. */
     memory: () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1]) * 1024,
@@ -274,7 +275,7 @@ describe.skipIf(noPython)("WebSockets", () => {
 
     it.effect("wait for who does not read, on both sides", () =>
       Effect.gen(function* () {
-        const { memory, open, state } = yield* Started
+        const { ask, memory, open, state } = yield* Started
         const before = { memory: memory(), peak: (yield* state).peak * 1024 }
         const settled = <E, R>(count: Effect.Effect<number, E, R>) =>
           Effect.gen(function* () {
@@ -312,6 +313,8 @@ describe.skipIf(noPython)("WebSockets", () => {
         yield* eventually("it flows again", () => reader.frames.splice(0).length > 0)
         const others = yield* open("/echo")
         yield* echoes(others, TEXT, "served")
+        yield* ask("/hear")
+        yield* eventually("all is taken", () => written >= 4 * WINDOW)
       }).pipe(Effect.scoped),
     )
 
