@@ -25,7 +25,7 @@ import {
   webSocket,
 } from "../support/webSocket.ts"
 
-const SOCKETS = "/plugins/web-sockets"
+const SOCKETS = "/plugins/asgi-cases"
 const MIB = 1024 * 1024
 
 /** The largest message that the SDK's web server takes. */
@@ -45,7 +45,7 @@ interface State {
 
 const started = Effect.gen(function* () {
   const root = yield* folder({ plugins: { folder: true } })
-  copyPlugin(fixture("web-sockets"), join(root, "plugins/web-sockets"), "HTTP")
+  copyPlugin(fixture("asgi-cases"), join(root, "plugins/asgi-cases"), "HTTP")
   copyPlugin(fixture("http-cases"), join(root, "plugins/http-cases"), "HTTP")
   const { child, log, port } = yield* supervising(root)
   assert.notInclude(log(), "failed to start")
