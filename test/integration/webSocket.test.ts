@@ -107,7 +107,8 @@ const violations: ReadonlyArray<readonly [string, ReadonlyArray<Uint8Array>, num
     1007,
   ],
   ["a surrogate", [frame(TEXT, utf8(0xed, 0xa0, 0x80))], 1007],
-  ["a message that is too large", [frame(BINARY, Buffer.alloc(LARGEST + 1))], 1009],
+  // As soon as it is announced. Of one that is still on its way the goodbye may be lost.
+  ["a message that is too large", [frame(BINARY, Buffer.alloc(LARGEST + 1)).subarray(0, 14)], 1009],
 ]
 
 describe.skipIf(noPython)("WebSockets", () => {

@@ -18,6 +18,10 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 _WITHOUT_BODY = {204, 304}
 
 
+#: Headers that are about the connection, which is the web server's (RFC 9110, 7.6.1).
+_OF_CONNECTION = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
+
+
 class Exchange:
     """A request and its response, between uvicorn and what answers it, in uvicorn's task of the request."""
 
@@ -111,8 +115,7 @@ class Exchange:
                     raise ValueError(f"HTTP has no such length: {value!r}, beside {length!r}")
                 is_wanted, length = length is None and status not in _WITHOUT_BODY, value
             else:
-                # The framing is the server's.
-                is_wanted = lower != b"transfer-encoding"
+                is_wanted = lower not in _OF_CONNECTION
             if is_wanted:
                 pairs.append((name, value))
         self.started = True
@@ -120,7 +123,7 @@ class Exchange:
 
     async def write(self, piece: bytes, *, last: bool) -> None:
         """Sends a piece of the body; waits while the client is slow. ClientDisconnected when it has gone."""
-        if self.client_gone and not self.answered:
+        if not self.answered and (self.client_gone or self._is_lost()):
             raise ClientDisconnected("the client has gone")
         if self._bodyless:
             piece = b""
@@ -128,6 +131,11 @@ class Exchange:
         if last:
             self.answered = True
             self._end()
+
+    def _is_lost(self) -> bool:
+        """Whether uvicorn has lost the connection: `receive` tells of it only behind all of a body that nobody reads, and
+        `send` not at all."""
+        return bool(getattr(getattr(self._send, "__self__", None), "disconnected", False))
 
     @property
     def says_its_length(self) -> bool:
