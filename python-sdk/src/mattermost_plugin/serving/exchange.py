@@ -133,9 +133,11 @@ class Exchange:
             self._end()
 
     def _is_lost(self) -> bool:
-        """Whether uvicorn has lost the connection: `receive` tells of it only behind all of a body that nobody reads, and
-        `send` not at all."""
-        return bool(getattr(getattr(self._send, "__self__", None), "disconnected", False))
+        """Whether uvicorn has lost the connection, or is about to be told: `receive` tells of it only behind all of a body
+        that nobody reads, and `send` not at all, so that who only sends would never let the loop go on."""
+        cycle = getattr(self._send, "__self__", None)
+        transport = getattr(cycle, "transport", None)
+        return getattr(cycle, "disconnected", False) or (transport is not None and transport.is_closing())
 
     @property
     def says_its_length(self) -> bool:
