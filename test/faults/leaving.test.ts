@@ -125,7 +125,7 @@ describe.skipIf(process.platform !== "linux" || noPython).each(WAYS)("HTTP, by %
         // Before there are connections that are kept between host and plugins.
         const empty = descriptors()
         yield* visits(WARM_UP)
-        const before = { tasks: yield* tasks, ...{ memory: names.map((name) => processOf(pids[name]).memory) } }
+        const before = { tasks: yield* tasks, memory: names.map((name) => processOf(pids[name]).memory) }
         yield* visits(REQUESTS)
         yield* Effect.timeout(
           Effect.repeat(Effect.delay(inFlight, "50 millis"), { until: (count) => count === 0 }),

@@ -121,7 +121,7 @@ export const webSocket = (
         answer = bytes.toString("latin1", 0, end)
         bytes = bytes.subarray(end + 4)
       }
-      if (!/^HTTP\/1\.1 101 /.test(answer)) {
+      if (!answer.startsWith("HTTP/1.1 101 ")) {
         answer += bytes.toString("latin1")
         bytes = Buffer.alloc(0)
       }

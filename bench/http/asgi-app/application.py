@@ -31,6 +31,10 @@ async def up(request):
 
 
 app = Starlette(
-    routes=[Route("/small", small), Route("/echo", echo, methods=["POST"]), Route("/down", down)]
-    + [Route("/up", up, methods=["POST"])]
+    routes=[
+        Route("/small", small),
+        Route("/echo", echo, methods=["POST"]),
+        Route("/down", down),
+        Route("/up", up, methods=["POST"]),
+    ]
 )

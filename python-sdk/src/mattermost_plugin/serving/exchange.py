@@ -17,7 +17,6 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 #: Statuses of responses without a body (RFC 9110, 6.4.1).
 _WITHOUT_BODY = {204, 304}
 
-
 #: Headers that are about the connection, which is the web server's (RFC 9110, 7.6.1).
 _OF_CONNECTION = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 
@@ -133,8 +132,10 @@ class Exchange:
             self._end()
 
     def _is_lost(self) -> bool:
-        """Whether uvicorn has lost the connection, or is about to be told: `receive` tells of it only behind all of a body
-        that nobody reads, and `send` not at all, so that who only sends would never let the loop go on."""
+        """Whether uvicorn has lost the connection, or is about to be told.
+
+        `receive` tells of it only behind all of a body, which nobody may read; `send` does not, so that who only sends
+        would never let the loop go on."""
         cycle = getattr(self._send, "__self__", None)
         transport = getattr(cycle, "transport", None)
         return getattr(cycle, "disconnected", False) or (transport is not None and transport.is_closing())
