@@ -27,6 +27,7 @@ import * as PluginRoutes from "../src/http/PluginRoutes.ts"
 import { PluginSupervisor } from "../src/supervisor/PluginSupervisor.ts"
 import { ensureDevVenv, findPython } from "../scripts/python.ts"
 import { rows as goPluginRows } from "./goplugin.ts"
+import { httpReport } from "./http/main.ts"
 import { compare, report } from "./measure.ts"
 
 const python = findPython()
@@ -187,6 +188,7 @@ const program = Effect.gen(function* () {
 
 const hooks = Effect.scoped(program).pipe(Effect.provide(live))
 const all = Effect.gen(function* () {
+  process.stdout.write(`${yield* httpReport}\n\n`)
   process.stdout.write(`${yield* hooks}\n\n`)
   if (spawnSync("go", ["version"]).status !== 0) {
     process.stdout.write(

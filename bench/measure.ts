@@ -41,9 +41,9 @@ export const compare = Effect.fnUntraced(function* <E1, R1, E2, R2>(
   return { name, ours: inWords(a), bare: inWords(b), ratio: a / b }
 })
 
-/** The rows as a table; `bare` says what ours stands beside. */
-export const report = (rows: ReadonlyArray<Row>, bare: string): string => {
-  const header = ["", "ours", bare, "ratio"]
+/** The rows as a table; `bare` says what ours stands beside, `ratio` what the last column is. */
+export const report = (rows: ReadonlyArray<Row>, bare: string, ratio = "ratio"): string => {
+  const header = ["", "ours", bare, ratio]
   const cells = [header, ...rows.map(({ bare, name, ours, ratio }) => [name, ours, bare, `${ratio.toFixed(2)}×`])]
   const widths = header.map((_, column) => Math.max(...cells.map((row) => row[column]!.length)))
   return cells.map((row) => row.map((cell, column) => cell.padEnd(widths[column]!)).join("   ")).join("\n")

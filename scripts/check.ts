@@ -12,7 +12,7 @@ if ("missing" in found) {
 const interpreter = ensureDevVenv(found.command)
 
 /** All Python of the repository, by the SDK's own rules. */
-const python = ["--config", "pyproject.toml", ".", "../examples", "../test/fixtures"]
+const python = ["--config", "pyproject.toml", ".", "../examples", "../test/fixtures", "../bench"]
 
 const checks: ReadonlyArray<readonly [string, ReadonlyArray<string>, string]> = [
   ["tsc", ["-p", "."], root],

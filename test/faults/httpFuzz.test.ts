@@ -5,8 +5,9 @@ import { Effect } from "effect"
 import { noPython } from "../support/host.ts"
 import { rounds } from "../support/soak.ts"
 import { connected, isUnharmed, PLUGIN, supervisor } from "../support/supervisor.ts"
+import { WAYS } from "../support/ways.ts"
 
-const REQUESTS = rounds(2000, 20_000)
+const REQUESTS = rounds(1200, 20_000)
 const CLIENTS = 30
 
 const methods = ["GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "CONNECT", "PATCH"]
@@ -74,8 +75,8 @@ const misbehave = Effect.scoped(
   }),
 )
 
-describe.skipIf(noPython)("HTTP", () => {
-  layer(supervisor, { timeout: "90 seconds", excludeTestServices: true })((it) => {
+describe.skipIf(noPython).each(WAYS)("HTTP, by %s", (way) => {
+  layer(supervisor(way), { timeout: "90 seconds", excludeTestServices: true })((it) => {
     it.effect(`survives ${REQUESTS} clients at random`, () =>
       Effect.gen(function* () {
         yield* Effect.forEach(Array.from({ length: REQUESTS }), () => misbehave, {

@@ -1,4 +1,4 @@
-/** HTTP through the whole line: client, router, gRPC stream, Python handler, and back. */
+/** HTTP through the whole line, by each way: client, router, HTTP or a gRPC stream, Python handler, and back. */
 import { createHash, randomUUID } from "node:crypto"
 import { rmSync, writeFileSync } from "node:fs"
 import { request as httpRequest, type IncomingMessage } from "node:http"
@@ -12,17 +12,20 @@ import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.t
 import { folder } from "../support/folder.ts"
 import { eventually, fixture, noPython } from "../support/host.ts"
 import { address, baseUrl, server, TOKEN } from "../support/server.ts"
+import { copyPlugin, type Way, WAYS } from "../support/ways.ts"
 
 const messages: Array<string> = []
 const recorder = Logger.make<unknown, void>(({ message }) => {
   messages.push(String(Array.isArray(message) ? message[0] : message))
 })
-const live = server(fixture(".")).pipe(Layer.provide(Logger.layer([recorder])))
 
-/** A server of one plugin alone. */
-const alone = (options: SupervisorOptions) =>
-  Effect.map(folder({ "http-cases": { link: fixture("http-cases") } }), (directory) =>
-    server(directory, {}, { "http-cases": options }),
+/** A server of plugins that are reached in one way. */
+const serverOf = (way: Way, plugins: ReadonlyArray<string>, options: SupervisorOptions = {}) =>
+  Layer.unwrap(
+    Effect.map(folder({}), (directory) => {
+      for (const plugin of plugins) copyPlugin(fixture(plugin), join(directory, plugin), way)
+      return server(directory, {}, { "http-cases": options })
+    }),
   )
 
 const get = (path: string, init: RequestInit = {}) =>
@@ -53,7 +56,9 @@ const pattern = (length: number): Buffer =>
   )
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
 
-describe.skipIf(noPython)("ServeHTTP", () => {
+describe.skipIf(noPython).each(WAYS)("ServeHTTP, by %s", (way) => {
+  const live = serverOf(way, ["http-cases", "lifecycle"]).pipe(Layer.provide(Logger.layer([recorder])))
+
   layer(live, { timeout: "180 seconds", excludeTestServices: true })((it) => {
     it.effect("hands the request on as Mattermost does", () =>
       Effect.gen(function* () {
@@ -74,6 +79,7 @@ describe.skipIf(noPython)("ServeHTTP", () => {
         assert.strictEqual(response.status, 200)
         assert.strictEqual(response.headers.get("content-type"), "application/json")
         const seen = yield* Effect.promise(() => response.json() as Promise<any>)
+        assert.strictEqual(seen.way, way)
         assert.strictEqual(seen.method, "POST")
         assert.strictEqual(seen.body, "the body")
         assert.strictEqual(seen.content_length, 8)
@@ -248,7 +254,7 @@ describe.skipIf(noPython)("ServeHTTP", () => {
     name: string,
     options: SupervisorOptions,
     test: Effect.Effect<A, E, Layer.Success<ReturnType<typeof server>>>,
-  ) => it.live(name, () => Effect.scoped(Effect.flatMap(alone(options), (live) => Effect.provide(test, live))))
+  ) => it.live(name, () => Effect.provide(test, serverOf(way, ["http-cases"], options)))
 
   life(
     "answers 504 for a plugin that does not begin to answer",

@@ -2,23 +2,35 @@
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { create } from "@bufbuild/protobuf"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
+import { folder } from "../support/folder.ts"
 import { examples, noPython } from "../support/host.ts"
 import { baseUrl, server } from "../support/server.ts"
+import { copyPlugin, type Way, WAYS } from "../support/ways.ts"
 
-const stored = new Map<string, Uint8Array>()
-const api = {
+const api = (stored = new Map<string, Uint8Array>()) => ({
   kVGet: ({ key }: { readonly key: string }) => Effect.succeed({ value: stored.get(key) ?? new Uint8Array() }),
   kVSet: ({ key, value }: { readonly key: string; readonly value: Uint8Array }) =>
     Effect.sync(() => (stored.set(key, value), {})),
-}
+})
 
 const json = (url: string) => Effect.promise(() => fetch(url).then((response) => response.json()))
 
-describe.skipIf(noPython)("web applications as plugins", () => {
+/** Both examples, reached in one way. */
+const serverOf = (way: Way) =>
+  Layer.unwrap(
+    Effect.map(folder({}), (directory) => {
+      for (const app of ["flask-app", "fastapi-sse"]) {
+        copyPlugin(join(examples, "web-apps", app), join(directory, app), way)
+      }
+      return server(directory, api())
+    }),
+  )
+
+describe.skipIf(noPython).each(WAYS)("web applications as plugins, by %s", (way) => {
   it.live("Flask answers, and reaches the host API; FastAPI streams events, and hears when a browser goes", () =>
     Effect.gen(function* () {
       yield* (yield* PluginEnvironment).settled
@@ -51,6 +63,6 @@ describe.skipIf(noPython)("web applications as plugins", () => {
         until: (answer) => (answer as { readonly listeners: number }).listeners === 0,
       })
       yield* Effect.timeout(gone, "60 seconds")
-    }).pipe(Effect.provide(server(join(examples, "web-apps"), api))),
+    }).pipe(Effect.provide(serverOf(way))),
   )
 })

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import type { TestProject } from "vitest/node"
 import { ensureDevVenv, findPython, root } from "../../scripts/python.ts"
+import { BROWSERS, browserPath } from "./browser.ts"
 import { LAST_PID, mayChooseIds, mayMount, MOUNTING } from "./privileges.ts"
 
 declare module "vitest" {
@@ -50,6 +51,9 @@ export default function setup(project: TestProject): () => void {
   if (process.platform === "linux" && !mayMount) skipped("The test with a full disk", `\`${MOUNTING.join(" ")}\` fails`)
   if (process.platform === "linux" && !mayChooseIds) {
     skipped("The test with a process id that is another's now", `${LAST_PID} can't be written`)
+  }
+  if (browserPath === undefined) {
+    skipped("The test in a browser", `there is none of ${BROWSERS.join(", ")} on the PATH`)
   }
   const examples = mkdtempSync(join(tmpdir(), "examples-"))
   cpSync(join(root, "examples"), examples, {

@@ -1,11 +1,12 @@
 /** A real HTTP server in front of real plugins, for tests. */
-import { createServer, type ServerOptions } from "node:http"
+import type { ServerOptions } from "node:http"
 import { NodeHttpServer, NodeServices } from "@effect/platform-node"
 import { Effect, Layer, Option } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
 import { PluginApi, type PluginApiMethods } from "../../src/api/PluginApi.ts"
 import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
 import * as PluginHost from "../../src/environment/PluginHost.ts"
+import { createServer } from "../../src/http/NodeServer.ts"
 import * as PluginRoutes from "../../src/http/PluginRoutes.ts"
 import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.ts"
 import { hostEnvironment } from "./host.ts"
@@ -36,7 +37,7 @@ export const server = (
     disableListenLog: true,
   }).pipe(
     Layer.provideMerge(
-      NodeHttpServer.layer(() => createServer({ ...settings.node }), {
+      NodeHttpServer.layer(() => createServer(settings.node), {
         host: "127.0.0.1",
         port: 0,
         gracefulShutdownTimeout: 500,

@@ -1,5 +1,5 @@
 /** The supervisor as its operator starts it, with the plugin `http-cases`, for clients that break HTTP. */
-import { cpSync } from "node:fs"
+import type { ChildProcess } from "node:child_process"
 import { join, resolve } from "node:path"
 import { assert } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
@@ -8,6 +8,7 @@ import { folder } from "./folder.ts"
 import { eventually, fixture } from "./host.ts"
 import { program } from "./program.ts"
 import { wire } from "./rawHttp.ts"
+import { copyPlugin, type Way } from "./ways.ts"
 
 /** The supervisor's token; such that it has to be escaped in a URL. */
 export const TOKEN = "token/of+the-test=="
@@ -18,36 +19,43 @@ export const MAX_REQUESTS = 32
 /** Where the plugin is. */
 export const PLUGIN = "/plugins/http-cases"
 
-export class Supervisor extends Context.Service<Supervisor, { readonly port: number; readonly log: () => string }>()(
-  "test/Supervisor",
-) {}
-
-/** `plugin-supervisor serve` with one plugin. */
-export const supervisor = Layer.effect(
+export class Supervisor extends Context.Service<
   Supervisor,
-  Effect.gen(function* () {
-    const root = yield* folder({ plugins: { folder: true } })
-    cpSync(fixture("http-cases"), join(root, "plugins/http-cases"), { recursive: true })
-    const python = inject("python")
-    const main = resolve(import.meta.dirname, "../../src/main.ts")
-    const folders = ["--plugins", join(root, "plugins"), "--data", join(root, "data")]
-    const limits = ["--limit", `http-requests=${MAX_REQUESTS}`, "--allow-host", "allowed.example"]
-    const { child, log, output } = yield* program(
-      process.execPath,
-      [main, "serve", "--port", "0", ...folders, ...limits],
-      {
-        env: {
-          ...process.env,
-          PATH: `${"bin" in python ? python.bin : ""}:${process.env["PATH"]}`,
-          PLUGIN_SUPERVISOR_TOKEN: TOKEN,
-        },
+  { readonly port: number; readonly log: () => string; readonly child: ChildProcess }
+>()("test/Supervisor") {}
+
+/** `plugin-supervisor serve` with the plugins that a folder has in `plugins`; it listens, and they have started. */
+export const supervising = Effect.fnUntraced(function* (root: string, options: ReadonlyArray<string> = []) {
+  const python = inject("python")
+  const main = resolve(import.meta.dirname, "../../src/main.ts")
+  const folders = ["--plugins", join(root, "plugins"), "--data", join(root, "data")]
+  const { child, log, output } = yield* program(
+    process.execPath,
+    [main, "serve", "--port", "0", ...folders, ...options],
+    {
+      env: {
+        ...process.env,
+        PATH: `${"bin" in python ? python.bin : ""}:${process.env["PATH"]}`,
+        PLUGIN_SUPERVISOR_TOKEN: TOKEN,
       },
-    )
-    yield* eventually("it serves", () => child.exitCode !== null || output().includes("Try:"), 60_000)
-    assert.isNull(child.exitCode, log())
-    return { port: Number(/listens on http:\/\/127\.0\.0\.1:(\d+)/.exec(output())![1]), log }
-  }).pipe(Effect.orDie),
-)
+    },
+  )
+  yield* eventually("it serves", () => child.exitCode !== null || output().includes("Try:"), 60_000)
+  assert.isNull(child.exitCode, log())
+  return { port: Number(/listens on http:\/\/127\.0\.0\.1:(\d+)/.exec(output())![1]), log, child }
+})
+
+/** A supervisor with one plugin, to which requests go in one way. */
+export const supervisor = (way: Way) =>
+  Layer.effect(
+    Supervisor,
+    Effect.gen(function* () {
+      const root = yield* folder({ plugins: { folder: true } })
+      copyPlugin(fixture("http-cases"), join(root, "plugins/http-cases"), way)
+      const limits = ["--limit", `http-requests=${MAX_REQUESTS}`, "--allow-host", "allowed.example"]
+      return yield* supervising(root, limits)
+    }).pipe(Effect.orDie),
+  )
 
 /** Asks over a connection of its own. */
 export const request = (path: string, headers: { readonly [name: string]: string } = {}) =>

@@ -17,6 +17,9 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 #: Statuses of responses without a body (RFC 9110, 6.4.1).
 _WITHOUT_BODY = {204, 304}
 
+#: Headers that are about the connection, which is the web server's (RFC 9110, 7.6.1).
+_OF_CONNECTION = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
+
 
 class Exchange:
     """A request and its response, between uvicorn and what answers it, in uvicorn's task of the request."""
@@ -111,8 +114,7 @@ class Exchange:
                     raise ValueError(f"HTTP has no such length: {value!r}, beside {length!r}")
                 is_wanted, length = length is None and status not in _WITHOUT_BODY, value
             else:
-                # The framing is the server's.
-                is_wanted = lower != b"transfer-encoding"
+                is_wanted = lower not in _OF_CONNECTION
             if is_wanted:
                 pairs.append((name, value))
         self.started = True
@@ -120,7 +122,7 @@ class Exchange:
 
     async def write(self, piece: bytes, *, last: bool) -> None:
         """Sends a piece of the body; waits while the client is slow. ClientDisconnected when it has gone."""
-        if self.client_gone and not self.answered:
+        if not self.answered and (self.client_gone or self._is_lost()):
             raise ClientDisconnected("the client has gone")
         if self._bodyless:
             piece = b""
@@ -128,6 +130,15 @@ class Exchange:
         if last:
             self.answered = True
             self._end()
+
+    def _is_lost(self) -> bool:
+        """Whether uvicorn has lost the connection, or is about to be told.
+
+        `receive` tells of it only behind all of a body, which nobody may read; `send` does not, so that who only sends
+        would never let the loop go on."""
+        cycle = getattr(self._send, "__self__", None)
+        transport = getattr(cycle, "transport", None)
+        return getattr(cycle, "disconnected", False) or (transport is not None and transport.is_closing())
 
     @property
     def says_its_length(self) -> bool:

@@ -19,8 +19,8 @@ _log = own_logger("mattermost_plugin")
 #: Bytes of a response that is all there up to which it is sent in one piece.
 _ONE_PIECE = 256 * 1024
 
-#: What is no header to Go's servers, and so to the contract.
-_NOT_IN_HEADERS = {b"host", b"transfer-encoding"}
+#: How the body comes is not the client's word, but its way here.
+_FRAMING = b"transfer-encoding"
 
 #: Of all requests without a body.
 _EMPTY = complete(b"")
@@ -128,7 +128,7 @@ def _request(scope: dict[str, Any], told: Told, exchange: Exchange, stall_limit:
     context = PluginContext.__new__(PluginContext)
     vars(context).update(_NO_CONTEXT, request_id=told.request_id, ip_address=address_of(told.peer)[0])
     for name, value in told.headers:
-        if name in _NOT_IN_HEADERS:
+        if name == _FRAMING:
             continue
         text = value.decode("latin-1")
         headers.setdefault(canonical(name), []).append(text)

@@ -12,6 +12,9 @@ from ..http import HTTPRequest, split_target
 #: Headers of the host's own: no client can send them, and nothing of the plugin's sees them.
 _OWN = b"plugin-supervisor-"
 
+#: The host's connection, whichever the client's is. What else is about one the host has left out.
+_OF_CONNECTION = b"connection"
+
 _NOTED = {b"host", b"x-forwarded-for", b"x-forwarded-proto", b"traceparent", b"content-length", b"transfer-encoding"}
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -30,7 +33,7 @@ class Told:
             name = field[0]
             if name.startswith(_OWN):
                 self._words[name[len(_OWN) :]] = field[1]
-            else:
+            elif name != _OF_CONNECTION:
                 self.headers.append(field)
                 if name in _NOTED:
                     self._words[name] = field[1]
