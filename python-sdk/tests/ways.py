@@ -6,7 +6,7 @@ import http.client
 import queue
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple, Protocol
 
 import grpc
@@ -226,8 +226,3 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not come true"
         time.sleep(0.02)
-
-
-def chunks(*pieces: bytes) -> Iterator[bytes]:
-    """A body in pieces."""
-    return iter(pieces)

@@ -150,6 +150,10 @@ const send = (
         connection?.socket.bytesRead === connection?.bytesBefore
       if (isFirst && isStale && body === undefined && IDEMPOTENT.has(method)) return start(false)
       if (code === "HPE_HEADER_OVERFLOW") return broken(`a head of more than ${MAX_RESPONSE_HEAD} bytes`, 500)
+      // As by the contract, where `HeaderRules` find it.
+      if (/^HPE_(?:INVALID|UNEXPECTED)_CONTENT_LENGTH$/.test(code)) {
+        return broken("the plugin answered with a Content-Length that is none, or with several", 500)
+      }
       if (code.startsWith("HPE_")) return broken(`what the plugin answered is no HTTP (${error.message})`)
       if (connection === undefined) return settle({ _tag: "Unreachable", error })
       broken(`the plugin ended the connection before it answered (${error.message})`)
