@@ -64,7 +64,11 @@ const peak = (pid: number) => {
 const resident = (pid: number) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024
 
 const measured = Effect.gen(function* () {
-  const bin = dirname(ensureVenv("python-sdk/.venv-bench", "-e ./python-sdk starlette gunicorn", "python3"))
+  const bin = dirname(
+    ensureVenv("python-sdk/.venv-bench", "-e ./python-sdk starlette gunicorn", "python3", [
+      "python-sdk/{pyproject.toml,setup.py}",
+    ]),
+  )
   const data = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "bench-"))),
     (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true })),

@@ -108,6 +108,8 @@ def test_what_is_the_host_s_does_not_reach_a_plugin(start_plugin: StartPlugin) -
     answer = answer_of(exchange)
     assert json.loads(answer.body) == [
         {
+            # As our host has it by gRPC.
+            "Host": ["example.org:8065"],
             "User-Agent": ["browser"],
             "Accept-Language": ["de"],
             "X-Many": ["1", "2"],

@@ -29,8 +29,10 @@ const addressOf = (text: string): NetAddress.IpAddress | undefined =>
   Result.getOrUndefined(Result.map(NetAddress.ipFromString(text), (address) => NetAddress.toCanonical(address)))
 
 const isLoopbackName = (name: string): boolean => {
+  // First what costs nothing: that a name is no address is an error, which every request would make.
+  if (/^(?:.+\.)?localhost$/.test(name)) return true
   const address = addressOf(name)
-  return address === undefined ? /^(?:.+\.)?localhost$/.test(name) : NetAddress.isLoopback(address)
+  return address !== undefined && NetAddress.isLoopback(address)
 }
 
 /** Whom a client asks for: its target, and each of its `Host` headers. */
