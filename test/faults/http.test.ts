@@ -183,12 +183,14 @@ describe.skipIf(noPython).each(WAYS)("HTTP, by %s", (way) => {
         ]
         const query = `a=1&access%5Ftoken=x;access_token=y&;t=${escaped}&${escaped}&b=2`
         const answer = yield* sent(head("GET", `${PLUGIN}/inspect?${query}`, [...fields, ...closing]))
+        const { id: me } = JSON.parse((yield* request("/api/v4/users/me", { authorization: `Bearer ${TOKEN}` })).text)
         const seen = JSON.parse(/\{.*\}/s.exec(answer)![0])
         assert.strictEqual(seen.url, "/inspect?a=1&&b=2")
         assert.deepStrictEqual(seen.headers, {
           Host: ["localhost"],
           "X-Other": ["kept"],
           Cookie: ["a=1; c=2"],
+          "Mattermost-User-Id": [me],
           "X-Forwarded-For": ["127.0.0.1"],
           "X-Forwarded-Proto": ["http"],
           "X-Forwarded-Host": ["localhost"],

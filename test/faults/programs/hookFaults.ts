@@ -91,7 +91,7 @@ export const hookFaults = {
   "answers everything with garbage": {
     rpcs: new Proxy<{ readonly [rpc: string]: (call: Call) => unknown }>(
       // Without it, every hook counts as one that there is.
-      { Implemented: (call) => call.fail(12, "what?") },
+      { Implemented: (call) => call.fail(12, "what?"), Describe: (call) => call.fail(12, "what?") },
       {
         get: (rpcs, name) =>
           rpcs[String(name)] ?? (/^[A-Z]/.test(String(name)) && !OTHERS.has(String(name)) ? answersGarbage : undefined),

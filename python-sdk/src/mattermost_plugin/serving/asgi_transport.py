@@ -25,10 +25,10 @@ async def serve_application(handler: RequestHandler, scope: dict[str, Any], told
             return
         raise RuntimeError("the application returned before its response had ended")
     except (Exception, SystemExit, asyncio.CancelledError) as error:
-        if exchange.given_up and _is_about_leaving(error):
+        if (exchange.given_up or exchange.client_gone) and _is_about_leaving(error):
             return
         _log.exception("ServeHTTP failed: %s", asked)
-        if exchange.answered or exchange.given_up:
+        if exchange.answered or exchange.given_up or exchange.client_gone:
             return
     if exchange.started:
         await exchange.cut_off()

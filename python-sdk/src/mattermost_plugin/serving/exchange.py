@@ -61,7 +61,7 @@ class Exchange:
     @property
     def client_gone(self) -> bool:
         """Whether the client has gone, as far as is known."""
-        return self._body is not None and self._body.gone
+        return (self._body is not None and self._body.gone) or self._is_lost()
 
     def grow_older(self) -> None:
         """Called now and then; with the second time the request is no quick one."""
@@ -122,7 +122,7 @@ class Exchange:
 
     async def write(self, piece: bytes, *, last: bool) -> None:
         """Sends a piece of the body; waits while the client is slow. ClientDisconnected when it has gone."""
-        if not self.answered and (self.client_gone or self._is_lost()):
+        if not self.answered and self.client_gone:
             raise ClientDisconnected("the client has gone")
         if self._bodyless:
             piece = b""
