@@ -359,3 +359,18 @@ def test_sockets_of_a_group(start_plugin: StartPlugin, tmp_path: Path) -> None:
     plugin = start_plugin(HTTP, PLUGIN_UNIX_SOCKET_GROUP=str(os.getgid()))
     assert http_address(plugin)
     assert stat.S_IMODE((tmp_path / "http.sock").stat().st_mode) == 0o660
+
+
+def test_a_writer_s_length_that_is_none_is_a_500(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin("""
+    class Wrong(Plugin):
+        @hook(HookName.ServeHTTP)
+        def serve(self, ctx, writer, request):
+            writer.set_header("Content-Length", "abc")
+            writer.write("abcde")
+
+    run_plugin(Wrong)
+    """)
+    answer = WAYS[1].ask(plugin, "/")
+    assert (answer.status, answer.body) == (500, b"Internal Server Error")
+    assert "HTTP has no such length" in plugin.log()

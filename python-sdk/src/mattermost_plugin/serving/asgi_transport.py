@@ -30,11 +30,7 @@ async def serve_application(handler: RequestHandler, scope: dict[str, Any], told
         _log.exception("ServeHTTP failed: %s", asked)
         if exchange.answered or exchange.given_up or exchange.client_gone:
             return
-    if exchange.started:
-        await exchange.cut_off()
-    else:
-        await exchange.start(500, [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21")])
-        await exchange.write(b"Internal Server Error", last=True)
+    await exchange.fail()
 
 
 def scope_of(handler: RequestHandler, scope: dict[str, Any], told: Told, scheme: str) -> dict[str, Any]:

@@ -145,6 +145,16 @@ class Exchange:
         """Whether the length of a response that is all there is the body's."""
         return not self._bodyless
 
+    async def fail(self) -> None:
+        """Ends a response that has failed: with a 500 where nothing of it has been sent, or cut off."""
+        if self.answered or self.client_gone:
+            return
+        if self.started:
+            await self.cut_off()
+            return
+        await self.start(500, [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21")])
+        await self.write(b"Internal Server Error", last=True)
+
     async def cut_off(self) -> None:
         """Ends the connection after what has been sent, without the response's end."""
         if self.answered or self.client_gone:

@@ -73,7 +73,8 @@ class _Response:
         await self._send_what_is_there()
         if self._failed is not None and not isinstance(self._failed, ClientDisconnected):
             _log.error("ServeHTTP: the response could not be sent: %s", self._failed)
-        if not self._exchange.answered:
+            await self._exchange.fail()
+        elif not self._exchange.answered:
             await self._exchange.cut_off()
 
     async def _send_what_is_there(self) -> None:
