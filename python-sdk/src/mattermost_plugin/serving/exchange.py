@@ -21,6 +21,17 @@ _WITHOUT_BODY = {204, 304}
 _OF_CONNECTION = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 
 
+def is_lost(send: Send) -> bool:
+    """Whether uvicorn has lost the connection that this sends to, or is about to be told.
+
+    `receive` tells of it only behind all that has come, which nobody may read; `send` does not, so that who only sends
+    would never let the loop go on.
+    """
+    connection = getattr(send, "__self__", None)
+    transport = getattr(connection, "transport", None)
+    return getattr(connection, "disconnected", False) or (transport is not None and transport.is_closing())
+
+
 class Exchange:
     """A request and its response, between uvicorn and what answers it, in uvicorn's task of the request."""
 
@@ -122,7 +133,7 @@ class Exchange:
 
     async def write(self, piece: bytes, *, last: bool) -> None:
         """Sends a piece of the body; waits while the client is slow. ClientDisconnected when it has gone."""
-        if not self.answered and (self.client_gone or self._is_lost()):
+        if not self.answered and (self.client_gone or is_lost(self._send)):
             raise ClientDisconnected("the client has gone")
         if self._bodyless:
             piece = b""
@@ -130,15 +141,6 @@ class Exchange:
         if last:
             self.answered = True
             self._end()
-
-    def _is_lost(self) -> bool:
-        """Whether uvicorn has lost the connection, or is about to be told.
-
-        `receive` tells of it only behind all of a body, which nobody may read; `send` does not, so that who only sends
-        would never let the loop go on."""
-        cycle = getattr(self._send, "__self__", None)
-        transport = getattr(cycle, "transport", None)
-        return getattr(cycle, "disconnected", False) or (transport is not None and transport.is_closing())
 
     @property
     def says_its_length(self) -> bool:
