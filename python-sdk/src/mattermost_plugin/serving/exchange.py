@@ -21,6 +21,17 @@ _WITHOUT_BODY = {204, 304}
 _OF_CONNECTION = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 
 
+def is_lost(send: Send) -> bool:
+    """Whether uvicorn has lost the connection that this sends to, or is about to be told.
+
+    `receive` tells of it only behind all that has come, which nobody may read; `send` does not, so that who only sends
+    would never let the loop go on.
+    """
+    connection = getattr(send, "__self__", None)
+    transport = getattr(connection, "transport", None)
+    return getattr(connection, "disconnected", False) or (transport is not None and transport.is_closing())
+
+
 class Exchange:
     """A request and its response, between uvicorn and what answers it, in uvicorn's task of the request."""
 
@@ -61,7 +72,7 @@ class Exchange:
     @property
     def client_gone(self) -> bool:
         """Whether the client has gone, as far as is known."""
-        return (self._body is not None and self._body.gone) or self._is_lost()
+        return (self._body is not None and self._body.gone) or is_lost(self._send)
 
     def grow_older(self) -> None:
         """Called now and then; with the second time the request is no quick one."""
@@ -130,15 +141,6 @@ class Exchange:
         if last:
             self.answered = True
             self._end()
-
-    def _is_lost(self) -> bool:
-        """Whether uvicorn has lost the connection, or is about to be told.
-
-        `receive` tells of it only behind all of a body, which nobody may read; `send` does not, so that who only sends
-        would never let the loop go on."""
-        cycle = getattr(self._send, "__self__", None)
-        transport = getattr(cycle, "transport", None)
-        return getattr(cycle, "disconnected", False) or (transport is not None and transport.is_closing())
 
     @property
     def says_its_length(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from ..body import ClientDisconnected
 from ..logs import own_logger
 from .asgi_transport import scope_of
-from .exchange import Receive, Send
+from .exchange import Receive, Send, is_lost
 from .handler import RequestHandler
 from .told import Told
 
@@ -84,8 +84,9 @@ class WebSocket:
         return message
 
     async def _sent(self, message: dict[str, Any]) -> None:
+        self.given_up = self.given_up or is_lost(self._send)
         if self.given_up:
-            raise ClientDisconnected("the plugin ends")
+            raise ClientDisconnected("the client has gone, or the plugin ends")
         await self._send(message)
         if message["type"] == "websocket.accept":
             self._accepted = True
