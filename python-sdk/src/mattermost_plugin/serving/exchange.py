@@ -172,6 +172,12 @@ class Exchange:
             transport.abort()
             await self._closed()
 
+    async def until_known(self) -> None:
+        """Waits until uvicorn knows that the client has gone, which it would otherwise take for our failure."""
+        if not self.answered and self.client_gone:
+            self.body.close()
+            await self._closed()
+
     async def _closed(self) -> bool:
         async def closed() -> None:
             while (await self._receive())["type"] == "http.request":
