@@ -3,8 +3,7 @@ import { NodeStream } from "@effect/platform-node"
 import { Effect, type Scope, Stream } from "effect"
 import { forward } from "./Forwarder.ts"
 import { type Field, fieldsOf } from "./HeaderRules.ts"
-import { type HookError, HookPluginError } from "./HookError.ts"
-import { hookName } from "./HookName.ts"
+import { brokenResponse, type HookError } from "./HookError.ts"
 import type { HookClient } from "./Hooks.ts"
 import { hostFields } from "./HostFields.ts"
 import type { PluginHttpServer } from "./PluginOffers.ts"
@@ -89,15 +88,7 @@ const askDirectly = Effect.fnUntraced(function* (
     headers: fieldsOf(response.rawHeaders).map(([name, value]) => [name, [value]]),
     body: NodeStream.fromReadable<Uint8Array, HookError>({
       evaluate: () => response,
-      onError: (error) =>
-        new HookPluginError({
-          pluginId: hooks.pluginId,
-          hook: hookName("serveHTTP"),
-          id: "plugin.serve_http.response",
-          reason: `the response was cut off (${String(error)})`,
-          statusCode: 502,
-          isAnswer: false,
-        }),
+      onError: (error) => brokenResponse(hooks.pluginId, `the response was cut off (${String(error)})`),
     }),
   }
 })

@@ -2,7 +2,7 @@ import { type ClientRequest, type IncomingMessage, request as httpRequest } from
 import type { Socket } from "node:net"
 import type { Duplex, Readable } from "node:stream"
 import { Duration, Effect, type Scope } from "effect"
-import { HookDeadlineError, type HookError, HookPluginError, HookTransportError } from "./HookError.ts"
+import { brokenResponse, HookDeadlineError, type HookError, HookTransportError } from "./HookError.ts"
 import { measured } from "./HookMetrics.ts"
 import { hookName } from "./HookName.ts"
 import type { HookClient } from "./Hooks.ts"
@@ -92,11 +92,8 @@ const exchange = Effect.fnUntraced(function* (
       })
     case "Late":
       return yield* new HookDeadlineError({ pluginId, hook: HOOK, deadlineMillis })
-    case "Broken": {
-      const { reason, statusCode } = outcome
-      const id = "plugin.serve_http.response"
-      return yield* new HookPluginError({ pluginId, hook: HOOK, id, reason, statusCode, isAnswer: false })
-    }
+    case "Broken":
+      return yield* brokenResponse(pluginId, outcome.reason, outcome.statusCode)
   }
 })
 

@@ -47,6 +47,17 @@ export class HookPluginError extends Schema.TaggedError<HookPluginError>()("Hook
   }
 }
 
+/** A plugin broke an exchange of HTTP: a bad gateway, unless it is the plugin that has failed (500). */
+export const brokenResponse = (pluginId: string, reason: string, statusCode = 502): HookPluginError =>
+  new HookPluginError({
+    pluginId,
+    hook: "ServeHTTP",
+    id: "plugin.serve_http.response",
+    reason,
+    statusCode,
+    isAnswer: false,
+  })
+
 /** The plugin does not have the hook. No call was made. */
 export class HookNotImplementedError extends Schema.TaggedError<HookNotImplementedError>()("HookNotImplementedError", {
   ...fields,

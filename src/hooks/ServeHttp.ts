@@ -6,7 +6,7 @@ import type {
 } from "../generated/mattermost/pluginapi/v1/hooks_http_pb.js"
 import type { GrpcError } from "../grpc/GrpcError.ts"
 import { messages } from "../grpc/GrpcStream.ts"
-import { HookDeadlineError, type HookError, HookNotImplementedError, HookPluginError } from "./HookError.ts"
+import { brokenResponse, HookDeadlineError, type HookError, HookNotImplementedError } from "./HookError.ts"
 import { measured } from "./HookMetrics.ts"
 import { hookMethods, hookName } from "./HookName.ts"
 import { type HookClient, hookError } from "./Hooks.ts"
@@ -82,14 +82,11 @@ const exchange = Effect.fnUntraced(function* <E>(
       deadlineMillis: Duration.toMillis(Duration.fromInputUnsafe(deadline)),
     }),
   )
-  // A plugin that breaks the exchange is a bad gateway; one that answers a status that isn't one has failed itself.
-  const brokenResponse = (reason: string, statusCode = 502) =>
-    new HookPluginError({ pluginId, hook: HOOK, id: "plugin.serve_http.response", reason, statusCode, isAnswer: false })
-  const broken = (reason: string, statusCode?: number) => Effect.fail(brokenResponse(reason, statusCode))
+  const broken = (reason: string, statusCode?: number) => Effect.fail(brokenResponse(pluginId, reason, statusCode))
 
   const mapError = Effect.mapError((error: GrpcError) => {
     const mapped = hookError(pluginId, HOOK, deadline, error)
-    return mapped._tag === "HookPluginError" ? brokenResponse(mapped.reason) : mapped
+    return mapped._tag === "HookPluginError" ? brokenResponse(pluginId, mapped.reason) : mapped
   })
 
   let started = false
