@@ -52,6 +52,12 @@ export default defineConfig({
       "no-restricted-imports": [
         "error",
         {
+          paths: [
+            {
+              name: "@effect/platform-node",
+              message: "all of it takes as long to load as the rest of the host: import the module",
+            },
+          ],
           patterns: [
             {
               group: [...rooms.slice(index + 1).map((later) => `**/${later}/**`), "**/index.ts", "**/main.ts"],

@@ -7,6 +7,7 @@ import { ActivePlugins } from "../hooks/ActivePlugins.ts"
 import { askPlugin, type WholeRequest } from "../hooks/AskPlugin.ts"
 import { type Field, hasNoBody, isField, requestFields, responseFields } from "../hooks/HeaderRules.ts"
 import type { HookError } from "../hooks/HookError.ts"
+import { makeRequestLimit } from "../hooks/RequestLimit.ts"
 import * as RequestTarget from "../hooks/RequestTarget.ts"
 import { PluginApiError, type PluginApiMethods, type PluginCaller } from "./PluginApi.ts"
 
@@ -47,12 +48,12 @@ type Answer = ResponseInit<(typeof PluginAPI)["method"]["pluginHTTP"]>
  * A backend spreads it into its `PluginApi`; `WorkspacePluginApi` has it.
  */
 export const pluginHttp = ({
-  limit = PLUGIN_HTTP_LIMIT,
+  limit: duration = PLUGIN_HTTP_LIMIT,
   maxAnswer = Number(MAX_PLUGIN_HTTP_ANSWER),
   maxInFlight = MAX_PLUGIN_HTTP_IN_FLIGHT,
 }: PluginHttpOptions = {}): Effect.Effect<Pick<PluginApiMethods, "pluginHTTP">, never, ActivePlugins> =>
   Effect.map(ActivePlugins, (active) => {
-    const takePlace = places(maxInFlight)
+    const limit = makeRequestLimit(maxInFlight)
     const ask = Effect.fnUntraced(function* (
       request: PluginHTTPRequest,
       caller: PluginCaller,
@@ -64,7 +65,6 @@ export const pluginHttp = ({
       if (Option.isNone(plugin)) return textAnswer(404, `There is no active plugin ${id}`)
       const { hooks } = plugin.value
       if (!hooks.implemented.has("serveHTTP")) return textAnswer(404, `The plugin ${id} serves no HTTP`)
-      yield* takePlace(caller.pluginId)
       const late = failure(504, `The plugin ${id} did not answer in time`)
       const exchange = Effect.gen(function* () {
         const { body: chunks, headers, status } = yield* askPlugin(hooks, asked)
@@ -85,8 +85,8 @@ export const pluginHttp = ({
         yield* Stream.runForEach(chunks, (bytes) => (isBodiless ? Effect.void : keep(bytes)))
         return { statusCode: status, headers: oneValueEach(fields.success), body: Buffer.concat(received) }
       })
-      return yield* exchange.pipe(
-        Effect.timeoutOrElse({ duration: limit, orElse: () => late }),
+      const bounded = exchange.pipe(
+        Effect.timeoutOrElse({ duration, orElse: () => late }),
         Effect.catchTags({
           HookDeadlineError: (error) => logged(error, late),
           HookTransportError: (error) => logged(error, failure(503, `The plugin ${id} can't be reached`)),
@@ -94,35 +94,15 @@ export const pluginHttp = ({
           HookNotImplementedError: () => Effect.succeed(textAnswer(404, `The plugin ${id} serves no HTTP`)),
         }),
       )
+      const busy = new PluginApiError({
+        id: "app.plugin.busy",
+        message: `The plugin ${caller.pluginId} has ${maxInFlight} requests to plugins in flight; it may be asking itself in a circle`,
+        statusCode: 503,
+      })
+      return yield* limit.within(caller.pluginId, bounded, busy)
     })
     return { pluginHTTP: (request, caller) => Effect.scoped(ask(request, caller)) }
   })
-
-/** Counts the requests of each caller: takes a place for the Scope's length, or fails. */
-const places = (maxInFlight: number) => {
-  const counts = new Map<string, number>()
-  return (caller: string) =>
-    Effect.acquireRelease(
-      Effect.suspend(() => {
-        const count = counts.get(caller) ?? 0
-        if (count >= maxInFlight) {
-          return new PluginApiError({
-            id: "app.plugin.busy",
-            message: `The plugin ${caller} has ${maxInFlight} requests to plugins in flight; it may be asking itself in a circle`,
-            statusCode: 503,
-          })
-        }
-        counts.set(caller, count + 1)
-        return Effect.void
-      }),
-      () =>
-        Effect.sync(() => {
-          const count = counts.get(caller)! - 1
-          if (count === 0) counts.delete(caller)
-          else counts.set(caller, count)
-        }),
-    )
-}
 
 /** What can't stand in a request's first line. */
 const NOT_PRINTABLE = /[^\x21-\x7e]/

@@ -2,7 +2,7 @@ import { ByteSize, Effect, Schema } from "effect"
 import { mendThese, Problem, problemsOf } from "../bundle/Problem.ts"
 import { PluginLogRate } from "../goplugin/LogBudget.ts"
 import { NotificationLimits } from "../hooks/NotificationQueue.ts"
-import { MAX_REQUESTS_IN_FLIGHT } from "../http/RequestLimit.ts"
+import { MAX_REQUESTS_IN_FLIGHT } from "../hooks/RequestLimit.ts"
 import { WorkspaceLimits, type WorkspaceLimitsValues } from "../workspace/WorkspaceLimits.ts"
 
 /** The bounds that an operator may set, whichever part of the supervisor keeps them. */

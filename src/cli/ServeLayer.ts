@@ -1,5 +1,5 @@
 import { Deferred, Duration, Effect, Layer, Option, Record, Redacted } from "effect"
-import { NodeHttpServer } from "@effect/platform-node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { HttpRouter } from "effect/http"
 import { PluginBundles } from "../bundle/PluginBundle.ts"
 import { ServerVersion } from "../command/ServerVersion.ts"
@@ -84,6 +84,7 @@ export const serveLayer = (options: ServeOptions) => {
     ),
     Layer.provide(settings),
   )
+  const httpServer = createServer()
   const routes = Layer.mergeAll(
     WorkspaceRoutes,
     PluginStatusRoutes,
@@ -96,6 +97,7 @@ export const serveLayer = (options: ServeOptions) => {
           allowedHosts,
           isToken: isExactly(Redacted.value(value)),
           maxRequestsInFlight: limits.requests,
+          server: httpServer,
           trustedProxies: options.trustedProxies,
         })
       }),
@@ -118,7 +120,7 @@ export const serveLayer = (options: ServeOptions) => {
   )
   const server = Layer.provideMerge(
     listening,
-    NodeHttpServer.layer(() => createServer(), { host, port, gracefulShutdownTimeout: HTTP_STOP_LIMIT }),
+    NodeHttpServer.layer(() => httpServer, { host, port, gracefulShutdownTimeout: HTTP_STOP_LIMIT }),
   )
   return HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
     Layer.provideMerge(server),

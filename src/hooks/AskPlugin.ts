@@ -1,5 +1,5 @@
 import { Readable } from "node:stream"
-import { NodeStream } from "@effect/platform-node"
+import * as NodeStream from "@effect/platform-node/NodeStream"
 import { Effect, type Scope, Stream } from "effect"
 import { forward } from "./Forwarder.ts"
 import { type Field, fieldsOf } from "./HeaderRules.ts"

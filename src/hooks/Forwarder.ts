@@ -1,7 +1,7 @@
 import { type ClientRequest, type IncomingMessage, request as httpRequest } from "node:http"
 import type { Socket } from "node:net"
 import type { Duplex, Readable } from "node:stream"
-import { Duration, Effect, type Scope } from "effect"
+import { Duration, Effect, Scope } from "effect"
 import { brokenResponse, HookDeadlineError, type HookError, HookTransportError } from "./HookError.ts"
 import { measured } from "./HookMetrics.ts"
 import { hookName } from "./HookName.ts"
@@ -75,7 +75,10 @@ const exchange = Effect.fnUntraced(function* (
   const deadlineMillis = Duration.toMillis(hooks.policy("serveHTTP").deadline)
   const asked = yield* request
   let end = () => {}
-  yield* Effect.addFinalizer(() => Effect.sync(() => end()))
+  yield* Scope.addFinalizer(
+    yield* Effect.scope,
+    Effect.sync(() => end()),
+  )
   const outcome = yield* Effect.callback<Outcome>((resume) => {
     end = send(server, asked, deadlineMillis, (outcome) => resume(Effect.succeed(outcome)))
   })
@@ -130,7 +133,8 @@ const send = (
 
   const start = (isFirst: boolean) => {
     const agent = isFirst && !isUpgrade ? server.agent : false
-    const options = { agent, socketPath: server.path, method, path: url, headers: head, setHost: false }
+    // Without a name Node would read one from the head each time, for TLS, which there is none of.
+    const options = { agent, socketPath: server.path, method, path: url, headers: head, setHost: false, servername: "" }
     const up = attempt(() => httpRequest({ ...options, maxHeaderSize: MAX_PARSED_HEAD }))
     if (up instanceof Error) return broken(`the request can't be sent (${up.message})`)
     upstream = up

@@ -82,15 +82,62 @@ export const MAX_RESPONSE_HEAD = 64 * 1024
 const FIELD_OVERHEAD = 32
 
 const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+
+/** What a field's name says of it. */
+interface Kind {
+  /** The name in lower case. */
+  readonly key: string
+  readonly isName: boolean
+  readonly isHopByHop: boolean
+  readonly isHosts: boolean
+  readonly isOriginWide: boolean
+}
+
+/** Names are few, and come again with every request. */
+const kinds = new Map<string, Kind>()
+
+/** How many kinds are kept, and of names of which length: clients and plugins may make names up. */
+const MAX_KINDS = 1000
+const MAX_KNOWN_NAME = 64
+
+const kindOf = (name: string): Kind => {
+  const known = kinds.get(name)
+  if (known !== undefined) return known
+  const key = name.toLowerCase()
+  const kind = {
+    key,
+    isName: NAME.test(name),
+    isHopByHop: HOP_BY_HOP.has(key),
+    isHosts: isHosts(name),
+    isOriginWide: ORIGIN_WIDE.has(key),
+  }
+  if (name.length > MAX_KNOWN_NAME) return kind
+  if (kinds.size >= MAX_KINDS) kinds.clear()
+  kinds.set(name, kind)
+  return kind
+}
+
+/** A field's name in lower case. */
+export const keyOf = (name: string): string => kindOf(name).key
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 const LENGTH = /^\d{1,15}$/
 
 /** Whether HTTP allows a field's name and value. */
-export const isField = ([name, value]: Field): boolean => NAME.test(name) && VALUE.test(value)
+export const isField = ([name, value]: Field): boolean => kindOf(name).isName && VALUE.test(value)
 
 /** The fields of Node's `rawHeaders`. */
-export const fieldsOf = (rawHeaders: ReadonlyArray<string>): ReadonlyArray<Field> =>
-  Array.from({ length: rawHeaders.length / 2 }, (_, index) => [rawHeaders[2 * index]!, rawHeaders[2 * index + 1]!])
+export const fieldsOf = (rawHeaders: ReadonlyArray<string>): ReadonlyArray<Field> => {
+  const fields: Array<Field> = []
+  for (let index = 0; index < rawHeaders.length; index += 2) fields.push([rawHeaders[index]!, rawHeaders[index + 1]!])
+  return fields
+}
+
+/** Node's flat list of a head. */
+export const flatOf = (fields: ReadonlyArray<Field>): Array<string> => {
+  const flat: Array<string> = []
+  for (const field of fields) flat.push(field[0], field[1])
+  return flat
+}
 
 /** All values of a field, of Node's `rawHeaders`: of few fields, and in less time than it takes to pair them all. */
 export const rawValuesOf = (rawHeaders: ReadonlyArray<string>, name: string): ReadonlyArray<string> => {
@@ -104,16 +151,13 @@ export const rawValuesOf = (rawHeaders: ReadonlyArray<string>, name: string): Re
 
 /** All values of a field. */
 export const valuesOf = (fields: ReadonlyArray<Field>, name: string): ReadonlyArray<string> =>
-  fields.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value)
+  fields.filter(([key]) => keyOf(key) === name).map(([, value]) => value)
 
 /** A head without what concerns its connection only, the fields that it names in `Connection` among that. */
 export const withoutHopByHop = (fields: ReadonlyArray<Field>): ReadonlyArray<Field> => {
-  const named = new Set(
-    [...valuesOf(fields, "connection"), ...valuesOf(fields, "proxy-connection")]
-      .flatMap((value) => value.split(","))
-      .map((name) => name.trim().toLowerCase()),
-  )
-  return fields.filter(([name]) => !HOP_BY_HOP.has(name.toLowerCase()) && !named.has(name.toLowerCase()))
+  const listing = fields.filter(([name]) => /^(?:proxy-)?connection$/.test(keyOf(name)))
+  const named = new Set(listing.flatMap(([, value]) => value.split(",")).map((name) => name.trim().toLowerCase()))
+  return fields.filter(([name]) => !kindOf(name).isHopByHop && !named.has(keyOf(name)))
 }
 
 /**
@@ -129,7 +173,7 @@ export const requestFields = (
     .map((cookie) => cookie.trim())
     .filter((cookie) => cookie !== "" && nameOf(cookie) !== SESSION_COOKIE && !isSecret(cookie))
   const kept = withoutHopByHop(fields).filter(
-    ([name, value]) => name.toLowerCase() !== "cookie" && !isHosts(name) && !isSecret(value),
+    ([name, value]) => !kindOf(name).isHosts && keyOf(name) !== "cookie" && !isSecret(value),
   )
   return cookies.length === 0 ? kept : [...kept, ["Cookie", cookies.join("; ")]]
 }
@@ -160,8 +204,8 @@ export const responseFields = (
   }
   const isBodiless = hasNoBody("", status)
   const kept = withoutHopByHop(fields).flatMap(([name, value]): ReadonlyArray<Field> => {
-    const key = name.toLowerCase()
-    if (ORIGIN_WIDE.has(key) && !allowed.has(key)) return []
+    const { isOriginWide, key } = kindOf(name)
+    if (isOriginWide && !allowed.has(key)) return []
     if (key === "set-cookie") return HOST_COOKIES.has(nameOf(value)) ? [] : [[name, withoutDomain(value)]]
     return key === "content-length" && isBodiless ? [] : [[name, value]]
   })

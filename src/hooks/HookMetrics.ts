@@ -1,4 +1,4 @@
-import { Cause, Clock, Effect, Exit, Metric, Option, type Tracer } from "effect"
+import { Cause, Clock, Context, Effect, Exit, Metric, Option, Tracer } from "effect"
 
 /** Calls of hooks, by `plugin`, `hook` and `outcome`: `ok`, or what kept the hook from answering. */
 const calls = Metric.counter("plugin_hook_calls", { description: "Calls of plugins' hooks", incremental: true })
@@ -32,10 +32,18 @@ const outcomeOf = (exit: Exit.Exit<unknown, { readonly _tag: string }>): string 
   })
 }
 
+/** Where in here a span is made says nothing, and costs as much as the span. */
+const NO_STACK_TRACE = { captureStackTrace: false }
+
+/** Whether somebody listens to spans. Effect's own tracer keeps them to itself; to make some for it takes as long as all else. */
+export const isTraced = (context: Context.Context<never>): boolean =>
+  Context.get(context, Tracer.Tracer) !== Tracer.nativeTracer
+
 /** What a hook's calls are counted and timed by. To bind a metric to its attributes takes longer than to update it. */
 const metricsOf = (plugin: string, hook: string) => {
   const byOutcome = new Map<string, typeof calls>()
   return {
+    traced: Effect.withSpan(`hook ${hook}`, { kind: "client", attributes: { plugin_id: plugin } }, NO_STACK_TRACE),
     duration: Metric.withAttributes(durations, { plugin, hook }),
     calls: (outcome: string) => {
       const bound = byOutcome.get(outcome) ?? Metric.withAttributes(calls, { plugin, hook, outcome })
@@ -57,21 +65,15 @@ export const measured = <A, E extends { readonly _tag: string }, R>(
   const key = `${plugin} ${hook}`
   const metrics = bound.get(key) ?? metricsOf(plugin, hook)
   bound.set(key, metrics)
-  return Effect.flatMap(Clock.currentTimeMillis, (began) =>
-    Effect.onExit(call, (exit) =>
-      Effect.flatMap(Clock.currentTimeMillis, (ended) =>
-        Effect.andThen(
-          Metric.update(metrics.calls(outcomeOf(exit)), 1),
-          Metric.update(metrics.duration, ended - began),
-        ),
-      ),
-    ),
-  ).pipe(
-    // Where in here a span is made says nothing, and costs as much as the span.
-    Effect.withSpan(
-      `hook ${hook}`,
-      { kind: "client", attributes: { plugin_id: plugin } },
-      { captureStackTrace: false },
-    ),
-  )
+  return Effect.contextWith((context: Context.Context<R>): Effect.Effect<A, E, R> => {
+    const clock = Context.get(context, Clock.Clock)
+    const began = clock.currentTimeMillisUnsafe()
+    const counted = Effect.onExit(call, (exit) =>
+      Effect.sync(() => {
+        metrics.calls(outcomeOf(exit)).updateUnsafe(1, context)
+        metrics.duration.updateUnsafe(clock.currentTimeMillisUnsafe() - began, context)
+      }),
+    )
+    return isTraced(context) ? metrics.traced(counted) : counted
+  }) as Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>>
 }

@@ -1,6 +1,7 @@
-import { Effect, Tracer } from "effect"
+import { type Context, Effect } from "effect"
 import { HttpTraceContext } from "effect/http"
 import type { Field } from "./HeaderRules.ts"
+import { isTraced } from "./HookMetrics.ts"
 
 /** What the host tells a plugin's own HTTP server of a request. */
 export interface HostFacts {
@@ -26,11 +27,11 @@ export const hostFields = ({ peer, protocol, requestId, requestUri }: HostFacts)
     ...(trace === undefined ? [] : [["traceparent", trace] as const]),
   ])
 
-const traceparent: Effect.Effect<string | undefined> = Effect.flatMap(Effect.service(Tracer.Tracer), (tracer) =>
-  tracer === Tracer.nativeTracer
-    ? Effect.undefined
-    : Effect.match(Effect.currentSpan, {
+const traceparent: Effect.Effect<string | undefined> = Effect.contextWith((context: Context.Context<never>) =>
+  isTraced(context)
+    ? Effect.match(Effect.currentSpan, {
         onFailure: () => undefined,
         onSuccess: (span) => HttpTraceContext.toHeaders(span)["traceparent"],
-      }),
+      })
+    : Effect.undefined,
 )

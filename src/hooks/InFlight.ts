@@ -1,4 +1,4 @@
-import { Effect, Latch, type Scope } from "effect"
+import { Effect, Latch, Scope } from "effect"
 
 /** What a plugin is at work on: calls of its hooks and HTTP requests. */
 export interface InFlight {
@@ -26,7 +26,10 @@ export const make = (): InFlight => {
     count: () => count,
     track: (call) =>
       Effect.uninterruptibleMask((restore) => Effect.andThen(enter, Effect.ensuring(restore(call), leave))),
-    hold: Effect.acquireRelease(enter, () => leave),
+    // `acquireRelease` would have `leave` run with the services of here, and copy them for that.
+    hold: Effect.uninterruptible(
+      Effect.flatMap(Effect.scope, (scope) => Effect.andThen(enter, Scope.addFinalizer(scope, leave))),
+    ),
     idle: isIdle.await,
   }
 }

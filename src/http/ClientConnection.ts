@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
-import { NodeHttpServerRequest } from "@effect/platform-node"
+import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import { Duration, Effect, Exit } from "effect"
 import { HttpServerRequest, type HttpServerResponse } from "effect/http"
 import { hasBody } from "./PluginRequest.ts"
@@ -185,8 +185,10 @@ export const end = (outgoing: ServerResponse, stallTimeout: Duration.Input): Eff
   Effect.try({
     try: () => {
       outgoing.end()
-      // Before Node, which sets the time for idle connections when all of it is sent.
-      if (!outgoing.writableFinished) outgoing.prependOnceListener("finish", limitStall(outgoing.socket, stallTimeout))
+      // Before Node, which sets the time for idle connections when all of it is sent. The kernel takes most at once.
+      if ((outgoing.socket?.writableLength ?? 0) > 0) {
+        outgoing.prependOnceListener("finish", limitStall(outgoing.socket, stallTimeout))
+      }
     },
     catch: (error) => error as Error,
   })

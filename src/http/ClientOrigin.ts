@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http"
-import { BlockList, isIP, isIPv6 } from "node:net"
+import { BlockList, isIP, isIPv6, type Socket } from "node:net"
 import type { TLSSocket } from "node:tls"
 import { Result } from "effect"
 import { rawValuesOf } from "../hooks/HeaderRules.ts"
@@ -49,15 +49,9 @@ interface Hop {
  * counts for nothing. `authority` is whom the request asks for.
  */
 export const originOf = (request: IncomingMessage, authority: string, isTrusted: IsTrusted): ClientOrigin => {
-  const { socket } = request
-  const peer: ClientOrigin = {
-    // Whoever comes by a unix socket is of this machine.
-    address: plain(socket.remoteAddress ?? "127.0.0.1"),
-    scheme: (socket as TLSSocket).encrypted ? "https" : "http",
-    host: authority,
-  }
-  if (!isTrusted(peer.address)) return peer
-  let origin = peer
+  const { address, isBelieved, scheme } = peerOf(request.socket, isTrusted)
+  let origin: ClientOrigin = { address, scheme, host: authority }
+  if (!isBelieved) return origin
   for (const hop of hopsOf(request.rawHeaders)) {
     origin = {
       address: hop.address ?? origin.address,
@@ -67,6 +61,27 @@ export const originOf = (request: IncomingMessage, authority: string, isTrusted:
     if (hop.address === undefined || !isTrusted(hop.address)) break
   }
   return origin
+}
+
+/** Whoever has connected, which is the same for all requests of a connection. */
+interface Peer {
+  readonly address: string
+  readonly scheme: "http" | "https"
+  readonly isBelieved: boolean
+  readonly isTrusted: IsTrusted
+}
+
+const peers = new WeakMap<Socket, Peer>()
+
+const peerOf = (socket: Socket, isTrusted: IsTrusted): Peer => {
+  const known = peers.get(socket)
+  if (known?.isTrusted === isTrusted) return known
+  // Whoever comes by a unix socket is of this machine.
+  const address = plain(socket.remoteAddress ?? "127.0.0.1")
+  const scheme = (socket as TLSSocket).encrypted ? "https" : "http"
+  const peer: Peer = { address, scheme, isBelieved: isTrusted(address), isTrusted }
+  peers.set(socket, peer)
+  return peer
 }
 
 /** A name or an address, and a port: nothing that means something else where it is put into a URL. */

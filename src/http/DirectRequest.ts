@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http"
 import { Effect } from "effect"
-import type { Field } from "../hooks/HeaderRules.ts"
+import { type Field, flatOf, keyOf } from "../hooks/HeaderRules.ts"
 import { hostFields } from "../hooks/HostFields.ts"
 import { hasBody, type PluginRequest } from "./PluginRequest.ts"
 
@@ -28,15 +28,15 @@ export const directHead = (
   isWebSocket: boolean,
 ): Effect.Effect<ReadonlyArray<string>> =>
   Effect.map(hostFields(request), (last) => {
-    const saidAnew = new Set([...SAID_ANEW, ...last.map(([name]) => name.toLowerCase())])
+    const saidAnew = new Set(last.map(([name]) => keyOf(name)))
     const fields: ReadonlyArray<Field> = [
       ["Host", request.authority],
-      ...request.fields.filter(([name]) => !saidAnew.has(name.toLowerCase())),
+      ...request.fields.filter(([name]) => !SAID_ANEW.has(keyOf(name)) && !saidAnew.has(keyOf(name))),
       ...framing(incoming),
       ...(isWebSocket ? WEBSOCKET : []),
       ...last,
     ]
-    return fields.flat()
+    return flatOf(fields)
   })
 
 const WEBSOCKET: ReadonlyArray<Field> = [

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http"
-import { NodeHttpServerRequest } from "@effect/platform-node"
+import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import { Effect, Equal, Layer, Result } from "effect"
 import { HttpRouter, HttpServer, HttpServerRequest, type HttpServerResponse } from "effect/http"
 import { NetAddress } from "effect/net"
@@ -53,10 +53,16 @@ export const hostCheck = (
   const isOnLoopback = NetAddress.isInetAddress(server) && NetAddress.isLoopback(NetAddress.toCanonical(server.address))
   if (allowedHosts === undefined ? !isOnLoopback : allowedHosts.includes(ANY)) return () => undefined
   const allowed = new Set(allowedHosts?.map((name) => hostname(name) ?? name))
+  // Clients ask for few names, one request after the other.
+  let latest: string | undefined
   const isOurs = (host: string, request: IncomingMessage): boolean => {
+    if (host === latest) return true
     const name = hostname(host)
     if (name === undefined) return false
-    if (allowed.has(name) || isLoopbackName(name)) return true
+    if (allowed.has(name) || isLoopbackName(name)) {
+      latest = host
+      return true
+    }
     const address = addressOf(name)
     return address !== undefined && Equal.equals(address, addressOf(request.socket.localAddress ?? ""))
   }

@@ -9,13 +9,14 @@ import { answered, RequestId } from "./AppErrorResponse.ts"
  */
 export const HttpFailures = HttpRouter.middleware(
   (handler) =>
-    Effect.gen(function* () {
-      const requestId = yield* newId
-      let failed = false
-      const response = yield* answered(Effect.tapCause(handler, () => Effect.sync(() => (failed = true)))).pipe(
-        Effect.provideService(RequestId, requestId),
-      )
-      return failed ? HttpServerResponse.setHeader(response, "x-request-id", requestId) : response
-    }),
+    // Only what fails gets an id here.
+    Effect.catchCause(handler, (cause) =>
+      Effect.flatMap(newId, (requestId) =>
+        answered(Effect.failCause(cause)).pipe(
+          Effect.provideService(RequestId, requestId),
+          Effect.map(HttpServerResponse.setHeader("x-request-id", requestId)),
+        ),
+      ),
+    ),
   { global: true },
 )

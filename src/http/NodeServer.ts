@@ -1,4 +1,5 @@
-import { createServer as createNodeServer, type Server, type ServerOptions } from "node:http"
+import { type IncomingMessage, Server, type ServerOptions, type ServerResponse } from "node:http"
+import { Effect, type Scope } from "effect"
 import { isForPlugin, keepEarlyBytes } from "./Tunnel.ts"
 
 /**
@@ -11,7 +12,29 @@ import { isForPlugin, keepEarlyBytes } from "./Tunnel.ts"
  * for five seconds (`headersTimeout`, `requestTimeout`, `keepAliveTimeout`). A head has at most 16 KiB (`maxHeaderSize`).
  */
 export const createServer = (options: ServerOptions = {}): Server => {
-  const server = createNodeServer({ shouldUpgradeCallback: isForPlugin, ...options })
+  const server = new PluginServer({ shouldUpgradeCallback: isForPlugin, ...options })
   keepEarlyBytes(server)
   return server
+}
+
+/** Answers a request, or leaves it to whoever else listens to the server: then it has done nothing. */
+export type Door = (incoming: IncomingMessage, outgoing: ServerResponse) => boolean
+
+/** Node's server, with a door before all that listens to its requests. */
+class PluginServer extends Server {
+  door: Door | undefined
+
+  override emit(event: string, ...args: Array<unknown>): boolean {
+    if (event === "request" && this.door?.(args[0] as IncomingMessage, args[1] as ServerResponse) === true) return true
+    return super.emit(event, ...args)
+  }
+}
+
+/** Sets a door before a server that {@link createServer} has made, for the Scope's length. */
+export const openDoor = (server: Server, door: Door): Effect.Effect<void, never, Scope.Scope> => {
+  if (!(server instanceof PluginServer)) return Effect.die(new Error("this server was not made by createServer"))
+  return Effect.acquireRelease(
+    Effect.sync(() => void (server.door = door)),
+    () => Effect.sync(() => void (server.door = undefined)),
+  )
 }

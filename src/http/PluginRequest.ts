@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http"
 import type { MessageInitShape } from "@bufbuild/protobuf"
 import type { ServeHTTPRequestInitSchema } from "../generated/mattermost/pluginapi/v1/hooks_http_pb.js"
 import { type ClientOrigin, type IsTrusted, originOf } from "./ClientOrigin.ts"
-import { type Field, fieldsOf, requestFields, valuesOf } from "../hooks/HeaderRules.ts"
+import { type Field, fieldsOf, keyOf, requestFields, valuesOf } from "../hooks/HeaderRules.ts"
 import { carries, type IsToken, isTokenParameter } from "./HostTokens.ts"
 import { type PluginTarget, withoutParameters } from "../hooks/RequestTarget.ts"
 
@@ -126,7 +126,7 @@ const pluginFields = (
   // Whoever has shown the host's token has no other to show.
   return userId === undefined || valuesOf(kept, "authorization").length === 0
     ? [...kept, ...said]
-    : [...kept.filter(([name]) => name.toLowerCase() !== "authorization"), ...said]
+    : [...kept.filter(([name]) => keyOf(name) !== "authorization"), ...said]
 }
 
 /** Fields with the values that each has; a name is spelled as it was first. */

@@ -3,7 +3,7 @@ import { type Duration, Effect, Result, Stream } from "effect"
 import { HttpServerResponse } from "effect/http"
 import type { PluginHttpResponse } from "../hooks/ServeHttp.ts"
 import { end, endUnlessReceived, pour, writeChunk } from "./ClientConnection.ts"
-import { type Field, fieldsOf, hasNoBody, responseFields } from "../hooks/HeaderRules.ts"
+import { type Field, fieldsOf, flatOf, hasNoBody, responseFields } from "../hooks/HeaderRules.ts"
 import { refusal } from "./Refusal.ts"
 
 /** What a client is told of a plugin that fails; the rest is for the log. */
@@ -43,7 +43,7 @@ const write = Effect.fnUntraced(function* (
   // A body shorter than its announced length must not look complete.
   outgoing.strictContentLength = true
   endUnlessReceived(incoming, outgoing)
-  outgoing.writeHead(status, kept.success.flat())
+  outgoing.writeHead(status, flatOf(kept.success))
   // With the first of the body, where that is there already.
   const flush = setImmediate(() => outgoing.flushHeaders())
   yield* body(hasNoBody(incoming.method ?? "GET", status)).pipe(

@@ -1,5 +1,6 @@
-import type { IncomingMessage } from "node:http"
-import { type Duration, Effect, type Layer, Option, Result, SubscriptionRef } from "effect"
+import type { IncomingMessage, Server } from "node:http"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import { type Context, type Duration, Effect, type Layer, Metric, Option, Result, SubscriptionRef } from "effect"
 import { HttpRouter, HttpServer, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { PluginEnvironment } from "../environment/PluginEnvironment.ts"
 import { ActivePlugins } from "../hooks/ActivePlugins.ts"
@@ -18,8 +19,9 @@ import { isExactly, type IsToken } from "./HostTokens.ts"
 import { hasBody, hasTokenInPath, isTooLarge, type PluginRequest, pluginRequest, requestInit } from "./PluginRequest.ts"
 import * as PublicFiles from "./PublicFiles.ts"
 import { failed, type ResponseOptions, writeResponse } from "./PluginResponse.ts"
+import { openDoor } from "./NodeServer.ts"
 import { refusal } from "./Refusal.ts"
-import { makeRequestLimit, MAX_REQUESTS_IN_FLIGHT } from "./RequestLimit.ts"
+import { makeRequestLimit, MAX_REQUESTS_IN_FLIGHT, type RequestLimit } from "../hooks/RequestLimit.ts"
 import { isOwnRequest, requestToken } from "./RequestToken.ts"
 import * as RequestTarget from "../hooks/RequestTarget.ts"
 
@@ -51,6 +53,11 @@ export interface PluginRoutesOptions extends HostCheckOptions {
   readonly trustedProxies?: ReadonlyArray<string> | undefined
   /** How many requests of one plugin, WebSockets among them, may be in flight; further ones are answered 503. Default 256. */
   readonly maxRequestsInFlight?: number | undefined
+  /**
+   * The server that serves the routes, made by `createServer`: requests for plugins are then answered before they get to
+   * the router, which is faster, and no middleware of the router's sees them. By default they go through it.
+   */
+  readonly server?: Server | undefined
   /** How long a client may take nothing of a response, before it counts as gone. Default: a minute. */
   readonly clientStallTimeout?: Duration.Input | undefined
 }
@@ -91,7 +98,10 @@ export const layer = (
         isTrusted,
         refuseHost: hostCheck(address, options),
         publicFile: yield* PublicFiles.make,
-        takePlace: makeRequestLimit(options.maxRequestsInFlight ?? MAX_REQUESTS_IN_FLIGHT),
+        limit: makeRequestLimit(
+          options.maxRequestsInFlight ?? MAX_REQUESTS_IN_FLIGHT,
+          showInFlight(yield* Effect.context()),
+        ),
         allowedHeaders: new Set(options.allowedHeaders?.map((name) => name.toLowerCase())),
         stallTimeout: options.clientStallTimeout ?? CLIENT_STALL_TIMEOUT,
       })
@@ -108,8 +118,29 @@ export const layer = (
         ),
       )
       yield* router.addGlobalMiddleware(guardExchange)
+      if (options.server !== undefined) {
+        const past = yield* NodeHttpServer.makeHandler(guardExchange(Effect.interruptible(door)), {
+          scope: yield* Effect.scope,
+        })
+        yield* openDoor(options.server, (incoming, outgoing) => {
+          const isTaken = isOurs(incoming)
+          if (isTaken) past(incoming, outgoing)
+          return isTaken
+        })
+      }
     }),
   )
+
+/** Requests that a plugin is serving, by `plugin`. */
+const inFlight = Metric.gauge("plugin_http_requests_in_flight", {
+  description: "HTTP requests that a plugin has not answered as a whole yet",
+})
+
+/** Has the metrics tell of a plugin's requests, whenever somebody reads them. */
+const showInFlight = (context: Context.Context<never>) => (plugin: string, count: () => number) => {
+  const gauge = Metric.withAttributes(inFlight, { plugin })
+  Metric.registerUnsafe(gauge, context, { get: () => ({ value: count() }), update: () => {}, modify: () => {} })
+}
 
 /** What the routes need for every request. */
 interface Door extends ResponseOptions {
@@ -121,7 +152,7 @@ interface Door extends ResponseOptions {
   readonly isTrusted: IsTrusted
   readonly refuseHost: ReturnType<typeof hostCheck>
   readonly publicFile: Effect.Success<typeof PublicFiles.make>
-  readonly takePlace: ReturnType<typeof makeRequestLimit>
+  readonly limit: RequestLimit
 }
 
 const handle = (door: Door) =>
@@ -146,7 +177,12 @@ const answer = Effect.fnUntraced(function* (door: Door) {
     const { hooks, pluginId } = plugin.value
     const file = PublicFiles.publicPath(target)
     const served = file === undefined ? serve(hooks, target, door) : servePublic(pluginId, file, door)
-    return yield* Effect.annotateLogs(identified(served), { plugin_id: pluginId })
+    const limited = door.limit.within(
+      pluginId,
+      served,
+      Effect.sync(() => refuseBusy(pluginId)),
+    )
+    return yield* Effect.annotateLogs(identified(limited), { plugin_id: pluginId })
   }
   const inactive = yield* door.environment.find(target.id)
   if (Option.isSome(inactive)) return refuseInactive(inactive.value)
@@ -160,7 +196,6 @@ const servePublic = Effect.fnUntraced(function* (id: string, path: string, door:
     const reason = "Files of plugins can only be read"
     return refusal(405, "api.context.method_not_allowed.app_error", reason, { allow: "GET, HEAD" })
   }
-  if (!(yield* door.takePlace(id))) return refuseBusy(id)
   const plugin = yield* door.environment.find(id)
   const file = yield* Option.match(plugin, {
     onNone: () => Effect.succeedNone,
@@ -171,9 +206,6 @@ const servePublic = Effect.fnUntraced(function* (id: string, path: string, door:
 })
 
 const serve = Effect.fnUntraced(function* (hooks: HookClient, target: RequestTarget.PluginTarget, door: Door) {
-  const id = hooks.pluginId
-  if (!(yield* door.takePlace(id))) return refuseBusy(id)
-
   const request = yield* HttpServerRequest.HttpServerRequest
   const { incoming } = exchangeOf(request)
   const shown = requestToken(incoming, target)

@@ -1,4 +1,7 @@
-import { NodeFileSystem, NodeHttpPlatform, NodePath, NodeStream } from "@effect/platform-node"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as NodeHttpPlatform from "@effect/platform-node/NodeHttpPlatform"
+import * as NodePath from "@effect/platform-node/NodePath"
+import * as NodeStream from "@effect/platform-node/NodeStream"
 import { Effect, FileSystem, Layer, Option, Path, Stream } from "effect"
 import { type HttpServerError, HttpServerRequest, type HttpServerResponse, HttpStaticServer, Mime } from "effect/http"
 import type { Readable } from "node:stream"

@@ -61,9 +61,21 @@ describe("a call's error", () => {
   })
 })
 
+/** `RST_STREAM` with the code NO_ERROR. */
+const resetWithoutError = (stream: number) => frame(TYPE.reset, 0, stream, uint32(0))
+
 describe.skipIf(process.platform === "win32")("GrpcClient", () => {
   const live = <E>(name: string, test: Effect.Effect<unknown, E, any>) =>
     it.live(name, () => Effect.scoped(test) as Effect.Effect<unknown, E>)
+
+  live(
+    "takes a call that ends without a word for one whose connection has ended",
+    Effect.gen(function* () {
+      const client = yield* answering((stream) => [head(stream), resetWithoutError(stream)])
+      const { code, details } = yield* Effect.flip(called(client))
+      assert.strictEqual(code, statusCode.UNAVAILABLE, details)
+    }),
+  )
 
   live(
     "takes a status that is none for UNKNOWN, in every kind of call",

@@ -26,6 +26,8 @@ export interface Settings {
   readonly plugin?: Server | HttpServerOfNode | undefined
   readonly hooks?: HooksOptions
   readonly routes?: PluginRoutes.PluginRoutesOptions
+  /** Routes beside the plugins'. */
+  readonly others?: Layer.Layer<never, never, HttpRouter.HttpRouter>
   /** Makes the host's server; default: the one that takes WebSockets. */
   readonly server?: typeof createServer
   /** How long the host's stop waits. */
@@ -76,6 +78,7 @@ export const nodePlugin = (listener: RequestListener): HttpServerOfNode =>
 /** Starts the plugin and the host in front of it. */
 export const direct = Effect.fnUntraced(function* ({
   hooks: options,
+  others = Layer.empty,
   plugin,
   routes,
   server = createServer,
@@ -106,7 +109,7 @@ export const direct = Effect.fnUntraced(function* ({
   const registration = yield* active.register(hooks)
   const authenticate: PluginRoutes.Authenticate = (token) =>
     Effect.succeed(token === TOKEN ? Option.some("user-1") : Option.none())
-  const served = HttpRouter.serve(PluginRoutes.layer(authenticate, routes), {
+  const served = HttpRouter.serve(Layer.merge(PluginRoutes.layer(authenticate, routes), others), {
     disableLogger: true,
     disableListenLog: true,
   }).pipe(
