@@ -163,14 +163,33 @@ const stateOf = (client: grpc.Client, connect: boolean): grpc.connectivityState 
   }
 }
 
-const failing =
-  (client: grpc.Client, explainLoss: Fail = Effect.fail): Fail =>
-  (error) =>
+/**
+ * What grpc-js says of a call that ended without a word, and takes for the other side's error. So does a call end, now and
+ * then, whose connection has: then that is known a moment later.
+ */
+const NO_WORD = /\(Call ended without gRPC status\)$/
+
+/** How long the news of a lost connection may take behind the end of its calls: they are a few turns of the event loop. */
+const NEWS_LIMIT = Duration.millis(100)
+
+const failing = (client: grpc.Client, explainLoss: Fail = Effect.fail): Fail => {
+  const explained: Fail = (error) =>
     error.code === statusCode.UNAVAILABLE && stateOf(client, false) !== READY ? explainLoss(error) : Effect.fail(error)
+  return (error) =>
+    error.code === statusCode.INTERNAL && NO_WORD.test(error.details)
+      ? Effect.flatMap(Effect.timeoutOption(changeFrom(client, READY), NEWS_LIMIT), (news) =>
+          Option.isSome(news)
+            ? explained(new GrpcError({ method: error.method, code: statusCode.UNAVAILABLE, details: error.details }))
+            : Effect.fail(error),
+        )
+      : explained(error)
+}
 
 /** Waits until the connection's state is another one. */
 const changeFrom = (client: grpc.Client, state: grpc.connectivityState) =>
   Effect.callback<void>((resume) => {
+    // Channels tell of what comes, not of what has been.
+    if (stateOf(client, false) !== state) return resume(Effect.void)
     try {
       client.getChannel().watchConnectivityState(state, Infinity, () => resume(Effect.void))
     } catch {

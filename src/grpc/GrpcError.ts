@@ -67,20 +67,8 @@ const errorCode = (code: unknown): number =>
  */
 const WRONG_COUNT = new Set(["No message received", "Too many responses received"])
 
-/**
- * What grpc-js says of a call that ended without a word, which it takes for the other side's error: so ends, now and then, a
- * call whose connection does.
- */
-const NO_WORD = /\(Call ended without gRPC status\)$/
-
 /** What grpc-js adds to the error of a connection that could not be made: when that was, and nothing. */
 const CONNECTION_NOTE = /\s*\([-\d]+T[\d:.]+Z\)\. Resolution note: $/
-
-/** The code that belongs to a text of grpc-js' own, where its code says something else. */
-const codeOf = (text: string): number | undefined => {
-  if (WRONG_COUNT.has(text)) return grpc.status.INTERNAL
-  return NO_WORD.test(text) ? grpc.status.UNAVAILABLE : undefined
-}
 
 /**
  * What grpc-js throws, or hands to a callback or a listener, as a typed error. What is in it is the other side's choice:
@@ -96,7 +84,7 @@ export const fromUnknown = (method: string, error: unknown, deadline = Number.PO
   const isLate = code === grpc.status.CANCELLED && Date.now() >= deadline
   return new GrpcError({
     method,
-    code: isLate ? grpc.status.DEADLINE_EXCEEDED : (codeOf(text) ?? errorCode(code)),
+    code: WRONG_COUNT.has(text) ? grpc.status.INTERNAL : isLate ? grpc.status.DEADLINE_EXCEEDED : errorCode(code),
     details: text,
     trailers: fromGrpc(metadata),
   })
