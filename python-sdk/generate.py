@@ -19,7 +19,7 @@ OUTPUT = HERE / "src" / "mattermost_plugin" / "_generated"
 DOCS = HERE.parent / "docs" / "python-sdk.md"
 
 # In the repository the contract lies beside the SDK; a source distribution carries it along.
-PROTO = next(folder for folder in (HERE.parent / "proto", HERE / "proto") if folder.is_dir())
+PROTO = next((folder for folder in (HERE.parent / "proto", HERE / "proto") if folder.is_dir()), HERE / "proto")
 
 
 def generate(output: Path = OUTPUT) -> None:
@@ -28,6 +28,11 @@ def generate(output: Path = OUTPUT) -> None:
     from google.protobuf import descriptor_pb2
     from grpc_tools import protoc
 
+    if not PROTO.is_dir():
+        sys.exit(
+            f"{HERE} lacks the contract's .proto files, which are in {HERE.parent / 'proto'} in the repository: "
+            "build from there, or from a source distribution"
+        )
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     well_known = str(Path(grpc_tools.__file__).parent / "_proto")

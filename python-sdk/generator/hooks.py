@@ -101,7 +101,7 @@ def hooks_source(contract: Contract) -> str:
         literal = f'Literal[HookName.{name}, "{name}"]'
         out.append(f"    @overload\n    def hook(name: {literal}) -> Callable[[_{name}], _{name}]: ...")
     out.append("    @overload\n    def hook(name: _Handler) -> _Handler: ...")
-    out.append("    @overload\n    def hook(name: str | None = None) -> Callable[[_Handler], _Handler]: ...")
+    out.append("    @overload\n    def hook(name: None = None) -> Callable[[_Handler], _Handler]: ...")
     out.append(f"    def hook(name: Any = None) -> Any:{HOOK_DOC}".replace("\n    ", "\n        ").rstrip())
     return "\n".join(out) + "\n"
 
@@ -119,7 +119,10 @@ def hooks_table(contract: Contract) -> str:
             for field in response.field
             if field.name in names and field.name not in verdict
         ]
-        # An error is a refusal where something is about to happen, and a failure everywhere else.
-        text = "" if not verdict else "refuses" if "WillBe" in hook.name or "rejection_reason" in verdict else "fails"
+        # An error is a refusal where something is about to happen, and a failure everywhere else; a user who has typed
+        # a command is to read the text.
+        refuses = "WillBe" in hook.name or "rejection_reason" in verdict
+        kind = "refuses" if refuses else "answers" if hook.name == "ExecuteCommand" else "fails"
+        text = kind if verdict else ""
         rows.append(f"| `{hook.name}` | {given} | {', '.join(values)} | {text} |".replace(" | None`", " \\| None`"))
     return "\n".join(rows) + "\n"

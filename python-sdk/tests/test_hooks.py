@@ -91,7 +91,7 @@ def test_inherited_handlers_count_and_a_second_one_does_not() -> None:
         (HookName, lambda self: None, "@hook is for methods.*HookName"),
     ],
 )
-def test_a_wrong_handler_fails_when_it_is_made(name: str, handler: Any, message: str) -> None:
+def test_a_wrong_handler_fails_when_it_is_made(name: Any, handler: Any, message: str) -> None:
     with pytest.raises(HookRegistrationError, match=message):
         hook(name)(handler)
 
@@ -135,8 +135,7 @@ def test_an_override_that_is_no_handler_takes_the_hook_away() -> None:
     assert Base.implemented_hooks() == ["OnActivate", "OnDeactivate"], "the base class is as it was"
     assert Derived.implemented_hooks() == ["OnDeactivate"]
     assert Derived().invoke_hook("OnDeactivate") == "derived"
-    with pytest.raises(KeyError, match="Derived has no handler for OnActivate"):
-        Derived().invoke_hook("OnActivate")
+    assert Derived().invoke_hook("OnActivate") is None
 
 
 def test_two_handlers_of_one_class_are_refused() -> None:
@@ -175,7 +174,7 @@ def test_a_mark_survives_other_decorators() -> None:
 
 
 @pytest.mark.parametrize("name", ALL_HOOKS)
-def test_arity_is_checked_for_every_hook(name: str) -> None:
+def test_arity_is_checked_for_every_hook(name: Any) -> None:
     names = handler_arguments(HOOKS.methods_by_name[name])
     handlers: dict[str, Any] = {}
     for count in (len(names), len(names) + 1):

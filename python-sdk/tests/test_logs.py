@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import sys
+import textwrap
 import threading
 from pathlib import Path
 from typing import Any
@@ -284,3 +285,90 @@ def test_a_plugin_s_own_handlers_and_exit_functions(start_plugin: StartPlugin, t
     plugin.shut_down()
     assert plugin.wait() == 0
     assert (tmp_path / "ended").exists()
+
+
+#: What people do to logging, and to stderr, once the plugin runs.
+RECIPES = {
+    "a stderr that logs": """
+        class StreamToLogger:
+            def __init__(self, logger):
+                self.logger = logger
+            def write(self, text):
+                for line in text.rstrip().splitlines():
+                    self.logger.error(line)
+            def flush(self):
+                pass
+        sys.stderr = StreamToLogger(logging.getLogger("stderr"))
+        print("words to stderr", file=sys.stderr)
+    """,
+    "another configuration": """
+        logging.config.dictConfig({"version": 1, "root": {"handlers": []}, "loggers": {"P": {"level": "ERROR"}}})
+    """,
+    "basicConfig by force": "logging.basicConfig(force=True, level=logging.CRITICAL)",
+    "handlers cleared": "logging.getLogger().handlers.clear()",
+    "a stderr that is closed": "sys.stderr.close()",
+    "no stderr": "sys.stderr = None",
+    "another descriptor 2": """
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+    """,
+    "logging that is disabled": "logging.disable(logging.WARNING)",
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_no_recipe_hides_why_a_handler_has_failed(start_plugin: StartPlugin, recipe: str) -> None:
+    source = f"""
+    import logging, logging.config
+
+    class P(Plugin):
+        @hook(HookName.OnActivate)
+        def activate(self):
+{textwrap.indent(textwrap.dedent(recipe), " " * 12)}
+            print("printed afterwards")
+            raise ValueError("why it failed")
+
+    run_plugin(P)
+    """
+    plugin = start_plugin(source)
+    assert "why it failed" in plugin.call("OnActivate").error.message
+    log = plugin.wait_for_log("ValueError: why it failed")
+    assert '"@module": "stdout"' in log or "disable" in recipe
+    if "StreamToLogger" in recipe:
+        assert log.count('"@message": "words to stderr"') == 1
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "en_US.ISO-8859-1"])
+def test_every_text_arrives_in_every_locale(start_plugin: StartPlugin, locale: str) -> None:
+    source = """
+    class P(Plugin):
+        @hook(HookName.OnActivate)
+        def activate(self):
+            self.logger.info("日本 %s", os.fsdecode(bytes([0xe9])))
+            sys.stderr.write("écrit à stderr\\n")
+            print("imprimé")
+
+    run_plugin(P)
+    """
+    variables = {"LC_ALL": locale, "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1"}
+    plugin = start_plugin(source, **variables)
+    plugin.call("OnActivate")
+    log = plugin.wait_for_log("imprimé")
+    assert "日本 \\udce9" in log
+    assert "écrit à stderr" in log
+    for line in log.splitlines():
+        assert not line.startswith("{") or json.loads(line)
+
+
+def test_a_line_without_an_end_is_not_gone_through_again_and_again() -> None:
+    stream = io.StringIO()
+    logger = logging.Logger("stdout")
+    logger.addHandler(HclogHandler(stream))
+    writer = LogWriter(logger)
+    # Each of them looked at all that was there before: that took a quarter of an hour.
+    for _ in range(2_000_000):
+        writer.write(".")
+    writer.write("\nlast\n")
+    messages = [json.loads(line)["@message"] for line in stream.getvalue().splitlines()]
+    assert "".join(messages[:-1]) == "." * 2_000_000
+    assert messages[-1] == "last" and max(map(len, messages)) < 64 * 1024

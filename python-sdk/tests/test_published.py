@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 
-from mattermost_plugin import DISMISS_POST_ERROR
+from mattermost_plugin import DISMISS_POST_ERROR, NotFoundError, Plugin, PluginAPIError
 from mattermost_plugin.testing import FakeHostAPI
 from mattermost_plugin.types import Channel, CommandArgs, Post, PostMetadata, PostPriority, User
 
@@ -112,3 +114,44 @@ def test_a_plugin_written_for_the_published_sdk(start_plugin: StartPlugin, tmp_p
         assert headers_of(response) == {"x-direct": ["and set"]}
     finally:
         server.stop(None)
+
+
+def test_the_messages_have_the_names_that_protoc_gives_them() -> None:
+    from mattermost_plugin.grpc import channel_pb2, hooks_message_pb2, post_pb2
+
+    post = Post(id="p", message="hi", props={"a": 1})
+    made = post_pb2.Post()
+    made.CopyFrom(post)
+    made.message = made.message.upper()
+    assert made == Post(id="p", message="HI", props={"a": 1}) and type(made) is Post
+    request = hooks_message_pb2.MessageWillBePostedRequest(post=post.to_proto())
+    assert request.FromString(request.SerializeToString()).post.message == "hi"
+    assert channel_pb2.ChannelType.Value("CHANNEL_TYPE_OPEN") == channel_pb2.CHANNEL_TYPE_OPEN == 1
+    assert importlib.import_module("mattermost_plugin.grpc.user_pb2").User is User
+    with pytest.raises(ImportError):
+        from mattermost_plugin.grpc import nothing_pb2  # noqa: F401
+
+
+def test_its_other_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mattermost_plugin.async_client import AsyncPluginAPIClient
+    from mattermost_plugin.runtime_config import RuntimeConfig
+
+    monkeypatch.setenv("MATTERMOST_PLUGIN_ID", "p")
+    assert RuntimeConfig.from_env().plugin_id == "p"
+    assert not AsyncPluginAPIClient("unix:/nowhere").connected
+
+
+def test_an_error_of_the_host_says_what_it_is() -> None:
+    error = NotFoundError("no such post", error_id="app.post.get", status_code=404)
+    assert str(error) == "no such post [app.post.get] (HTTP 404)"
+    assert error.message == "no such post" and error.code is grpc.StatusCode.NOT_FOUND
+    assert PluginAPIError("odd", status_code=418).code is grpc.StatusCode.INTERNAL
+    assert str(PluginAPIError("gone", code=grpc.StatusCode.UNAVAILABLE)) == "gone"
+    assert PluginAPIError("nothing").code is None
+
+
+def test_a_hook_without_a_handler_answers_nothing() -> None:
+    class Empty(Plugin):
+        pass
+
+    assert Empty().invoke_hook("OnActivate") is None

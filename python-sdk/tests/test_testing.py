@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -338,3 +340,17 @@ def test_async_tests_use_the_plugin_s_api(host: PluginHost[Sample]) -> None:
 
 def test_headers_of_several_values(host: PluginHost[Sample]) -> None:
     assert host.request("GET", "/", headers={"a": ["1", "2"]}).headers["X-Method"] == ["GET"]
+
+
+def test_settings_are_those_that_a_host_hands_out(tmp_path: Path) -> None:
+    class Configured(Plugin):
+        pass
+
+    settings = [{"key": "MaxLength", "type": "number", "default": 10}, {"key": "Greeting", "type": "text"}]
+    (tmp_path / "plugin.json").write_text(json.dumps({"settings_schema": {"settings": settings}}))
+    with PluginHost(Configured, config={"Greeting": "hello"}, plugin_path=str(tmp_path)) as host:
+        assert host.plugin.api.get_plugin_config() == {"maxlength": 10, "greeting": "hello"}
+        host.configure(MaxLength=12)
+        assert host.plugin.api.get_plugin_config() == {"maxlength": 12, "greeting": "hello"}
+    with PluginHost(Configured, config={"maxLength": 1}) as host:
+        assert host.plugin.api.get_plugin_config() == {"maxlength": 1}

@@ -23,16 +23,34 @@ const LEVELS: { readonly [name: string]: LogLevel } = {
 const decodeObject = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown)))
 
 const LEVEL_PREFIX = /^\[(TRACE|DEBUG|INFO|WARN|ERROR)\]/
+
+/** Levels of Python's `logging`. */
+const PYTHON_LEVELS: { readonly [name: string]: LogLevel } = {
+  DEBUG: "Debug",
+  INFO: "Info",
+  WARNING: "Warn",
+  ERROR: "Error",
+  CRITICAL: "Error",
+}
+
+/** `ERROR:name:text`, as `logging.basicConfig` has it. */
+const PYTHON_BASIC = /^(DEBUG|INFO|WARNING|ERROR|CRITICAL):[^\s:]+:/
+
+/** `2026-01-31 12:00:00,123 [ERROR] text`, `2026-01-31 12:00:00,123 - name - ERROR - text` and the like. */
+const PYTHON_DATED =
+  /^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S{0,16}\s+(?:-\s+)?(?:[\w.]{1,80}\s+(?:-\s+)?)?[[(]?(DEBUG|INFO|WARNING|ERROR|CRITICAL)[\])]?(?=[\s:-]|$)/
 const GO_PANIC = /^(panic: |fatal error: )/
 const PYTHON_TRACEBACK = "Traceback (most recent call last):"
 
 /** How lines begin that are not plain text, whatever follows. */
-const NOTABLE: ReadonlySet<number | undefined> = new Set(Buffer.from("[{pfT"))
+const NOTABLE: ReadonlySet<number | undefined> = new Set(Buffer.from("[{pfTDIWEC0123456789"))
 
 /** How lines begin that are errors: those of hclog and of our SDK name the level first. */
 const ERRORS: ReadonlyArray<Buffer> = [
   '{"@level":"error"',
   "[ERROR]",
+  "ERROR:",
+  "CRITICAL:",
   "panic: ",
   "fatal error: ",
   PYTHON_TRACEBACK,
@@ -40,7 +58,7 @@ const ERRORS: ReadonlyArray<Buffer> = [
 
 /**
  * Understands a plugin's stderr line by line (go-plugin 1.8, `client.go` `logStderr`): hclog's JSON, a `[LEVEL]` prefix,
- * Go's panics, and, beyond go-plugin, Python's tracebacks. Everything else is a debug line. Nothing a plugin writes can
+ * Go's panics, and, beyond go-plugin, Python's tracebacks, and its `logging` as people configure it. Everything else is a debug line. Nothing a plugin writes can
  * make it fail.
  */
 export class LogParser {
@@ -70,6 +88,8 @@ export class LogParser {
     if (entry !== undefined) return entry
     const prefix = LEVEL_PREFIX.exec(line)?.[1]
     if (prefix !== undefined) return text(LEVELS[prefix.toLowerCase()]!, line)
+    const python = (PYTHON_BASIC.exec(line) ?? PYTHON_DATED.exec(line))?.[1]
+    if (python !== undefined) return text(PYTHON_LEVELS[python]!, line)
     if (GO_PANIC.test(line)) this.#failing = "panic"
     else if (line === PYTHON_TRACEBACK) this.#failing = "traceback"
     else if (this.#failing === "traceback" && !/^\s/.test(line)) {

@@ -41,6 +41,29 @@ describe("LogParser", () => {
     assert.strictEqual(parseAll(" [WARN] not at the beginning")[0]?.level, "Debug")
   })
 
+  it("takes the levels of Python's logging, as people configure it", () => {
+    const levels: ReadonlyArray<readonly [string, string]> = [
+      ["DEBUG:root:x", "Debug"],
+      ["WARNING:my.module:careful", "Warn"],
+      ["CRITICAL:x:y", "Error"],
+      ["2026-01-31 12:00:00,123 [ERROR] x", "Error"],
+      ["2026-01-31 12:00:00,123 - my.module - WARNING - x", "Warn"],
+      ["2026-01-31T12:00:00.123456+00:00 INFO x", "Info"],
+      ["2026-01-31 12:00:00,123 my.module ERROR: x", "Error"],
+      ["2026-01-31 12:00:00,123 INFO     no ERROR at all", "Info"],
+      ["2026-01-31 12:00:00 and so on: ERROR", "Debug"],
+      ["ERRORS:are:none", "Debug"],
+      ["ERROR: x", "Debug"],
+      ["Date: ERROR", "Debug"],
+    ]
+    assert.deepStrictEqual(
+      parseAll(...levels.map(([line]) => line)),
+      levels.map(([message, level]) => ({ level, message, fields: {} })),
+    )
+    const parser = new LogParser()
+    for (const [line] of levels.slice(0, 8)) assert.isFalse(parser.isPlain(Buffer.from(line), 0), line)
+  })
+
   it("takes a Go panic, and all that follows, for errors", () => {
     const levels = parseAll("before", "panic: oh no", "", "goroutine 1 [running]:", "[INFO] still logging", "main.go:1")
     assert.deepStrictEqual(

@@ -1,7 +1,5 @@
 """Plugins in Python for effect-plugin-supervisor, and for every host of Mattermost's plugin contract."""
 
-import sys
-
 from . import process
 
 if process.started_by_host():
@@ -13,9 +11,9 @@ if process.started_by_host():
 from . import logs
 from .config import HANDSHAKE, RuntimeConfig, load_runtime_config
 
-if HANDSHAKE.started_by_host():
+if process.started_by_host() and HANDSHAKE.started_by_host():
     # As early, so that nothing is lost that is logged while the plugin is imported.
-    logs.configure(load_runtime_config().log_level, sys.stderr)
+    logs.configure(load_runtime_config().log_level, process.log_stream())
 
 from ._version import __version__
 from .client import AsyncPluginAPIClient, PluginAPIClient

@@ -109,6 +109,7 @@ class _Client:
         self._credentials = credentials
         self._options = [*message_options(), ("grpc.enable_http_proxy", 0), *(options or [])]
         self._channel: Any = None
+        self._process = 0
         self._calls: dict[str, Callable[..., Any]] = {}
         self._warned: set[str] = set()
 
@@ -130,6 +131,12 @@ class _Client:
     def _rpc(self, name: str) -> Any:
         if self._channel is None:
             raise RuntimeError("Client is not connected; call connect() first")
+        if os.getpid() != self._process:
+            # A call would never end: whoever reads the answers is a thread of the other process.
+            raise RuntimeError(
+                f"{snake_case(name)}() can't be called in a forked child: the connection is the plugin's. Let the "
+                "child return what it has found, or start it by spawn with a client of its own"
+            )
         method = API.methods_by_name[name]
         if name not in self._calls:
             self._calls[name] = self._channel.unary_unary(
@@ -145,6 +152,7 @@ class _Client:
     def _open(self, module: Any) -> None:
         if self._channel is not None:
             raise RuntimeError("Client is already connected")
+        self._process = os.getpid()
         if self._credentials is None:
             self._channel = module.insecure_channel(self._target, options=self._options)
         else:

@@ -34,6 +34,11 @@ class RuntimeConfig:
     #: Name of the lowest level that is logged.
     log_level: str = "INFO"
 
+    @classmethod
+    def from_env(cls) -> RuntimeConfig:
+        """See `load_runtime_config`."""
+        return load_runtime_config()
+
 
 def load_runtime_config() -> RuntimeConfig:
     """Reads MATTERMOST_PLUGIN_ID, _API_TARGET (else MATTERMOST_API_TARGET), _PATH, _HOOK_TIMEOUT and _LOG_LEVEL."""

@@ -120,6 +120,8 @@ def response_of(hook: str, request: Any, result: Any) -> Any:
         accepted = _accepted(payloads, verdict_field)
         return HookResultError(f"can't answer a {type(value).__name__}{why}; it takes {accepted}")
 
+    if hook == "ExecuteCommand" and isinstance(result, str):
+        result = {"text": sayable(result)}
     split = _split(result, len(payloads), verdict_field)
     values, verdict = split or ([None] * len(payloads), result)
     reason = _reason(verdict)

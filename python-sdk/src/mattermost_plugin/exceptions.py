@@ -12,8 +12,8 @@ from .types import AppError
 class PluginAPIError(Exception):
     """A call of the host API failed.
 
-    `code` is the gRPC status where the call itself failed; `error_id`, `status_code` (HTTP), `detailed_error`, `where`
-    and `params` are the host's where it answered an error.
+    `code` is the gRPC status where the call itself failed, and the one that its HTTP status stands for where the host
+    answered an error; `error_id`, `status_code` (HTTP), `detailed_error`, `where` and `params` are the host's then.
     """
 
     def __init__(
@@ -28,12 +28,16 @@ class PluginAPIError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.code = code
+        self.code = code if code is not None or not status_code else _CODES.get(status_code, grpc.StatusCode.INTERNAL)
         self.error_id = error_id
         self.status_code = status_code
         self.detailed_error = detailed_error
         self.where = where
         self.params = params or {}
+
+    def __str__(self) -> str:
+        error_id = f" [{self.error_id}]" if self.error_id not in ("", self.message) else ""
+        return f"{self.message}{error_id}{f' (HTTP {self.status_code})' if self.status_code else ''}"
 
 
 class NotFoundError(PluginAPIError):
@@ -55,6 +59,19 @@ class AlreadyExistsError(PluginAPIError):
 class UnavailableError(PluginAPIError):
     """The host can't answer now: it is gone, busy, or too slow."""
 
+
+#: The gRPC statuses that HTTP's stand for.
+_CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    409: grpc.StatusCode.ALREADY_EXISTS,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    501: grpc.StatusCode.UNIMPLEMENTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
 
 _BY_CODE: dict[grpc.StatusCode, type[PluginAPIError]] = {
     grpc.StatusCode.NOT_FOUND: NotFoundError,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ._generated.hooks import HookName as HookName
@@ -37,6 +38,15 @@ else:
         return _mark(name, None)
 
 
+def signature_of(function: Any) -> inspect.Signature:
+    """A function's signature. What its annotations name need not be there: nothing here asks what they say."""
+    if sys.version_info < (3, 14):
+        return inspect.signature(function)
+    import annotationlib  # type: ignore[import-not-found, unused-ignore]
+
+    return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
+
+
 def _mark(handler: Any, given: str | None) -> Any:
     if not callable(handler) or not hasattr(handler, "__qualname__") or isinstance(handler, type):
         raise HookRegistrationError(
@@ -51,7 +61,7 @@ def _mark(handler: Any, given: str | None) -> Any:
         )
     arguments = handler_arguments(HOOKS.methods_by_name[name])
     try:
-        inspect.signature(handler).bind(None, *arguments)
+        signature_of(handler).bind(None, *arguments)
     except TypeError:
         raise HookRegistrationError(
             f"{handler.__qualname__} can't handle {name}: it must take (self, {', '.join(arguments)})".replace(

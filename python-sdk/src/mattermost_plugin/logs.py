@@ -17,6 +17,9 @@ _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskN
 #: Characters of the longest line. Hosts cut those of 64 KiB into pieces, which are no JSON any more.
 _LONGEST = 60_000
 
+#: Bytes of a printed line after which what follows is another one. JSON may write six characters for each.
+_LONGEST_PRINTED = _LONGEST // 6
+
 _LEVELS = [(logging.ERROR, "error"), (logging.WARNING, "warn"), (logging.INFO, "info"), (logging.DEBUG, "debug")]
 
 
@@ -93,17 +96,44 @@ def _shortened(text: str, limit: int) -> str:
     return f"{text[: limit // 2]}… {len(text) - limit // 2 * 2} characters are left out …{text[-(limit // 2) :]}"
 
 
+class _Descriptor(io.RawIOBase):
+    """A file descriptor, without a buffer that a forked child would have a copy of."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+        return len(data)
+
+
+def utf8_stream(descriptor: int) -> TextIO:
+    """A stream of its own on a descriptor, which writes UTF-8, whatever the locale: so the host reads."""
+    return io.TextIOWrapper(
+        cast("Any", _Descriptor(descriptor)), "utf-8", "backslashreplace", newline="\n", write_through=True
+    )
+
+
 def configure(level: str, stream: TextIO) -> None:
-    """Sends everything from `level` up to the host, whatever the plugin set up before."""
-    root, printed = logging.getLogger(), own_logger("stdout")
+    """Sends everything from `level` up to the host, whatever the plugin set up before.
+
+    What the SDK logs, and what is printed, does not go by way of the root: a plugin may set that up anew, or have a
+    handler there that prints.
+    """
+    root, own = logging.getLogger(), [own_logger("mattermost_plugin"), own_logger("stdout")]
     for handler in root.handlers[:]:
         # A file of the plugin's own is its own affair.
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
             root.removeHandler(handler)
     ours = HclogHandler(stream)
-    # What is printed does not go by way of the root: a handler there may print.
-    printed.propagate = False
-    for logger in (root, printed):
+    for logger in own:
+        logger.propagate = False
+    for logger in (root, *own):
         logger.handlers = [*(handler for handler in logger.handlers if not isinstance(handler, HclogHandler)), ours]
         logger.setLevel(level)
     logging.captureWarnings(True)
@@ -154,14 +184,30 @@ class _LogLines(io.RawIOBase):
         return 1
 
     def write(self, data: Any) -> int:
-        *lines, self._rest.data = (getattr(self._rest, "data", b"") + bytes(data)).split(b"\n")
-        self._log(lines)
+        whole, newline, rest = bytes(data).rpartition(b"\n")
+        pieces = self._pieces()
+        if newline:
+            self._log((b"".join(pieces) + whole).split(b"\n"))
+            pieces.clear()
+            self._rest.size = 0
+        pieces.append(rest)
+        self._rest.size += len(rest)
+        if self._rest.size >= _LONGEST_PRINTED:
+            self.flush()
         return len(data)
 
     def flush(self) -> None:
         """Logs a line that has no end yet."""
-        rest, self._rest.data = getattr(self._rest, "data", b""), b""
-        self._log([rest])
+        pieces = self._pieces()
+        self._log([b"".join(pieces)])
+        pieces.clear()
+        self._rest.size = 0
+
+    def _pieces(self) -> list[bytes]:
+        """What this thread has written of a line."""
+        if not hasattr(self._rest, "pieces"):
+            self._rest.pieces, self._rest.size = [], 0
+        return cast("list[bytes]", self._rest.pieces)
 
     def _log(self, lines: list[bytes]) -> None:
         for line in lines:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import warnings
 from collections.abc import AsyncIterator
@@ -11,7 +10,7 @@ from typing import Any, Callable, ClassVar, TypeVar, cast
 
 from .client import AsyncPluginAPIClient, PluginAPIClient
 from .config import RuntimeConfig
-from .hooks import HOOK_ATTRIBUTE, HookRegistrationError
+from .hooks import HOOK_ATTRIBUTE, HookRegistrationError, signature_of
 from .http import STALL_LIMIT
 
 PluginClass = TypeVar("PluginClass", bound="Plugin")
@@ -125,11 +124,12 @@ class Plugin:
                 yield
 
     def invoke_hook(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Calls the handler of a hook, as a test might; what an `async def` handler returns is to be awaited."""
+        """Calls the handler of a hook, as a test might; what an `async def` handler returns is to be awaited.
+
+        None where the hook has no handler.
+        """
         handler = self.get_hook_handler(name)
-        if handler is None:
-            raise KeyError(f"{type(self).__name__} has no handler for {name}")
-        return handler(*args, **kwargs)
+        return None if handler is None else handler(*args, **kwargs)
 
 
 def make_plugin(
@@ -142,7 +142,7 @@ def make_plugin(
     if not isinstance(plugin_class, type) or not issubclass(plugin_class, Plugin):
         raise TypeError(f"a subclass of mattermost_plugin.Plugin is needed, the class itself; {plugin_class!r} is none")
     try:
-        inspect.signature(plugin_class).bind(api=api, config=config)
+        signature_of(plugin_class).bind(api=api, config=config)
     except TypeError:
         raise TypeError(
             f"{plugin_class.__name__}.__init__ must be (self, api=None, config=None), and hand both on: "

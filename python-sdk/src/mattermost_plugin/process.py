@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, Callable
+from typing import Any, Callable, TextIO, cast
 
 #: Names the file descriptor whose end of file means that the host is gone.
 LIFELINE_VARIABLE = "PLUGIN_LIFELINE_FD"
@@ -36,7 +36,14 @@ _EXIT_LIMIT = 0.5
 #: How often the parent is looked at where there is no life line, in seconds.
 _PARENT_POLL = 1.0
 
+#: Every go-plugin host sets it.
+_VERSIONS_VARIABLE = "PLUGIN_PROTOCOL_VERSIONS"
+
+_protocol_versions = ""
+
 _handshake_fd: int | None = None
+
+_log_stream: TextIO | None = None
 
 _api_token = ""
 
@@ -50,8 +57,18 @@ _DEATH_SETTLES = 0.2
 
 
 def started_by_host() -> bool:
-    """Whether this looks like a go-plugin host's process, whatever its magic cookie: every host sets this variable."""
-    return "PLUGIN_PROTOCOL_VERSIONS" in os.environ
+    """Whether this looks like a go-plugin host's process, whatever its magic cookie: every host names its versions.
+
+    Only the process itself is: the variable is taken, so that no program that it starts takes itself for a plugin.
+    """
+    return protocol_versions() != ""
+
+
+def protocol_versions() -> str:
+    """The protocol versions that the host speaks, as it says so; empty without a host."""
+    global _protocol_versions
+    _protocol_versions = os.environ.pop(_VERSIONS_VARIABLE, "") or _protocol_versions
+    return _protocol_versions
 
 
 def claim_stdout() -> None:
@@ -70,6 +87,19 @@ def claim_stdout() -> None:
     with contextlib.suppress(Exception):
         sys.stdout.flush()
     sys.stdout = LogWriter(own_logger("stdout"))
+    with contextlib.suppress(Exception):
+        # The host reads UTF-8, whatever the locale.
+        cast("Any", sys.stderr).reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def log_stream() -> TextIO:
+    """The stderr that the host has given: where the log goes, whatever becomes of `sys.stderr` and of descriptor 2."""
+    global _log_stream
+    if _log_stream is None:
+        from .logs import utf8_stream
+
+        _log_stream = utf8_stream(os.dup(2))
+    return _log_stream
 
 
 def claim_token() -> None:
@@ -190,10 +220,35 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
+def _ignore(*_: object) -> None:
+    pass
+
+
+def _forget_in_children() -> None:
+    """Gives forked children signals of their own: they inherit the loop's, which would stop the plugin instead."""
+    global _forgets
+    if _forgets or not hasattr(os, "register_at_fork"):
+        return
+    _forgets = True
+
+    def forget() -> None:
+        with contextlib.suppress(ValueError):
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    os.register_at_fork(after_in_child=forget)
+
+
+_forgets = False
+
+
 def on_signals(loop: Any, stop: Callable[[], None], *, ignore_interrupt: bool = True) -> None:
     """SIGTERM stops gracefully; SIGINT does where the plugin was started by hand, and else is the host's to hear."""
     if ignore_interrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Not SIG_IGN, which every program that the plugin starts would inherit.
+        signal.signal(signal.SIGINT, _ignore)
+    _forget_in_children()
 
     def terminate() -> None:
         _terminated.set()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import threading
 from typing import Any, Callable
 
 import grpc
 import grpc.aio
 
-from . import goplugin, logs, trace
+from . import goplugin, logs, process, trace
 from .client import AsyncPluginAPIClient, PluginAPIClient
 from .config import HANDSHAKE, PROTOCOL_VERSION, RuntimeConfig, load_runtime_config
 from .contract import HOOKS
@@ -90,6 +89,7 @@ class PluginServer:
                 running.cancel()
             by = f"{name} ({handler.__qualname__})"
             if not done:
+                running.add_done_callback(lambda late: _report_late(by, late))
                 how = "did not return" if begun.is_set() else f"could not begin, with {HANDLER_THREADS} others at work,"
                 _log.error("%s %s within %.1f s", by, how, limit)
                 await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, self._failed(name, "did not return in time"))
@@ -125,6 +125,12 @@ class PluginServer:
     async def serve_http(self, incoming: Any, context: Any) -> None:
         """Serves one request: `incoming` are the messages of its stream, `context` takes those of the response."""
         await serve_grpc(self.requests, incoming, context, lambda how: self._failed("ServeHTTP", how))
+
+
+def _report_late(by: str, late: asyncio.Future[Any]) -> None:
+    """Tells of a handler that has failed after its time was over."""
+    if not late.cancelled() and late.exception() is not None:
+        _log.error("%s failed, after its time was over", by, exc_info=late.exception())
 
 
 # -- the process ---------------------------------------------------------------------------------------------------
@@ -164,7 +170,7 @@ def run_plugin(plugin_class: type[Plugin]) -> None:
     """
     HANDSHAKE.require_host()
     # Once more: what was imported meanwhile may have set up logging of its own.
-    logs.configure(load_runtime_config().log_level, sys.stderr)
+    logs.configure(load_runtime_config().log_level, process.log_stream())
     goplugin.run(serve_plugin(plugin_class), _loop_for(plugin_class))
 
 

@@ -11,6 +11,11 @@ import time
 from collections import deque
 from typing import Any, Callable
 
+from .body import ClientDisconnected
+from .logs import own_logger
+
+_log = own_logger("mattermost_plugin")
+
 #: Seconds after which it is looked whether the calls that wait get on, and more threads are brought in if they don't.
 #: To wake one for every call costs more than most handlers take, and they hinder each other.
 _LOOK = 0.002
@@ -155,6 +160,8 @@ class HandlerThreads:
             call, result, error = self._finished.popleft()
             self._unfinished -= 1
             if call.answer.done():
+                if error is not None and not isinstance(error, ClientDisconnected):
+                    _log.error("a handler failed that nobody waited for any more", exc_info=error)
                 continue
             if error is None:
                 call.answer.set_result(result)

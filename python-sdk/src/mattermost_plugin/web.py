@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any, Callable, cast
 from urllib.parse import unquote
 
-from .hooks import HookName, hook
+from .hooks import HookName, hook, signature_of
 from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter, split_target
 from .logs import own_logger
 from .serving.told import client_of, paths, server_of
@@ -72,7 +72,7 @@ def _is_async(application: Any) -> bool:
 
 def _takes(application: Any, arguments: int) -> bool:
     try:
-        inspect.signature(application).bind(*range(arguments))
+        signature_of(application).bind(*range(arguments))
     except TypeError:
         return False
     except ValueError:

@@ -12,7 +12,7 @@ from typing import Any, Callable
 
 import grpc.aio
 
-from .. import process
+from .. import process, tasks
 from . import services
 from .broker import GRPCBroker
 from .handshake import HandshakeConfig, choose_protocol_version, format_handshake_line
@@ -53,7 +53,7 @@ async def serve(
     if hosted:
         process.watch_host(lambda: loop.call_soon_threadsafe(stopping.set))
 
-    version = choose_protocol_version(os.environ.get("PLUGIN_PROTOCOL_VERSIONS", ""), versions)
+    version = choose_protocol_version(process.protocol_versions(), versions)
     broker, stdio = GRPCBroker(tls), Stdio(loop)
     server = make_server()
     server.add_generic_rpc_handlers(services.handlers(stopping, stdio, broker))
@@ -93,6 +93,7 @@ def run(
     try:
         loop = new_loop()
         asyncio.set_event_loop(loop)
+        tasks.report_deaths(loop)
         loop.run_until_complete(_to_the_end(serving))
     except SystemExit as error:
         if isinstance(error.code, str):
@@ -106,6 +107,7 @@ def run(
 
 async def _to_the_end(serving: Coroutine[Any, Any, None]) -> None:
     await serving
+    await tasks.end_all()
     process.run_exit_functions()
     # A sync handler may still run, and its thread can't be stopped: leave without waiting for it.
     for stream in (sys.stdout, sys.stderr):

@@ -26,6 +26,11 @@ class APICall(NamedTuple):
     given: SimpleNamespace
 
 
+def lowered(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as hosts hand it out: its settings' keys are in lower case, whatever the manifest writes."""
+    return {key.lower(): value for key, value in config.items()}
+
+
 class FakeHostAPI:
     """A host API for tests. It keeps the calls it gets, and answers what it was told to answer.
 
@@ -38,8 +43,8 @@ class FakeHostAPI:
         self.calls: list[APICall] = []
         #: The key-value store.
         self.kv = FakeKeyValueStore()
-        #: The plugin's configuration.
-        self.config: dict[str, Any] = dict(config)
+        #: The plugin's configuration. Its keys are in lower case, as hosts keep them.
+        self.config: dict[str, Any] = lowered(config)
         #: Methods that were called while the test said nothing of their answers: a PluginHost fails at its end then.
         self.unanswered: set[str] = set()
         self._plugin_id = plugin_id

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import threading
 from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent import futures
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Generic, NamedTuple, Protocol
 
@@ -22,7 +24,7 @@ from ..models import fill, reader
 from ..plugin import PluginClass, make_plugin
 from ..server import PluginServer
 from ..types import PluginContext
-from .host_api import FakeHostAPI
+from .host_api import FakeHostAPI, lowered
 
 #: Seconds that anything a test asks of its plugin may take.
 TEST_TIMEOUT = 30.0
@@ -41,6 +43,16 @@ class HTTPAnswer(NamedTuple):
         return self.body.decode()
 
 
+def _defaults(plugin_path: str) -> dict[str, Any]:
+    """The defaults of the settings in the manifest of a bundle, which a host hands out where nothing is set."""
+    manifest = Path(plugin_path, "plugin.json")
+    if not plugin_path or not manifest.is_file():
+        return {}
+    read = json.loads(manifest.read_text("utf-8"))
+    settings = (read.get("settings_schema") or {}).get("settings") or []
+    return {setting["key"].lower(): setting["default"] for setting in settings if "default" in setting}
+
+
 class PluginHost(Generic[PluginClass]):
     """Runs a plugin in the test's process, as a host would: its hooks, its HTTP, and a host API behind real gRPC."""
 
@@ -53,7 +65,7 @@ class PluginHost(Generic[PluginClass]):
         plugin_path: str = "",
     ) -> None:
         #: What the plugin sees of its host.
-        self.api = FakeHostAPI(plugin_id, config or {})
+        self.api = FakeHostAPI(plugin_id, {**_defaults(plugin_path), **lowered(config or {})})
         self._root_path = f"/plugins/{plugin_id}"
         self._active = False
         with contextlib.ExitStack() as stack:
@@ -93,7 +105,7 @@ class PluginHost(Generic[PluginClass]):
 
     def configure(self, **config: Any) -> None:
         """Changes settings of the plugin's configuration, and tells the plugin."""
-        self.api.config.update(config)
+        self.api.config.update(lowered(config))
         self.call(HookName.OnConfigurationChange)
 
     def call(self, hook: str, *args: Any, **kwargs: Any) -> Any:
