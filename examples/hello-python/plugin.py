@@ -1,8 +1,5 @@
 """A plugin that shows each side of the contract once: vetoes, notifications, the host API, and HTTP."""
 
-import json
-from urllib.parse import parse_qs, urlsplit
-
 from mattermost_plugin import HookName, Plugin, hook, run_plugin
 from mattermost_plugin.types import Post
 
@@ -45,26 +42,19 @@ class HelloPython(Plugin):
             self.api.create_post(answer)
 
     def count(self):
-        """Adds one to the counter; another thread may do so at the same time, so the old value must still be there."""
-        while True:
-            old = self.api.kv_get(COUNT_KEY)
-            new = str(int(old or b"0") + 1).encode()
-            if self.api.kv_compare_and_set(COUNT_KEY, old, new):
-                return
+        """Adds one to the counter, whoever else does at the same time."""
+        self.kv.update(COUNT_KEY, lambda posts: posts + 1, default=0)
 
     @hook(HookName.ServeHTTP)
     def serve(self, ctx, writer, request):
-        url = urlsplit(request.url)
-        if request.method == "GET" and url.path in ("/", "/hello"):
-            posts = int(self.api.kv_get(COUNT_KEY) or b"0")
-            writer.set_header("Content-Type", "application/json")
-            writer.write(json.dumps({"message": "Hello from Python!", "posts": posts}))
-        elif (request.method, url.path) == ("POST", "/echo"):
+        if request.method == "GET" and request.path in ("/", "/hello"):
+            writer.json({"message": "Hello from Python!", "posts": self.kv.get(COUNT_KEY, 0)})
+        elif (request.method, request.path) == ("POST", "/echo"):
             writer.set_header("Content-Type", request.get_header("Content-Type", "application/octet-stream"))
             for chunk in request.stream():
                 writer.write(chunk)
-        elif (request.method, url.path) == ("GET", "/large"):
-            left = int(parse_qs(url.query).get("bytes", ["0"])[0])
+        elif (request.method, request.path) == ("GET", "/large"):
+            left = int(request.get_query("bytes", "0"))
             writer.set_header("Content-Type", "application/octet-stream")
             while left > 0:
                 left -= writer.write(PATTERN[:left])

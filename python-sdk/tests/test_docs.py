@@ -32,5 +32,5 @@ def test_the_snippets_run(pytester: pytest.Pytester) -> None:
     tests = snippets("py")
     pytester.makepyfile(plugin=plugin, **{f"test_{number}": test for number, test in enumerate(tests)})
     count = sum(test.count("def test_") for test in tests)
-    assert count == 5
+    assert count == 6
     pytester.runpytest_subprocess().assert_outcomes(passed=count)

@@ -12,6 +12,8 @@ from typing import Any
 import grpc
 import pytest
 
+from mattermost_plugin import HTTPRequest
+
 from .conftest import LIMIT, RunningPlugin, StartPlugin, code_of
 from .wire import HTTPHeader, ServeHTTPRequest, ServeHTTPRequestInit
 
@@ -387,3 +389,40 @@ def test_a_response_in_progress_does_not_hold_up_the_end(start_plugin: StartPlug
     # While the handler waits for more of the request, which does not come.
     assert plugin.wait() == 0
     upload.send(None)
+
+
+def test_path_query_and_json() -> None:
+    request = HTTPRequest("POST", "/caf%C3%A9/a%2Fb?x=1&x=2&empty=&t=a+b%26", body=b'{"a": [1]}')
+    assert request.path == "/café/a/b"
+    assert request.query == {"x": ["1", "2"], "empty": [""], "t": ["a b&"]}
+    assert (request.get_query("x"), request.get_query("empty", "?"), request.get_query("none", "?")) == ("1", "", "?")
+    assert request.json() == {"a": [1]}
+    assert HTTPRequest(url="//x").path == "//x" and HTTPRequest(url="/").query == {}
+    for body in (b"", b"{", b"\xff", b"[" * 100_000):
+        with pytest.raises(ValueError, match="the request's body is no JSON"):
+            HTTPRequest("POST", body=body).json()
+
+
+JSON = """
+    class P(Plugin):
+        @hook(HookName.ServeHTTP)
+        def serve(self, ctx, writer, request):
+            if request.path == "/bad":
+                try:
+                    writer.json({"a": float("nan")})
+                except ValueError:
+                    return writer.json({"error": "no"}, 400)
+            writer.json({"sum": sum(request.json()["numbers"]), "ä": request.get_query("q")}, status_code=201)
+
+    run_plugin(P)
+"""
+
+
+def test_json_both_ways(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(JSON)
+    response = get(plugin, "/sum?q=1", ServeHTTPRequest(body_chunk=b'{"numbers": [1, 2]}', body_complete=True))
+    assert response[0].init.status_code == 201
+    assert body_of(response) == '{"sum": 3, "ä": "1"}'.encode()
+    assert headers_of(response)["Content-Type"] == ["application/json"]
+    response = get(plugin, "/bad")
+    assert (response[0].init.status_code, body_of(response)) == (400, b'{"error": "no"}')

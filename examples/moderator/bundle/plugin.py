@@ -1,14 +1,13 @@
-"""Keeps words out of posts: vetoes, a configuration, and a slash command that changes it."""
+"""Keeps words out of posts: vetoes, a configuration, and slash commands that change it."""
 
 from __future__ import annotations
 
 import re
 
-from mattermost_plugin import HookName, Plugin, hook, run_plugin
-from mattermost_plugin.types import Command, CommandArgs, CommandResponse, PluginContext, Post
+from mattermost_plugin import HookName, Plugin, command, hook, run_plugin
+from mattermost_plugin.types import CommandArgs, PluginContext, Post
 
-TRIGGER = "moderator"
-HELP = f"`/{TRIGGER} list`, `/{TRIGGER} add WORD`, `/{TRIGGER} remove WORD`"
+HELP = "I know `/moderator list`, `/moderator add WORD`, `/moderator remove WORD`."
 
 
 class Moderator(Plugin):
@@ -20,17 +19,6 @@ class Moderator(Plugin):
         settings = self.api.load_plugin_configuration().json() or {}
         words = str(settings.get("words", "")).split(",")
         self.words = frozenset(word.strip().lower() for word in words if word.strip())
-
-    @hook(HookName.OnActivate)
-    def activate(self) -> None:
-        self.api.register_command(
-            Command(
-                trigger=TRIGGER,
-                auto_complete=True,
-                auto_complete_desc="Words that nobody may post",
-                auto_complete_hint="list | add WORD | remove WORD",
-            )
-        )
 
     @hook(HookName.MessageWillBePosted)
     def check_post(self, ctx: PluginContext, post: Post) -> str | None:
@@ -48,20 +36,30 @@ class Moderator(Plugin):
         self.logger.info("refused", extra={"user": post.user_id, "words": found})
         return f"Please write this without: {', '.join(found)}"
 
-    @hook(HookName.ExecuteCommand)
-    def command(self, ctx: PluginContext, args: CommandArgs) -> CommandResponse:
-        _, *said = args.command.lower().split()
-        return CommandResponse(response_type="ephemeral", text=self.answer(*said))
+    @command("moderator", hint="list | add WORD | remove WORD", description="Words that nobody may post")
+    def other(self, ctx: PluginContext, args: CommandArgs, text: str) -> str:
+        return HELP if text else self.listed(self.words)
 
-    def answer(self, action: str = "list", word: str = "", *rest: str) -> str:
-        """Does what a command says, and answers what it did."""
-        if action == "list":
-            return f"Words: {', '.join(sorted(self.words)) or 'none'}"
-        if action not in ("add", "remove") or not word or rest:
-            return f"I know {HELP}."
-        words = self.words | {word} if action == "add" else self.words - {word}
+    @command("moderator list")
+    def list_words(self, ctx: PluginContext, args: CommandArgs, text: str) -> str:
+        return self.listed(self.words)
+
+    @command("moderator add")
+    def add_word(self, ctx: PluginContext, args: CommandArgs, text: str) -> str:
+        return self.save(self.words | {text.lower()}) if re.fullmatch(r"\w+", text) else HELP
+
+    @command("moderator remove")
+    def remove_word(self, ctx: PluginContext, args: CommandArgs, text: str) -> str:
+        return self.save(self.words - {text.lower()}) if re.fullmatch(r"\w+", text) else HELP
+
+    def save(self, words: frozenset[str]) -> str:
+        """Saves other words, and answers what they are."""
         # Saving tells the plugin: OnConfigurationChange reads it back.
         self.api.save_plugin_config({"words": ", ".join(sorted(words))})
+        return self.listed(words)
+
+    def listed(self, words: frozenset[str]) -> str:
+        """The words as an answer."""
         return f"Words: {', '.join(sorted(words)) or 'none'}"
 
 

@@ -17,6 +17,7 @@ if process.started_by_host() and HANDSHAKE.started_by_host():
 
 from ._version import __version__
 from .client import AsyncPluginAPIClient, PluginAPIClient
+from .commands import command
 from .exceptions import (
     AlreadyExistsError,
     NotFoundError,
@@ -29,6 +30,7 @@ from .exceptions import (
 )
 from .hooks import DISMISS_POST_ERROR, HookName, HookRegistrationError, hook
 from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter
+from .jobs import every
 from .plugin import Plugin
 from .server import run_plugin, serve_plugin
 from .types import Command, CommandResponse
@@ -53,8 +55,10 @@ __all__ = [
     "UnavailableError",
     "ValidationError",
     "__version__",
+    "command",
     "convert_app_error",
     "convert_grpc_error",
+    "every",
     "hook",
     "load_runtime_config",
     "run_plugin",

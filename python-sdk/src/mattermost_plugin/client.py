@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
-from typing import Any, Callable, cast
+from typing import Any, Callable, TypeVar, cast
 
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from . import process, trace
+from . import deadline, process, trace
 from ._generated import api
 from .contract import API, snake_case
 from .descriptors import message_class
@@ -87,6 +88,9 @@ def _on_event_loop() -> bool:
     return True
 
 
+Client = TypeVar("Client", bound="_Client")
+
+
 class _Client:
     """What both clients share: the target, and one method for each rpc."""
 
@@ -110,6 +114,7 @@ class _Client:
         self._options = [*message_options(), ("grpc.enable_http_proxy", 0), *(options or [])]
         self._channel: Any = None
         self._process = 0
+        self._timeout = CALL_TIMEOUT
         self._calls: dict[str, Callable[..., Any]] = {}
         self._warned: set[str] = set()
 
@@ -145,6 +150,18 @@ class _Client:
                 response_deserializer=message_class(method.output_type).FromString,
             )
         return self._calls[name]
+
+    def with_timeout(self: Client, seconds: float) -> Client:
+        """The same host API, each of whose calls ends after so many seconds at the latest.
+
+        A call that a handler makes also ends with the handler's own time.
+        """
+        limited = copy.copy(self)
+        limited._timeout = seconds
+        return limited
+
+    def _seconds(self) -> float:
+        return deadline.limited(self._timeout)
 
     def _metadata(self) -> list[tuple[str, str]]:
         return [*trace.metadata(), *self._token]
@@ -205,7 +222,7 @@ class PluginAPIClient(_Client, api.PluginAPIMethods):
             _log.warning("api.%s() holds up every async handler until it is answered; await async_api.%s()", name, name)
         try:
             call = self._rpc(rpc)
-            response = call(build_request(rpc, values), timeout=CALL_TIMEOUT, metadata=self._metadata())
+            response = call(build_request(rpc, values), timeout=self._seconds(), metadata=self._metadata())
         except grpc.RpcError as error:
             raise convert_grpc_error(error) from error
         return read_response(rpc, response)
@@ -250,7 +267,7 @@ class AsyncPluginAPIClient(_Client, api.AsyncPluginAPIMethods):
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._call(rpc, **values), loop))
         try:
             call = self._rpc(rpc)
-            response = await call(build_request(rpc, values), timeout=CALL_TIMEOUT, metadata=self._metadata())
+            response = await call(build_request(rpc, values), timeout=self._seconds(), metadata=self._metadata())
         except grpc.RpcError as error:
             raise convert_grpc_error(error) from error
         return read_response(rpc, response)

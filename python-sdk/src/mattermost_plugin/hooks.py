@@ -47,6 +47,15 @@ def signature_of(function: Any) -> inspect.Signature:
     return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
 
 
+def check_arguments(handler: Any, handles: str, arguments: list[str]) -> None:
+    """Raises HookRegistrationError for a method that can't take these arguments."""
+    try:
+        signature_of(handler).bind(None, *arguments)
+    except TypeError:
+        takes = ", ".join(["self", *arguments])
+        raise HookRegistrationError(f"{handler.__qualname__} can't handle {handles}: it must take ({takes})") from None
+
+
 def _mark(handler: Any, given: str | None) -> Any:
     if not callable(handler) or not hasattr(handler, "__qualname__") or isinstance(handler, type):
         raise HookRegistrationError(
@@ -59,15 +68,7 @@ def _mark(handler: Any, given: str | None) -> Any:
         raise HookRegistrationError(
             f"{handler.__qualname__} can't handle {name}: it yields, and so its body would not run; let it return"
         )
-    arguments = handler_arguments(HOOKS.methods_by_name[name])
-    try:
-        signature_of(handler).bind(None, *arguments)
-    except TypeError:
-        raise HookRegistrationError(
-            f"{handler.__qualname__} can't handle {name}: it must take (self, {', '.join(arguments)})".replace(
-                ", )", ")"
-            )
-        ) from None
+    check_arguments(handler, name, handler_arguments(HOOKS.methods_by_name[name]))
     if getattr(handler, HOOK_ATTRIBUTE, name) != name:
         # It handles another hook as well.
         handler = _copied(handler)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from .body import ClientDisconnected as ClientDisconnected
 from .body import Incoming, complete
@@ -131,6 +132,27 @@ class HTTPRequest:
         if whole.endswith(path):
             return whole[: -len(path)]
         return whole if path == "/" else ""
+
+    @property
+    def path(self) -> str:
+        """The path of `url`, decoded."""
+        return unquote(split_target(self.url)[0])
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """The parameters of the URL's query with their values, decoded."""
+        return parse_qs(split_target(self.url)[1], keep_blank_values=True)
+
+    def get_query(self, name: str, default: str = "") -> str:
+        """The first value of a parameter of the query."""
+        return self.query.get(name, [default])[0]
+
+    def json(self) -> Any:
+        """What the body says, as JSON; read as `body` is. Raises ValueError for what is no JSON."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"the request's body is no JSON: {error}") from None
 
     def get_header(self, name: str, default: str = "") -> str:
         """The first value of a header, in any case of its name."""
@@ -271,6 +293,18 @@ class HTTPResponseWriter:
             self._outgoing.put(body[start : start + self.MAX_CHUNK_SIZE], head=head)
             head = None
         return len(body)
+
+    def json(self, value: Any, status_code: int = 200) -> None:
+        """Answers JSON, with this status. TypeError or ValueError for what JSON can't say; nothing is sent then."""
+        try:
+            body = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        except RecursionError as error:
+            raise ValueError("this is nested too deeply for JSON") from error
+        check_status(status_code)
+        if self._still_open("JSON's head"):
+            self.set_header("Content-Type", "application/json")
+            self.status_code = status_code
+        self.write(body)
 
     def flush(self) -> None:
         """Asks the host to hand on what was written; it does so anyway as soon as it can."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Callable, ClassVar, TypeVar, cast
 
 from .client import AsyncPluginAPIClient, PluginAPIClient
+from .commands import Commands
 from .config import RuntimeConfig
 from .hooks import HOOK_ATTRIBUTE, HookRegistrationError, signature_of
 from .http import STALL_LIMIT
+from .jobs import Background, JobSpec, jobs_of
+from .store import AsyncKeyValueStore, KeyValueStore
+from .types import CommandArgs, PluginContext
 
 PluginClass = TypeVar("PluginClass", bound="Plugin")
 
@@ -30,6 +35,15 @@ class Plugin:
     http_stall_limit: ClassVar[float] = STALL_LIMIT
 
     _hook_registry: ClassVar[dict[str, str]] = {}
+
+    _commands: ClassVar[Commands] = Commands({})
+
+    _jobs: ClassVar[dict[str, JobSpec]] = {}
+
+    #: The attributes of the class's own handlers of hooks that the SDK handles, for its commands and jobs.
+    _own_handlers: ClassVar[dict[str, str]] = {}
+
+    _background: Background | None = None
 
     #: Not an argument of `__init__`: plugins written for the published SDK take two and hand on two.
     _async_api: AsyncPluginAPIClient | None = None
@@ -53,6 +67,14 @@ class Plugin:
                     f"{cls.__name__}.{registry[name]} and {cls.__name__}.{attribute} both handle {name}; keep one"
                 )
             registry[name] = attribute
+        methods = {name: getattr(cls, name, None) for name in dir(cls)}
+        cls._jobs = jobs_of(methods)
+        cls._commands = Commands(methods)
+        cls._own_handlers = dict(registry)
+        if cls._commands:
+            registry["ExecuteCommand"] = "_execute_command"
+        if cls._commands or cls._jobs:
+            registry["OnActivate"] = "_activate"
         inherited: dict[str, str] = getattr(super(cls, cls), "_hook_registry", {})
         for name, attribute in inherited.items():
             # Under the published SDK, too, that handler is gone, and nobody may have meant it: a veto, say.
@@ -113,15 +135,64 @@ class Plugin:
         attribute = self._hook_registry.get(name)
         return None if attribute is None else cast("Callable[..., Any]", getattr(self, attribute))
 
+    @property
+    def kv(self) -> KeyValueStore:
+        """The plugin's key-value store, with values that JSON can say. For sync handlers."""
+        return KeyValueStore(self.api)
+
+    @property
+    def async_kv(self) -> AsyncKeyValueStore:
+        """The plugin's key-value store, with values that JSON can say. For `async def` handlers."""
+        return AsyncKeyValueStore(self.async_api)
+
+    def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Runs a coroutine in the background, from whichever handler, sync ones too. What it raises is logged.
+
+        It is cancelled when the plugin ends. RuntimeError in a plugin that runs without a host.
+        """
+        if self._background is None:
+            coroutine.close()
+            raise RuntimeError("this plugin has no event loop: it was not started by a host")
+        self._background.run(coroutine)
+
     @contextlib.asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[None]:
-        """What lives as long as the plugin does: the web application that is its ServeHTTP."""
+        """What lives as long as the plugin does: its background, and the web application that is its ServeHTTP."""
         lifespan = getattr(self.get_hook_handler("ServeHTTP"), "lifespan", None)
-        if lifespan is None:
-            yield
-        else:
-            async with lifespan(self):
+        self._background = Background(asyncio.get_running_loop())
+        try:
+            async with contextlib.nullcontext() if lifespan is None else lifespan(self):
                 yield
+        finally:
+            await self._background.end()
+
+    def _start_jobs(self) -> None:
+        if self._background is not None:
+            self._background.start_jobs({getattr(self, name): spec for name, spec in self._jobs.items()})
+
+    def _stop_jobs(self) -> None:
+        if self._background is not None:
+            self._background.stop_jobs()
+
+    def _own_handler(self, hook: str) -> Callable[..., Any] | None:
+        attribute = self._own_handlers.get(hook)
+        return None if attribute is None else cast("Callable[..., Any]", getattr(self, attribute))
+
+    def _activate(self) -> Any:
+        """The handler of OnActivate of a plugin with commands or jobs."""
+        for registration in self._commands.registrations():
+            self.api.register_command(registration)
+        own = self._own_handler("OnActivate")
+        return None if own is None else own()
+
+    def _execute_command(self, ctx: PluginContext, args: CommandArgs) -> Any:
+        """The handler of ExecuteCommand of a plugin with commands."""
+        found = self._commands.find(args.command)
+        if found is not None:
+            attribute, text = found
+            return getattr(self, attribute)(ctx, args, text)
+        own = self._own_handler("ExecuteCommand")
+        return self._commands.usage(args.command) if own is None else own(ctx, args)
 
     def invoke_hook(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Calls the handler of a hook, as a test might; what an `async def` handler returns is to be awaited.

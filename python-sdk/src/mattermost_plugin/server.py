@@ -10,7 +10,7 @@ from typing import Any, Callable
 import grpc
 import grpc.aio
 
-from . import goplugin, logs, process, trace
+from . import deadline, goplugin, logs, process, trace, watchdog
 from .client import AsyncPluginAPIClient, PluginAPIClient
 from .config import HANDSHAKE, PROTOCOL_VERSION, RuntimeConfig, load_runtime_config
 from .contract import HOOKS
@@ -19,9 +19,9 @@ from .dispatch import HookResultError, arguments, failure, no_handler, response_
 from .logs import own_logger
 from .plugin import Plugin, make_plugin
 from .serving.grpc_transport import serve_grpc
-from .serving.handler import RequestHandler, run_handler
+from .serving.handler import RequestHandler
 from .serving.offers import PluginOffers
-from .threads import HandlerThreads
+from .threads import HandlerThreads, run_handler
 
 #: Threads for sync handlers of hooks; those of ServeHTTP have others (`Plugin.http_threads`): no client may keep hooks
 #: waiting. A handler that is stuck keeps its thread, so there are more than ever run at once.
@@ -77,24 +77,33 @@ class PluginServer:
             handler = self._plugin.get_hook_handler(name)
             if handler is None:
                 return no_handler(name, request)
+            if name == "OnDeactivate":
+                self._plugin._stop_jobs()
             trace.enter(context.invocation_metadata())
             limit = self._limit(context)
-            begun = threading.Event()
-            running = asyncio.ensure_future(self.run(handler, arguments(method, request), begun=begun.set))
+            own_time = deadline.enter(limit)
+            threads: list[int] = []
+            begin = lambda: threads.append(threading.get_ident())  # noqa: E731
+            running = asyncio.ensure_future(self.run(handler, arguments(method, request), begun=begin))
             try:
                 # Not wait_for: it waits on for a handler that ignores its cancellation, and a TimeoutError of the
                 # handler's own looks like its.
                 done, _ = await asyncio.wait([running], timeout=limit)
             finally:
                 running.cancel()
+                own_time.end()
             by = f"{name} ({handler.__qualname__})"
             if not done:
                 running.add_done_callback(lambda late: _report_late(by, late))
-                how = "did not return" if begun.is_set() else f"could not begin, with {HANDLER_THREADS} others at work,"
-                _log.error("%s %s within %.1f s", by, how, limit)
+                how = "did not return" if threads else f"could not begin, with {HANDLER_THREADS} others at work,"
+                place = f"; it is at {_place(running, threads[0])}" if threads else ""
+                _log.error("%s %s within %.1f s%s", by, how, limit, place)
                 await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, self._failed(name, "did not return in time"))
             try:
-                return response_of(name, request, running.result())
+                response = response_of(name, request, running.result())
+                if name == "OnActivate" and not response.error.id:
+                    self._plugin._start_jobs()
+                return response
             except HookResultError as error:
                 _log.error("%s %s", by, error)
                 await context.abort(grpc.StatusCode.INTERNAL, self._failed(by, str(error)))
@@ -125,6 +134,13 @@ class PluginServer:
     async def serve_http(self, incoming: Any, context: Any) -> None:
         """Serves one request: `incoming` are the messages of its stream, `context` takes those of the response."""
         await serve_grpc(self.requests, incoming, context, lambda how: self._failed("ServeHTTP", how))
+
+
+def _place(running: asyncio.Future[Any], thread: int) -> str:
+    """Where a handler is that does not return: one on the loop, or on a thread of its own."""
+    if thread == threading.get_ident():
+        return watchdog.place_of_task(running)
+    return watchdog.place_of_thread(thread)
 
 
 def _report_late(by: str, late: asyncio.Future[Any]) -> None:

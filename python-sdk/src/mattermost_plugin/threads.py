@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
+import inspect
 import itertools
 import queue
 import threading
@@ -200,3 +202,32 @@ class _Call:
 
 def _nothing() -> None:
     pass
+
+
+async def run_handler(
+    threads: HandlerThreads, handler: Callable[..., Any], args: list[Any], begun: Callable[[], object] | None = None
+) -> Any:
+    """Runs a handler: a coroutine on the loop, anything else on a thread. Answers its result."""
+    try:
+        if inspect.iscoroutinefunction(handler):
+            if begun is not None:
+                begun()
+            return await handler(*args)
+        # A thread has a context of its own, in which the call's would be missing.
+        called = contextvars.copy_context().run
+        result = await threads.run(called, _called, handler, args, begun)
+        # A decorator may have hidden that the handler is `async def`.
+        return await result if inspect.isawaitable(result) else result
+    except SystemExit as error:
+        # argparse exits when a user mistypes a command: that is this call's end, not the plugin's.
+        raise RuntimeError(f"the handler called sys.exit({error.code!r})") from error
+
+
+def _called(handler: Callable[..., Any], args: list[Any], begun: Callable[[], object] | None) -> Any:
+    if begun is not None:
+        begun()
+    try:
+        return handler(*args)
+    except StopIteration as error:
+        # No future takes it: the call would never end.
+        raise RuntimeError("the handler raised StopIteration") from error

@@ -12,7 +12,7 @@ from typing import Any, Callable
 
 import grpc.aio
 
-from .. import process, tasks
+from .. import process, tasks, watchdog
 from . import services
 from .broker import GRPCBroker
 from .handshake import HandshakeConfig, choose_protocol_version, format_handshake_line
@@ -106,6 +106,7 @@ def run(
 
 
 async def _to_the_end(serving: Coroutine[Any, Any, None]) -> None:
+    watchdog.watch(asyncio.get_running_loop())
     await serving
     await tasks.end_all()
     process.run_exit_functions()

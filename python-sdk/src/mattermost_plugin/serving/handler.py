@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
 from typing import Any, Callable
 
@@ -11,41 +10,12 @@ from ..body import ClientDisconnected
 from ..http import HTTPRequest, HTTPResponseWriter, split_target
 from ..logs import own_logger
 from ..plugin import Plugin
-from ..threads import HandlerThreads, NoThreadError
+from ..threads import HandlerThreads, NoThreadError, run_handler
 
 #: Seconds a request waits for one of ServeHTTP's threads, before its client is told to come again.
 PATIENCE = 5.0
 
 _log = own_logger("mattermost_plugin")
-
-
-async def run_handler(
-    threads: HandlerThreads, handler: Callable[..., Any], args: list[Any], begun: Callable[[], object] | None = None
-) -> Any:
-    """Runs a handler: a coroutine on the loop, anything else on a thread. Answers its result."""
-    try:
-        if inspect.iscoroutinefunction(handler):
-            if begun is not None:
-                begun()
-            return await handler(*args)
-        # A thread has a context of its own, in which the call's would be missing.
-        called = contextvars.copy_context().run
-        result = await threads.run(called, _called, handler, args, begun)
-        # A decorator may have hidden that the handler is `async def`.
-        return await result if inspect.isawaitable(result) else result
-    except SystemExit as error:
-        # argparse exits when a user mistypes a command: that is this call's end, not the plugin's.
-        raise RuntimeError(f"the handler called sys.exit({error.code!r})") from error
-
-
-def _called(handler: Callable[..., Any], args: list[Any], begun: Callable[[], object] | None) -> Any:
-    if begun is not None:
-        begun()
-    try:
-        return handler(*args)
-    except StopIteration as error:
-        # No future takes it: the call would never end.
-        raise RuntimeError("the handler raised StopIteration") from error
 
 
 class RequestHandler:

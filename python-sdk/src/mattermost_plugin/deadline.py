@@ -1,0 +1,39 @@
+"""How long a handler has: what it asks of the host must not take longer."""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+
+
+class Deadline:
+    """The time of one handler. What outlives it, such as a task that it has started, has all the time again."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self._is_over = False
+
+    def end(self) -> None:
+        """The handler has returned."""
+        self._is_over = True
+
+    def left(self) -> float | None:
+        """Seconds that are left, more than none; None once the handler has returned."""
+        return None if self._is_over else max(self._end - time.monotonic(), 0.001)
+
+
+_current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
+
+
+def enter(seconds: float) -> Deadline:
+    """Begins a handler's time, for whatever runs in its context from here."""
+    deadline = Deadline(seconds)
+    _current.set(deadline)
+    return deadline
+
+
+def limited(seconds: float) -> float:
+    """So many seconds, or those that the handler has left, if they are fewer."""
+    deadline = _current.get()
+    left = None if deadline is None else deadline.left()
+    return seconds if left is None else min(seconds, left)
