@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from google.protobuf import descriptor_pb2
@@ -25,6 +27,16 @@ def test_the_table_of_hooks_is_the_contract_s() -> None:
     described = Path(mattermost_plugin.__file__).parent / "_generated" / "descriptors.binpb"
     contract = Contract(descriptor_pb2.FileDescriptorSet.FromString(described.read_bytes()).file)
     assert f"\n{hooks_table(contract)}\n" in DOCUMENT, "run python generate.py"
+
+
+def test_the_snippet_of_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    (snippet,) = snippets("python settings")
+    module = ModuleType("snippet")
+    monkeypatch.setitem(sys.modules, "snippet", module)
+    names = module.__dict__
+    exec("from dataclasses import dataclass, field\nfrom typing import Literal\n" + snippet, names)
+    read = mattermost_plugin.read_settings(names["Settings"], {"apikey": "k", "maxlength": "5", "words": "a, b"})
+    assert (read.api_key, read.max_length, read.mode, read.words) == ("k", 5, "lax", ["a", "b"])
 
 
 def test_the_snippets_run(pytester: pytest.Pytester) -> None:

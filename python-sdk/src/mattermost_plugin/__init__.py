@@ -33,6 +33,7 @@ from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter
 from .jobs import every
 from .plugin import Plugin
 from .server import run_plugin, serve_plugin
+from .settings import SettingsError, read_settings
 from .types import Command, CommandResponse
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "PluginAPIClient",
     "PluginAPIError",
     "RuntimeConfig",
+    "SettingsError",
     "UnavailableError",
     "ValidationError",
     "__version__",
@@ -61,6 +63,7 @@ __all__ = [
     "every",
     "hook",
     "load_runtime_config",
+    "read_settings",
     "run_plugin",
     "serve_plugin",
 ]

@@ -15,6 +15,7 @@ from .config import RuntimeConfig
 from .hooks import HOOK_ATTRIBUTE, HookRegistrationError, signature_of
 from .http import STALL_LIMIT
 from .jobs import Background, JobSpec, jobs_of
+from .settings import Settings, read_settings
 from .store import AsyncKeyValueStore, KeyValueStore
 from .types import CommandArgs, PluginContext
 
@@ -144,6 +145,13 @@ class Plugin:
     def async_kv(self) -> AsyncKeyValueStore:
         """The plugin's key-value store, with values that JSON can say. For `async def` handlers."""
         return AsyncKeyValueStore(self.async_api)
+
+    def load_settings(self, kind: type[Settings]) -> Settings:
+        """The plugin's configuration as an instance of a dataclass or a pydantic model; see `read_settings`.
+
+        For sync handlers of OnConfigurationChange and OnActivate, whose operator is told what is wrong.
+        """
+        return read_settings(kind, self.api.load_plugin_configuration().json() or {})
 
     def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Runs a coroutine in the background, from whichever handler, sync ones too. What it raises is logged.
