@@ -40,8 +40,8 @@ def test_values_expire() -> None:
         kv = host.plugin.kv
         kv.set("a", 1, expires=timedelta(minutes=1.5))
         kv.update("b", lambda old: old + 1, default=0, expires=timedelta(seconds=0.1))
-        options = [call.options for call in host.api.calls_of("kv_set_with_options")]
-        assert [option.expire_in_seconds for option in options] == [90, 1]
+        assert [call.expire_in_seconds for call in host.api.calls_of("kv_set_with_expiry")] == [90]
+        assert [call.options.expire_in_seconds for call in host.api.calls_of("kv_set_with_options")] == [1]
         with pytest.raises(ValueError, match="a value expires after some time"):
             kv.set("a", 1, expires=timedelta(0))
 
@@ -64,7 +64,7 @@ def test_nobody_s_change_is_lost() -> None:
 
 def test_a_value_that_never_rests() -> None:
     with PluginHost(Storing) as host:
-        host.api.answer("kv_set_with_options", False)
+        host.api.answer("kv_compare_and_set", False)
         with pytest.raises(UnavailableError, match="changed by others 50 times"):
             host.plugin.kv.update("a", lambda _: 1)
 

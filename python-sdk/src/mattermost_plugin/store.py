@@ -32,11 +32,11 @@ def _dumped(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
 
 
-def _options(expires: timedelta | None, **options: Any) -> PluginKVSetOptions:
-    seconds = 0 if expires is None else ceil(expires.total_seconds())
-    if expires is not None and seconds < 1:
+def _seconds(expires: timedelta) -> int:
+    seconds = ceil(expires.total_seconds())
+    if seconds < 1:
         raise ValueError(f"a value expires after some time, not after {expires}")
-    return PluginKVSetOptions(expire_in_seconds=seconds, **options)
+    return seconds
 
 
 def _get(key: str, default: Any) -> _Steps:
@@ -45,15 +45,23 @@ def _get(key: str, default: Any) -> _Steps:
 
 
 def _set(key: str, value: Any, expires: timedelta | None) -> _Steps:
-    yield _call("kv_set_with_options", key, _dumped(value), _options(expires))
+    # The plainest method that will do: hosts need not have all of them.
+    if expires is None:
+        yield _call("kv_set", key, _dumped(value))
+    else:
+        yield _call("kv_set_with_expiry", key, _dumped(value), _seconds(expires))
 
 
 def _update(key: str, change: Callable[[Any], Any], default: Any, expires: timedelta | None) -> _Steps:
     for _ in range(_ATTEMPTS):
         old = (yield _call("kv_get", key)) or b""
         value = change(json.loads(old) if old else default)
-        options = _options(expires, atomic=True, old_value=old)
-        if (yield _call("kv_set_with_options", key, _dumped(value), options)):
+        if expires is None:
+            done = yield _call("kv_compare_and_set", key, old, _dumped(value))
+        else:
+            options = PluginKVSetOptions(atomic=True, old_value=old, expire_in_seconds=_seconds(expires))
+            done = yield _call("kv_set_with_options", key, _dumped(value), options)
+        if done:
             return value
     raise UnavailableError(f"the value of {key!r} has been changed by others {_ATTEMPTS} times in between")
 
