@@ -56,6 +56,8 @@ def test_commands_are_registered_and_routed() -> None:
         assert typed(host, "/remember\nthe dishes") == "ann has to: the dishes"
         assert typed(host, "/todo list all") == ""
         assert typed(host, "/todo list") == "nothing to do about 'list'"
+        # Not gone through again for each of its words.
+        assert typed(host, f"/todo {'x ' * 200_000}").count("x") > 1000
 
 
 def test_what_is_unknown_is_answered_with_what_there_is() -> None:

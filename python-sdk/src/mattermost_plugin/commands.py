@@ -92,9 +92,11 @@ class Commands:
 
     def find(self, typed: str) -> tuple[str, str] | None:
         """The method that handles what a user has typed, and what follows the command's words."""
-        words = typed.strip().removeprefix("/").split()
+        longest = max(map(len, self._handlers), default=0)
+        # No more words than a command has: what a user types may have any number.
+        words = typed.strip().removeprefix("/").lower().split(None, longest)[:longest]
         for count in range(len(words), 0, -1):
-            found = self._handlers.get(tuple(word.lower() for word in words[:count]))
+            found = self._handlers.get(tuple(words[:count]))
             if found is not None:
                 rest = typed.strip().split(None, count)
                 return found[0], rest[count].strip() if len(rest) > count else ""
