@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import pickle
 import re
 from typing import Any, cast
@@ -253,3 +254,9 @@ def test_a_field_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match="has no field 'comand'"):
         args.comand = "/x"  # type: ignore[attr-defined]
     assert repr(args) == "CommandArgs(command='/hello')"
+
+
+def test_a_model_says_what_it_takes() -> None:
+    shown = str(inspect.signature(Post))
+    assert shown.startswith("(id: 'str' = '', ") and "props: 'dict[str, Any]' = {}" in shown, shown
+    assert list(inspect.signature(Dialog).parameters) == [field.name for field in dataclasses.fields(Dialog)]

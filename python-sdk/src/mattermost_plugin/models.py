@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import InitVar
@@ -103,6 +104,23 @@ class ContractEnum(str, Enum):
         return str.__format__(self, format_spec)
 
 
+class _Signature:
+    """A model's signature, for `help()` and editors: its fields with their types and defaults."""
+
+    def __get__(self, instance: object, owner: type) -> inspect.Signature:
+        return inspect.Signature(
+            [
+                inspect.Parameter(
+                    field.name,
+                    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                    default=_default(field),
+                    annotation=field.type,
+                )
+                for field in dataclasses.fields(cast("Any", owner))
+            ]
+        )
+
+
 @model
 class Model:
     """What all models have in common. Each is a dataclass that can be changed; every field has a default.
@@ -111,6 +129,8 @@ class Model:
     """
 
     DESCRIPTOR: ClassVar[descriptor.Descriptor]
+
+    __signature__ = _Signature()
 
     if TYPE_CHECKING:
         _origin: ClassVar[Any]
