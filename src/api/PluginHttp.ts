@@ -5,7 +5,7 @@ import type { PluginAPI } from "../generated/mattermost/pluginapi/v1/plugin_api_
 import type { ResponseInit } from "../grpc/GrpcMethod.ts"
 import { ActivePlugins } from "../hooks/ActivePlugins.ts"
 import { askPlugin, type WholeRequest } from "../hooks/AskPlugin.ts"
-import { type Field, hasNoBody, isField, requestFields, responseFields } from "../hooks/HeaderRules.ts"
+import { type Field, hasNoBody, isField, keyOf, requestFields, responseFields, TOKEN } from "../hooks/HeaderRules.ts"
 import type { HookError } from "../hooks/HookError.ts"
 import { makeRequestLimit } from "../hooks/RequestLimit.ts"
 import * as RequestTarget from "../hooks/RequestTarget.ts"
@@ -106,7 +106,6 @@ export const pluginHttp = ({
 
 /** What can't stand in a request's first line. */
 const NOT_PRINTABLE = /[^\x21-\x7e]/
-const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
 /** Fields that say how a request is sent, which the host knows; with dashes. */
 const SENDING: ReadonlySet<string> = new Set(["content-length", "host"])
@@ -123,7 +122,7 @@ const readRequest = (
   { pluginId }: PluginCaller,
 ): Result.Result<ReadRequest, string> => {
   const method = given === "" ? "GET" : given
-  if (!METHOD.test(method) || method === "CONNECT") return Result.fail("The method can't be sent")
+  if (!TOKEN.test(method) || method === "CONNECT") return Result.fail("The method can't be sent")
   if (!url.startsWith("/") || NOT_PRINTABLE.test(url))
     return Result.fail("The URL is no path; write /{plugin id}/{path}")
   const parsed = RequestTarget.parse(url)
@@ -148,7 +147,7 @@ const readRequest = (
       requestUri: target.path + search,
       fields: [...kept, ["Content-Length", `${body.length}`], ["Mattermost-Plugin-ID", pluginId]],
       // There is no client that has asked for a host by its name.
-      host: fields.find(([name]) => name.toLowerCase() === "host")?.[1] ?? "localhost",
+      host: fields.find(([name]) => keyOf(name) === "host")?.[1] ?? "localhost",
       body,
       requestId: randomUUID(),
     },
@@ -166,7 +165,7 @@ const textAnswer = (statusCode: number, text: string): Answer => ({
 const oneValueEach = (fields: ReadonlyArray<Field>): { [name: string]: string } => {
   const found = new Map<string, Field>()
   for (const [name, value] of fields) {
-    const key = name.toLowerCase()
+    const key = keyOf(name)
     const first = found.get(key)
     found.set(key, first === undefined ? [name, value] : [first[0], `${first[1]}, ${value}`])
   }

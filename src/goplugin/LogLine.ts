@@ -39,6 +39,7 @@ const PYTHON_BASIC = /^(DEBUG|INFO|WARNING|ERROR|CRITICAL):[^\s:]+:/
 /** `2026-01-31 12:00:00,123 [ERROR] text`, `2026-01-31 12:00:00,123 - name - ERROR - text` and the like. */
 const PYTHON_DATED =
   /^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S{0,16}\s+(?:-\s+)?(?:[\w.]{1,80}\s+(?:-\s+)?)?[[(]?(DEBUG|INFO|WARNING|ERROR|CRITICAL)[\])]?(?=[\s:-]|$)/
+
 const GO_PANIC = /^(panic: |fatal error: )/
 const PYTHON_TRACEBACK = "Traceback (most recent call last):"
 
@@ -58,8 +59,8 @@ const ERRORS: ReadonlyArray<Buffer> = [
 
 /**
  * Understands a plugin's stderr line by line (go-plugin 1.8, `client.go` `logStderr`): hclog's JSON, a `[LEVEL]` prefix,
- * Go's panics, and, beyond go-plugin, Python's tracebacks, and its `logging` as people configure it. Everything else is a debug line. Nothing a plugin writes can
- * make it fail.
+ * Go's panics, and, beyond go-plugin, Python's tracebacks, and its `logging` as people configure it. Everything else is a
+ * debug line. Nothing a plugin writes can make it fail.
  */
 export class LogParser {
   /** A Go panic goes on until the process ends; a traceback until its exception line, the first that is not indented. */

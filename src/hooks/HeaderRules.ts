@@ -81,7 +81,8 @@ const HOST_COOKIES: ReadonlySet<string> = new Set([SESSION_COOKIE, CSRF_COOKIE])
 export const MAX_RESPONSE_HEAD = 64 * 1024
 const FIELD_OVERHEAD = 32
 
-const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+/** What names of fields consist of, and methods (a token of RFC 9110 §5.6.2). */
+export const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
 /** What a field's name says of it. */
 interface Kind {
@@ -106,7 +107,7 @@ const kindOf = (name: string): Kind => {
   const key = name.toLowerCase()
   const kind = {
     key,
-    isName: NAME.test(name),
+    isName: TOKEN.test(name),
     isHopByHop: HOP_BY_HOP.has(key),
     isHosts: isHosts(name),
     isOriginWide: ORIGIN_WIDE.has(key),

@@ -1,11 +1,9 @@
 /** All that a host does, at once, beside plugins that crash and are started again: everybody else is served as ever. */
-import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Logger, Option, Redacted } from "effect"
 import { FetchHttpClient, HttpServer } from "effect/http"
-import { limitsOf } from "../../src/cli/Limits.ts"
-import { serveLayer } from "../../src/cli/ServeLayer.ts"
+import { served } from "../support/served.ts"
 import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { AccessToken } from "../../src/http/AccessToken.ts"
@@ -129,21 +127,7 @@ describe.skipIf(process.platform !== "linux" || noPython)("a host at work", () =
           const { posts } = counts
           yield* bounded("all is heard", Effect.repeat(heard, { until: (count) => count >= posts - WORKERS }))
         })
-        const layer = serveLayer({
-          plugins: join(root, "plugins"),
-          data: join(root, "data"),
-          host: "127.0.0.1",
-          port: 0,
-          siteUrl: Option.none(),
-          tokenFile: Option.none(),
-          allowEnv: [],
-          allowHost: [],
-          trustedProxies: [],
-          pluginLogLevel: "INFO",
-          runtimeDirectory: Option.none(),
-          limits: yield* limitsOf({}),
-          hookPolicies: {},
-        })
+        const layer = yield* served(root)
         yield* Effect.scoped(
           Effect.provide(load, layer.pipe(Layer.provide([hostEnvironment, FetchHttpClient.layer, NodeServices.layer]))),
         ).pipe(Effect.provide(Logger.layer([])))

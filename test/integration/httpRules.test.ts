@@ -8,8 +8,7 @@ import { assert, it, layer } from "@effect/vitest"
 import { Effect, Logger, Layer, Option } from "effect"
 import { HttpServer } from "effect/http"
 import { describe } from "vitest"
-import { limitsOf } from "../../src/cli/Limits.ts"
-import { serveLayer } from "../../src/cli/ServeLayer.ts"
+import { served } from "../support/served.ts"
 import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
 import { folder, type Node } from "../support/folder.ts"
 import { eventually, hostEnvironment, noPython } from "../support/host.ts"
@@ -186,21 +185,7 @@ const live = Layer.unwrap(
     chmodSync(join(root, "token"), 0o600)
     if (process.platform !== "win32") execFileSync("mkfifo", [join(root, "plugins/one/public/pipe")])
     utimesSync(join(root, "plugins/one/public/app.js"), 1_700_000_000, 1_700_000_000)
-    return serveLayer({
-      plugins: join(root, "plugins"),
-      data: join(root, "data"),
-      host: "127.0.0.1",
-      port: 0,
-      siteUrl: Option.none(),
-      tokenFile: Option.some(join(root, "token")),
-      allowEnv: [],
-      allowHost: [],
-      trustedProxies: [],
-      pluginLogLevel: "INFO",
-      runtimeDirectory: Option.none(),
-      limits: yield* limitsOf({}),
-      hookPolicies: {},
-    })
+    return yield* served(root, join(root, "token"))
   }),
 ).pipe(Layer.provide(hostEnvironment), Layer.provide(NodeServices.layer), Layer.provide(Logger.layer([])))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextvars import ContextVar
 
@@ -11,15 +12,14 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
-        self._is_over = False
 
     def end(self) -> None:
         """The handler has returned."""
-        self._is_over = True
+        self._end = math.inf
 
-    def left(self) -> float | None:
-        """Seconds that are left, more than none; None once the handler has returned."""
-        return None if self._is_over else max(self._end - time.monotonic(), 0.001)
+    def left(self) -> float:
+        """Seconds that are left, more than none."""
+        return max(self._end - time.monotonic(), 0.001)
 
 
 _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
@@ -35,5 +35,4 @@ def enter(seconds: float) -> Deadline:
 def limited(seconds: float) -> float:
     """So many seconds, or those that the handler has left, if they are fewer."""
     deadline = _current.get()
-    left = None if deadline is None else deadline.left()
-    return seconds if left is None else min(seconds, left)
+    return seconds if deadline is None else min(seconds, deadline.left())

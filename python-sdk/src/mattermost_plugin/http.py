@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from .body import ClientDisconnected as ClientDisconnected
 from .body import Incoming, complete
 from .logs import own_logger
+from .models import json_bytes
 from .outgoing import Head, Outgoing
 from .types import PluginContext
 
@@ -296,10 +297,7 @@ class HTTPResponseWriter:
 
     def json(self, value: Any, status_code: int = 200) -> None:
         """Answers JSON, with this status. TypeError or ValueError for what JSON can't say; nothing is sent then."""
-        try:
-            body = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-        except RecursionError as error:
-            raise ValueError("this is nested too deeply for JSON") from error
+        body = json_bytes(value)
         check_status(status_code)
         if self._still_open("JSON's head"):
             self.set_header("Content-Type", "application/json")

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Callable, NamedTuple, TypeVar
 
+from . import tasks
 from .hooks import check_arguments
 from .logs import own_logger
 from .threads import HandlerThreads, run_handler
@@ -18,9 +19,6 @@ JOB_ATTRIBUTE = "_mattermost_plugin_job"
 
 #: Threads for sync jobs: so many run at once.
 _THREADS = 8
-
-#: Seconds that background tasks have for their `finally` when the plugin ends.
-_END_LIMIT = 0.5
 
 _log = own_logger("mattermost_plugin")
 
@@ -90,8 +88,7 @@ class Background:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            name = getattr(task.get_coro(), "__qualname__", task.get_name())
-            _log.error("a background task failed: %s", name, exc_info=task.exception())
+            _log.error("a background task failed: %s", tasks.name_of(task), exc_info=task.exception())
 
     async def _repeat(self, job: Callable[[], Any], spec: JobSpec) -> None:
         if not spec.at_once:
@@ -105,10 +102,5 @@ class Background:
 
     async def end(self) -> None:
         """Cancels all, and waits a moment for it."""
-        ending = self._jobs | self._tasks
-        self.stop_jobs()
-        for task in self._tasks:
-            task.cancel()
-        if ending:
-            await asyncio.wait(ending, timeout=_END_LIMIT)
+        await tasks.cancel(self._jobs | self._tasks)
         self._threads.close()

@@ -51,9 +51,12 @@ _NONE_WHEN_UNSET = {"OpenDialogRequest", "TeamMemberWithError"}
 _CHANGES = {"Clear", "ClearField", "CopyFrom", "MergeFrom", "MergeFromString", "ParseFromString"}
 
 
-def _dumped(value: Any) -> bytes:
-    """JSON. Raises ValueError for what it can't say: NaN, infinity, half a character."""
-    return json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+def json_bytes(value: Any) -> bytes:
+    """JSON. Raises TypeError or ValueError for what it can't say: NaN, half a character, what is nested too deeply."""
+    try:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("this is nested too deeply for JSON") from error
 
 
 class Json(bytes):
@@ -61,7 +64,7 @@ class Json(bytes):
 
     def __new__(cls, value: Any = b"") -> Json:
         """Of bytes as they are, of anything else its JSON."""
-        return super().__new__(cls, value if isinstance(value, bytes) else _dumped(value))
+        return super().__new__(cls, value if isinstance(value, bytes) else json_bytes(value))
 
     def json(self) -> Any:
         """What the bytes say; None when there are none. Raises ValueError if they are no JSON."""
@@ -397,7 +400,7 @@ def _fill(message: Any, field: FieldDescriptor, value: Any) -> None:
             raise TypeError(f"{value!r} is not a valid {members.__name__}")
         setattr(message, field.name, members(value).number)
     elif isinstance(value, (dict, list)) and field.type == field.TYPE_BYTES:
-        setattr(message, field.name, _dumped(value))
+        setattr(message, field.name, json_bytes(value))
     else:
         setattr(message, field.name, value)
 

@@ -133,7 +133,9 @@ class Plugin:
 
     def get_hook_handler(self, name: str) -> Callable[..., Any] | None:
         """The bound handler of a hook, or None."""
-        attribute = self._hook_registry.get(name)
+        return self._bound(self._hook_registry.get(name))
+
+    def _bound(self, attribute: str | None) -> Callable[..., Any] | None:
         return None if attribute is None else cast("Callable[..., Any]", getattr(self, attribute))
 
     @property
@@ -182,15 +184,11 @@ class Plugin:
         if self._background is not None:
             self._background.stop_jobs()
 
-    def _own_handler(self, hook: str) -> Callable[..., Any] | None:
-        attribute = self._own_handlers.get(hook)
-        return None if attribute is None else cast("Callable[..., Any]", getattr(self, attribute))
-
     def _activate(self) -> Any:
         """The handler of OnActivate of a plugin with commands or jobs."""
         for registration in self._commands.registrations():
             self.api.register_command(registration)
-        own = self._own_handler("OnActivate")
+        own = self._bound(self._own_handlers.get("OnActivate"))
         return None if own is None else own()
 
     def _execute_command(self, ctx: PluginContext, args: CommandArgs) -> Any:
@@ -199,7 +197,7 @@ class Plugin:
         if found is not None:
             attribute, text = found
             return getattr(self, attribute)(ctx, args, text)
-        own = self._own_handler("ExecuteCommand")
+        own = self._bound(self._own_handlers.get("ExecuteCommand"))
         return self._commands.usage(args.command) if own is None else own(ctx, args)
 
     def invoke_hook(self, name: str, *args: Any, **kwargs: Any) -> Any:

@@ -83,8 +83,9 @@ class PluginServer:
             limit = self._limit(context)
             own_time = deadline.enter(limit)
             threads: list[int] = []
-            begin = lambda: threads.append(threading.get_ident())  # noqa: E731
-            running = asyncio.ensure_future(self.run(handler, arguments(method, request), begun=begin))
+            running = asyncio.ensure_future(
+                self.run(handler, arguments(method, request), begun=lambda: threads.append(threading.get_ident()))
+            )
             try:
                 # Not wait_for: it waits on for a handler that ignores its cancellation, and a TimeoutError of the
                 # handler's own looks like its.

@@ -10,6 +10,7 @@ from typing import Any, Callable
 
 from .client import AsyncPluginAPIClient, PluginAPIClient
 from .exceptions import UnavailableError
+from .models import json_bytes
 from .types import PluginKVSetOptions
 
 #: How often a value that others keep changing is tried to be changed.
@@ -28,10 +29,6 @@ def _call(method: str, *args: Any, **kwargs: Any) -> _Call:
     return method, args, kwargs
 
 
-def _dumped(value: Any) -> bytes:
-    return json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-
-
 def _seconds(expires: timedelta) -> int:
     seconds = ceil(expires.total_seconds())
     if seconds < 1:
@@ -47,9 +44,9 @@ def _get(key: str, default: Any) -> _Steps:
 def _set(key: str, value: Any, expires: timedelta | None) -> _Steps:
     # The plainest method that will do: hosts need not have all of them.
     if expires is None:
-        yield _call("kv_set", key, _dumped(value))
+        yield _call("kv_set", key, json_bytes(value))
     else:
-        yield _call("kv_set_with_expiry", key, _dumped(value), _seconds(expires))
+        yield _call("kv_set_with_expiry", key, json_bytes(value), _seconds(expires))
 
 
 def _update(key: str, change: Callable[[Any], Any], default: Any, expires: timedelta | None) -> _Steps:
@@ -57,10 +54,10 @@ def _update(key: str, change: Callable[[Any], Any], default: Any, expires: timed
         old = (yield _call("kv_get", key)) or b""
         value = change(json.loads(old) if old else default)
         if expires is None:
-            done = yield _call("kv_compare_and_set", key, old, _dumped(value))
+            done = yield _call("kv_compare_and_set", key, old, json_bytes(value))
         else:
             options = PluginKVSetOptions(atomic=True, old_value=old, expire_in_seconds=_seconds(expires))
-            done = yield _call("kv_set_with_options", key, _dumped(value), options)
+            done = yield _call("kv_set_with_options", key, json_bytes(value), options)
         if done:
             return value
     raise UnavailableError(f"the value of {key!r} has been changed by others {_ATTEMPTS} times in between")

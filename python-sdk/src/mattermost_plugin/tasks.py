@@ -12,8 +12,10 @@ _log = own_logger("mattermost_plugin")
 #: Seconds after a task's death within which somebody who awaits it has heard of it.
 _HEARD = 1.0
 
-#: Seconds that tasks have for their `finally` when the plugin ends. A host waits two for all of the plugin's end.
+#: Seconds that tasks have for their `finally` when they are cancelled. A host waits two for all of the plugin's end.
 _END_LIMIT = 0.5
+
+_Tasks = set["asyncio.Task[Any]"]
 
 
 def report_deaths(loop: asyncio.AbstractEventLoop) -> None:
@@ -42,23 +44,26 @@ def _is_unheard(task: asyncio.Task[Any]) -> bool:
 
 def _report(task: asyncio.Task[Any]) -> None:
     if _is_unheard(task):
-        _log.error("a task has died: %s", _name(task), exc_info=task.exception())
+        _log.error("a task has died: %s", name_of(task), exc_info=task.exception())
 
 
-def _name(task: asyncio.Task[Any]) -> str:
+def name_of(task: asyncio.Task[Any]) -> str:
+    """A task's coroutine."""
     return getattr(task.get_coro(), "__qualname__", None) or task.get_name()
 
 
-async def end_all() -> None:
-    """Cancels all tasks but the one that calls this, and waits a moment for their end."""
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
+async def cancel(tasks: _Tasks) -> tuple[_Tasks, _Tasks]:
+    """Cancels tasks, and waits a moment for it; answers those that have ended and those that have not."""
+    for task in tasks:
         task.cancel()
-    if not left:
-        return
-    done, going = await asyncio.wait(left, timeout=_END_LIMIT)
+    return await asyncio.wait(tasks, timeout=_END_LIMIT) if tasks else (set(), set())
+
+
+async def end_all() -> None:
+    """Cancels all tasks but the one that calls this, and tells of those that fail then, or don't end."""
+    done, going = await cancel({task for task in asyncio.all_tasks() if task is not asyncio.current_task()})
     for task in done:
         if not task.cancelled() and task.exception() is not None:
-            _log.error("a task failed at the plugin's end: %s", _name(task), exc_info=task.exception())
+            _log.error("a task failed at the plugin's end: %s", name_of(task), exc_info=task.exception())
     for task in going:
-        _log.warning("a task did not end when it was cancelled: %s", _name(task))
+        _log.warning("a task did not end when it was cancelled: %s", name_of(task))

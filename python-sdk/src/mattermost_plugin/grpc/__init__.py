@@ -19,13 +19,12 @@ from ..contract import API, HOOKS
 from ..descriptors import message_class
 
 
-def _files(of: Any, seen: set[str]) -> Iterator[descriptor.FileDescriptor]:
-    if of.name in seen or not of.package.startswith("mattermost."):
-        return
-    seen.add(of.name)
-    yield of
-    for needed in of.dependencies:
-        yield from _files(needed, seen)
+def _files(of: Any) -> Iterator[descriptor.FileDescriptor]:
+    """A file of the contract, and all that it needs of it; some several times."""
+    if of.package.startswith("mattermost."):
+        yield of
+        for needed in of.dependencies:
+            yield from _files(needed)
 
 
 def _module(file: Any) -> ModuleType:
@@ -40,11 +39,12 @@ def _module(file: Any) -> ModuleType:
     return made
 
 
-for _file in [file for seen in [set[str]()] for root in (HOOKS.file, API.file) for file in _files(root, seen)]:
+for _file in {file.name: file for root in (HOOKS.file, API.file) for file in _files(root)}.values():
     _made = _module(_file)
     sys.modules[_made.__name__] = _made
     globals()[_made.__name__.rsplit(".", 1)[-1]] = _made
 
 
 def __getattr__(name: str) -> Any:
+    # Type checkers learn by it that there is more here than they see.
     raise AttributeError(f"the contract has no {name}")
