@@ -3,6 +3,7 @@ import * as NodeStream from "@effect/platform-node/NodeStream"
 import { Effect, type Scope, Stream } from "effect"
 import { forward } from "./Forwarder.ts"
 import { type Field, fieldsOf } from "./HeaderRules.ts"
+import { readableOf } from "./ResponseBody.ts"
 import { brokenResponse, type HookError } from "./HookError.ts"
 import type { HookClient } from "./Hooks.ts"
 import { hostFields } from "./HostFields.ts"
@@ -69,7 +70,7 @@ const askDirectly = Effect.fnUntraced(function* (
   { body, fields, host, method, requestId, requestUri, url }: WholeRequest,
 ): Effect.fn.Return<PluginHttpResponse, HookError, Scope.Scope> {
   const told = hostFields({ requestId, requestUri, peer: PEER, protocol: PROTOCOL })
-  const { response } = yield* forward(
+  const answer = yield* forward(
     hooks,
     server,
     Effect.map(told, (last) => {
@@ -83,11 +84,13 @@ const askDirectly = Effect.fnUntraced(function* (
       }
     }),
   )
+  if (answer._tag !== "Response") return yield* Effect.die(new Error("nobody has asked for a WebSocket"))
+  const answered = readableOf(answer.body)
   return {
-    status: response.statusCode ?? 0,
-    headers: fieldsOf(response.rawHeaders).map(([name, value]) => [name, [value]]),
+    status: answer.status,
+    headers: fieldsOf(answer.head).map(([name, value]) => [name, [value]]),
     body: NodeStream.fromReadable<Uint8Array, HookError>({
-      evaluate: () => response,
+      evaluate: () => answered,
       onError: (error) => brokenResponse(hooks.pluginId, `the response was cut off (${String(error)})`),
     }),
   }

@@ -1,8 +1,9 @@
-import { Agent } from "node:http"
 import { Duration, Effect, type Scope } from "effect"
+import type { Pool } from "undici"
 import { PluginOffers } from "../generated/plugin_supervisor/v1/plugin_offers_pb.js"
 import { type AddressOwner, checkAddress } from "../goplugin/AddressCheck.ts"
 import * as SocketAddress from "../goplugin/SocketAddress.ts"
+import { MAX_RESPONSE_HEAD } from "./HeaderRules.ts"
 import { type HookError, HookPluginError } from "./HookError.ts"
 import { type HookClient, hookError } from "./Hooks.ts"
 
@@ -11,7 +12,9 @@ export interface PluginHttpServer {
   /** The path of its unix socket. */
   readonly path: string
   /** The connections to it, kept from one request to the next; they are gone when the run has ended. */
-  readonly agent: Agent
+  readonly kept: Pool
+  /** Connections for one request each. */
+  readonly single: Pool
 }
 
 /** How long `Describe` may take. The plugin starts its web server for it, and an ASGI application with that. */
@@ -23,8 +26,8 @@ export const DESCRIBE_DEADLINE: Duration.Duration = Duration.seconds(10)
  */
 const IDLE_LIMIT = Duration.seconds(15)
 
-/** Connections that are kept idle: as many as a busy plugin has requests at a time. */
-const MAX_IDLE = 64
+/** What the parser takes of a head. More than `HeaderRules` do, which say what is wrong. */
+const MAX_PARSED_HEAD = 2 * MAX_RESPONSE_HEAD
 
 const { describe: method } = PluginOffers.method
 
@@ -69,13 +72,29 @@ export const withOffers = Effect.fn("PluginOffers.describe")(function* (
 })
 
 /** Keeps connections to a plugin's HTTP server, until the Scope closes. */
-export const connectTo = (path: string): Effect.Effect<PluginHttpServer, never, Scope.Scope> =>
-  Effect.map(
+export const connectTo = Effect.fnUntraced(function* (
+  path: string,
+): Effect.fn.Return<PluginHttpServer, never, Scope.Scope> {
+  // Loaded for the first plugin that serves HTTP: hosts without one start sooner.
+  const { Pool } = yield* Effect.promise(() => import("undici"))
+  const pool = (options: Pool.Options) =>
     Effect.acquireRelease(
+      // The deadline of `Exchange` is the one that counts. The name of the host is said by each request.
       Effect.sync(
-        () => new Agent({ keepAlive: true, maxFreeSockets: MAX_IDLE, timeout: Duration.toMillis(IDLE_LIMIT) }),
+        () =>
+          new Pool("http://plugin", {
+            socketPath: path,
+            maxHeaderSize: MAX_PARSED_HEAD,
+            headersTimeout: 0,
+            bodyTimeout: 0,
+            ...options,
+          }),
       ),
-      (agent) => Effect.sync(() => agent.destroy()),
-    ),
-    (agent) => ({ path, agent }),
-  )
+      (pool) => Effect.promise(() => pool.destroy()),
+    )
+  return {
+    path,
+    kept: yield* pool({ keepAliveTimeout: Duration.toMillis(IDLE_LIMIT) }),
+    single: yield* pool({ pipelining: 0 }),
+  }
+})

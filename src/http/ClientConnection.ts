@@ -3,6 +3,7 @@ import type { Socket } from "node:net"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import { Duration, Effect, Exit } from "effect"
 import { HttpServerRequest, type HttpServerResponse } from "effect/http"
+import type { ResponseBody } from "../hooks/ResponseBody.ts"
 import { hasBody } from "./PluginRequest.ts"
 
 /**
@@ -140,43 +141,39 @@ export const writeChunk = (
  * where it breaks off. A client that goes, or stalls, interrupts the request's fiber, and so this wait.
  */
 export const pour = (
-  from: IncomingMessage,
+  from: ResponseBody,
   outgoing: ServerResponse | undefined,
   stallTimeout: Duration.Input,
 ): Effect.Effect<void, Error> =>
   Effect.callback<void, Error>((resume) => {
     let allowStall = ignore
-    const onData = (bytes: Uint8Array) => {
-      try {
-        if (outgoing === undefined || outgoing.write(bytes)) return
-        from.pause()
-        allowStall = limitStall(outgoing.socket, stallTimeout)
-      } catch (error) {
-        done(Effect.fail(error as Error))
-      }
-    }
     const onDrain = () => {
       allowStall()
       from.resume()
     }
-    const onEnd = () => done(Effect.void)
-    const onClose = () => done(Effect.fail(from.errored ?? new Error("it ended too early")))
     const leave = () => {
       allowStall()
-      from.off("data", onData)
-      from.off("end", onEnd)
-      from.off("close", onClose)
       outgoing?.off("drain", onDrain)
     }
     const done = (result: Effect.Effect<void, Error>) => {
       leave()
       resume(result)
     }
-    from.on("data", onData)
-    from.on("end", onEnd)
-    from.on("close", onClose)
     outgoing?.on("drain", onDrain)
-    if (from.closed) onClose()
+    from.readTo({
+      onData: (bytes) => {
+        try {
+          if (outgoing === undefined || outgoing.write(bytes)) return true
+          allowStall()
+          allowStall = limitStall(outgoing.socket, stallTimeout)
+        } catch (error) {
+          done(Effect.fail(error as Error))
+        }
+        return false
+      },
+      onEnd: () => done(Effect.void),
+      onCut: (error) => done(Effect.fail(error)),
+    })
     return Effect.sync(leave)
   })
 

@@ -25,7 +25,7 @@ export const serveDirect = Effect.fnUntraced(function* (
   const answer = yield* forward(
     hooks,
     server,
-    Effect.map(directHead(incoming, asked, isUpgrade), (head) => ({
+    Effect.map(directHead(incoming, asked), (head) => ({
       method: asked.method,
       url: asked.url,
       head,
@@ -36,7 +36,7 @@ export const serveDirect = Effect.fnUntraced(function* (
       isUpgrade,
     })),
   )
-  if (answer._tag === "Response") return yield* writeDirect(incoming, outgoing(), answer.response, options)
+  if (answer._tag === "Response") return yield* writeDirect(incoming, outgoing(), answer, options)
   const refused = yield* tunnel(incoming, answer, options)
   if (refused === undefined) return HttpServerResponse.empty({ status: 101 })
   yield* Effect.logWarning(`the plugin answered with ${refused}`)

@@ -7,9 +7,6 @@ import { hasBody, type PluginRequest } from "./PluginRequest.ts"
 /** Fields that are said anew: whom the request is for, and how long its body is. */
 const SAID_ANEW = new Set(["host", "content-length"])
 
-/** Methods of which Node believes that they have no body, unless it is told so; it has one of all others in chunks. */
-const BODILESS = new Set(["GET", "HEAD", "DELETE", "OPTIONS", "TRACE"])
-
 /** Whether a client asks for a WebSocket (RFC 6455 §4.2.1), by a request that is nothing else besides. */
 export const asksForWebSocket = (request: IncomingMessage): boolean =>
   request.method === "GET" &&
@@ -19,33 +16,22 @@ export const asksForWebSocket = (request: IncomingMessage): boolean =>
   !hasBody(request)
 
 /**
- * The head of a request to a plugin's own HTTP server, as Node's flat list. The body is framed as the client's is: one that
- * neither a length nor chunks announce would be read as another request.
+ * The head of a request to a plugin's own HTTP server, as Node's flat list. Its body is as long as the client says, or else
+ * comes in chunks, which whoever sends it says.
  */
-export const directHead = (
-  incoming: IncomingMessage,
-  request: PluginRequest,
-  isWebSocket: boolean,
-): Effect.Effect<ReadonlyArray<string>> =>
+export const directHead = (incoming: IncomingMessage, request: PluginRequest): Effect.Effect<Array<string>> =>
   Effect.map(hostFields(request), (last) => {
     const saidAnew = new Set(last.map(([name]) => keyOf(name)))
     const fields: ReadonlyArray<Field> = [
       ["Host", request.authority],
       ...request.fields.filter(([name]) => !SAID_ANEW.has(keyOf(name)) && !saidAnew.has(keyOf(name))),
-      ...framing(incoming),
-      ...(isWebSocket ? WEBSOCKET : []),
+      ...lengthOf(incoming),
       ...last,
     ]
     return flatOf(fields)
   })
 
-const WEBSOCKET: ReadonlyArray<Field> = [
-  ["Connection", "Upgrade"],
-  ["Upgrade", "websocket"],
-]
-
-const framing = ({ headers, method = "GET" }: IncomingMessage): ReadonlyArray<Field> => {
-  if (headers["transfer-encoding"] !== undefined) return [["Transfer-Encoding", "chunked"]]
-  const length = headers["content-length"] ?? (BODILESS.has(method) ? undefined : "0")
+const lengthOf = ({ headers }: IncomingMessage): ReadonlyArray<Field> => {
+  const length = headers["transfer-encoding"] === undefined ? headers["content-length"] : undefined
   return length === undefined ? [] : [["Content-Length", length]]
 }

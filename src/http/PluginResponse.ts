@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { type Duration, Effect, Result, Stream } from "effect"
 import { HttpServerResponse } from "effect/http"
+import type { DirectAnswer } from "../hooks/Exchange.ts"
 import type { PluginHttpResponse } from "../hooks/ServeHttp.ts"
 import { end, endUnlessReceived, pour, writeChunk } from "./ClientConnection.ts"
 import { type Field, fieldsOf, flatOf, hasNoBody, responseFields } from "../hooks/HeaderRules.ts"
@@ -92,16 +93,16 @@ export const writeResponse = (
 export const writeDirect = (
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-  response: IncomingMessage,
+  { body, head, status }: Extract<DirectAnswer, { readonly _tag: "Response" }>,
   options: ResponseOptions,
 ): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
   write(
     incoming,
     outgoing,
     {
-      status: response.statusCode ?? 0,
-      fields: fieldsOf(response.rawHeaders),
-      body: (isBodiless) => pour(response, isBodiless ? undefined : outgoing, options.stallTimeout),
+      status,
+      fields: fieldsOf(head),
+      body: (isBodiless) => pour(body, isBodiless ? undefined : outgoing, options.stallTimeout),
     },
     options,
   )

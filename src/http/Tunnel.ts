@@ -4,8 +4,8 @@ import type { Duplex } from "node:stream"
 import { Duration, Effect, Exit, Result } from "effect"
 import { hasUnanswered, limitStall } from "./ClientConnection.ts"
 import { asksForWebSocket } from "./DirectRequest.ts"
-import type { DirectAnswer } from "../hooks/Forwarder.ts"
-import { fieldsOf, responseFields } from "../hooks/HeaderRules.ts"
+import type { DirectAnswer } from "../hooks/Exchange.ts"
+import { fieldsOf, rawValuesOf, responseFields } from "../hooks/HeaderRules.ts"
 import type { ResponseOptions } from "./PluginResponse.ts"
 import * as RequestTarget from "../hooks/RequestTarget.ts"
 import { GOING_AWAY, WebSocketFrames } from "./WebSocketFrames.ts"
@@ -42,20 +42,21 @@ type Upgraded = Extract<DirectAnswer, { readonly _tag: "Upgraded" }>
  */
 export const tunnel = Effect.fnUntraced(function* (
   incoming: IncomingMessage,
-  { first, response, socket: plugin }: Upgraded,
+  { head, socket: plugin }: Upgraded,
   { allowedHeaders, stallTimeout }: ResponseOptions,
 ): Effect.fn.Return<string | undefined> {
   const client = incoming.socket
-  const fields = responseFields(fieldsOf(response.rawHeaders), { allowed: allowedHeaders, status: 204 })
+  const fields = responseFields(fieldsOf(head), { allowed: allowedHeaders, status: 204 })
   if (Result.isFailure(fields)) return fields.failure
-  if (response.headers.upgrade?.toLowerCase() !== "websocket") return "an offer of another protocol than WebSocket"
+  if (rawValuesOf(head, "upgrade").join().toLowerCase() !== "websocket")
+    return "an offer of another protocol than WebSocket"
   const lines = [...fields.success, ["Connection", "Upgrade"], ["Upgrade", "websocket"]].map(
     ([name, value]) => `${name}: ${value}\r\n`,
   )
   const sides = new Sides(client, plugin, stallTimeout)
   client.write(`HTTP/1.1 101 Switching Protocols\r\n${lines.join("")}\r\n`, "latin1")
   yield* Effect.onExit(
-    Effect.callback<void>((resume) => sides.start(first, early.get(incoming), () => resume(Effect.void))),
+    Effect.callback<void>((resume) => sides.start(early.get(incoming), () => resume(Effect.void))),
     // Where the host itself ends it, what follows has to find a connection that is gone.
     (exit) => (Exit.isSuccess(exit) ? Effect.void : sides.ended),
   )
@@ -77,7 +78,7 @@ class Sides {
     this.#stallTimeout = stallTimeout
   }
 
-  start(fromPlugin: Uint8Array, fromClient: Uint8Array | undefined, onEnd: () => void): void {
+  start(fromClient: Uint8Array | undefined, onEnd: () => void): void {
     const client = this.#client
     const plugin = this.#plugin
     client.setTimeout(0)
@@ -98,7 +99,6 @@ class Sides {
     plugin.on("drain", () => client.resume())
     plugin.on("data", (bytes: Uint8Array) => this.#toClient(bytes))
     client.on("data", (bytes: Uint8Array) => this.#toPlugin(bytes))
-    if (fromPlugin.length > 0) this.#toClient(fromPlugin)
     if (fromClient !== undefined && fromClient.length > 0) this.#toPlugin(fromClient)
     if (client.destroyed || plugin.destroyed) this.#end()
     if (client.closed && plugin.closed) onEnd()

@@ -385,7 +385,7 @@ describe.skipIf(process.platform === "win32")("a request to a plugin that serves
     ["breaks off", (_, response) => void response.write("x", () => response.destroy()), 502],
     ["ends before it answers", (_, response) => response.destroy(), 502],
     ["is too long", (_, response) => response.end(Buffer.alloc(2000)), 502],
-    ["answers 1xx at last", (_, response) => void response.writeHead(101).end(), 500],
+    ["answers 1xx at last", (_, response) => void response.writeHead(101).end(), 502],
     ["does not answer", () => {}, 504],
     ["does not end", (_, response) => void response.write("x"), 504],
   ]

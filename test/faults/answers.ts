@@ -111,7 +111,7 @@ const bytes: ReadonlyArray<Answer<string>> = [
   ["a body that the connection's end ends", ok("", "xxx"), 200, "whole"],
   ["two lengths", ok("Content-Length: 3", "Content-Length: 0", "", "xxx"), 500, "whole"],
   ["the length 0x5", ok("Content-Length: 0x5", "", "xxxxx"), 500, "whole"],
-  ["a length and chunks", ok("Content-Length: 3", chunked, "", "0\r\n\r\n"), 502, "whole"],
+  ["a length and chunks", ok("Content-Length: 3", chunked, "", "0\r\n\r\n"), 500, "whole"],
   ["another encoding", ok("Transfer-Encoding: gzip", "", "xxx"), 502, "whole"],
   ["a length of 204", "HTTP/1.1 204 None\r\nContent-Length: 3\r\n\r\nxxx", 204, "whole"],
   ["a length of 304", "HTTP/1.1 304 Same\r\nContent-Length: 3\r\n\r\n", 304, "whole"],

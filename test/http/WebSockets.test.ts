@@ -114,8 +114,8 @@ describe("a WebSocket of a plugin's", () => {
         ...own,
         "Sec-WebSocket-Version: 13",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        "Connection: Upgrade",
-        "Upgrade: websocket",
+        "connection: upgrade",
+        "upgrade: websocket",
         "Mattermost-User-Id: user-1",
         "Plugin-Supervisor-Target: /plugins/fake/ws?a=1",
       ]
