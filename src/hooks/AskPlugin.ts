@@ -1,12 +1,13 @@
 import { Readable } from "node:stream"
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import { Effect, type Scope, Stream } from "effect"
+import type { Exchange } from "./Exchange.ts"
 import { forward } from "./Forwarder.ts"
 import { type Field, fieldsOf } from "./HeaderRules.ts"
 import { readableOf } from "./ResponseBody.ts"
 import { brokenResponse, type HookError } from "./HookError.ts"
 import type { HookClient } from "./Hooks.ts"
-import { hostFields } from "./HostFields.ts"
+import { directHead } from "./HostFields.ts"
 import type { PluginHttpServer } from "./PluginOffers.ts"
 import { type PluginHttpResponse, serveHttp } from "./ServeHttp.ts"
 
@@ -69,20 +70,20 @@ const askDirectly = Effect.fnUntraced(function* (
   server: PluginHttpServer,
   { body, fields, host, method, requestId, requestUri, url }: WholeRequest,
 ): Effect.fn.Return<PluginHttpResponse, HookError, Scope.Scope> {
-  const told = hostFields({ requestId, requestUri, peer: PEER, protocol: PROTOCOL })
+  yield* hooks.inFlight.hold
+  let exchange: Exchange | undefined
+  yield* Effect.addFinalizer(() => Effect.sync(() => exchange?.end()))
+  const facts = { requestId, requestUri, peer: PEER, protocol: PROTOCOL }
   const answer = yield* forward(
     hooks,
     server,
-    Effect.map(told, (last) => {
-      const names = new Set(last.map(([name]) => name.toLowerCase()))
-      const kept = fields.filter(([name]) => !names.has(name.toLowerCase()))
-      return {
-        method,
-        url,
-        head: [["Host", host] as const, ...kept, ...last].flat(),
-        body: body.length === 0 ? undefined : Readable.from([body]),
-      }
+    (traceparent) => ({
+      method,
+      url,
+      head: directHead(host, fields, facts, traceparent),
+      body: body.length === 0 ? undefined : Readable.from([body]),
     }),
+    (begun) => (exchange = begun),
   )
   if (answer._tag !== "Response") return yield* Effect.die(new Error("nobody has asked for a WebSocket"))
   const answered = readableOf(answer.body)

@@ -1,7 +1,8 @@
-import { Duration, Effect, Scope } from "effect"
+import { type Context, Duration, Effect } from "effect"
+import { HttpTraceContext } from "effect/http"
 import { type DirectAnswer, type DirectRequest, Exchange, type Outcome } from "./Exchange.ts"
 import { brokenResponse, HookDeadlineError, type HookError, HookTransportError } from "./HookError.ts"
-import { measured } from "./HookMetrics.ts"
+import { failedOutcome, INTERRUPTED, isTraced, meterOf } from "./HookMetrics.ts"
 import { hookName } from "./HookName.ts"
 import type { HookClient } from "./Hooks.ts"
 import type { PluginHttpServer } from "./PluginOffers.ts"
@@ -10,8 +11,8 @@ const HOOK = hookName("serveHTTP")
 
 /**
  * Sends one request to a plugin's own HTTP server and answers as soon as the head of the response is there; both bodies
- * stream with back-pressure. Closing the Scope ends the request, unless both bodies have been sent as a whole, which tells
- * the plugin that the client is gone.
+ * stream with back-pressure. Whoever is told of the exchange by `onBegin` ends it, whatever happens, and counts it as in
+ * flight until then: to end it before both bodies have been sent as a whole tells the plugin that the client is gone.
  *
  * The hook's deadline bounds the plugin's silence before its head: from the end of the request's body, and for what it
  * does not take of that. After the head there is none. Span and metrics are those of the hook, until the head.
@@ -19,42 +20,50 @@ const HOOK = hookName("serveHTTP")
 export const forward = (
   hooks: HookClient,
   server: PluginHttpServer,
-  request: Effect.Effect<DirectRequest>,
-): Effect.Effect<DirectAnswer, HookError, Scope.Scope> =>
-  measured(hooks.pluginId, HOOK, exchange(hooks, server, request))
-
-const exchange = Effect.fnUntraced(function* (
-  hooks: HookClient,
-  server: PluginHttpServer,
-  request: Effect.Effect<DirectRequest>,
-): Effect.fn.Return<DirectAnswer, HookError, Scope.Scope> {
-  yield* hooks.inFlight.hold
-  const { pluginId } = hooks
+  request: (traceparent: string | undefined) => DirectRequest,
+  onBegin: (exchange: Exchange) => void,
+): Effect.Effect<DirectAnswer, HookError> => {
+  const meter = meterOf(hooks.pluginId, HOOK)
   const deadlineMillis = Duration.toMillis(hooks.policy("serveHTTP").deadline)
-  const asked = yield* request
-  let exchange: Exchange | undefined
-  yield* Scope.addFinalizer(
-    yield* Effect.scope,
-    Effect.sync(() => exchange?.end()),
+  const ask = (context: Context.Context<never>, traceparent?: string) =>
+    Effect.callback<DirectAnswer, HookError>((resume) => {
+      const count = meter.begin(context)
+      const exchange = new Exchange(server, request(traceparent), deadlineMillis, (outcome) => {
+        const error = errorOf(hooks.pluginId, deadlineMillis, outcome)
+        count(error === undefined ? "ok" : failedOutcome(error))
+        resume(error === undefined ? Effect.succeed(outcome as DirectAnswer) : Effect.fail(error))
+      })
+      onBegin(exchange)
+      exchange.start()
+      return Effect.sync(() => count(INTERRUPTED))
+    })
+  return Effect.contextWith((context: Context.Context<never>) =>
+    isTraced(context) ? meter.traced(Effect.flatMap(traceparent, (trace) => ask(context, trace))) : ask(context),
   )
-  const outcome = yield* Effect.callback<Outcome>((resume) => {
-    exchange = new Exchange(server, asked, deadlineMillis, (outcome) => resume(Effect.succeed(outcome)))
-    exchange.start()
-  })
+}
+
+/** The span that is current, as the plugin is told of it. */
+const traceparent: Effect.Effect<string | undefined> = Effect.match(Effect.currentSpan, {
+  onFailure: () => undefined,
+  onSuccess: (span) => HttpTraceContext.toHeaders(span)["traceparent"],
+})
+
+/** What has kept an answer from coming; undefined where one has come. */
+const errorOf = (pluginId: string, deadlineMillis: number, outcome: Outcome): HookError | undefined => {
   switch (outcome._tag) {
     case "Response":
     case "Upgraded":
-      return outcome
+      return undefined
     case "Unreachable":
-      return yield* new HookTransportError({
+      return new HookTransportError({
         pluginId,
         hook: HOOK,
         status: (outcome.error as NodeJS.ErrnoException).code ?? "UNAVAILABLE",
         details: outcome.error.message,
       })
     case "Late":
-      return yield* new HookDeadlineError({ pluginId, hook: HOOK, deadlineMillis })
+      return new HookDeadlineError({ pluginId, hook: HOOK, deadlineMillis })
     case "Broken":
-      return yield* brokenResponse(pluginId, outcome.reason, outcome.statusCode)
+      return brokenResponse(pluginId, outcome.reason, outcome.statusCode)
   }
-})
+}

@@ -156,9 +156,19 @@ export const valuesOf = (fields: ReadonlyArray<Field>, name: string): ReadonlyAr
 
 /** A head without what concerns its connection only, the fields that it names in `Connection` among that. */
 export const withoutHopByHop = (fields: ReadonlyArray<Field>): ReadonlyArray<Field> => {
-  const listing = fields.filter(([name]) => /^(?:proxy-)?connection$/.test(keyOf(name)))
-  const named = new Set(listing.flatMap(([, value]) => value.split(",")).map((name) => name.trim().toLowerCase()))
-  return fields.filter(([name]) => !kindOf(name).isHopByHop && !named.has(keyOf(name)))
+  const isOfConnection = connectionFields(fields)
+  return fields.filter(([name]) => !isOfConnection(kindOf(name)))
+}
+
+/** Tells which fields of a head concern its connection only. */
+const connectionFields = (fields: ReadonlyArray<Field>): ((kind: Kind) => boolean) => {
+  const named = new Set<string>()
+  for (const [name, value] of fields) {
+    const { key } = kindOf(name)
+    if (key !== "connection" && key !== "proxy-connection") continue
+    for (const listed of value.split(",")) named.add(listed.trim().toLowerCase())
+  }
+  return ({ isHopByHop, key }) => isHopByHop || (named.size > 0 && named.has(key))
 }
 
 /**
@@ -169,14 +179,23 @@ export const requestFields = (
   fields: ReadonlyArray<Field>,
   isSecret: (value: string) => boolean,
 ): ReadonlyArray<Field> => {
-  const cookies = valuesOf(fields, "cookie")
-    .flatMap((value) => value.split(";"))
-    .map((cookie) => cookie.trim())
-    .filter((cookie) => cookie !== "" && nameOf(cookie) !== SESSION_COOKIE && !isSecret(cookie))
-  const kept = withoutHopByHop(fields).filter(
-    ([name, value]) => !kindOf(name).isHosts && keyOf(name) !== "cookie" && !isSecret(value),
-  )
-  return cookies.length === 0 ? kept : [...kept, ["Cookie", cookies.join("; ")]]
+  const isOfConnection = connectionFields(fields)
+  const kept: Array<Field> = []
+  const cookies: Array<string> = []
+  for (const field of fields) {
+    const [name, value] = field
+    const kind = kindOf(name)
+    if (kind.key === "cookie") {
+      for (const piece of value.split(";")) {
+        const cookie = piece.trim()
+        if (cookie !== "" && nameOf(cookie) !== SESSION_COOKIE && !isSecret(cookie)) cookies.push(cookie)
+      }
+    } else if (!kind.isHosts && !isOfConnection(kind) && !isSecret(value)) {
+      kept.push(field)
+    }
+  }
+  if (cookies.length > 0) kept.push(["Cookie", cookies.join("; ")])
+  return kept
 }
 
 /** Whether a response has no body, whatever its handler writes. */
@@ -193,26 +212,34 @@ export const responseFields = (
   { allowed, status }: { readonly allowed: ReadonlySet<string>; readonly status: number },
 ): Result.Result<ReadonlyArray<Field>, string> => {
   let size = 0
-  for (const [name, value] of fields) {
-    if (!isField([name, value])) return Result.fail(`the header ${quoted(name)}, which HTTP does not allow`)
+  let lengths = 0
+  for (const field of fields) {
+    const [name, value] = field
+    if (!isField(field)) return Result.fail(`the header ${quoted(name)}, which HTTP does not allow`)
     size += name.length + value.length + FIELD_OVERHEAD
+    if (keyOf(name) !== "content-length") continue
+    if (++lengths > 1) return Result.fail("several times Content-Length")
+    if (!LENGTH.test(value)) return Result.fail(`the Content-Length ${quoted(value)}, which is none`)
   }
   if (size > MAX_RESPONSE_HEAD) return Result.fail(`a head of more than ${MAX_RESPONSE_HEAD} bytes`)
-  const lengths = valuesOf(fields, "content-length")
-  if (lengths.length > 1) return Result.fail(`${lengths.length} times Content-Length`)
-  if (lengths.length === 1 && !LENGTH.test(lengths[0]!)) {
-    return Result.fail(`the Content-Length ${quoted(lengths[0]!)}, which is none`)
-  }
+  const isOfConnection = connectionFields(fields)
   const isBodiless = hasNoBody("", status)
-  const kept = withoutHopByHop(fields).flatMap(([name, value]): ReadonlyArray<Field> => {
-    const { isOriginWide, key } = kindOf(name)
-    if (isOriginWide && !allowed.has(key)) return []
-    if (key === "set-cookie") return HOST_COOKIES.has(nameOf(value)) ? [] : [[name, withoutDomain(value)]]
-    return key === "content-length" && isBodiless ? [] : [[name, value]]
-  })
-  return Result.succeed(
-    valuesOf(kept, "x-content-type-options").length > 0 ? kept : [...kept, ["X-Content-Type-Options", "nosniff"]],
-  )
+  const kept: Array<Field> = []
+  let isTyped = false
+  for (const field of fields) {
+    const kind = kindOf(field[0])
+    const { isOriginWide, key } = kind
+    if (isOfConnection(kind) || (isOriginWide && !allowed.has(key)) || (key === "content-length" && isBodiless))
+      continue
+    if (key === "set-cookie") {
+      if (!HOST_COOKIES.has(nameOf(field[1]))) kept.push([field[0], withoutDomain(field[1])])
+      continue
+    }
+    if (key === "x-content-type-options") isTyped = true
+    kept.push(field)
+  }
+  if (!isTyped) kept.push(["X-Content-Type-Options", "nosniff"])
+  return Result.succeed(kept)
 }
 
 /** What browsers, and servers, may take for a cookie's name: one that is empty makes it what is behind the `=`. */

@@ -23,14 +23,20 @@ export const countLost = (plugin: string, hook: string): Effect.Effect<void> =>
 export const countSuspended = (plugin: string, hook: string): Effect.Effect<void> =>
   Metric.update(Metric.withAttributes(calls, { plugin, hook, outcome: "suspended" }), 1)
 
-/** Names an outcome: `HookDeadlineError` is `deadline`. */
 const outcomeOf = (exit: Exit.Exit<unknown, { readonly _tag: string }>): string => {
   if (Exit.isSuccess(exit)) return "ok"
   return Option.match(Cause.findErrorOption(exit.cause), {
-    onNone: () => "interrupted",
-    onSome: ({ _tag }) => _tag.replace(/^Hook|Error$/g, "").toLowerCase(),
+    onNone: () => INTERRUPTED,
+    onSome: failedOutcome,
   })
 }
+
+/** The outcome of a call that nobody waits for any more. */
+export const INTERRUPTED = "interrupted"
+
+/** The outcome of a call that has failed: `HookDeadlineError` is `deadline`. */
+export const failedOutcome = ({ _tag }: { readonly _tag: string }): string =>
+  _tag.replace(/^Hook|Error$/g, "").toLowerCase()
 
 /** Where in here a span is made says nothing, and costs as much as the span. */
 const NO_STACK_TRACE = { captureStackTrace: false }
@@ -39,22 +45,43 @@ const NO_STACK_TRACE = { captureStackTrace: false }
 export const isTraced = (context: Context.Context<never>): boolean =>
   Context.get(context, Tracer.Tracer) !== Tracer.nativeTracer
 
-/** What a hook's calls are counted and timed by. To bind a metric to its attributes takes longer than to update it. */
-const metricsOf = (plugin: string, hook: string) => {
+/** Counts and times the calls of one hook of a plugin's. */
+export interface HookMeter {
+  /** A call begins; what is answered is told its outcome: `ok`, or what kept the hook from answering. */
+  readonly begin: (context: Context.Context<never>) => (outcome: string) => void
+  /** Makes a span of a call. */
+  readonly traced: <A, E, R>(call: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>>
+}
+
+/** To bind a metric to its attributes takes longer than to update it. */
+const makeMeter = (plugin: string, hook: string): HookMeter => {
+  const duration = Metric.withAttributes(durations, { plugin, hook })
   const byOutcome = new Map<string, typeof calls>()
   return {
     traced: Effect.withSpan(`hook ${hook}`, { kind: "client", attributes: { plugin_id: plugin } }, NO_STACK_TRACE),
-    duration: Metric.withAttributes(durations, { plugin, hook }),
-    calls: (outcome: string) => {
-      const bound = byOutcome.get(outcome) ?? Metric.withAttributes(calls, { plugin, hook, outcome })
-      byOutcome.set(outcome, bound)
-      return bound
+    begin: (context) => {
+      const clock = Context.get(context, Clock.Clock)
+      const began = clock.currentTimeMillisUnsafe()
+      return (outcome) => {
+        const bound = byOutcome.get(outcome) ?? Metric.withAttributes(calls, { plugin, hook, outcome })
+        byOutcome.set(outcome, bound)
+        bound.updateUnsafe(1, context)
+        duration.updateUnsafe(clock.currentTimeMillisUnsafe() - began, context)
+      }
     },
   }
 }
 
 /** By plugin and hook: as many as there are plugins and hooks. */
-const bound = new Map<string, ReturnType<typeof metricsOf>>()
+const meters = new Map<string, HookMeter>()
+
+/** The meter of a hook of a plugin's; there is one of each. */
+export const meterOf = (plugin: string, hook: string): HookMeter => {
+  const key = `${plugin} ${hook}`
+  const meter = meters.get(key) ?? makeMeter(plugin, hook)
+  meters.set(key, meter)
+  return meter
+}
 
 /** Counts and times a call, and makes a span of it. */
 export const measured = <A, E extends { readonly _tag: string }, R>(
@@ -62,18 +89,10 @@ export const measured = <A, E extends { readonly _tag: string }, R>(
   hook: string,
   call: Effect.Effect<A, E, R>,
 ): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>> => {
-  const key = `${plugin} ${hook}`
-  const metrics = bound.get(key) ?? metricsOf(plugin, hook)
-  bound.set(key, metrics)
+  const meter = meterOf(plugin, hook)
   return Effect.contextWith((context: Context.Context<R>): Effect.Effect<A, E, R> => {
-    const clock = Context.get(context, Clock.Clock)
-    const began = clock.currentTimeMillisUnsafe()
-    const counted = Effect.onExit(call, (exit) =>
-      Effect.sync(() => {
-        metrics.calls(outcomeOf(exit)).updateUnsafe(1, context)
-        metrics.duration.updateUnsafe(clock.currentTimeMillisUnsafe() - began, context)
-      }),
-    )
-    return isTraced(context) ? metrics.traced(counted) : counted
+    const end = meter.begin(context)
+    const counted = Effect.onExit(call, (exit) => Effect.sync(() => end(outcomeOf(exit))))
+    return isTraced(context) ? meter.traced(counted) : counted
   }) as Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>>
 }

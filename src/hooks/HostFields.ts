@@ -1,7 +1,4 @@
-import { type Context, Effect } from "effect"
-import { HttpTraceContext } from "effect/http"
-import type { Field } from "./HeaderRules.ts"
-import { isTraced } from "./HookMetrics.ts"
+import { type Field, keyOf } from "./HeaderRules.ts"
 
 /** What the host tells a plugin's own HTTP server of a request. */
 export interface HostFacts {
@@ -16,22 +13,30 @@ export interface HostFacts {
 
 /**
  * The last fields of a request's head to a plugin's own HTTP server. Names that begin with `Plugin-Supervisor-` are the
- * host's alone; our SDK reads them. `traceparent` is the host's where somebody listens to spans: else a client's own goes on.
+ * host's alone, so that none of the others has one; our SDK reads them.
  */
-export const hostFields = ({ peer, protocol, requestId, requestUri }: HostFacts): Effect.Effect<ReadonlyArray<Field>> =>
-  Effect.map(traceparent, (trace) => [
-    ["Plugin-Supervisor-Request-Id", requestId],
-    ["Plugin-Supervisor-Target", requestUri],
-    ["Plugin-Supervisor-Client", peer],
-    ["Plugin-Supervisor-Protocol", protocol],
-    ...(trace === undefined ? [] : [["traceparent", trace] as const]),
-  ])
+export const hostFields = ({ peer, protocol, requestId, requestUri }: HostFacts): ReadonlyArray<Field> => [
+  ["Plugin-Supervisor-Request-Id", requestId],
+  ["Plugin-Supervisor-Target", requestUri],
+  ["Plugin-Supervisor-Client", peer],
+  ["Plugin-Supervisor-Protocol", protocol],
+]
 
-const traceparent: Effect.Effect<string | undefined> = Effect.contextWith((context: Context.Context<never>) =>
-  isTraced(context)
-    ? Effect.match(Effect.currentSpan, {
-        onFailure: () => undefined,
-        onSuccess: (span) => HttpTraceContext.toHeaders(span)["traceparent"],
-      })
-    : Effect.undefined,
-)
+/** A head as Node's flat list. A client's `traceparent` goes on, unless the host has one: where somebody listens to spans. */
+export const directHead = (
+  authority: string,
+  fields: ReadonlyArray<Field>,
+  facts: HostFacts,
+  traceparent: string | undefined,
+): Array<string> => {
+  const head = ["Host", authority]
+  for (const [name, value] of fields) {
+    const key = keyOf(name)
+    if (key !== "host" && (key !== TRACEPARENT || traceparent === undefined)) head.push(name, value)
+  }
+  for (const [name, value] of hostFields(facts)) head.push(name, value)
+  if (traceparent !== undefined) head.push(TRACEPARENT, traceparent)
+  return head
+}
+
+const TRACEPARENT = "traceparent"

@@ -4,6 +4,8 @@ import { Effect, Latch, Scope } from "effect"
 export interface InFlight {
   /** How much it is now. */
   readonly count: () => number
+  /** Counts something until what is answered is called. */
+  readonly enter: () => () => void
   /** Counts a call while it runs. */
   readonly track: <A, E, R>(call: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** Counts something until the Scope closes: a request goes on when its head has been answered. */
@@ -16,14 +18,18 @@ export interface InFlight {
 export const make = (): InFlight => {
   let count = 0
   const isIdle = Latch.makeUnsafe(true)
-  const enter = Effect.sync(() => {
-    if (count++ === 0) isIdle.closeUnsafe()
-  })
-  const leave = Effect.sync(() => {
+  const leaveNow = () => {
     if (--count === 0) isIdle.openUnsafe()
-  })
+  }
+  const enterNow = () => {
+    if (count++ === 0) isIdle.closeUnsafe()
+    return leaveNow
+  }
+  const enter = Effect.sync(enterNow)
+  const leave = Effect.sync(leaveNow)
   return {
     count: () => count,
+    enter: enterNow,
     track: (call) =>
       Effect.uninterruptibleMask((restore) => Effect.andThen(enter, Effect.ensuring(restore(call), leave))),
     // `acquireRelease` would have `leave` run with the services of here, and copy them for that.

@@ -9,6 +9,8 @@ export const MAX_REQUESTS_IN_FLIGHT = 256
 
 /** Bounds how many requests of each plugin are in flight, whichever way they go. */
 export interface RequestLimit {
+  /** Counts a request until what is answered is called; undefined where there are too many of the plugin's. */
+  readonly enter: (pluginId: string) => (() => void) | undefined
   /** Counts a request while it runs; where there are too many of the plugin's, `full` runs in its place. */
   readonly within: <A, E, R, A2, E2, R2>(
     pluginId: string,
@@ -22,22 +24,27 @@ export const makeRequestLimit = (
   maxInFlight: number,
   onFirst: (pluginId: string, count: () => number) => void = () => {},
 ): RequestLimit => {
-  const counts = new Map<string, { count: number; readonly leave: Effect.Effect<void> }>()
+  const counts = new Map<string, { count: number; readonly leave: () => void }>()
   const countOf = (pluginId: string) => {
     const known = counts.get(pluginId)
     if (known !== undefined) return known
-    const made = { count: 0, leave: Effect.sync(() => void made.count--) }
+    const made = { count: 0, leave: () => void made.count-- }
     counts.set(pluginId, made)
     onFirst(pluginId, () => made.count)
     return made
   }
+  const enter = (pluginId: string) => {
+    const place = countOf(pluginId)
+    if (place.count >= maxInFlight) return undefined
+    place.count++
+    return place.leave
+  }
   return {
+    enter,
     within: <A, E, R, A2, E2, R2>(pluginId: string, request: Effect.Effect<A, E, R>, full: Effect.Effect<A2, E2, R2>) =>
       Effect.uninterruptibleMask((restore): Effect.Effect<A | A2, E | E2, R | R2> => {
-        const place = countOf(pluginId)
-        if (place.count >= maxInFlight) return restore(full)
-        place.count++
-        return Effect.ensuring(restore(request), place.leave)
+        const leave = enter(pluginId)
+        return leave === undefined ? restore(full) : Effect.ensuring(restore(request), Effect.sync(leave))
       }),
   }
 }

@@ -137,41 +137,46 @@ export const writeChunk = (
   })
 
 /**
- * Writes all that arrives, with the client's back-pressure, or throws it away where there is nowhere to write it. Fails
- * where it breaks off. A client that goes, or stalls, interrupts the request's fiber, and so this wait.
+ * Writes all that arrives, with the client's back-pressure, or throws it away where there may be no body, and ends the
+ * response. Fails where it breaks off. A client that goes, or stalls, interrupts the request's fiber, and so this wait.
  */
 export const pour = (
   from: ResponseBody,
-  outgoing: ServerResponse | undefined,
+  outgoing: ServerResponse,
+  isBodiless: boolean,
   stallTimeout: Duration.Input,
 ): Effect.Effect<void, Error> =>
   Effect.callback<void, Error>((resume) => {
-    let allowStall = ignore
-    const onDrain = () => {
-      allowStall()
-      from.resume()
-    }
+    let allowStall: (() => void) | undefined
     const leave = () => {
+      if (allowStall === undefined) return
       allowStall()
-      outgoing?.off("drain", onDrain)
+      allowStall = undefined
+      outgoing.off("drain", goOn)
+    }
+    const goOn = () => {
+      leave()
+      from.resume()
     }
     const done = (result: Effect.Effect<void, Error>) => {
       leave()
       resume(result)
     }
-    outgoing?.on("drain", onDrain)
     from.readTo({
       onData: (bytes) => {
         try {
-          if (outgoing === undefined || outgoing.write(bytes)) return true
-          allowStall()
-          allowStall = limitStall(outgoing.socket, stallTimeout)
+          if (isBodiless || outgoing.write(bytes)) return true
         } catch (error) {
           done(Effect.fail(error as Error))
+          return false
+        }
+        if (allowStall === undefined) {
+          allowStall = limitStall(outgoing.socket, stallTimeout)
+          outgoing.on("drain", goOn)
         }
         return false
       },
-      onEnd: () => done(Effect.void),
+      onEnd: () => done(end(outgoing, stallTimeout)),
       onCut: (error) => done(Effect.fail(error)),
     })
     return Effect.sync(leave)

@@ -1,44 +1,60 @@
-import { Effect, type Scope } from "effect"
-import { type HttpServerRequest, HttpServerResponse } from "effect/http"
+import type { IncomingMessage, ServerResponse } from "node:http"
+import { Effect } from "effect"
+import { HttpServerResponse } from "effect/http"
+import type { DirectAnswer, Exchange } from "../hooks/Exchange.ts"
+import { forward } from "../hooks/Forwarder.ts"
 import type { HookError } from "../hooks/HookError.ts"
 import type { HookClient } from "../hooks/Hooks.ts"
 import type { PluginHttpServer } from "../hooks/PluginOffers.ts"
-import { exchangeOf, isUpgraded } from "./ClientConnection.ts"
-import { asksForWebSocket, directHead } from "./DirectRequest.ts"
-import { forward } from "../hooks/Forwarder.ts"
-import { hasBody, type PluginRequest } from "./PluginRequest.ts"
-import { failed, type ResponseOptions, writeDirect } from "./PluginResponse.ts"
+import { isUpgraded } from "./ClientConnection.ts"
+import { asksForWebSocket, directRequest } from "./DirectRequest.ts"
+import type { PluginRequest } from "./PluginRequest.ts"
+import { failed, warn, type ResponseOptions, writeDirect } from "./PluginResponse.ts"
 import { tunnel } from "./Tunnel.ts"
 
 /** Serves a request by a plugin's own HTTP server: an exchange of HTTP, or a WebSocket. */
-export const serveDirect = Effect.fnUntraced(function* (
+export const serveDirect = (
   hooks: HookClient,
   server: PluginHttpServer,
-  request: HttpServerRequest.HttpServerRequest,
+  { incoming, outgoing }: { readonly incoming: IncomingMessage; readonly outgoing: () => ServerResponse },
   asked: PluginRequest,
   options: ResponseOptions,
-): Effect.fn.Return<HttpServerResponse.HttpServerResponse, HookError, Scope.Scope> {
-  const { incoming, outgoing } = exchangeOf(request)
+): Effect.Effect<HttpServerResponse.HttpServerResponse, HookError> => {
   // Any other offer is ignored, as is this one by a server that does not take it.
   const isUpgrade = isUpgraded(incoming) && asksForWebSocket(incoming)
-  const isExpectant = /(?:^|\W)100-continue(?:$|\W)/i.test(incoming.headers.expect ?? "")
-  const answer = yield* forward(
+  let exchange: Exchange | undefined
+  let leave: (() => void) | undefined
+  const answer = forward(
     hooks,
     server,
-    Effect.map(directHead(incoming, asked), (head) => ({
-      method: asked.method,
-      url: asked.url,
-      head,
-      body: hasBody(incoming) ? incoming : undefined,
-      onBody: () => {
-        if (isExpectant && !outgoing().headersSent) outgoing().writeContinue()
-      },
-      isUpgrade,
-    })),
+    (traceparent) => directRequest(incoming, outgoing, asked, isUpgrade, traceparent),
+    (begun) => {
+      leave = hooks.inFlight.enter()
+      exchange = begun
+    },
   )
-  if (answer._tag === "Response") return yield* writeDirect(incoming, outgoing(), answer, options)
+  const served = Effect.flatMap(answer, (answer) =>
+    answer._tag === "Response"
+      ? writeDirect(hooks.pluginId, incoming, outgoing(), answer, options)
+      : upgraded(hooks.pluginId, incoming, answer, options),
+  )
+  return Effect.ensuring(
+    served,
+    Effect.sync(() => {
+      exchange?.end()
+      leave?.()
+    }),
+  )
+}
+
+const upgraded = Effect.fnUntraced(function* (
+  pluginId: string,
+  incoming: IncomingMessage,
+  answer: Extract<DirectAnswer, { readonly _tag: "Upgraded" }>,
+  options: ResponseOptions,
+): Effect.fn.Return<HttpServerResponse.HttpServerResponse> {
   const refused = yield* tunnel(incoming, answer, options)
   if (refused === undefined) return HttpServerResponse.empty({ status: 101 })
-  yield* Effect.logWarning(`the plugin answered with ${refused}`)
+  yield* warn(pluginId, `the plugin answered with ${refused}`)
   return failed(502, "The plugin failed")
 })

@@ -18,11 +18,15 @@ export interface ResponseOptions {
   readonly stallTimeout: Duration.Input
 }
 
+/** Tells the log of what a plugin has done. */
+export const warn = (pluginId: string, text: string): Effect.Effect<void> =>
+  Effect.annotateLogs(Effect.logWarning(text), { plugin_id: pluginId })
+
 /** A plugin's response: its head, and what writes its body. */
 interface Written {
   readonly status: number
   readonly fields: ReadonlyArray<Field>
-  /** Sends the body, or throws it away where there may be none. */
+  /** Sends the body and ends the answer with it, or throws it away where there may be none. */
   readonly body: (isBodiless: boolean) => Effect.Effect<void, Error>
 }
 
@@ -30,16 +34,16 @@ interface Written {
  * Writes a plugin's response to the client. Not by way of `HttpServerResponse`, whose headers have one value each, and
  * which holds the head back until there is a body: a plugin's server-sent events may begin late.
  */
-const write = Effect.fnUntraced(function* (
+const write = (
+  pluginId: string,
   incoming: IncomingMessage,
   outgoing: ServerResponse,
   { body, fields, status }: Written,
-  { allowedHeaders, stallTimeout }: ResponseOptions,
-): Effect.fn.Return<HttpServerResponse.HttpServerResponse> {
+  { allowedHeaders }: ResponseOptions,
+): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
   const kept = responseFields(fields, { allowed: allowedHeaders, status })
   if (Result.isFailure(kept)) {
-    yield* Effect.logWarning(`the plugin answered with ${kept.failure}`)
-    return failed(500, "The plugin failed")
+    return Effect.as(warn(pluginId, `the plugin answered with ${kept.failure}`), failed(500, "The plugin failed"))
   }
   // A body shorter than its announced length must not look complete.
   outgoing.strictContentLength = true
@@ -47,16 +51,19 @@ const write = Effect.fnUntraced(function* (
   outgoing.writeHead(status, flatOf(kept.success))
   // With the first of the body, where that is there already.
   const flush = setImmediate(() => outgoing.flushHeaders())
-  yield* body(hasNoBody(incoming.method ?? "GET", status)).pipe(
-    Effect.andThen(end(outgoing, stallTimeout)),
-    Effect.catch((error) =>
-      Effect.andThen(Effect.logWarning(`the plugin's response was cut off: ${error.message}`), cutOff(outgoing)),
-    ),
-    Effect.ensuring(Effect.sync(() => clearImmediate(flush))),
-  )
-  // It has been sent; this tells middlewares what was.
-  return HttpServerResponse.empty({ status })
-})
+  return Effect.matchEffect(body(hasNoBody(incoming.method ?? "GET", status)), {
+    onSuccess: () => {
+      clearImmediate(flush)
+      // It has been sent; this tells middlewares what was.
+      return Effect.succeed(HttpServerResponse.empty({ status }))
+    },
+    onFailure: (error) =>
+      warn(pluginId, `the plugin's response was cut off: ${error.message}`).pipe(
+        Effect.andThen(cutOff(outgoing)),
+        Effect.as(HttpServerResponse.empty({ status })),
+      ),
+  })
+}
 
 /** Ends a connection whose client must not take its answer for whole, when what there is of that has gone out. */
 const cutOff = (outgoing: ServerResponse): Effect.Effect<void> =>
@@ -70,12 +77,14 @@ const cutOff = (outgoing: ServerResponse): Effect.Effect<void> =>
 
 /** Writes what a plugin's `ServeHTTP` has answered. */
 export const writeResponse = (
+  pluginId: string,
   incoming: IncomingMessage,
   outgoing: ServerResponse,
   { body, headers, status }: PluginHttpResponse<Error>,
   options: ResponseOptions,
 ): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
   write(
+    pluginId,
     incoming,
     outgoing,
     {
@@ -84,25 +93,23 @@ export const writeResponse = (
       body: (isBodiless) =>
         Stream.runForEach(body, (bytes) =>
           isBodiless ? Effect.void : writeChunk(outgoing, bytes, options.stallTimeout),
-        ),
+        ).pipe(Effect.andThen(end(outgoing, options.stallTimeout))),
     },
     options,
   )
 
 /** Writes what a plugin's own HTTP server has answered. */
 export const writeDirect = (
+  pluginId: string,
   incoming: IncomingMessage,
   outgoing: ServerResponse,
   { body, head, status }: Extract<DirectAnswer, { readonly _tag: "Response" }>,
   options: ResponseOptions,
 ): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
   write(
+    pluginId,
     incoming,
     outgoing,
-    {
-      status,
-      fields: fieldsOf(head),
-      body: (isBodiless) => pour(body, isBodiless ? undefined : outgoing, options.stallTimeout),
-    },
+    { status, fields: fieldsOf(head), body: (isBodiless) => pour(body, outgoing, isBodiless, options.stallTimeout) },
     options,
   )

@@ -1,32 +1,19 @@
-import type { IncomingMessage, Server } from "node:http"
+import type { Server } from "node:http"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import { type Context, type Duration, Effect, type Layer, Metric, Option, Result, SubscriptionRef } from "effect"
-import { HttpRouter, HttpServer, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { type Context, type Duration, Effect, type Layer, Metric } from "effect"
+import { HttpRouter, HttpServer, HttpServerError, HttpServerRequest } from "effect/http"
 import { PluginEnvironment } from "../environment/PluginEnvironment.ts"
 import { ActivePlugins } from "../hooks/ActivePlugins.ts"
-import type { HookError } from "../hooks/HookError.ts"
-import type { HookClient } from "../hooks/Hooks.ts"
-import { serveHttp } from "../hooks/ServeHttp.ts"
-import type { SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
-import { newId } from "../workspace/Id.ts"
-import { answered, RequestId, type RestError } from "./AppErrorResponse.ts"
-import { CLIENT_STALL_TIMEOUT, exchangeOf, guardExchange, isUpgraded } from "./ClientConnection.ts"
-import { type IsTrusted, TRUSTED_PROXIES, trustedProxies } from "./ClientOrigin.ts"
-import { serveDirect } from "./DirectHttp.ts"
-import { rawValuesOf } from "../hooks/HeaderRules.ts"
+import { makeRequestLimit, MAX_REQUESTS_IN_FLIGHT } from "../hooks/RequestLimit.ts"
+import { CLIENT_STALL_TIMEOUT, exchangeOf, guardExchange } from "./ClientConnection.ts"
+import { TRUSTED_PROXIES, trustedProxies } from "./ClientOrigin.ts"
 import { hostCheck, type HostCheckOptions } from "./HostCheck.ts"
-import { isExactly, type IsToken } from "./HostTokens.ts"
-import { hasBody, hasTokenInPath, isTooLarge, type PluginRequest, pluginRequest, requestInit } from "./PluginRequest.ts"
-import * as PublicFiles from "./PublicFiles.ts"
-import { failed, type ResponseOptions, writeResponse } from "./PluginResponse.ts"
+import type { IsToken } from "./HostTokens.ts"
 import { openDoor } from "./NodeServer.ts"
-import { refusal } from "./Refusal.ts"
-import { makeRequestLimit, MAX_REQUESTS_IN_FLIGHT, type RequestLimit } from "../hooks/RequestLimit.ts"
-import { isOwnRequest, requestToken } from "./RequestToken.ts"
-import * as RequestTarget from "../hooks/RequestTarget.ts"
+import { answer, type Authenticate, isOurs } from "./PluginDoor.ts"
+import * as PublicFiles from "./PublicFiles.ts"
 
-/** Tells whose token a request carries; `None` for a token nobody has. */
-export type Authenticate = (token: string) => Effect.Effect<Option.Option<string>>
+export type { Authenticate } from "./PluginDoor.ts"
 
 /** Settings of the plugins' routes. */
 export interface PluginRoutesOptions extends HostCheckOptions {
@@ -62,9 +49,6 @@ export interface PluginRoutesOptions extends HostCheckOptions {
   readonly clientStallTimeout?: Duration.Input | undefined
 }
 
-/** Seconds after which a client may try again while a plugin starts, or has its hands full; most are ready by then. */
-const RETRY_AFTER = "1"
-
 /**
  * `/plugins/{id}/*`, to the plugin's `ServeHTTP`, by Mattermost's rules: 404 for a plugin that is unknown, not active or
  * serves no HTTP, 503 with `Retry-After` while it starts. A request without a valid token reaches the plugin too, but
@@ -89,7 +73,7 @@ export const layer = (
           (problem) => new Error(`trustedProxies of PluginRoutes.layer: ${problem}`),
         ),
       )
-      const door = handle({
+      const door = answer({
         environment,
         active,
         authenticate,
@@ -142,151 +126,5 @@ const showInFlight = (context: Context.Context<never>) => (plugin: string, count
   Metric.registerUnsafe(gauge, context, { get: () => ({ value: count() }), update: () => {}, modify: () => {} })
 }
 
-/** What the routes need for every request. */
-interface Door extends ResponseOptions {
-  readonly environment: PluginEnvironment["Service"]
-  readonly active: ActivePlugins["Service"]
-  readonly authenticate: Authenticate
-  readonly isToken: IsToken | undefined
-  readonly strictCsrf: boolean
-  readonly isTrusted: IsTrusted
-  readonly refuseHost: ReturnType<typeof hostCheck>
-  readonly publicFile: Effect.Success<typeof PublicFiles.make>
-  readonly limit: RequestLimit
-}
-
-const handle = (door: Door) =>
-  Effect.tap(answer(door), () =>
-    Effect.map(HttpServerRequest.HttpServerRequest, (request) => {
-      const { incoming, outgoing } = exchangeOf(request)
-      // Whoever is told something else than what it offered is told so by an answer that ends the connection.
-      if (isUpgraded(incoming) && !incoming.socket.destroyed) outgoing()
-    }),
-  )
-
-const answer = Effect.fnUntraced(function* (door: Door) {
-  const { incoming } = exchangeOf(yield* HttpServerRequest.HttpServerRequest)
-  const refused = door.refuseHost(incoming) ?? refuseHead(incoming)
-  if (refused !== undefined) return refused
-  const parsed = RequestTarget.parse(incoming.url ?? "/")
-  if (Result.isFailure(parsed)) return refuseRequest(400, parsed.failure)
-  const target = RequestTarget.pluginTarget(parsed.success)
-  if (target === undefined) return refusal(404, "api.context.404.app_error", "Plugins are below /plugins/{id}/")
-  const plugin = door.active.find(target.id.toLowerCase())
-  if (Option.isSome(plugin)) {
-    const { hooks, pluginId } = plugin.value
-    const file = PublicFiles.publicPath(target)
-    const served = file === undefined ? serve(hooks, target, door) : servePublic(pluginId, file, door)
-    const limited = door.limit.within(
-      pluginId,
-      served,
-      Effect.sync(() => refuseBusy(pluginId)),
-    )
-    return yield* Effect.annotateLogs(identified(limited), { plugin_id: pluginId })
-  }
-  const inactive = yield* door.environment.find(target.id)
-  if (Option.isSome(inactive)) return refuseInactive(inactive.value)
-  return refusal(404, "app.plugin.not_found", `There is no active plugin ${target.id}`)
-}, Effect.scoped)
-
-/** Of an active plugin's bundle, for everybody; the plugin hears nothing of it. */
-const servePublic = Effect.fnUntraced(function* (id: string, path: string, door: Door) {
-  const { incoming, outgoing } = exchangeOf(yield* HttpServerRequest.HttpServerRequest)
-  if (!/^(?:GET|HEAD)$/.test(incoming.method ?? "")) {
-    const reason = "Files of plugins can only be read"
-    return refusal(405, "api.context.method_not_allowed.app_error", reason, { allow: "GET, HEAD" })
-  }
-  const plugin = yield* door.environment.find(id)
-  const file = yield* Option.match(plugin, {
-    onNone: () => Effect.succeedNone,
-    onSome: ({ bundle }) => door.publicFile(bundle.directory, path),
-  })
-  if (Option.isNone(file)) return refusal(404, "api.context.404.app_error", `The plugin ${id} has no such file`)
-  return yield* writeResponse(incoming, outgoing(), file.value, door)
-})
-
-const serve = Effect.fnUntraced(function* (hooks: HookClient, target: RequestTarget.PluginTarget, door: Door) {
-  const request = yield* HttpServerRequest.HttpServerRequest
-  const { incoming } = exchangeOf(request)
-  const shown = requestToken(incoming, target)
-  const holder = shown === undefined ? Option.none() : yield* door.authenticate(shown.token)
-  // A token that is not to count here is one all the same.
-  const isToken = door.isToken ?? (shown !== undefined && Option.isSome(holder) ? isExactly(shown.token) : () => false)
-  if (hasTokenInPath(target, isToken))
-    return refuseRequest(400, "a token belongs in Authorization: Bearer, not in a path")
-  const isTheirs = shown !== undefined && isOwnRequest(incoming, target, shown, door.strictCsrf)
-  const asked = pluginRequest(incoming, target, {
-    userId: isTheirs ? Option.getOrUndefined(holder) : undefined,
-    requestId: yield* RequestId,
-    isToken,
-    isTrusted: door.isTrusted,
-  })
-  const served =
-    hooks.http === undefined
-      ? serveContract(hooks, request, asked, door)
-      : serveDirect(hooks, hooks.http, request, asked, door)
-  return yield* Effect.catch(served, refuseFailed)
-})
-
-/** Serves a request by the contract's `ServeHTTP`. */
-const serveContract = Effect.fnUntraced(function* (
-  hooks: HookClient,
-  request: HttpServerRequest.HttpServerRequest,
-  asked: PluginRequest,
-  options: ResponseOptions,
-) {
-  const { incoming, outgoing } = exchangeOf(request)
-  const init = requestInit(incoming, asked)
-  const answer = yield* serveHttp(hooks, { init, body: hasBody(incoming) ? request.stream : undefined })
-  return yield* writeResponse(incoming, outgoing(), answer, options)
-})
-
-/** Gives a request an id, which its plugin is told as well, and answers whatever it fails with. */
-const identified = <R>(handler: Effect.Effect<HttpServerResponse.HttpServerResponse, RestError, R>) =>
-  Effect.flatMap(newId, (requestId) => Effect.provideService(answered(handler), RequestId, requestId))
-
-const refuseRequest = (status: number, reason: string) =>
-  refusal(status, "api.context.invalid_request.app_error", `The request can't be served: ${reason}`)
-
-/** Heads that no plugin could be told of, or that others on the way may read otherwise. */
-const refuseHead = (incoming: IncomingMessage) => {
-  if (rawValuesOf(incoming.rawHeaders, "host").length > 1) return refuseRequest(400, "it has several Host headers")
-  return isTooLarge(incoming) ? refuseRequest(413, "it announces too large a body") : undefined
-}
-
-const refuseBusy = (id: string) =>
-  refusal(503, "app.plugin.busy", `The plugin ${id} has too many requests to serve`, { "retry-after": RETRY_AFTER })
-
-const refuseInactive = ({ bundle, state }: SupervisedPlugin) => {
-  const { name } = SubscriptionRef.getUnsafe(state)
-  const { id } = bundle.manifest
-  return name === "Starting"
-    ? refusal(503, "app.plugin.starting", `The plugin ${id} is starting`, { "retry-after": RETRY_AFTER })
-    : refusal(404, "app.plugin.not_found", `There is no active plugin ${id}`)
-}
-
-/** What a client is told of a plugin that fails; the rest is for the log. */
-const refuseFailed = (error: HookError) => {
-  const answer = (status: number, message: string, headers = {}) =>
-    Effect.as(Effect.logWarning(error.message), failed(status, message, headers))
-  switch (error._tag) {
-    case "HookNotImplementedError":
-      return Effect.succeed(refusal(404, "app.plugin.not_found", `The plugin ${error.pluginId} serves no HTTP`))
-    case "HookTransportError":
-      return answer(503, "The plugin can't be reached", { "retry-after": RETRY_AFTER })
-    case "HookDeadlineError":
-      return answer(504, "The plugin did not answer in time")
-    case "HookPluginError":
-      return answer(error.statusCode, "The plugin failed")
-  }
-}
-
 const isRouteNotFound = (error: unknown): boolean =>
   HttpServerError.isHttpServerError(error) && error.reason._tag === "RouteNotFound"
-
-/** Whether a target that the router knows no route for is for us: for a plugin, or for nobody. */
-const isOurs = ({ url }: IncomingMessage): boolean =>
-  Result.match(RequestTarget.parse(url ?? "/"), {
-    onFailure: () => true,
-    onSuccess: ({ path }) => path.startsWith("/plugins/"),
-  })

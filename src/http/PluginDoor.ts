@@ -1,0 +1,226 @@
+import type { IncomingMessage } from "node:http"
+import { Effect, identity, Option, Result, SubscriptionRef } from "effect"
+import { type HttpServerError, HttpServerRequest, type HttpServerResponse } from "effect/http"
+import type { PluginEnvironment } from "../environment/PluginEnvironment.ts"
+import type { ActivePlugins } from "../hooks/ActivePlugins.ts"
+import { rawValuesOf } from "../hooks/HeaderRules.ts"
+import type { HookError } from "../hooks/HookError.ts"
+import type { HookClient } from "../hooks/Hooks.ts"
+import type { RequestLimit } from "../hooks/RequestLimit.ts"
+import * as RequestTarget from "../hooks/RequestTarget.ts"
+import { serveHttp } from "../hooks/ServeHttp.ts"
+import type { SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
+import { makeId } from "../workspace/Id.ts"
+import { answered, RequestId } from "./AppErrorResponse.ts"
+import { exchangeOf, isUpgraded } from "./ClientConnection.ts"
+import type { IsTrusted } from "./ClientOrigin.ts"
+import { serveDirect } from "./DirectHttp.ts"
+import type { hostCheck } from "./HostCheck.ts"
+import { isExactly, type IsToken } from "./HostTokens.ts"
+import { hasBody, hasTokenInPath, isTooLarge, type PluginRequest, pluginRequest, requestInit } from "./PluginRequest.ts"
+import { failed, type ResponseOptions, writeResponse } from "./PluginResponse.ts"
+import * as PublicFiles from "./PublicFiles.ts"
+import { refusal } from "./Refusal.ts"
+import { isOwnRequest, type RequestToken, requestToken } from "./RequestToken.ts"
+
+/** Tells whose token a request carries; `None` for a token nobody has. */
+export type Authenticate = (token: string) => Effect.Effect<Option.Option<string>>
+
+/** What requests for plugins are answered by. */
+export interface PluginDoor extends ResponseOptions {
+  readonly environment: PluginEnvironment["Service"]
+  readonly active: ActivePlugins["Service"]
+  readonly authenticate: Authenticate
+  readonly isToken: IsToken | undefined
+  readonly strictCsrf: boolean
+  readonly isTrusted: IsTrusted
+  readonly refuseHost: ReturnType<typeof hostCheck>
+  readonly publicFile: Effect.Success<typeof PublicFiles.make>
+  readonly limit: RequestLimit
+}
+
+/** Seconds after which a client may try again while a plugin starts, or has its hands full; most are ready by then. */
+const RETRY_AFTER = "1"
+
+/** One request of a client's. */
+interface Asked {
+  readonly door: PluginDoor
+  readonly request: HttpServerRequest.HttpServerRequest
+  readonly exchange: ReturnType<typeof exchangeOf>
+  /** Made for each request; its plugin is told as well. */
+  readonly requestId: string
+}
+
+/**
+ * Answers a request for a plugin. This is where all requests pass, so it is plain code but for what has to wait; whatever
+ * fails becomes an answer with the request's id.
+ */
+export const answer = (
+  door: PluginDoor,
+): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest> =>
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
+    const exchange = exchangeOf(request)
+    const asked: Asked = { door, request, exchange, requestId: makeId() }
+    let leave: (() => void) | undefined
+    let plugin_id: string | undefined
+    const served = Effect.suspend(() =>
+      route(asked, (pluginId) => {
+        plugin_id = pluginId
+        leave = door.limit.enter(pluginId)
+        return leave !== undefined
+      }),
+    )
+    const answer = Effect.catchCause(
+      Effect.ensuring(
+        served,
+        Effect.sync(() => leave?.()),
+      ),
+      (cause) =>
+        answered(refuseFailed(Effect.failCause(cause))).pipe(
+          Effect.provideService(RequestId, asked.requestId),
+          plugin_id === undefined ? identity : Effect.annotateLogs({ plugin_id }),
+        ),
+    )
+    return isUpgraded(exchange.incoming) ? Effect.tap(answer, () => refuseUpgrade(exchange)) : answer
+  })
+
+/** Whoever is told something else than what it offered is told so by an answer that ends the connection. */
+const refuseUpgrade = ({ incoming, outgoing }: ReturnType<typeof exchangeOf>) =>
+  Effect.sync(() => {
+    if (!incoming.socket.destroyed) outgoing()
+  })
+
+/** Finds who serves a request. `enter` counts it for its plugin, or answers false where there are too many. */
+const route = (
+  asked: Asked,
+  enter: (pluginId: string) => boolean,
+): Effect.Effect<
+  HttpServerResponse.HttpServerResponse,
+  HookError | HttpServerError.HttpServerError,
+  HttpServerRequest.HttpServerRequest
+> => {
+  const {
+    door,
+    exchange: { incoming },
+  } = asked
+  const refused = door.refuseHost(incoming) ?? refuseHead(incoming)
+  if (refused !== undefined) return Effect.succeed(refused)
+  const parsed = RequestTarget.parse(incoming.url ?? "/")
+  if (Result.isFailure(parsed)) return Effect.succeed(refuseRequest(400, parsed.failure))
+  const target = RequestTarget.pluginTarget(parsed.success)
+  if (target === undefined) return Effect.succeed(notFound("Plugins are below /plugins/{id}/"))
+  const plugin = door.active.find(target.id.toLowerCase())
+  if (Option.isNone(plugin)) return refuseInactive(door, target.id)
+  const { hooks, pluginId } = plugin.value
+  if (!enter(pluginId)) return Effect.succeed(refuseBusy(pluginId))
+  const file = PublicFiles.publicPath(target)
+  if (file !== undefined) return servePublic(asked, pluginId, file)
+  const shown = requestToken(incoming, target)
+  if (shown === undefined) return serve(asked, hooks, target)
+  return Effect.flatMap(door.authenticate(shown.token), (holder) =>
+    serve(asked, hooks, target, { ...shown, holder: Option.getOrUndefined(holder) }),
+  )
+}
+
+/** Of an active plugin's bundle, for everybody; the plugin hears nothing of it. */
+const servePublic = Effect.fnUntraced(function* ({ door, exchange }: Asked, id: string, path: string) {
+  const { incoming, outgoing } = exchange
+  if (!/^(?:GET|HEAD)$/.test(incoming.method ?? "")) {
+    const reason = "Files of plugins can only be read"
+    return refusal(405, "api.context.method_not_allowed.app_error", reason, { allow: "GET, HEAD" })
+  }
+  const plugin = yield* door.environment.find(id)
+  const file = yield* Option.match(plugin, {
+    onNone: () => Effect.succeedNone,
+    onSome: ({ bundle }) => door.publicFile(bundle.directory, path),
+  })
+  if (Option.isNone(file)) return notFound(`The plugin ${id} has no such file`)
+  return yield* writeResponse(id, incoming, outgoing(), file.value, door)
+}, Effect.scoped)
+
+/** A token that a client has shown, and the user whose it is. */
+interface ShownToken extends RequestToken {
+  readonly holder: string | undefined
+}
+
+const serve = (
+  { door, exchange, request, requestId }: Asked,
+  hooks: HookClient,
+  target: RequestTarget.PluginTarget,
+  shown?: ShownToken,
+): Effect.Effect<HttpServerResponse.HttpServerResponse, HookError> => {
+  const { incoming } = exchange
+  // A token that is not to count here is one all the same.
+  const isToken = door.isToken ?? (shown?.holder === undefined ? () => false : isExactly(shown.token))
+  if (hasTokenInPath(target, isToken)) {
+    return Effect.succeed(refuseRequest(400, "a token belongs in Authorization: Bearer, not in a path"))
+  }
+  const isTheirs = shown !== undefined && isOwnRequest(incoming, target, shown, door.strictCsrf)
+  const asked = pluginRequest(incoming, target, {
+    userId: isTheirs ? shown.holder : undefined,
+    requestId,
+    isToken,
+    isTrusted: door.isTrusted,
+  })
+  return hooks.http === undefined
+    ? serveContract(hooks, request, asked, door)
+    : serveDirect(hooks, hooks.http, exchange, asked, door)
+}
+
+/** Serves a request by the contract's `ServeHTTP`. */
+const serveContract = Effect.fnUntraced(function* (
+  hooks: HookClient,
+  request: HttpServerRequest.HttpServerRequest,
+  asked: PluginRequest,
+  options: ResponseOptions,
+) {
+  const { incoming, outgoing } = exchangeOf(request)
+  const init = requestInit(incoming, asked)
+  const answer = yield* serveHttp(hooks, { init, body: hasBody(incoming) ? request.stream : undefined })
+  return yield* writeResponse(hooks.pluginId, incoming, outgoing(), answer, options)
+}, Effect.scoped)
+
+const notFound = (reason: string) => refusal(404, "api.context.404.app_error", reason)
+
+const refuseRequest = (status: number, reason: string) =>
+  refusal(status, "api.context.invalid_request.app_error", `The request can't be served: ${reason}`)
+
+/** Heads that no plugin could be told of, or that others on the way may read otherwise. */
+const refuseHead = (incoming: IncomingMessage) => {
+  if (rawValuesOf(incoming.rawHeaders, "host").length > 1) return refuseRequest(400, "it has several Host headers")
+  return isTooLarge(incoming) ? refuseRequest(413, "it announces too large a body") : undefined
+}
+
+const refuseBusy = (id: string) =>
+  refusal(503, "app.plugin.busy", `The plugin ${id} has too many requests to serve`, { "retry-after": RETRY_AFTER })
+
+const refuseInactive = ({ environment }: PluginDoor, id: string) =>
+  Effect.map(environment.find(id), (plugin) =>
+    Option.isSome(plugin) && isStarting(plugin.value)
+      ? refusal(503, "app.plugin.starting", `The plugin ${id} is starting`, { "retry-after": RETRY_AFTER })
+      : refusal(404, "app.plugin.not_found", `There is no active plugin ${id}`),
+  )
+
+const isStarting = ({ state }: SupervisedPlugin): boolean => SubscriptionRef.getUnsafe(state).name === "Starting"
+
+/** What a client is told of a plugin that fails; the rest is for the log. */
+const refuseFailed = (
+  served: Effect.Effect<HttpServerResponse.HttpServerResponse, HookError | HttpServerError.HttpServerError>,
+) => {
+  const answer = ({ message: reason }: HookError, status: number, message: string, headers = {}) =>
+    Effect.as(Effect.logWarning(reason), failed(status, message, headers))
+  return Effect.catchTags(served, {
+    HookNotImplementedError: ({ pluginId }) =>
+      Effect.succeed(refusal(404, "app.plugin.not_found", `The plugin ${pluginId} serves no HTTP`)),
+    HookTransportError: (error) => answer(error, 503, "The plugin can't be reached", { "retry-after": RETRY_AFTER }),
+    HookDeadlineError: (error) => answer(error, 504, "The plugin did not answer in time"),
+    HookPluginError: (error) => answer(error, error.statusCode, "The plugin failed"),
+  })
+}
+
+/** Whether a target that the router knows no route for is for us: for a plugin, or for nobody. */
+export const isOurs = ({ url }: IncomingMessage): boolean =>
+  Result.match(RequestTarget.parse(url ?? "/"), {
+    onFailure: () => true,
+    onSuccess: ({ path }) => path.startsWith("/plugins/"),
+  })
