@@ -91,9 +91,11 @@ export const withoutParameters = (
 
 /** What escapes in a path or a query stand for, a character a byte; what is no escape stands for itself. */
 export const unescape = (text: string): string =>
-  text
-    .replaceAll("+", " ")
-    .replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  /[+%]/.test(text)
+    ? text
+        .replaceAll("+", " ")
+        .replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+    : text
 
 const splitOnce = (text: string, separator: string): readonly [string, string | undefined] => {
   const index = text.indexOf(separator)

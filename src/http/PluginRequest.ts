@@ -108,7 +108,7 @@ const queryOf = ({ query }: PluginTarget, isToken: IsToken): string => {
 
 /** Whether a parameter of a path (`/a;token=x`) has a token in it, which can't be taken out of a path as of a query. */
 export const hasTokenInPath = ({ path }: PluginTarget, isToken: IsToken): boolean =>
-  path.split("/").some((segment) => carries(segment.replace(/^[^;]*;?/, ""), isToken))
+  path.includes(";") && path.split("/").some((segment) => carries(segment.replace(/^[^;]*;?/, ""), isToken))
 
 /** What of the client's head goes on, and behind it what the host says. */
 const pluginFields = (

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http"
-import { CSRF_COOKIE, fieldsOf, SESSION_COOKIE, valuesOf } from "../hooks/HeaderRules.ts"
+import { CSRF_COOKIE, rawValuesOf, SESSION_COOKIE } from "../hooks/HeaderRules.ts"
 import { type PluginTarget, unescape } from "../hooks/RequestTarget.ts"
 import { bearerToken } from "./BearerToken.ts"
 import { isExactly, TOKEN_PARAMETER } from "./HostTokens.ts"
@@ -78,7 +78,7 @@ const isOrigin = (origin: string, asked: string): boolean => {
 
 /** All values of a cookie, in a browser's order: the most particular path first. */
 const cookies = (request: IncomingMessage, name: string): ReadonlyArray<string> =>
-  valuesOf(fieldsOf(request.rawHeaders), "cookie")
+  rawValuesOf(request.rawHeaders, "cookie")
     .flatMap((value) => value.split(";"))
     .map((cookie) => /^\s*(?<name>[^=]*?)\s*=\s*"?(?<value>[^"]*?)"?\s*$/s.exec(cookie))
     .flatMap((found) => (found?.[1] === name ? [found[2]!] : []))
