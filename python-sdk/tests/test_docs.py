@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -13,8 +14,10 @@ from google.protobuf import descriptor_pb2
 import mattermost_plugin
 from generator.contract import Contract
 from generator.hooks import hooks_table
+from mattermost_plugin.contract import API
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "python-sdk.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+DOCUMENT = (DOCS / "python-sdk.md").read_text()
 
 pytest_plugins = ["pytester"]
 
@@ -27,6 +30,16 @@ def test_the_table_of_hooks_is_the_contract_s() -> None:
     described = Path(mattermost_plugin.__file__).parent / "_generated" / "descriptors.binpb"
     contract = Contract(descriptor_pb2.FileDescriptorSet.FromString(described.read_bytes()).file)
     assert f"\n{hooks_table(contract)}\n" in DOCUMENT, "run python generate.py"
+
+
+def test_both_clients_have_the_methods_of_the_reference() -> None:
+    names = re.findall(r"^### (\w+)$", (DOCS / "reference" / "api.md").read_text(), re.MULTILINE)
+    assert len(names) == len(API.methods)
+    for name in names:
+        sync = getattr(mattermost_plugin.PluginAPIClient, name)
+        awaited = getattr(mattermost_plugin.AsyncPluginAPIClient, name)
+        assert inspect.signature(sync) == inspect.signature(awaited)
+        assert inspect.iscoroutinefunction(awaited) and not inspect.iscoroutinefunction(sync)
 
 
 def test_the_snippet_of_settings(monkeypatch: pytest.MonkeyPatch) -> None:
