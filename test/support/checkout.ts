@@ -20,7 +20,7 @@ export const checkout = Effect.map(temporaryFolder, (folder) => {
 
 /** Runs commands whose last starts the supervisor, until its plugins serve; answers its address. It is stopped after. */
 export const served = Effect.fnUntraced(function* (commands: string, cwd: string) {
-  const script = `${commands.trim().replace(/\n(npx )?node /, "\nexec node ")} --port 0`
+  const script = `${commands.trim().replace(/^(npx )?node (?=.* serve )/m, "exec node ")} --port 0`
   const supervisor = yield* program("sh", ["-ec", script], { cwd })
   // Its last words, when every plugin is active or has failed.
   const settled = () => supervisor.child.exitCode !== null || /\/api\/v4\/posts\n/.test(supervisor.output())
@@ -32,5 +32,6 @@ export const served = Effect.fnUntraced(function* (commands: string, cwd: string
     channelId: found(/"channel_id":"(\w+)"/),
     authorization: found(/-H "Authorization: ([^"]+)"/),
     output: supervisor.output,
+    log: supervisor.log,
   }
 })
