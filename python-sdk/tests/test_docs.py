@@ -1,4 +1,4 @@
-"""docs/python-sdk.md: its snippets run, its table is the contract's."""
+"""The documents about the SDK: their snippets run, and what is listed in them is the contract's."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ DOCUMENT = (DOCS / "python-sdk.md").read_text()
 pytest_plugins = ["pytester"]
 
 
-def snippets(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
+def snippets(language: str, document: str = DOCUMENT) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
 
 
 def test_the_table_of_hooks_is_the_contract_s() -> None:
@@ -59,3 +59,9 @@ def test_the_snippets_run(pytester: pytest.Pytester) -> None:
     count = sum(test.count("def test_") for test in tests)
     assert count == 6
     pytester.runpytest_subprocess().assert_outcomes(passed=count)
+
+
+def test_the_plugin_for_the_published_sdk_runs(pytester: pytest.Pytester) -> None:
+    (test,) = snippets("py", (DOCS / "from-the-published-sdk.md").read_text())
+    pytester.makepyfile(test)
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
