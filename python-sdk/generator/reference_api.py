@@ -42,7 +42,12 @@ def _entry(contract: Contract, method: Method, host: Host) -> str:
     lines += [f"- {doc}" for doc in method.docs]
     if len(fields) > 1 and method.returns().endswith("Result"):
         lines.append(f"- answers a named tuple of {', '.join(f'`{name}: {kind}`' for name, kind, _ in fields)}")
-    lines += [f"- answers `{name}`: {comment}" for name, _, comment in fields if comment]
+    is_optional = method.returns().endswith("| None")
+    for name, _, comment in fields:
+        if comment and not is_optional:
+            lines.append(f"- answers{f' `{name}`' if len(fields) > 1 else ''}: {comment}")
+    if is_optional:
+        lines.append("- answers None in place of what is empty")
     if lines[-1].startswith("- "):
         lines.append("")
     named = [method.returns(), *method.parameters(), *(kind for _, kind, _ in fields)]
