@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
@@ -22,8 +23,8 @@ DOCS = HERE.parent / "docs" / "python-sdk.md"
 PROTO = next((folder for folder in (HERE.parent / "proto", HERE / "proto") if folder.is_dir()), HERE / "proto")
 
 
-def generate(output: Path = OUTPUT) -> None:
-    """Writes descriptors, models and clients into `output`."""
+def described() -> Any:
+    """The contract as protoc describes it (`FileDescriptorSet`), with its comments."""
     import grpc_tools
     from google.protobuf import descriptor_pb2
     from grpc_tools import protoc
@@ -33,16 +34,21 @@ def generate(output: Path = OUTPUT) -> None:
             f"{HERE} lacks the contract's .proto files, which are in {HERE.parent / 'proto'} in the repository: "
             "build from there, or from a source distribution"
         )
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
     well_known = str(Path(grpc_tools.__file__).parent / "_proto")
     sources = sorted(str(file.relative_to(PROTO)) for file in PROTO.rglob("*.proto"))
     with tempfile.TemporaryDirectory() as folder:
-        described = Path(folder) / "descriptors"
-        flags = [f"--descriptor_set_out={described}", "--include_imports", "--include_source_info"]
+        written = Path(folder) / "descriptors"
+        flags = [f"--descriptor_set_out={written}", "--include_imports", "--include_source_info"]
         if protoc.main(["protoc", f"-I{PROTO}", f"-I{well_known}", *flags, *sources]) != 0:
             sys.exit("protoc failed; its messages are above")
-        files = descriptor_pb2.FileDescriptorSet.FromString(described.read_bytes())
+        return descriptor_pb2.FileDescriptorSet.FromString(written.read_bytes())
+
+
+def generate(output: Path = OUTPUT) -> None:
+    """Writes descriptors, models and clients into `output`."""
+    files = described()
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
     contract = Contract(files.file)
     (output / "models.py").write_text(models_source(contract))
     (output / "api.py").write_text(api_source(contract))
@@ -57,10 +63,10 @@ def generate_docs() -> None:
     """Brings the table of hooks in the documents up to date."""
     from google.protobuf import descriptor_pb2
 
-    described = descriptor_pb2.FileDescriptorSet.FromString((OUTPUT / "descriptors.binpb").read_bytes())
+    files = descriptor_pb2.FileDescriptorSet.FromString((OUTPUT / "descriptors.binpb").read_bytes())
     before, _, rest = DOCS.read_text().partition(TABLE_HEAD)
     _, _, after = rest.partition("\n\n")
-    DOCS.write_text(before + hooks_table(Contract(described.file)) + "\n" + after)
+    DOCS.write_text(before + hooks_table(Contract(files.file)) + "\n" + after)
 
 
 if __name__ == "__main__":

@@ -84,12 +84,13 @@ class Method:
         response = contract.messages[rpc.output_type.rsplit(".", 1)[1]]
         self.result = [field for field in response.field if field.name != "error"]
         self._response = response
-        self._rpc = rpc
+        self.rpc = rpc
         #: For each field of the request the expression it is filled with, or those of its own fields.
         self._sent: dict[str, Any] = {}
         self._positional: list[str] = []
         self._keyword: list[str] = []
-        self._docs: list[str] = []
+        #: What the contract says of the arguments, "`name`: comment".
+        self.docs: list[str] = []
         self._declare(declared)
 
     def _declare(self, declared: ast.arguments) -> None:
@@ -125,7 +126,7 @@ class Method:
         field, owner = self._find(target)
         annotation, zero = self._contract.annotation(field, owner)
         if comment := self._contract.comments[f"{owner.name}.{field.name}"]:
-            self._docs.append(f"`{name}`: {comment}")
+            self.docs.append(f"`{name}`: {comment}")
         value = name
         if name.endswith("_json"):
             given = "Json | bytes | dict[str, Any]"
@@ -171,30 +172,45 @@ class Method:
         if self.name in RETURNS:
             return RETURNS[self.name]
         if len(self.result) > 1:
-            return f"{self._rpc.name}Result"
+            return f"{self.rpc.name}Result"
         if not self.result:
             return "None"
         return self._contract.annotation(self.result[0], self._response)[0].removesuffix(" | None")
 
+    def result_fields(self) -> list[tuple[str, str, str]]:
+        """Name, type and comment of what the response has beside its error."""
+        return [
+            (
+                f.name,
+                self._contract.annotation(f, self._response)[0],
+                self._contract.comments[f"{self._response.name}.{f.name}"],
+            )
+            for f in self.result
+        ]
+
     def result_source(self) -> str:
         """The named tuple of what a method answers."""
-        rows = [f"    {f.name}: {self._contract.annotation(f, self._response)[0]}" for f in self.result]
+        rows = [f"    {name}: {annotation}" for name, annotation, _ in self.result_fields()]
         doc = f"What `{self.name}` answers."
-        return f'\n\nclass {self._rpc.name}Result(NamedTuple):\n    """{doc}"""\n\n' + "\n".join(rows)
+        return f'\n\nclass {self.rpc.name}Result(NamedTuple):\n    """{doc}"""\n\n' + "\n".join(rows)
+
+    def parameters(self) -> list[str]:
+        """The parameters after `self`, as Python writes them."""
+        keyword = ["*", *self._keyword] if self._keyword else []
+        return [*self._positional, *keyword, *(["**fields: object"] if self._log else [])]
 
     def source(self, is_async: bool) -> str:
-        keyword = ["*", *self._keyword] if self._keyword else []
-        parameters = ["self", *self._positional, *keyword, *(["**fields: object"] if self._log else [])]
-        doc = self._contract.comments[f"PluginAPI.{self._rpc.name}"]
-        if self._docs:
-            doc += "\n\n        " + "\n        ".join(self._docs)
+        parameters = ["self", *self.parameters()]
+        doc = self._contract.comments[f"PluginAPI.{self.rpc.name}"]
+        if self.docs:
+            doc += "\n\n        " + "\n        ".join(self.docs)
         if self._log:
-            call = f'self._log("{self._rpc.name}", message, fields)'
+            call = f'self._log("{self.rpc.name}", message, fields)'
         else:
             sent = "".join(f", {name}={self._expression(name)}" for name in self._sent)
-            call = f'self._call("{self._rpc.name}"{sent})'
+            call = f'self._call("{self.rpc.name}"{sent})'
         head = "async def" if is_async else "def"
-        end = '\n        """' if self._docs else '"""'
+        end = '\n        """' if self.docs else '"""'
         return (
             f"    {head} {self.name}({', '.join(parameters)}) -> {self.returns()}:\n"
             f'        """{doc}{end}\n        return {"await " if is_async else ""}{call}\n'
@@ -208,14 +224,19 @@ class Method:
         return f"[{made}]" if next(f for f in self._request.field if f.name == name).label == 3 else made
 
 
-def api_source(contract: Contract) -> str:
+def methods_of(contract: Contract) -> list[Method]:
+    """The methods of the client, in the contract's order."""
     declared: dict[str, ast.arguments] = {}
     for line in PUBLISHED_API.read_text().splitlines():
         name, _, arguments = line.removesuffix(")").partition("(")
         (function,) = ast.parse(f"def {name}({DECLARED_OTHERWISE.get(name, arguments)}): ...").body
         assert isinstance(function, ast.FunctionDef)
         declared[name] = function.args
-    methods = [Method(contract, rpc, declared[snake_case(rpc.name)]) for rpc in contract.services["PluginAPI"].method]
+    return [Method(contract, rpc, declared[snake_case(rpc.name)]) for rpc in contract.services["PluginAPI"].method]
+
+
+def api_source(contract: Contract) -> str:
+    methods = methods_of(contract)
     out = [API_HEAD, *(m.result_source() for m in methods if len(m.result) > 1 and m.name not in RETURNS)]
     for name, is_async in (("PluginAPIMethods", False), ("AsyncPluginAPIMethods", True)):
         head = "async def" if is_async else "def"

@@ -21,10 +21,19 @@ class Contract:
         self.services: dict[str, Any] = {}
         #: By name; of a field by `Message.field`.
         self.comments: dict[str, str] = {}
+        #: The heading that an rpc is below, `// --- Users ---`, by `Service.Method`.
+        self.sections: dict[str, str] = {}
         for file in files:
             if not file.name.startswith(CONTRACT):
                 continue
             comments = {tuple(at.path): " ".join(at.leading_comments.split()) for at in file.source_code_info.location}
+            headings = {
+                tuple(at.path): heading.group(1)
+                for at in file.source_code_info.location
+                # The first one trails what opens the service.
+                for comment in (*at.leading_detached_comments, at.trailing_comments)
+                if (heading := re.search(r"--- (.+) ---", comment))
+            }
             # The numbers of these fields in descriptor.proto; members of all three are their field 2.
             for kind, of, into in (
                 (4, file.message_type, self.messages),
@@ -35,8 +44,13 @@ class Contract:
                 for index, item in enumerate(of):
                     into[item.name] = item
                     self.comments[item.name] = comments.get((kind, index), "")
+                    section = headings.get((kind, index), "")
                     for number, member in enumerate(getattr(item, members)):
-                        self.comments[f"{item.name}.{member.name}"] = comments.get((kind, index, 2, number), "")
+                        path = (kind, index, 2, number)
+                        self.comments[f"{item.name}.{member.name}"] = comments.get(path, "")
+                        section = headings.get(path, section)
+                        if kind == 6:
+                            self.sections[f"{item.name}.{member.name}"] = section
         rpcs = [method for service in self.services.values() for method in service.method]
         used = {name.rsplit(".", 1)[1] for method in rpcs for name in (method.input_type, method.output_type)}
         self.models = {name: message for name, message in self.messages.items() if name not in used}

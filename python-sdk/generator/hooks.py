@@ -106,23 +106,37 @@ def hooks_source(contract: Contract) -> str:
     return "\n".join(out) + "\n"
 
 
+def values(contract: Contract, hook: Any) -> list[str]:
+    """The types of what a handler may answer that takes the place of what was asked about."""
+    if hook.name == "ServeHTTP":
+        return []
+    response = contract.messages[hook.output_type.rsplit(".", 1)[1]]
+    return [
+        _payload(contract, field, response).replace(" | Mapping[str, Any]", "").replace("Iterable", "list")
+        for field in response.field
+        if field.name not in ("error", "rejection_reason")
+    ]
+
+
+def text_kind(contract: Contract, hook: Any) -> str:
+    """What a text that a handler answers does: `refuses`, `fails`, `answers`; empty where it may answer none."""
+    response = contract.messages[hook.output_type.rsplit(".", 1)[1]]
+    names = {field.name for field in response.field}
+    if hook.name == "ServeHTTP" or not names & {"error", "rejection_reason"}:
+        return ""
+    # An error is a refusal where something is about to happen, and a failure everywhere else; a user who has typed a
+    # command is to read the text.
+    if "WillBe" in hook.name or "rejection_reason" in names:
+        return "refuses"
+    return "answers" if hook.name == "ExecuteCommand" else "fails"
+
+
 def hooks_table(contract: Contract) -> str:
     """The hooks as a table in Markdown, for the documents."""
     rows = [TABLE_HEAD, "|---|---|---|---|"]
     for hook in hooks(contract):
         given = ", ".join(f"`{name}: {kind}`" for name, kind in handler(contract, hook)[0].items())
-        response = contract.messages[hook.output_type.rsplit(".", 1)[1]]
-        names = [] if hook.name == "ServeHTTP" else [field.name for field in response.field]
-        verdict = {"rejection_reason", "error"}.intersection(names)
-        values = [
-            f"`{_payload(contract, field, response)}`".replace(" | Mapping[str, Any]", "").replace("Iterable", "list")
-            for field in response.field
-            if field.name in names and field.name not in verdict
-        ]
-        # An error is a refusal where something is about to happen, and a failure everywhere else; a user who has typed
-        # a command is to read the text.
-        refuses = "WillBe" in hook.name or "rejection_reason" in verdict
-        kind = "refuses" if refuses else "answers" if hook.name == "ExecuteCommand" else "fails"
-        text = kind if verdict else ""
-        rows.append(f"| `{hook.name}` | {given} | {', '.join(values)} | {text} |".replace(" | None`", " \\| None`"))
+        answered = ", ".join(f"`{value}`" for value in values(contract, hook))
+        row = f"| `{hook.name}` | {given} | {answered} | {text_kind(contract, hook)} |"
+        rows.append(row.replace(" | None`", " \\| None`"))
     return "\n".join(rows) + "\n"

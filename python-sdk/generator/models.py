@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from .contract import Contract, snake_case
 
 #: Fields that come first in the published SDK's types, where the contract has another order.
@@ -44,26 +47,39 @@ from ..models import ContractEnum, Json, Model, contract_enum, model
 '''
 
 
+def model_fields(contract: Contract, name: str) -> Iterator[tuple[str, str, str, str]]:
+    """A model's fields in their order: name, type, default and comment."""
+    message = contract.models[name]
+    fields = {snake_case(field.name): field for field in message.field}
+    first = FIRST_FIELDS.get(name, "").split()
+    for attribute in [*first, *(field for field in fields if field not in first)]:
+        field = fields[attribute]
+        annotation, default = contract.annotation(field, message)
+        comment = contract.comments[f"{name}.{field.name}"]
+        yield attribute, annotation, FIELD_DEFAULTS.get((name, attribute), default), comment
+
+
+def enum_values(name: str, enum: Any) -> Iterator[tuple[str, str]]:
+    """An enum's members, with the letters that are their values."""
+    prefix = snake_case(name).upper() + "_"
+    for value in enum.value:
+        member = value.name.removeprefix(prefix)
+        # Mattermost's own letters are the first ones of these names.
+        yield member, "" if value.number == 0 else member[0]
+
+
 def models_source(contract: Contract) -> str:
     out = [MODELS_HEAD]
     names = [*contract.enums, *contract.models, *ALIASES]
     for name, enum in contract.enums.items():
         out.append(f'\n\n@contract_enum\nclass {name}(ContractEnum):\n    """{contract.comments[name]}"""\n')
-        prefix = snake_case(name).upper() + "_"
-        for value in enum.value:
-            member = value.name.removeprefix(prefix)
-            # Mattermost's own letters are the first ones of these names.
-            out.append(f'    {member} = "{"" if value.number == 0 else member[0]}"')
-    for name, message in contract.models.items():
+        out += [f'    {member} = "{letter}"' for member, letter in enum_values(name, enum)]
+    for name in contract.models:
         out.append(f'\n\n@model\nclass {name}(Model):\n    """{contract.comments[name] or name + "."}"""\n')
-        fields = {snake_case(field.name): field for field in message.field}
-        first = FIRST_FIELDS.get(name, "").split()
-        for attribute in [*first, *(field for field in fields if field not in first)]:
-            field = fields[attribute]
-            annotation, default = contract.annotation(field, message)
-            if comment := contract.comments[f"{name}.{field.name}"]:
+        for attribute, annotation, default, comment in model_fields(contract, name):
+            if comment:
                 out.append(f"    #: {comment}")
-            out.append(f"    {attribute}: {annotation} = {FIELD_DEFAULTS.get((name, attribute), default)}")
+            out.append(f"    {attribute}: {annotation} = {default}")
     out += [f"\n\n{alias} = {name}" for alias, name in ALIASES.items()]
     out.append(f"\n__all__ = {sorted(names)!r}")
     return "\n".join(out) + "\n"

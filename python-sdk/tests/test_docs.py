@@ -1,7 +1,8 @@
-"""docs/python-sdk.md: its snippets run, its table is the contract's."""
+"""The documents about the SDK: their snippets run, and what is listed in them is the contract's."""
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -13,20 +14,32 @@ from google.protobuf import descriptor_pb2
 import mattermost_plugin
 from generator.contract import Contract
 from generator.hooks import hooks_table
+from mattermost_plugin.contract import API
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "python-sdk.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+DOCUMENT = (DOCS / "python-sdk.md").read_text()
 
 pytest_plugins = ["pytester"]
 
 
-def snippets(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
+def snippets(language: str, document: str = DOCUMENT) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
 
 
 def test_the_table_of_hooks_is_the_contract_s() -> None:
     described = Path(mattermost_plugin.__file__).parent / "_generated" / "descriptors.binpb"
     contract = Contract(descriptor_pb2.FileDescriptorSet.FromString(described.read_bytes()).file)
     assert f"\n{hooks_table(contract)}\n" in DOCUMENT, "run python generate.py"
+
+
+def test_both_clients_have_the_methods_of_the_reference() -> None:
+    names = re.findall(r"^### (\w+)$", (DOCS / "reference" / "api.md").read_text(), re.MULTILINE)
+    assert len(names) == len(API.methods)
+    for name in names:
+        sync = getattr(mattermost_plugin.PluginAPIClient, name)
+        awaited = getattr(mattermost_plugin.AsyncPluginAPIClient, name)
+        assert inspect.signature(sync) == inspect.signature(awaited)
+        assert inspect.iscoroutinefunction(awaited) and not inspect.iscoroutinefunction(sync)
 
 
 def test_the_snippet_of_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,3 +59,9 @@ def test_the_snippets_run(pytester: pytest.Pytester) -> None:
     count = sum(test.count("def test_") for test in tests)
     assert count == 6
     pytester.runpytest_subprocess().assert_outcomes(passed=count)
+
+
+def test_the_plugin_for_the_published_sdk_runs(pytester: pytest.Pytester) -> None:
+    (test,) = snippets("py", (DOCS / "from-the-published-sdk.md").read_text())
+    pytester.makepyfile(test)
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)

@@ -10,9 +10,20 @@ from typing import Any
 import grpc
 import pytest
 
-from mattermost_plugin import DISMISS_POST_ERROR, NotFoundError, Plugin, PluginAPIError
+from mattermost_plugin import DISMISS_POST_ERROR, HTTPResponseWriter, NotFoundError, Plugin, PluginAPIError
 from mattermost_plugin.testing import FakeHostAPI
-from mattermost_plugin.types import Channel, CommandArgs, Post, PostMetadata, PostPriority, User
+from mattermost_plugin.testing import StartPlugin as StartPluginHost
+from mattermost_plugin.types import (
+    AppError,
+    Channel,
+    CommandArgs,
+    PluginStatus,
+    Post,
+    PostMetadata,
+    PostPriority,
+    TeamMemberWithError,
+    User,
+)
 
 from .conftest import StartPlugin
 from .test_http import body_of, get, headers_of
@@ -139,6 +150,32 @@ def test_its_other_modules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MATTERMOST_PLUGIN_ID", "p")
     assert RuntimeConfig.from_env().plugin_id == "p"
     assert not AsyncPluginAPIClient("unix:/nowhere").connected
+
+
+def test_what_differs(plugin_host: StartPluginHost) -> None:
+    """The rest of what docs/from-the-published-sdk.md says of it is tested with hooks, types, the client and HTTP."""
+
+    class Differs(Plugin):
+        pass
+
+    host = plugin_host(Differs, config={"Greeting": "hi"})
+    api = host.plugin.api
+    assert api.connected and api.load_plugin_configuration().json() == {"greeting": "hi"}
+    host.api.answer("get_user", User(id="u", username="ann", allow_marketing=True))
+    user = api.get_user("u")
+    user.username = "bob"
+    assert user.allow_marketing
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(user)
+    host.api.answer("create_team_members_gracefully", [TeamMemberWithError(user_id="u", error=AppError(id="full"))])
+    (member,) = api.create_team_members_gracefully("t", ["u"], "u")
+    assert member.error is not None and member.error.id == "full"
+    host.api.answer("get_plugin_status", PluginStatus(plugin_id="p"))
+    assert api.get_plugin_status("p").plugin_id == "p"
+    host.api.answer("get_emoji_image", (b"image", "png"))
+    assert api.get_emoji_image("e") == b"image"
+    for name in ("get_body", "get_pending_writes", "clear_pending_writes"):
+        assert not hasattr(HTTPResponseWriter, name)
 
 
 def test_an_error_of_the_host_says_what_it_is() -> None:

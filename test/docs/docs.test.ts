@@ -1,26 +1,40 @@
 /** Every snippet in the documents is run, or at least compiled, and every link leads somewhere. */
 import { execFileSync, spawn } from "node:child_process"
-import { cpSync, existsSync, globSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { inject } from "vitest"
+import { checkout, served } from "../support/checkout.ts"
 import { read, root, snippets } from "../support/documents.ts"
-import { temporaryFolder } from "../support/folder.ts"
 import { eventually, host, noPython } from "../support/host.ts"
-import { program } from "../support/program.ts"
 import { hookPolicies } from "../../src/hooks/HookPolicies.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
 
-const documents = globSync(["*.md", "docs/*.md", "python-sdk/*.md"], { cwd: root }).toSorted()
+const documents = globSync(["*.md", "docs/**/*.md", "python-sdk/*.md"], { cwd: root }).toSorted()
+
+/** The headings of a document, as links name them. */
+const headings = (file: string): ReadonlyArray<string> =>
+  [
+    ...read(file)
+      .replaceAll(/^```.*?^```/gms, "")
+      .matchAll(/^#+ (.+)$/gm),
+  ].map(([, heading]) =>
+    heading!
+      .toLowerCase()
+      .replaceAll(/[^\w -]/g, "")
+      .replaceAll(" ", "-"),
+  )
 
 describe("the documents", () => {
   it("have links that lead somewhere", () => {
     for (const file of documents) {
-      for (const [, target = ""] of read(file).matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) {
-        assert.isTrue(existsSync(join(root, dirname(file), target)), `${file} links to ${target}`)
+      for (const [, target = "", heading] of read(file).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)) {
+        const path = target === "" ? file : join(dirname(file), target)
+        assert.isTrue(existsSync(join(root, path)), `${file} links to ${target}`)
+        if (heading !== undefined) assert.include(headings(path), heading, `${file} links to ${target}#${heading}`)
       }
     }
   })
@@ -58,16 +72,6 @@ describe("docs/hooks.md", () => {
       assert.strictEqual(guard?.policies?.messageWillBePosted?.onFailure, "refuse")
     }),
   )
-})
-
-/** A checkout of the project to run commands in, so that what they make in a developer's own is left alone. */
-const checkout = Effect.map(temporaryFolder, (folder) => {
-  for (const name of ["python-sdk", "proto", "src", "node_modules", "package.json", "tsconfig.json"]) {
-    symlinkSync(join(root, name), join(folder, name))
-  }
-  const isMade = /[/\\](\.venv|dist|__pycache__)$/
-  cpSync(join(root, "examples"), join(folder, "examples"), { recursive: true, filter: (from) => !isMade.test(from) })
-  return folder
 })
 
 describe("docs/go-plugin.md", () => {
@@ -145,23 +149,6 @@ describe.skipIf(noPython)("the plugins in the documents", () => {
       }
     }).pipe(Effect.scoped, Effect.provide(host(api))),
   )
-})
-
-/** Runs commands whose last starts the supervisor, until its plugins serve; answers its address. It is stopped after. */
-const served = Effect.fnUntraced(function* (commands: string, cwd: string) {
-  const script = `${commands.trim().replace(/\n(npx )?node /, "\nexec node ")} --port 0`
-  const supervisor = yield* program("sh", ["-ec", script], { cwd })
-  // Its last words, when every plugin is active or has failed.
-  const settled = () => supervisor.child.exitCode !== null || /\/api\/v4\/posts\n/.test(supervisor.output())
-  yield* eventually("the plugins serve", settled, 590_000)
-  assert.isNull(supervisor.child.exitCode, supervisor.log())
-  const found = (pattern: RegExp) => pattern.exec(supervisor.output())![1]!
-  return {
-    base: found(/listens on (\S+)/),
-    channelId: found(/"channel_id":"(\w+)"/),
-    authorization: found(/-H "Authorization: ([^"]+)"/),
-    output: supervisor.output,
-  }
 })
 
 describe.skipIf(noPython)("examples/moderator", () => {

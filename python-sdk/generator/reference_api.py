@@ -1,0 +1,77 @@
+"""The reference page of the host API."""
+
+from __future__ import annotations
+
+from .api import Method, methods_of
+from .contract import Contract
+from .reference import NOTE, Host, anchor, code, link, type_links
+
+HEAD = f"""{NOTE}
+
+# The host API
+
+Each of these {{count}} methods is one of `self.api`, for `def` handlers, and, with the same arguments, one of
+`self.async_api`, where it is awaited:
+
+```pyi
+user = self.api.get_user(user_id)
+user = await self.async_api.get_user(user_id)
+```
+
+Arguments behind `*` are given by name. Ids are texts, times are milliseconds since 1970 (UTC), pages count from 0. A
+method acts with full rights unless its text says otherwise: no permission of any user is checked.
+
+What fails raises one of the [exceptions](sdk.md#exceptions), `NotFoundError` for an id that nobody has, say; a call
+that takes longer than 30 seconds raises `UnavailableError`. Texts that nobody can send raise `ValueError`, and values
+of another type `TypeError`, before anything is sent.
+
+A host answers the methods it has. The embedded workspace of `plugin-supervisor serve` has {{answered}} of them; every
+other one raises `PluginAPIError` there, with the `error_id` `api.plugin.not_implemented` and the `status_code` 501.
+Which a backend of your own has is for it to say.
+"""
+
+
+def _target(method: Method) -> str:
+    return link(method.name, f"#{anchor(method.name)}")
+
+
+def _entry(contract: Contract, method: Method, host: Host) -> str:
+    lines = [f"### {method.name}\n", f"{contract.comments[f'PluginAPI.{method.rpc.name}']}\n"]
+    lines.append(code(f"def {method.name}", method.parameters(), method.returns()))
+    fields = method.result_fields()
+    lines += [f"- {doc}" for doc in method.docs]
+    if len(fields) > 1 and method.returns().endswith("Result"):
+        lines.append(f"- answers a named tuple of {', '.join(f'`{name}: {kind}`' for name, kind, _ in fields)}")
+    is_optional = method.returns().endswith("| None")
+    for name, _, comment in fields:
+        if comment and not is_optional:
+            lines.append(f"- answers{f' `{name}`' if len(fields) > 1 else ''}: {comment}")
+    if is_optional:
+        lines.append("- answers None in place of what is empty")
+    if lines[-1].startswith("- "):
+        lines.append("")
+    named = [method.returns(), *method.parameters(), *(kind for _, kind, _ in fields)]
+    if types := type_links(contract, named):
+        lines.append(types)
+    if method.rpc.name not in host.answered:
+        lines.append("*Not on the embedded workspace.*\n")
+    return "\n".join(lines)
+
+
+def api_page(contract: Contract, host: Host) -> str:
+    """The page of all methods, by the contract's headings."""
+    sections: dict[str, list[Method]] = {}
+    for method in methods_of(contract):
+        sections.setdefault(contract.sections[f"PluginAPI.{method.rpc.name}"], []).append(method)
+    count = sum(map(len, sections.values()))
+    out = [HEAD.format(count=count, answered=len(host.answered))]
+    out.append("| | on the embedded workspace | elsewhere only |\n|---|---|---|")
+    for section, methods in sections.items():
+        there = ", ".join(_target(method) for method in methods if method.rpc.name in host.answered)
+        elsewhere = ", ".join(_target(method) for method in methods if method.rpc.name not in host.answered)
+        out.append(f"| [{section}](#{anchor(section)}) | {there} | {elsewhere} |")
+    out.append("")
+    for section, methods in sections.items():
+        out.append(f"## {section}\n")
+        out += [_entry(contract, method, host) for method in methods]
+    return "\n".join(out)
