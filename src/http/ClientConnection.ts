@@ -39,8 +39,11 @@ export const exchangeOf = (request: HttpServerRequest.HttpServerRequest) => {
 export const isUpgraded = (incoming: IncomingMessage & { readonly upgrade?: boolean | null }): boolean =>
   incoming.upgrade === true
 
+/** What is to be done for a request that has been answered, or that nobody waits for any more. */
+export type Guard = () => void
+
 /**
- * Guards requests, whoever answers them, against clients that go or don't listen.
+ * Guards a request, whoever answers it, against a client that goes or doesn't listen.
  *
  * - An error that nobody listens to ends the process. A request tells of its client's going by one, also when nobody
  *   reads its body, or not any more.
@@ -50,26 +53,34 @@ export const isUpgraded = (incoming: IncomingMessage & { readonly upgrade?: bool
  *   The answer has to say so. Until then the rest is read and thrown away: a client whose bytes are refused may never see
  *   its answer.
  */
+export const guard = ({ incoming, outgoing }: ReturnType<typeof exchangeOf>): Guard => {
+  incoming.on("error", ignore)
+  // An upgraded connection belongs to whoever upgrades it.
+  if (isUpgraded(incoming)) return ignore
+  const response = outgoing()
+  response.on("error", ignore)
+  destroyWith(incoming.socket, response)
+  if (!hasBody(incoming)) return ignore
+  response.on("finish", () => {
+    if (!incoming.complete) incoming.resume()
+  })
+  return () => {
+    // Of a body of known length Effect decides better: it reads what is left, unless that is much.
+    if (incoming.headers["content-length"] === undefined) endUnlessReceived(incoming, response)
+  }
+}
+
+/** {@link guard} for all that an application answers. */
 export const guardExchange = <E, R>(
   app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, E, R | HttpServerRequest.HttpServerRequest> =>
   Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
-    const { incoming, outgoing } = exchangeOf(request)
-    incoming.on("error", ignore)
-    // An upgraded connection belongs to whoever upgrades it.
-    if (isUpgraded(incoming)) return app
-    const response = outgoing()
-    response.on("error", ignore)
-    destroyWith(incoming.socket, response)
-    response.on("finish", () => {
-      if (!incoming.complete) incoming.resume()
-    })
+    const answered = guard(exchangeOf(request))
     return Effect.onExit(app, (exit) =>
       Effect.sync(() => {
-        // Of a body of known length Effect decides better: it reads what is left, unless that is much. One that becomes
-        // the answer is being read.
+        // One that becomes the answer is being read.
         const isRead = Exit.isSuccess(exit) && /^(?:Stream|Raw)$/.test(exit.value.body._tag)
-        if (!isRead && incoming.headers["content-length"] === undefined) endUnlessReceived(incoming, response)
+        if (!isRead) answered()
       }),
     )
   })

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { Effect } from "effect"
 import { HttpServerResponse } from "effect/http"
-import type { DirectAnswer, Exchange } from "../hooks/Exchange.ts"
+import type { DirectAnswer } from "../hooks/Exchange.ts"
 import { forward } from "../hooks/Forwarder.ts"
 import type { HookError } from "../hooks/HookError.ts"
 import type { HookClient } from "../hooks/Hooks.ts"
@@ -12,38 +12,30 @@ import type { PluginRequest } from "./PluginRequest.ts"
 import { failed, warn, type ResponseOptions, writeDirect } from "./PluginResponse.ts"
 import { tunnel } from "./Tunnel.ts"
 
-/** Serves a request by a plugin's own HTTP server: an exchange of HTTP, or a WebSocket. */
+/**
+ * Serves a request by a plugin's own HTTP server: an exchange of HTTP, or a WebSocket. What is added to `onEnd` has to be
+ * called at its end, however it comes.
+ */
 export const serveDirect = (
   hooks: HookClient,
   server: PluginHttpServer,
   { incoming, outgoing }: { readonly incoming: IncomingMessage; readonly outgoing: () => ServerResponse },
   asked: PluginRequest,
+  onEnd: Array<() => void>,
   options: ResponseOptions,
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, HookError> => {
   // Any other offer is ignored, as is this one by a server that does not take it.
   const isUpgrade = isUpgraded(incoming) && asksForWebSocket(incoming)
-  let exchange: Exchange | undefined
-  let leave: (() => void) | undefined
   const answer = forward(
     hooks,
     server,
     (traceparent) => directRequest(incoming, outgoing, asked, isUpgrade, traceparent),
-    (begun) => {
-      leave = hooks.inFlight.enter()
-      exchange = begun
-    },
+    (exchange) => onEnd.push(() => exchange.end(), hooks.inFlight.enter()),
   )
-  const served = Effect.flatMap(answer, (answer) =>
+  return Effect.flatMap(answer, (answer) =>
     answer._tag === "Response"
       ? writeDirect(hooks.pluginId, incoming, outgoing(), answer, options)
       : upgraded(hooks.pluginId, incoming, answer, options),
-  )
-  return Effect.ensuring(
-    served,
-    Effect.sync(() => {
-      exchange?.end()
-      leave?.()
-    }),
   )
 }
 

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http"
-import { Effect, identity, Option, Result, SubscriptionRef } from "effect"
+import { type Cause, Effect, identity, Option, Result, SubscriptionRef } from "effect"
 import { type HttpServerError, HttpServerRequest, type HttpServerResponse } from "effect/http"
 import type { PluginEnvironment } from "../environment/PluginEnvironment.ts"
 import type { ActivePlugins } from "../hooks/ActivePlugins.ts"
@@ -12,7 +12,7 @@ import { serveHttp } from "../hooks/ServeHttp.ts"
 import type { SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
 import { makeId } from "../workspace/Id.ts"
 import { answered, RequestId } from "./AppErrorResponse.ts"
-import { exchangeOf, isUpgraded } from "./ClientConnection.ts"
+import { exchangeOf, guard, isUpgraded } from "./ClientConnection.ts"
 import type { IsTrusted } from "./ClientOrigin.ts"
 import { serveDirect } from "./DirectHttp.ts"
 import type { hostCheck } from "./HostCheck.ts"
@@ -49,40 +49,55 @@ interface Asked {
   readonly exchange: ReturnType<typeof exchangeOf>
   /** Made for each request; its plugin is told as well. */
   readonly requestId: string
+  /** The plugin that it is for, once that is known to be active. */
+  pluginId: string | undefined
+  /** What is called when the request has ended, however it does. */
+  readonly onEnd: Array<() => void>
 }
 
-/**
- * Answers a request for a plugin. This is where all requests pass, so it is plain code but for what has to wait; whatever
- * fails becomes an answer with the request's id.
- */
+/** Answers a request for a plugin; whoever serves it otherwise guards it. */
 export const answer = (
   door: PluginDoor,
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest> =>
-  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
-    const exchange = exchangeOf(request)
-    const asked: Asked = { door, request, exchange, requestId: makeId() }
-    let leave: (() => void) | undefined
-    let plugin_id: string | undefined
-    const served = Effect.suspend(() =>
-      route(asked, (pluginId) => {
-        plugin_id = pluginId
-        leave = door.limit.enter(pluginId)
-        return leave !== undefined
-      }),
-    )
-    const answer = Effect.catchCause(
-      Effect.ensuring(
-        served,
-        Effect.sync(() => leave?.()),
-      ),
-      (cause) =>
-        answered(refuseFailed(Effect.failCause(cause))).pipe(
-          Effect.provideService(RequestId, asked.requestId),
-          plugin_id === undefined ? identity : Effect.annotateLogs({ plugin_id }),
-        ),
-    )
-    return isUpgraded(exchange.incoming) ? Effect.tap(answer, () => refuseUpgrade(exchange)) : answer
-  })
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => answerGuarded(door, request, []))
+
+/** Answers a request for a plugin that nobody else has to do with. */
+export const answerAlone = (
+  door: PluginDoor,
+): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest> =>
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+    answerGuarded(door, request, [guard(exchangeOf(request))]),
+  )
+
+/**
+ * This is where all requests pass, so it is plain code but for what has to wait. Whatever fails becomes an answer with the
+ * request's id.
+ */
+const answerGuarded = (
+  door: PluginDoor,
+  request: HttpServerRequest.HttpServerRequest,
+  onEnd: Array<() => void>,
+): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest> => {
+  const exchange = exchangeOf(request)
+  const asked: Asked = { door, request, exchange, requestId: makeId(), pluginId: undefined, onEnd }
+  const served = Effect.ensuring(
+    Effect.suspend(() => route(asked)),
+    Effect.sync(() => {
+      for (const end of onEnd) end()
+    }),
+  )
+  const answered = Effect.catchCause(served, (cause) => answerFailed(asked, cause))
+  return isUpgraded(exchange.incoming) ? Effect.tap(answered, () => refuseUpgrade(exchange)) : answered
+}
+
+const answerFailed = (
+  { pluginId, requestId }: Asked,
+  cause: Cause.Cause<HookError | HttpServerError.HttpServerError>,
+): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest> =>
+  answered(refuseFailed(Effect.failCause(cause))).pipe(
+    Effect.provideService(RequestId, requestId),
+    pluginId === undefined ? identity : Effect.annotateLogs({ plugin_id: pluginId }),
+  )
 
 /** Whoever is told something else than what it offered is told so by an answer that ends the connection. */
 const refuseUpgrade = ({ incoming, outgoing }: ReturnType<typeof exchangeOf>) =>
@@ -90,10 +105,9 @@ const refuseUpgrade = ({ incoming, outgoing }: ReturnType<typeof exchangeOf>) =>
     if (!incoming.socket.destroyed) outgoing()
   })
 
-/** Finds who serves a request. `enter` counts it for its plugin, or answers false where there are too many. */
+/** Finds who serves a request, and counts it for its plugin. */
 const route = (
   asked: Asked,
-  enter: (pluginId: string) => boolean,
 ): Effect.Effect<
   HttpServerResponse.HttpServerResponse,
   HookError | HttpServerError.HttpServerError,
@@ -112,7 +126,10 @@ const route = (
   const plugin = door.active.find(target.id.toLowerCase())
   if (Option.isNone(plugin)) return refuseInactive(door, target.id)
   const { hooks, pluginId } = plugin.value
-  if (!enter(pluginId)) return Effect.succeed(refuseBusy(pluginId))
+  asked.pluginId = pluginId
+  const leave = door.limit.enter(pluginId)
+  if (leave === undefined) return Effect.succeed(refuseBusy(pluginId))
+  asked.onEnd.push(leave)
   const file = PublicFiles.publicPath(target)
   if (file !== undefined) return servePublic(asked, pluginId, file)
   const shown = requestToken(incoming, target)
@@ -144,7 +161,7 @@ interface ShownToken extends RequestToken {
 }
 
 const serve = (
-  { door, exchange, request, requestId }: Asked,
+  { door, exchange, onEnd, request, requestId }: Asked,
   hooks: HookClient,
   target: RequestTarget.PluginTarget,
   shown?: ShownToken,
@@ -164,7 +181,7 @@ const serve = (
   })
   return hooks.http === undefined
     ? serveContract(hooks, request, asked, door)
-    : serveDirect(hooks, hooks.http, exchange, asked, door)
+    : serveDirect(hooks, hooks.http, exchange, asked, onEnd, door)
 }
 
 /** Serves a request by the contract's `ServeHTTP`. */

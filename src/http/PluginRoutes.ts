@@ -10,7 +10,7 @@ import { TRUSTED_PROXIES, trustedProxies } from "./ClientOrigin.ts"
 import { hostCheck, type HostCheckOptions } from "./HostCheck.ts"
 import type { IsToken } from "./HostTokens.ts"
 import { openDoor } from "./NodeServer.ts"
-import { answer, type Authenticate, isOurs } from "./PluginDoor.ts"
+import { answer, answerAlone, type Authenticate, isOurs, type PluginDoor } from "./PluginDoor.ts"
 import * as PublicFiles from "./PublicFiles.ts"
 
 export type { Authenticate } from "./PluginDoor.ts"
@@ -73,7 +73,7 @@ export const layer = (
           (problem) => new Error(`trustedProxies of PluginRoutes.layer: ${problem}`),
         ),
       )
-      const door = answer({
+      const settings: PluginDoor = {
         environment,
         active,
         authenticate,
@@ -88,7 +88,8 @@ export const layer = (
         ),
         allowedHeaders: new Set(options.allowedHeaders?.map((name) => name.toLowerCase())),
         stallTimeout: options.clientStallTimeout ?? CLIENT_STALL_TIMEOUT,
-      })
+      }
+      const door = answer(settings)
       // The router reads paths its own way, which only decides who reads this one. The wildcard takes `/plugins` as well.
       yield* router.add("*", "/plugins/*", door)
       // It can't decode some (`/caf%E9`), and knows no route for them then.
@@ -103,7 +104,7 @@ export const layer = (
       )
       yield* router.addGlobalMiddleware(guardExchange)
       if (options.server !== undefined) {
-        const past = yield* NodeHttpServer.makeHandler(guardExchange(Effect.interruptible(door)), {
+        const past = yield* NodeHttpServer.makeHandler(Effect.interruptible(answerAlone(settings)), {
           scope: yield* Effect.scope,
         })
         yield* openDoor(options.server, (incoming, outgoing) => {
