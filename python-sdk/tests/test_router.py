@@ -21,7 +21,9 @@ from .conftest import IN_GOOD_TIME, LIMIT, StartPlugin, code_of
 Recorder = list[str]
 
 
-class Welcome(Router["Desk"]):
+class Welcome(Router):
+    plugin: Desk
+
     def __init__(self, plugin: Desk) -> None:
         super().__init__(plugin)
         self.seen = 0
@@ -59,8 +61,10 @@ class Welcome(Router["Desk"]):
         self.plugin.record("Welcome.sweep")
 
 
-class Archive(Router["Desk"]):
-    # It needs no __init__ of ours.
+class Archive(Router):
+    plugin: Desk
+
+    # Ours need not be called.
     def __init__(self, plugin: Desk) -> None:
         self.limit = 3
 
@@ -173,7 +177,7 @@ class Settings:
     limit: int = 3
 
 
-class Tasks(Router[Plugin]):
+class Tasks(Router):
     def __init__(self, plugin: Plugin) -> None:
         super().__init__(plugin)
         self.ran = threading.Event()
@@ -195,13 +199,13 @@ def test_a_router_s_settings_and_tasks() -> None:
         assert host.plugin.tasks.ran.wait(LIMIT) and host.plugin.tasks.limit == 5
 
 
-class Fails(Router[Plugin]):
+class Fails(Router):
     @hook(HookName.MessageHasBeenPosted)
     def posted(self, ctx: PluginContext, post: Post) -> None:
         raise ValueError("of the router")
 
 
-class Counts(Router[Plugin]):
+class Counts(Router):
     count = 0
 
     @hook(HookName.MessageHasBeenPosted)
@@ -230,12 +234,12 @@ def test_one_that_fails_keeps_no_other_from_running(caplog: pytest.LogCaptureFix
 
 
 def test_who_can_t_be_activated_keeps_the_others_from_it() -> None:
-    class Refuses(Router[Plugin]):
+    class Refuses(Router):
         @hook(HookName.OnActivate)
         def activate(self) -> str:
             return "no license"
 
-    class Never(Router[Plugin]):
+    class Never(Router):
         activated = False
 
         @hook(HookName.OnActivate)
@@ -252,12 +256,12 @@ def test_who_can_t_be_activated_keeps_the_others_from_it() -> None:
 
 
 def test_of_several_texts_the_first_is_the_answer() -> None:
-    class Second(Router[Plugin]):
+    class Second(Router):
         @hook(HookName.OnConfigurationChange)
         def configure(self) -> str:
             return "the second"
 
-    class Third(Router[Plugin]):
+    class Third(Router):
         configured = False
 
         @hook(HookName.OnConfigurationChange)
@@ -294,7 +298,7 @@ def test_a_handler_that_several_share_calls_them_all() -> None:
 # -- what can't work ------------------------------------------------------------------------------------------------
 
 
-class Answers(Router[Plugin]):
+class Answers(Router):
     @hook(HookName.MessageWillBePosted)
     def check(self, ctx: PluginContext, post: Post) -> None: ...
 
@@ -339,7 +343,7 @@ def test_two_commands_are_refused_by_name() -> None:
 def test_a_router_that_can_t_work_fails_when_it_is_made() -> None:
     with pytest.raises(HookRegistrationError, match=r"Twice\.one and Twice\.two both handle UserWillLogIn"):
 
-        class Twice(Router[Plugin]):
+        class Twice(Router):
             @hook(HookName.UserWillLogIn)
             def one(self, ctx: Any, user: Any) -> None: ...
 
@@ -348,7 +352,7 @@ def test_a_router_that_can_t_work_fails_when_it_is_made() -> None:
 
     with pytest.raises(HookRegistrationError, match=r"Nested\.answers: a router includes no other; include both in"):
 
-        class Nested(Router[Plugin]):
+        class Nested(Router):
             answers = include(Answers)
 
 
@@ -358,7 +362,7 @@ def test_what_is_no_router_is_not_included() -> None:
         with pytest.raises(TypeError, match=r"include\(\) takes a subclass of mattermost_plugin\.Router"):
             include(wrong)
 
-    class Odd(Router[Plugin]):
+    class Odd(Router):
         def __init__(self) -> None: ...
 
     with pytest.raises(TypeError, match=r"Odd\.__init__ must be \(self, plugin\), and hand it on"):
@@ -428,7 +432,7 @@ def test_wrong_answers_are_told_by_the_method_s_name() -> None:
 
 
 NAMED = """
-    class Parts(Router["P"]):
+    class Parts(Router):
         @command("wait")
         def wait(self, ctx, args, text):
             time.sleep(600)

@@ -80,7 +80,8 @@ class Right(Plugin):
             writer.write(piece)
 
 
-class Greeter(Router["WithParts"]):
+class Greeter(Router):
+    plugin: WithParts
     greeted = 0
 
     @command("greet")

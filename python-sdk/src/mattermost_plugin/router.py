@@ -16,19 +16,18 @@ from .store import AsyncKeyValueStore, KeyValueStore
 if TYPE_CHECKING:
     from .plugin import Plugin
 
-OfPlugin = TypeVar("OfPlugin", bound="Plugin")
-RouterClass = TypeVar("RouterClass", bound="Router[Any]")
+RouterClass = TypeVar("RouterClass", bound="Router")
 
 
-class Router(Generic[OfPlugin]):
+class Router:
     """A part of a plugin: its methods are marked with `@hook`, `@command`, `@every` and `@cron`, as a plugin's are.
 
-    A plugin includes it: `reminders = include(Reminders)` in its class. `Router[MyPlugin]` has a `plugin` of that type,
-    and `Router[Plugin]` is for any. A subclass with an `__init__` of its own takes the plugin and hands it on.
+    A plugin includes it: `reminders = include(Reminders)` in its class. A subclass says what its plugin is, for type
+    checkers, by `plugin: MyPlugin` in its class; one with an `__init__` of its own takes the plugin and hands it on.
     """
 
     #: The plugin that includes it.
-    plugin: OfPlugin
+    plugin: Any
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -40,46 +39,47 @@ class Router(Generic[OfPlugin]):
         # What can't work fails here, and not only where the router is included.
         Handlers(cls)
 
-    def __init__(self, plugin: OfPlugin) -> None:
+    def __init__(self, plugin: Plugin) -> None:
         self.plugin = plugin
+        self._plugin = plugin
 
     @property
     def api(self) -> PluginAPIClient:
         """The host API; see `Plugin.api`."""
-        return self.plugin.api
+        return self._plugin.api
 
     @property
     def async_api(self) -> AsyncPluginAPIClient:
         """The host API for `async def` handlers; see `Plugin.async_api`."""
-        return self.plugin.async_api
+        return self._plugin.async_api
 
     @property
     def kv(self) -> KeyValueStore:
         """The plugin's key-value store, for sync handlers; all of a plugin share one."""
-        return self.plugin.kv
+        return self._plugin.kv
 
     @property
     def async_kv(self) -> AsyncKeyValueStore:
         """The plugin's key-value store, for `async def` handlers."""
-        return self.plugin.async_kv
+        return self._plugin.async_kv
 
     @property
     def config(self) -> RuntimeConfig:
         """What the host told the plugin of its surroundings."""
-        return self.plugin.config
+        return self._plugin.config
 
     @property
     def logger(self) -> logging.Logger:
         """A logger below the plugin's, named as the router's class is: `MyPlugin.Reminders`."""
-        return self.plugin.logger.getChild(type(self).__name__)
+        return self._plugin.logger.getChild(type(self).__name__)
 
     def load_settings(self, kind: type[Settings]) -> Settings:
         """The plugin's configuration as an instance of a class; see `Plugin.load_settings`."""
-        return self.plugin.load_settings(kind)
+        return self._plugin.load_settings(kind)
 
     def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Runs a coroutine in the background; see `Plugin.create_task`."""
-        self.plugin.create_task(coroutine)
+        self._plugin.create_task(coroutine)
 
 
 def include(router: type[RouterClass]) -> Included[RouterClass]:
@@ -120,8 +120,8 @@ class Included(Generic[RouterClass]):
         if plugin is None:
             return self
         router = self.router(plugin)
-        if not hasattr(router, "plugin"):
+        if not hasattr(router, "_plugin"):
             # Its own __init__ has not called ours.
-            router.plugin = plugin
+            Router.__init__(router, plugin)
         # From now on the plugin's own attribute is found.
         return vars(plugin).setdefault(self._name, router)  # type: ignore[no-any-return]
