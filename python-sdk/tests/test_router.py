@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from mattermost_plugin import HookName, HookRegistrationError, Plugin, Router, command, every, hook, include
+from mattermost_plugin.contract import API, contract_message
+from mattermost_plugin.descriptors import message_class
 from mattermost_plugin.dispatch import HookResultError
 from mattermost_plugin.testing import PluginHost
 from mattermost_plugin.types import CommandArgs, PluginContext, Post
@@ -486,9 +488,6 @@ NAMED = """
 
 
 def registering(host_api: Any) -> str:
-    from mattermost_plugin.contract import API
-    from mattermost_plugin.descriptors import message_class
-
     registered = message_class(API.methods_by_name["RegisterCommand"].output_type)
     target: str = host_api({"RegisterCommand": lambda _: registered()})
     return target
@@ -532,6 +531,14 @@ def test_a_refused_activation_is_told_and_starts_no_job(start_plugin: StartPlugi
     plugin.shut_down()
     assert plugin.wait() == 0
     assert "OnActivate (P.activate) failed" in plugin.log() and "of a job" not in plugin.log()
+
+
+def test_commands_that_the_host_refuses_are_told(start_plugin: StartPlugin, host_api: Any) -> None:
+    response = message_class(API.methods_by_name["RegisterCommand"].output_type)
+    refused = response(error=contract_message("AppError")(id="taken", message="somebody else has it", status_code=400))
+    plugin = start_plugin(NAMED, MATTERMOST_PLUGIN_API_TARGET=host_api({"RegisterCommand": lambda _: refused}))
+    assert "somebody else has it" in plugin.call("OnActivate").error.message
+    plugin.wait_for_log("OnActivate (registering its commands) failed")
 
 
 HANGS = """

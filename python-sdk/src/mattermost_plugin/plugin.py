@@ -170,6 +170,9 @@ class Plugin:
         for registration in self._handlers.commands.registrations():
             self.api.register_command(registration)
 
+    #: No method of the author's: the log calls it so.
+    _register_commands.__qualname__ = "registering its commands"
+
     def _command_call(self, ctx: PluginContext, args: CommandArgs) -> HandlerCall:
         """The call that ExecuteCommand becomes in a plugin with commands."""
         commands = self._handlers.commands
