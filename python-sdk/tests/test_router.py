@@ -557,7 +557,8 @@ HANGS = """
 
 def test_who_hangs_has_no_more_than_its_share_of_the_time(start_plugin: StartPlugin) -> None:
     plugin = start_plugin(IN_GOOD_TIME + HANGS)
-    _, details = code_of(lambda: plugin.call("MessageHasBeenPosted", timeout=100))
+    _, details = code_of(lambda: plugin.call("MessageHasBeenPosted", timeout=300))
     assert "did not return in time" in details
     log = plugin.wait_for_log("the second has run")
-    assert "MessageHasBeenPosted (P.hangs) did not return within 0.5 s" in log
+    # Half of the three seconds, or of what a busy machine has left of them.
+    assert re.search(r"MessageHasBeenPosted \(P\.hangs\) did not return within [01]\.\d s", log), log

@@ -249,11 +249,16 @@ CRON = """
     from datetime import timedelta
     from mattermost_plugin.schedule import Clock
 
-    # The next minute begins soon, whenever this runs.
-    now = Clock().now()
-    ahead = timedelta(seconds=59.8 - now.second - now.microsecond / 1e6)
-    really = Clock.now
-    Clock.now = lambda self: really(self) + ahead
+    really_now = Clock.now
+    ahead = []
+
+    def now(self):
+        # When a job first asks, the next minute begins soon.
+        time = really_now(self)
+        ahead.append(timedelta(seconds=59.8 - time.second - time.microsecond / 1e6))
+        return time + ahead[0]
+
+    Clock.now = now
 
     class P(Plugin):
         @cron("* * * * *", timezone="Europe/Vienna")
