@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from google.protobuf import descriptor_pb2
@@ -15,6 +17,7 @@ import mattermost_plugin
 from generator.contract import Contract
 from generator.hooks import hooks_table
 from mattermost_plugin.contract import API
+from mattermost_plugin.testing import PluginHost
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENT = (DOCS / "python-sdk.md").read_text()
@@ -50,6 +53,41 @@ def test_the_snippet_of_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     exec("from dataclasses import dataclass, field\nfrom typing import Literal\n" + snippet, names)
     read = mattermost_plugin.read_settings(names["Settings"], {"apikey": "k", "maxlength": "5", "words": "a, b"})
     assert (read.api_key, read.max_length, read.mode, read.words) == ("k", 5, "lax", ["a", "b"])
+
+
+def test_the_snippet_of_jobs() -> None:
+    (snippet,) = snippets("python jobs")
+    names: dict[str, Any] = {}
+    exec("from mattermost_plugin import Plugin, cron\n" + snippet, names)
+    with PluginHost(names["Digest"]) as host:
+        host.api.kv.kv_set("cache", b"1")
+        host.plugin.send()
+        asyncio.run(host.plugin.sweep())
+        assert not host.api.kv
+
+
+TESTS_OF_DESK = """
+from plugin import Desk
+from mattermost_plugin.types import CommandArgs, Post
+
+
+def test_desk(plugin_host):
+    host = plugin_host(Desk)
+    answer = host.call("ExecuteCommand", CommandArgs(command="/remind of tea", channel_id="c"))
+    assert answer.response.text == "Hello! I'll remember."
+    host.call("MessageHasBeenPosted", Post())
+    assert host.plugin.kv.get("posts") == 1
+    host.plugin.reminders.send()
+    (call,) = host.api.calls_of("create_post")
+    assert (call.post.channel_id, call.post.message) == ("c", "of tea")
+    assert host.plugin.kv.get("reminders") == []
+"""
+
+
+def test_the_snippets_of_a_plugin_of_two_files(pytester: pytest.Pytester) -> None:
+    (reminders,), (desk,) = snippets("python reminders"), snippets("python desk")
+    pytester.makepyfile(plugin=desk, reminders=reminders, test_desk=TESTS_OF_DESK)
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
 def test_the_snippets_run(pytester: pytest.Pytester) -> None:

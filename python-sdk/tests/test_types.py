@@ -20,8 +20,12 @@ from mattermost_plugin import (
     HookName,
     NotFoundError,
     Plugin,
+    Router,
     RuntimeConfig,
+    command,
+    cron,
     hook,
+    include,
     run_plugin,
 )
 from mattermost_plugin.testing import StartPlugin
@@ -74,6 +78,31 @@ class Right(Plugin):
     def ServeHTTP(self, ctx: PluginContext, writer: HTTPResponseWriter, request: HTTPRequest) -> None:
         for piece in request.stream():
             writer.write(piece)
+
+
+class Greeter(Router):
+    plugin: WithParts
+    greeted = 0
+
+    @command("greet")
+    def greet(self, ctx: PluginContext, args: CommandArgs, text: str) -> str:
+        return f"{self.plugin.greeting}, {self.api.get_user(args.user_id).first_name}"
+
+    @cron("@daily", timezone="Europe/Vienna")
+    async def report(self) -> None:
+        await self.async_kv.set("greeted", self.greeted)
+        self.plugin.greting  # error: has no attribute "greting"
+
+
+class WithParts(Plugin):
+    greeting = "Hello"
+    greeter = include(Greeter)
+    wrong = include(Right)  # error: Value of type variable
+
+    @hook(HookName.OnActivate)
+    def activate(self) -> None:
+        self.greeter.greeted += 1
+        self.greeter.greted  # error: has no attribute "greted"
 
 
 class Wrong(Plugin):

@@ -1,17 +1,18 @@
-"""Keeps words out of posts: vetoes, a configuration, and slash commands that change it."""
+"""Keeps words out of posts: vetoes, a configuration, and slash commands that change it (word_commands.py)."""
 
 from __future__ import annotations
 
 import re
 
-from mattermost_plugin import HookName, Plugin, command, hook, run_plugin
-from mattermost_plugin.types import CommandArgs, PluginContext, Post
+from word_commands import WordCommands
 
-HELP = "I know `/moderator list`, `/moderator add WORD`, `/moderator remove WORD`."
+from mattermost_plugin import HookName, Plugin, hook, include, run_plugin
+from mattermost_plugin.types import PluginContext, Post
 
 
 class Moderator(Plugin):
     words: frozenset[str] = frozenset()
+    commands = include(WordCommands)
 
     @hook(HookName.OnConfigurationChange)
     def configure(self) -> None:
@@ -35,32 +36,6 @@ class Moderator(Plugin):
             return None
         self.logger.info("refused", extra={"user": post.user_id, "words": found})
         return f"Please write this without: {', '.join(found)}"
-
-    @command("moderator", hint="list | add WORD | remove WORD", description="Words that nobody may post")
-    def other(self, ctx: PluginContext, args: CommandArgs, text: str) -> str:
-        return HELP if text else self.listed(self.words)
-
-    @command("moderator list")
-    def list_words(self, ctx: PluginContext, args: CommandArgs, text: str) -> str:
-        return self.listed(self.words)
-
-    @command("moderator add")
-    def add_word(self, ctx: PluginContext, args: CommandArgs, text: str) -> str:
-        return self.save(self.words | {text.lower()}) if re.fullmatch(r"\w+", text) else HELP
-
-    @command("moderator remove")
-    def remove_word(self, ctx: PluginContext, args: CommandArgs, text: str) -> str:
-        return self.save(self.words - {text.lower()}) if re.fullmatch(r"\w+", text) else HELP
-
-    def save(self, words: frozenset[str]) -> str:
-        """Saves other words, and answers what they are."""
-        # Saving tells the plugin: OnConfigurationChange reads it back.
-        self.api.save_plugin_config({"words": ", ".join(sorted(words))})
-        return self.listed(words)
-
-    def listed(self, words: frozenset[str]) -> str:
-        """The words as an answer."""
-        return f"Words: {', '.join(sorted(words)) or 'none'}"
 
 
 if __name__ == "__main__":

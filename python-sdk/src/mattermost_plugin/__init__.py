@@ -30,8 +30,9 @@ from .exceptions import (
 )
 from .hooks import DISMISS_POST_ERROR, HookName, HookRegistrationError, hook
 from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter
-from .jobs import every
+from .jobs import cron, every
 from .plugin import Plugin
+from .router import Router, include
 from .server import run_plugin, serve_plugin
 from .settings import SettingsError, read_settings
 from .types import Command, CommandResponse
@@ -52,6 +53,7 @@ __all__ = [
     "Plugin",
     "PluginAPIClient",
     "PluginAPIError",
+    "Router",
     "RuntimeConfig",
     "SettingsError",
     "UnavailableError",
@@ -60,8 +62,10 @@ __all__ = [
     "command",
     "convert_app_error",
     "convert_grpc_error",
+    "cron",
     "every",
     "hook",
+    "include",
     "load_runtime_config",
     "read_settings",
     "run_plugin",

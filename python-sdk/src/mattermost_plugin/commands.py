@@ -64,9 +64,8 @@ class Commands:
             for spec in getattr(method, COMMANDS_ATTRIBUTE, []):
                 other = self._handlers.get(spec.words)
                 if other is not None:
-                    raise HookRegistrationError(
-                        f"{other[0]} and {attribute} both handle /{' '.join(spec.words)}; keep one"
-                    )
+                    names = f"{methods[other[0]].__qualname__} and {method.__qualname__}"
+                    raise HookRegistrationError(f"{names} both handle /{' '.join(spec.words)}; keep one")
                 self._handlers[spec.words] = attribute, spec
 
     def __bool__(self) -> bool:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
-import warnings
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any, Callable, ClassVar, TypeVar, cast
+from operator import attrgetter
+from typing import Any, Callable, ClassVar, TypeVar
 
+from .calls import HandlerCall
 from .client import AsyncPluginAPIClient, PluginAPIClient
-from .commands import Commands
 from .config import RuntimeConfig
 from .hooks import HOOK_ATTRIBUTE, HookRegistrationError, signature_of
 from .http import STALL_LIMIT
-from .jobs import Background, JobSpec, jobs_of
+from .jobs import Background
+from .registry import Handlers, members_of
+from .router import Included, Router
 from .settings import Settings, read_settings
 from .store import AsyncKeyValueStore, KeyValueStore
 from .types import CommandArgs, PluginContext
@@ -35,14 +38,7 @@ class Plugin:
     #: request; then the client is as good as gone.
     http_stall_limit: ClassVar[float] = STALL_LIMIT
 
-    _hook_registry: ClassVar[dict[str, str]] = {}
-
-    _commands: ClassVar[Commands] = Commands({})
-
-    _jobs: ClassVar[dict[str, JobSpec]] = {}
-
-    #: The attributes of the class's own handlers of hooks that the SDK handles, for its commands and jobs.
-    _own_handlers: ClassVar[dict[str, str]] = {}
+    _handlers: ClassVar[Handlers] = Handlers(object)
 
     _background: Background | None = None
 
@@ -51,41 +47,10 @@ class Plugin:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        registry: dict[str, str] = {}
-        handlers = {name: getattr(cls, name) for name in dir(cls) if hasattr(getattr(cls, name, None), HOOK_ATTRIBUTE)}
-        public = [handler for name, handler in handlers.items() if not name.startswith("_")]
-        for attribute, handler in handlers.items():
-            name = getattr(handler, HOOK_ATTRIBUTE)
-            if attribute.startswith("_"):
-                if handler in public:
-                    continue
-                raise HookRegistrationError(
-                    f"{cls.__name__}.{attribute} handles {name}, but its name begins with an underscore; rename it: "
-                    "hosts of the published SDK pass such handlers over"
-                )
-            if name in registry:
-                raise HookRegistrationError(
-                    f"{cls.__name__}.{registry[name]} and {cls.__name__}.{attribute} both handle {name}; keep one"
-                )
-            registry[name] = attribute
-        methods = {name: getattr(cls, name, None) for name in dir(cls)}
-        cls._jobs = jobs_of(methods)
-        cls._commands = Commands(methods)
-        cls._own_handlers = dict(registry)
-        if cls._commands:
-            registry["ExecuteCommand"] = "_execute_command"
-        if cls._commands or cls._jobs:
-            registry["OnActivate"] = "_activate"
-        inherited: dict[str, str] = getattr(super(cls, cls), "_hook_registry", {})
-        for name, attribute in inherited.items():
-            # Under the published SDK, too, that handler is gone, and nobody may have meant it: a veto, say.
-            if name not in registry and callable(getattr(cls, attribute)):
-                warnings.warn(
-                    f"{cls.__name__}.{attribute} takes the place of the handler of {name} and is none; mark it "
-                    f"@hook(HookName.{name}), or set {attribute} = None",
-                    stacklevel=2,
-                )
-        cls._hook_registry = registry
+        routers = {name: each.router for name, each in members_of(cls).items() if isinstance(each, Included)}
+        handlers = Handlers(cls, routers)
+        handlers.warn_of_lost(cls._handlers, cls)
+        cls._handlers = handlers
 
     def __init__(
         self,
@@ -123,20 +88,36 @@ class Plugin:
 
     @classmethod
     def implemented_hooks(cls) -> list[str]:
-        """The names of the hooks that have a handler, sorted."""
-        return sorted(cls._hook_registry)
+        """The names of the hooks that have a handler, here or in an included router, sorted."""
+        return sorted(cls._handlers.implemented)
 
     @classmethod
     def has_hook(cls, name: str) -> bool:
-        """Whether the hook has a handler."""
-        return name in cls._hook_registry
+        """Whether the hook has a handler, here or in an included router."""
+        return name in cls._handlers.implemented
 
     def get_hook_handler(self, name: str) -> Callable[..., Any] | None:
-        """The bound handler of a hook, or None."""
-        return self._bound(self._hook_registry.get(name))
+        """The bound handler of a hook, or None. Several are one that calls them all, and answers the first answer."""
+        handlers = self._handlers_of(name)
+        if len(handlers) == 1 or not self.has_hook(name):
+            return handlers[0] if handlers else None
+        return _together(handlers)
 
-    def _bound(self, attribute: str | None) -> Callable[..., Any] | None:
-        return None if attribute is None else cast("Callable[..., Any]", getattr(self, attribute))
+    def _handlers_of(self, hook: str) -> list[Callable[..., Any]]:
+        """The bound handlers of a hook, in the order in which they are called."""
+        if hook == "ExecuteCommand" and self._handlers.commands:
+            return [self._execute_command]
+        handlers = [attrgetter(attribute)(self) for attribute in self._handlers.hooks.get(hook, ())]
+        if hook == "OnActivate" and self._handlers.commands:
+            handlers.insert(0, self._register_commands)
+        # What was activated last may lean on what was before it.
+        return handlers[::-1] if hook == "OnDeactivate" else handlers
+
+    def _calls(self, hook: str, arguments: Callable[[], list[Any]]) -> list[HandlerCall]:
+        """The calls that a hook's call becomes. Each handler is given arguments of its own."""
+        if hook == "ExecuteCommand" and self._handlers.commands:
+            return [self._command_call(*arguments())]
+        return [HandlerCall(handler, arguments()) for handler in self._handlers_of(hook)]
 
     @property
     def kv(self) -> KeyValueStore:
@@ -171,34 +152,44 @@ class Plugin:
         lifespan = getattr(self.get_hook_handler("ServeHTTP"), "lifespan", None)
         self._background = Background(asyncio.get_running_loop())
         try:
-            async with contextlib.nullcontext() if lifespan is None else lifespan(self):
+            async with contextlib.AsyncExitStack() as stack:
+                if lifespan is not None:
+                    await stack.enter_async_context(lifespan(self))
                 yield
         finally:
             await self._background.end()
 
     def _start_jobs(self) -> None:
         if self._background is not None:
-            self._background.start_jobs({getattr(self, name): spec for name, spec in self._jobs.items()})
+            jobs = self._handlers.jobs.items()
+            self._background.start_jobs({attrgetter(attribute)(self): schedule for attribute, schedule in jobs})
 
     def _stop_jobs(self) -> None:
         if self._background is not None:
             self._background.stop_jobs()
 
-    def _activate(self) -> Any:
-        """The handler of OnActivate of a plugin with commands or jobs."""
-        for registration in self._commands.registrations():
+    def _register_commands(self) -> None:
+        for registration in self._handlers.commands.registrations():
             self.api.register_command(registration)
-        own = self._bound(self._own_handlers.get("OnActivate"))
-        return None if own is None else own()
 
-    def _execute_command(self, ctx: PluginContext, args: CommandArgs) -> Any:
-        """The handler of ExecuteCommand of a plugin with commands."""
-        found = self._commands.find(args.command)
+    #: No method of the author's: the log calls it so.
+    _register_commands.__qualname__ = "registering its commands"
+
+    def _command_call(self, ctx: PluginContext, args: CommandArgs) -> HandlerCall:
+        """The call that ExecuteCommand becomes in a plugin with commands."""
+        commands = self._handlers.commands
+        found = commands.find(args.command)
         if found is not None:
             attribute, text = found
-            return getattr(self, attribute)(ctx, args, text)
-        own = self._bound(self._own_handlers.get("ExecuteCommand"))
-        return self._commands.usage(args.command) if own is None else own(ctx, args)
+            return HandlerCall(attrgetter(attribute)(self), [ctx, args, text])
+        own = self._handlers.hooks.get("ExecuteCommand")
+        if own:
+            return HandlerCall(attrgetter(own[0])(self), [ctx, args])
+        return HandlerCall(commands.usage, [args.command])
+
+    def _execute_command(self, ctx: PluginContext, args: CommandArgs) -> Any:
+        call = self._command_call(ctx, args)
+        return call.function(*call.args)
 
     def invoke_hook(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Calls the handler of a hook, as a test might; what an `async def` handler returns is to be awaited.
@@ -207,6 +198,22 @@ class Plugin:
         """
         handler = self.get_hook_handler(name)
         return None if handler is None else handler(*args, **kwargs)
+
+
+def _together(handlers: list[Callable[..., Any]]) -> Callable[..., Any]:
+    def call_all(*args: Any, **kwargs: Any) -> Any:
+        results = [handler(*args, **kwargs) for handler in handlers]
+        return _awaited(results) if any(map(inspect.isawaitable, results)) else _first(results)
+
+    return call_all
+
+
+async def _awaited(results: list[Any]) -> Any:
+    return _first([await result if inspect.isawaitable(result) else result for result in results])
+
+
+def _first(results: list[Any]) -> Any:
+    return next((result for result in results if result is not None), None)
 
 
 def make_plugin(
@@ -234,6 +241,14 @@ def make_plugin(
         if hasattr(value, HOOK_ATTRIBUTE):
             raise HookRegistrationError(
                 f"{plugin_class.__name__}.{attribute} is a handler that __init__ has set; set it in the class"
+            )
+    routers = [getattr(plugin, attribute) for attribute in plugin._handlers.routers]
+    for attribute, value in vars(plugin).items():
+        if isinstance(value, Router) and value not in routers:
+            kind = type(value).__name__
+            raise HookRegistrationError(
+                f"{plugin_class.__name__}.{attribute} is a router that __init__ has set; include it in the class: "
+                f"{attribute} = include({kind})"
             )
     if not plugin.implemented_hooks():
         plugin.logger.warning("%s has no hooks: @hook has to be the outermost decorator", plugin_class.__name__)

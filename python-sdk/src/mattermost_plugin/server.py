@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from typing import Any, Callable
 
 import grpc
 import grpc.aio
 
 from . import deadline, goplugin, logs, process, trace, watchdog
+from .calls import LIFE_HOOKS, HandlerCall, Outcome, call_in_turn
 from .client import AsyncPluginAPIClient, PluginAPIClient
 from .config import HANDSHAKE, PROTOCOL_VERSION, RuntimeConfig, load_runtime_config
 from .contract import HOOKS
@@ -37,10 +39,16 @@ _DEADLINE_SHARE = 0.95
 #: Characters of a status' details, which travel as a header: gRPC takes 8 KiB of them, and a character has up to 12.
 _DETAILS_LIMIT = 500
 
-#: Hooks whose failure text the operator, and nobody else, gets to see.
-_OPERATOR_HOOKS = {"OnActivate", "OnDeactivate", "OnConfigurationChange"}
-
 _log = own_logger("mattermost_plugin")
+
+
+class _Unanswered(Exception):
+    """A failure that the hook's response can't say: the call ends with a status."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self.code = code
+        self.details = details
 
 
 class PluginServer:
@@ -74,51 +82,66 @@ class PluginServer:
         method = HOOKS.methods_by_name[name]
 
         async def respond(request: Any, context: Any) -> Any:
-            handler = self._plugin.get_hook_handler(name)
-            if handler is None:
+            if not self._plugin.has_hook(name):
                 return no_handler(name, request)
             if name == "OnDeactivate":
                 self._plugin._stop_jobs()
             trace.enter(context.invocation_metadata())
-            limit = self._limit(context)
-            own_time = deadline.enter(limit)
-            threads: list[int] = []
-            running = asyncio.ensure_future(
-                self.run(handler, arguments(method, request), begun=lambda: threads.append(threading.get_ident()))
-            )
-            try:
-                # Not wait_for: it waits on for a handler that ignores its cancellation, and a TimeoutError of the
-                # handler's own looks like its.
-                done, _ = await asyncio.wait([running], timeout=limit)
-            finally:
-                running.cancel()
-                own_time.end()
-            by = f"{name} ({handler.__qualname__})"
-            if not done:
-                running.add_done_callback(lambda late: _report_late(by, late))
-                how = "did not return" if threads else f"could not begin, with {HANDLER_THREADS} others at work,"
-                place = f"; it is at {_place(running, threads[0])}" if threads else ""
-                _log.error("%s %s within %.1f s%s", by, how, limit, place)
-                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, self._failed(name, "did not return in time"))
-            try:
-                response = response_of(name, request, running.result())
-                if name == "OnActivate" and not response.error.id:
-                    self._plugin._start_jobs()
-                return response
-            except HookResultError as error:
-                _log.error("%s %s", by, error)
-                await context.abort(grpc.StatusCode.INTERNAL, self._failed(by, str(error)))
-            except BaseException as error:
-                _log.exception("%s failed", by)
-                # Nobody but the operator is told what an exception says: it may hold what is not theirs to see.
-                text = text_of(error) if name in _OPERATOR_HOOKS else ""
-                kind = type(error).__name__
-                told = failure(name, f"{kind}: {text}" if text else self._failed(name, f"raised {kind}"))
-                if told is None:
-                    await context.abort(grpc.StatusCode.INTERNAL, self._failed(name, f"raised {kind}"))
-                return told
+            end = time.monotonic() + self._limit(context)
+            calls = self._plugin._calls(name, lambda: arguments(method, request))
+
+            async def attempt(call: HandlerCall, sharing: int) -> Outcome:
+                # Who hangs keeps nobody else from running.
+                return await self._attempt(name, request, call, max((end - time.monotonic()) / sharing, 0.001))
+
+            outcome = await call_in_turn(name, calls, attempt)
+            if isinstance(outcome.error, _Unanswered):
+                await context.abort(outcome.error.code, outcome.error.details)
+            if name == "OnActivate" and not outcome.failed:
+                self._plugin._start_jobs()
+            return response_of(name, request, None) if outcome.response is None else outcome.response
 
         return respond
+
+    async def _attempt(self, name: str, request: Any, call: HandlerCall, limit: float) -> Outcome:
+        """Calls one handler, which has so many seconds; how it fails is logged."""
+        own_time = deadline.enter(limit)
+        threads: list[int] = []
+        running = asyncio.ensure_future(
+            self.run(call.function, call.args, begun=lambda: threads.append(threading.get_ident()))
+        )
+        try:
+            # Not wait_for: it waits on for a handler that ignores its cancellation, and a TimeoutError of the
+            # handler's own looks like its.
+            done, _ = await asyncio.wait([running], timeout=limit)
+        finally:
+            running.cancel()
+            own_time.end()
+        by = f"{name} ({call.name})"
+        if not done:
+            running.add_done_callback(lambda late: _report_late(by, late))
+            how = "did not return" if threads else f"could not begin, with {HANDLER_THREADS} others at work,"
+            place = f"; it is at {_place(running, threads[0])}" if threads else ""
+            _log.error("%s %s within %.1f s%s", by, how, limit, place)
+            return Outcome(error=self._unanswered(name, "did not return in time", grpc.StatusCode.DEADLINE_EXCEEDED))
+        try:
+            outcome = Outcome(response_of(name, request, running.result()))
+            if name in LIFE_HOOKS and outcome.failed:
+                _log.error("%s failed: %s", by, outcome.response.error.message)
+            return outcome
+        except HookResultError as error:
+            _log.error("%s %s", by, error)
+            return Outcome(error=self._unanswered(by, str(error)))
+        except BaseException as error:
+            _log.exception("%s failed", by)
+            # Nobody but the operator is told what an exception says: it may hold what is not theirs to see.
+            text = text_of(error) if name in LIFE_HOOKS else ""
+            kind = type(error).__name__
+            told = failure(name, f"{kind}: {text}" if text else self._failed(name, f"raised {kind}"))
+            return Outcome(told) if told is not None else Outcome(error=self._unanswered(name, f"raised {kind}"))
+
+    def _unanswered(self, by: str, how: str, code: grpc.StatusCode = grpc.StatusCode.INTERNAL) -> _Unanswered:
+        return _Unanswered(code, self._failed(by, how))
 
     def _failed(self, by: str, how: str) -> str:
         text = f"plugin {self._config.plugin_id or type(self._plugin).__name__}: {by} {how}"
@@ -193,7 +216,7 @@ def run_plugin(plugin_class: type[Plugin]) -> None:
 
 def _loop_for(plugin_class: Any) -> Callable[[], asyncio.AbstractEventLoop]:
     """uvloop serves HTTP faster; it takes a moment to load, so other plugins do without."""
-    if "ServeHTTP" in getattr(plugin_class, "_hook_registry", ()):
+    if isinstance(plugin_class, type) and issubclass(plugin_class, Plugin) and plugin_class.has_hook("ServeHTTP"):
         with contextlib.suppress(ImportError):
             from uvloop import new_event_loop
 

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from .hooks import HookName, hook, signature_of
 from .http import ClientDisconnected, HTTPRequest, HTTPResponseWriter, split_target
 from .logs import own_logger
+from .router import Router
 from .serving.told import client_of, paths, server_of
 
 _log = own_logger("mattermost_plugin")
@@ -32,7 +33,7 @@ def wsgi(application: Callable[..., Iterable[bytes]]) -> Callable[..., None]:
     if not callable(application) or _is_async(application):
         raise TypeError(f"wsgi() takes a WSGI application, not {_described(application)}")
 
-    def serve_http(plugin: Any, context: Any, writer: HTTPResponseWriter, request: HTTPRequest) -> None:
+    def serve_http(owner: Any, context: Any, writer: HTTPResponseWriter, request: HTTPRequest) -> None:
         has_begun = False
 
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], Any]:
@@ -47,7 +48,7 @@ def wsgi(application: Callable[..., Iterable[bytes]]) -> Callable[..., None]:
                 writer.add_header(name, value)
             return writer.write
 
-        answer = application(_environ(plugin, request), start_response)
+        answer = application(_environ(_plugin_of(owner), request), start_response)
         try:
             for piece in answer:
                 if piece:
@@ -64,6 +65,10 @@ def wsgi(application: Callable[..., Iterable[bytes]]) -> Callable[..., None]:
             writer.write(b"")
 
     return hook(HookName.ServeHTTP)(serve_http)
+
+
+def _plugin_of(owner: Any) -> Any:
+    return owner.plugin if isinstance(owner, Router) else owner
 
 
 def _is_async(application: Any) -> bool:
@@ -153,7 +158,7 @@ def asgi(application: Callable[..., Any]) -> Callable[..., Any]:
         raise TypeError(f"asgi() takes an ASGI application, not {_described(application)}")
     state: dict[str, Any] = {}
 
-    async def serve_http(plugin: Any, context: Any, writer: HTTPResponseWriter, request: HTTPRequest) -> None:
+    async def serve_http(owner: Any, context: Any, writer: HTTPResponseWriter, request: HTTPRequest) -> None:
         body = request._incoming
         is_read = False
         answered = asyncio.Event()
@@ -191,7 +196,7 @@ def asgi(application: Callable[..., Any]) -> Callable[..., Any]:
                     answered.set()
 
         try:
-            await application({**_scope(plugin, request), "state": state.copy()}, receive, send)
+            await application({**_scope(_plugin_of(owner), request), "state": state.copy()}, receive, send)
         except Exception:
             # An application may raise once more what it has answered already, for the server to log.
             if not answered.is_set():

@@ -14,12 +14,14 @@ from typing import Any, Generic, NamedTuple, Protocol
 
 import grpc
 
+from ..calls import HandlerCall, Outcome, call_in_turn
 from ..client import AsyncPluginAPIClient, PluginAPIClient
 from ..config import RuntimeConfig
 from ..contract import HOOKS, contract_message, is_repeated
 from ..descriptors import message_class
 from ..dispatch import HookResultError, arguments, handler_arguments, response_of
 from ..hooks import HookName
+from ..logs import own_logger
 from ..models import fill, reader
 from ..plugin import PluginClass, make_plugin
 from ..server import PluginServer
@@ -28,6 +30,8 @@ from .host_api import FakeHostAPI, lowered
 
 #: Seconds that anything a test asks of its plugin may take.
 TEST_TIMEOUT = 30.0
+
+_log = own_logger("mattermost_plugin")
 
 
 class HTTPAnswer(NamedTuple):
@@ -130,12 +134,23 @@ class PluginHost(Generic[PluginClass]):
         given.pop("plugin_context", None)
         if given:
             raise TypeError(f"{name} takes {', '.join(names) or 'nothing'}; not {', '.join(given)}")
-        handler = self.plugin.get_hook_handler(name)
-        result = None if handler is None else self._wait(self._hooks.run(handler, arguments(method, request)), name)
-        try:
-            response = response_of(name, request, result)
-        except HookResultError as error:
-            raise HookResultError(f"{name} ({getattr(handler, '__qualname__', handler)}) {error}") from None
+        calls = self.plugin._calls(name, lambda: arguments(method, request))
+
+        async def attempt(call: HandlerCall, sharing: int) -> Outcome:
+            try:
+                return Outcome(response_of(name, request, await self._hooks.run(call.function, call.args)))
+            except HookResultError as error:
+                return Outcome(error=HookResultError(f"{name} ({call.name}) {error}"))
+            except Exception as error:
+                if len(calls) > 1:
+                    # Only the first one's is raised.
+                    _log.exception("%s (%s) failed", name, call.name)
+                return Outcome(error=error)
+
+        outcome = self._wait(call_in_turn(name, calls, attempt), name)
+        if outcome.error is not None:
+            raise outcome.error
+        response = response_of(name, request, None) if outcome.response is None else outcome.response
         fields = method.output_type.fields
 
         def value(field: Any) -> Any:
