@@ -23,15 +23,18 @@ export interface Row {
   readonly ratio: number
 }
 
-/** Lets ours and the bare minimum take turns, after one turn that warms up. */
+/** Lets ours and the bare minimum take turns, after some that warm up: a server has run for longer than its first requests. */
 export const compare = Effect.fnUntraced(function* <E1, R1, E2, R2>(
   name: string,
   ours: Effect.Effect<unknown, E1, R1>,
   bare: Effect.Effect<unknown, E2, R2>,
   inWords: (millis: number) => string,
+  warmUps = 1,
 ): Effect.fn.Return<Row, E1 | E2, R1 | R2> {
-  yield* ours
-  yield* bare
+  for (let turn = 0; turn < warmUps; turn++) {
+    yield* ours
+    yield* bare
+  }
   const times = { ours: [] as Array<number>, bare: [] as Array<number> }
   for (let turn = 0; turn < TURNS; turn++) {
     times.ours.push(yield* time(ours))

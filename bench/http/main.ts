@@ -14,6 +14,8 @@ import { type Asked, load } from "./client.ts"
 const MIB = 1024 * 1024
 const CONNECTIONS = 16
 const SMALL_REQUESTS = 3000
+/** Rounds of small requests before they are measured: compilers get at all of it within some ten thousand. */
+const WARM_UPS = 8
 const ECHO = { size: 65_536, count: 1000 }
 const LARGE = 256 * MIB
 const HUGE = 1024 * MIB
@@ -112,18 +114,21 @@ const measured = Effect.gen(function* () {
       small(plugin("asgi-app", "/small")),
       small(bare("/small")),
       perSecond(SMALL_REQUESTS),
+      WARM_UPS,
     ),
     yield* compare(
       "WSGI, small GET (proxy to gunicorn)",
       small(plugin("wsgi-app", "/small")),
       small({ port: wsgi.port, path: "/small" }),
       perSecond(SMALL_REQUESTS),
+      WARM_UPS,
     ),
     yield* compare(
       "sync handler, small GET (proxy to uvicorn)",
       small(plugin("handler", "/small")),
       small(bare("/small")),
       perSecond(SMALL_REQUESTS),
+      WARM_UPS,
     ),
     yield* compare("64 KiB echo", echo(plugin("asgi-app", "/echo")), echo(bare("/echo")), throughput(both)),
     yield* compare("256 MiB up", up(plugin("asgi-app", "/up")), up(bare("/up")), throughput(LARGE)),
