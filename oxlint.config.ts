@@ -21,6 +21,9 @@ const rooms = [
   "testing",
 ]
 
+/** Rooms that must not know which transport is under them. */
+const aboveTransports = new Set(["hooks", "workspace", "environment", "http", "cli"])
+
 export default defineConfig({
   plugins: ["typescript", "import", "unicorn", "oxc"],
   categories: { correctness: "error", suspicious: "error", perf: "warn" },
@@ -63,6 +66,9 @@ export default defineConfig({
               group: [...rooms.slice(index + 1).map((later) => `**/${later}/**`), "**/index.ts", "**/main.ts"],
               message: `src/${room} comes before that room: imports go one way, to rooms above (see docs/architecture.md)`,
             },
+            ...(aboveTransports.has(room)
+              ? [{ group: ["**/grpc/**"], message: `src/${room} knows of rpc/ alone, whatever the transport` }]
+              : []),
           ],
         },
       ],

@@ -1,11 +1,11 @@
 /** Streams of every kind. */
 import { Effect, Option, Stream } from "effect"
-import type { GrpcClient } from "effect-plugin-supervisor/goplugin"
+import type { RpcClient } from "effect-plugin-supervisor/goplugin"
 import { Calculator } from "./generated/calculator/calculator_pb.js"
 
 const { count, running, total } = Calculator.method
 
-export const streams = Effect.fn("streams")(function* (client: GrpcClient) {
+export const streams = Effect.fn("streams")(function* (client: RpcClient) {
   // From the plugin: a Stream, cancelled as soon as nobody consumes it any more.
   const counted = yield* Stream.runCollect(client.serverStream(count, { to: 3 }))
   yield* Effect.log(`counted to ${counted.map(({ value }) => value).join(", ")}`)

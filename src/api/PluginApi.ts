@@ -1,7 +1,7 @@
 import type { DescMethod } from "@bufbuild/protobuf"
 import { Context, Effect, Layer, Schema } from "effect"
 import { PluginAPI } from "../generated/mattermost/pluginapi/v1/plugin_api_pb.js"
-import type { Request, ResponseInit } from "../grpc/GrpcMethod.ts"
+import type { Request, ResponseInit } from "../rpc/RpcMethod.ts"
 import { describeProblem, type MessageProblem } from "../rpc/MessageCheck.ts"
 
 /** Which plugin calls the host API; established by the socket the call came in on, never by what the plugin says. */

@@ -3,9 +3,9 @@ import { join } from "node:path"
 import { create, type DescMethod } from "@bufbuild/protobuf"
 import { Cause, Context, Effect, Layer, type Scope } from "effect"
 import { PluginAPI } from "../generated/mattermost/pluginapi/v1/plugin_api_pb.js"
-import { GrpcStatus, statusCode } from "../grpc/GrpcError.ts"
-import { type CallContext, type Handlers, implement } from "../grpc/GrpcHandler.ts"
-import { MAX_MESSAGE_SIZE } from "../grpc/GrpcLimits.ts"
+import { RpcStatus, statusCode } from "../rpc/RpcError.ts"
+import { type CallContext, type Handlers, implement } from "../rpc/RpcHandler.ts"
+import { MAX_MESSAGE_SIZE } from "../rpc/RpcLimits.ts"
 import { type GrpcServerError, serve } from "../grpc/GrpcServer.ts"
 import { errorStatus } from "../rpc/ErrorStatus.ts"
 import { describeProblem, messageProblem, OUTGOING } from "../rpc/MessageCheck.ts"
@@ -56,7 +56,7 @@ const STATUS_BY_HTTP: { readonly [status: number]: number } = {
   503: statusCode.UNAVAILABLE,
 }
 
-const answerError = (method: DescMethod, error: PluginApiError): Effect.Effect<object, GrpcStatus> => {
+const answerError = (method: DescMethod, error: PluginApiError): Effect.Effect<object, RpcStatus> => {
   const status = errorStatus(error.statusCode)
   return method.output.fields.some((field) => field.localName === "error")
     ? Effect.succeed({
@@ -69,7 +69,7 @@ const answerError = (method: DescMethod, error: PluginApiError): Effect.Effect<o
         },
       })
     : Effect.fail(
-        new GrpcStatus({
+        new RpcStatus({
           code: STATUS_BY_HTTP[status] ?? statusCode.INTERNAL,
           details: `${error.id}: ${error.message}`.toWellFormed(),
         }),
@@ -83,7 +83,7 @@ const isAllowed = ({ isRequired, token }: ApiAccess, shown: string | Uint8Array 
   return given.length === expected.length && timingSafeEqual(given, expected)
 }
 
-const unauthenticated = new GrpcStatus({
+const unauthenticated = new RpcStatus({
   code: statusCode.UNAUTHENTICATED,
   details:
     "the call does not show the plugin's own token; only the plugin's process has it, and what it starts has not",
@@ -107,7 +107,7 @@ const handler = (method: DescMethod, call: Call, caller: PluginCaller, access: A
     const problem = messageProblem(method.output, message, OUTGOING)
     return problem === undefined ? Effect.succeed(message) : unforeseen(`in its answer ${describeProblem(problem)}`)
   }
-  return (request: object, { metadata }: CallContext): Effect.Effect<object, GrpcStatus> => {
+  return (request: object, { metadata }: CallContext): Effect.Effect<object, RpcStatus> => {
     if (access !== undefined && !isAllowed(access, metadata[TOKEN_KEY])) return Effect.fail(unauthenticated)
     return Effect.suspend(() => {
       const problem = messageProblem(method.input, request as never)

@@ -1,11 +1,11 @@
 import { Clock, Deferred, Duration, Effect, Exit, Option, Schema, Scope } from "effect"
 import { type ConnInfo, GRPCBroker } from "../generated/plugin/grpc_broker_pb.js"
 import * as GrpcClient from "../grpc/GrpcClient.ts"
-import type { GrpcError } from "../grpc/GrpcError.ts"
-import type { ServiceImplementation } from "../grpc/GrpcHandler.ts"
-import type { RequestInit } from "../grpc/GrpcMethod.ts"
+import type { BidiCall, RpcClient } from "../rpc/RpcClient.ts"
+import type { RpcError } from "../rpc/RpcError.ts"
+import type { ServiceImplementation } from "../rpc/RpcHandler.ts"
+import type { RequestInit } from "../rpc/RpcMethod.ts"
 import type { GrpcServerError, ServerOptions } from "../grpc/GrpcServer.ts"
-import type { BidiCall } from "../grpc/GrpcStream.ts"
 
 /** A brokered connection could not be made. */
 export class BrokerError extends Schema.TaggedError<BrokerError>()("BrokerError", {
@@ -40,7 +40,7 @@ export interface Broker {
    * Connects to what the plugin serves under an id of the plugin's. Waits for the plugin's announcement, at most five
    * seconds; one that came earlier is good for five seconds too, and for one connection.
    */
-  readonly connect: (id: number) => Effect.Effect<GrpcClient.GrpcClient, BrokerError, Scope.Scope>
+  readonly connect: (id: number) => Effect.Effect<RpcClient, BrokerError, Scope.Scope>
 }
 
 /** How long either side waits for the other's word about an id (go-plugin 1.8, `grpc_broker.go`). */
@@ -62,7 +62,7 @@ export interface BrokerTransport {
 
 /** The broker's stream of messages, as its transports see it. */
 export interface BrokerWire {
-  readonly send: (message: RequestInit<typeof GRPCBroker.method.startStream>) => Effect.Effect<void, GrpcError>
+  readonly send: (message: RequestInit<typeof GRPCBroker.method.startStream>) => Effect.Effect<void, RpcError>
   /** The plugin's next message about an id of its own, waited for at most {@link BROKER_TIMEOUT}. */
   readonly answer: (id: number, waitingFor: string) => Effect.Effect<ConnInfo, BrokerError>
 }
@@ -81,7 +81,7 @@ interface Slot {
  */
 export const make = Effect.fnUntraced(function* (
   pluginId: string,
-  client: GrpcClient.GrpcClient,
+  client: RpcClient,
   transport: BrokerTransport,
   options: Pick<ServerOptions, "tls" | "maxMessageSize">,
 ): Effect.fn.Return<Broker, never, Scope.Scope> {

@@ -1,6 +1,6 @@
 import { Deferred, Duration, Effect, Fiber, Option, type Scope } from "effect"
 import * as GrpcClient from "../grpc/GrpcClient.ts"
-import { GrpcError } from "../grpc/GrpcError.ts"
+import { RpcError } from "../rpc/RpcError.ts"
 import type { Fail } from "../grpc/GrpcStream.ts"
 import type { TlsConfig } from "../grpc/Tls.ts"
 import { describeExit, type ProcessExit } from "../process/ProcessSpec.ts"
@@ -52,7 +52,7 @@ export const open = Effect.fnUntraced(function* ({
   transport,
 }: ConnectionSpec): Effect.fn.Return<
   Pick<GoPlugin, "client" | "broker" | "ping" | "disconnected">,
-  GrpcError,
+  RpcError,
   Scope.Scope
 > {
   const { maxMessageSize, requireServing, shutdownLimit } = options
@@ -95,7 +95,7 @@ const onceEnded =
   ({ code, details, method, trailers }) =>
     Effect.timeoutOption(exit, END_LIMIT).pipe(
       Effect.flatMap(Option.match({ onNone: () => Effect.succeed(""), onSome: known })),
-      Effect.flatMap((more) => Effect.fail(new GrpcError({ method, code, details: `${details}${more}`, trailers }))),
+      Effect.flatMap((more) => Effect.fail(new RpcError({ method, code, details: `${details}${more}`, trailers }))),
     )
 
 /** Of a process that somebody else has started neither code nor signal is known. */

@@ -1,6 +1,6 @@
 import { Duration, Effect } from "effect"
 import { GRPCController } from "../generated/plugin/grpc_controller_pb.js"
-import type { GrpcClient } from "../grpc/GrpcClient.ts"
+import type { RpcClient } from "../rpc/RpcClient.ts"
 
 /** How long a plugin may take to end after it was asked to: go-plugin's own grace (go-plugin 1.8, `Client.Kill`). */
 export const SHUTDOWN_LIMIT: Duration.Duration = Duration.seconds(2)
@@ -11,7 +11,7 @@ export const SHUTDOWN_LIMIT: Duration.Duration = Duration.seconds(2)
  * for.
  */
 export const shutdown = (
-  client: GrpcClient,
+  client: RpcClient,
   exit: Effect.Effect<unknown>,
   limit: Duration.Input = SHUTDOWN_LIMIT,
 ): Effect.Effect<boolean> =>

@@ -1,7 +1,7 @@
 import type { Duration, Effect } from "effect"
 import type { Checksum, ChecksumError } from "../command/Checksum.ts"
-import type { GrpcClient } from "../grpc/GrpcClient.ts"
-import type { GrpcError } from "../grpc/GrpcError.ts"
+import type { RpcClient } from "../rpc/RpcClient.ts"
+import type { RpcError } from "../rpc/RpcError.ts"
 import type { TlsConfig } from "../grpc/Tls.ts"
 import type { PluginSpawnError, ProcessSpec, RunningProcess } from "../process/ProcessSpec.ts"
 import type { Curve } from "./AutoMtls.ts"
@@ -83,7 +83,7 @@ export interface GoPlugin<V extends number = number> {
   /** `exit` tells when and how it ended; what restarts a plugin waits for that. */
   readonly process: RunningProcess
   /** Calls the plugin's services. Calls in flight fail with `UNAVAILABLE` when the process ends, and say how it did. */
-  readonly client: GrpcClient
+  readonly client: RpcClient
   /** The app protocol version the plugin chose. */
   readonly protocolVersion: V
   /** Further servers, of either side's. */
@@ -92,7 +92,7 @@ export interface GoPlugin<V extends number = number> {
    * Asks the plugin whether it serves; bounded by `HEALTH_DEADLINE`. Where its process has ended the error says how, with
    * the end of its stderr.
    */
-  readonly ping: Effect.Effect<void, GrpcError>
+  readonly ping: Effect.Effect<void, RpcError>
   /**
    * Waits until the connection is lost and can't be made again within `RECONNECT_LIMIT`: the process may live, but its
    * server is gone, and with it the plugin.

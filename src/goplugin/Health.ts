@@ -1,7 +1,7 @@
 import { Duration, Effect } from "effect"
 import { Health, HealthCheckResponse_ServingStatus } from "../generated/grpc/health/v1/health_pb.js"
-import type { GrpcClient } from "../grpc/GrpcClient.ts"
-import { GrpcError, statusCode } from "../grpc/GrpcError.ts"
+import type { RpcClient } from "../rpc/RpcClient.ts"
+import { RpcError, statusCode } from "../rpc/RpcError.ts"
 import { path } from "../grpc/GrpcMethod.ts"
 
 /** The service name under which go-plugin registers a plugin's health (go-plugin 1.8, `GRPCServiceName`). */
@@ -19,7 +19,7 @@ export const HEALTH_DEADLINE: Duration.Duration = Duration.seconds(5)
  * looks at the answer. A plugin whose health service does not know the name that go-plugin registers is asked for its
  * server as a whole.
  */
-export const ping = (client: GrpcClient, requireServing = true): Effect.Effect<string | undefined, GrpcError> =>
+export const ping = (client: RpcClient, requireServing = true): Effect.Effect<string | undefined, RpcError> =>
   Effect.catch(ask(client, SERVICE), (error) =>
     error.code === statusCode.NOT_FOUND ? ask(client, "") : Effect.fail(error),
   ).pipe(
@@ -28,7 +28,7 @@ export const ping = (client: GrpcClient, requireServing = true): Effect.Effect<s
       return !requireServing || status === HealthCheckResponse_ServingStatus.SERVING
         ? Effect.succeed(reported)
         : Effect.fail(
-            new GrpcError({
+            new RpcError({
               method: path(Health.method.check),
               code: statusCode.UNAVAILABLE,
               details: `the plugin reports ${reported}`,
@@ -38,10 +38,10 @@ export const ping = (client: GrpcClient, requireServing = true): Effect.Effect<s
     Effect.catch((error) => (isAnswer(error) ? Effect.undefined : Effect.fail(error))),
   )
 
-const ask = (client: GrpcClient, service: string) =>
+const ask = (client: RpcClient, service: string) =>
   client.unary(Health.method.check, { service }, { deadline: HEALTH_DEADLINE })
 
 /** A gRPC server without such a service says so; what only speaks HTTP (404) is no plugin. */
-const isAnswer = ({ code, details }: GrpcError): boolean =>
+const isAnswer = ({ code, details }: RpcError): boolean =>
   code === statusCode.NOT_FOUND ||
   (code === statusCode.UNIMPLEMENTED && !details.startsWith("Received HTTP status code"))

@@ -1,6 +1,6 @@
 import { Cause, type Duration, Effect, Fiber, Queue, type Scope, type Sink, Stream } from "effect"
 import { GRPCStdio, StdioData_Channel } from "../generated/plugin/grpc_stdio_pb.js"
-import type { GrpcClient } from "../grpc/GrpcClient.ts"
+import type { RpcClient } from "../rpc/RpcClient.ts"
 import { ReadPace } from "../process/ReadPace.ts"
 import type { LogSource } from "./PluginLog.ts"
 
@@ -92,7 +92,7 @@ const each = (data: Uint8Array, { push }: Consumer) => Effect.forEach(piecesOf(d
  * one: plugins need not have the service. What has come by then is dealt with, for at most `limit`.
  */
 export const drain = (
-  client: GrpcClient,
+  client: RpcClient,
   consumers: { readonly stdout: Consumer; readonly stderr: Consumer },
   limit: Duration.Input,
 ): Effect.Effect<void> => {

@@ -1,81 +1,17 @@
+import { messages, type CallOptions, type ClientCall, type RpcClient, type UnaryAnswer } from "../rpc/RpcClient.ts"
 import * as grpc from "@grpc/grpc-js"
 import { Duration, Effect, Option, Result, type Scope, Stream } from "effect"
-import { fromUnknown, GrpcError, statusCode } from "./GrpcError.ts"
+import { fromUnknown } from "./GrpcError.ts"
+import { RpcError, statusCode } from "../rpc/RpcError.ts"
 import { FLOW_CONTROL_WINDOW, NO_MESSAGE_LIMIT } from "./GrpcLimits.ts"
-import { type Metadata, noMetadata, toGrpc } from "./GrpcMetadata.ts"
-import {
-  type ClientStreaming,
-  deserializer,
-  path,
-  type RequestInit,
-  type Response,
-  serializer,
-  type ServerStreaming,
-  type Streaming,
-  type Unary,
-} from "./GrpcMethod.ts"
-import { type ClientCall, type Fail, failedCall, messages, streamingCall } from "./GrpcStream.ts"
+import { toGrpc } from "./GrpcMetadata.ts"
+import { noMetadata } from "../rpc/Metadata.ts"
+import { deserializer, path, serializer } from "./GrpcMethod.ts"
+import type { ClientStreaming, RequestInit, Response, ServerStreaming, Streaming, Unary } from "../rpc/RpcMethod.ts"
+import { type Fail, failedCall, streamingCall } from "./GrpcStream.ts"
 import { traceMetadata } from "./GrpcTrace.ts"
 import { guard } from "./GrpcGuard.ts"
 import { askedName, clientCredentials, type TlsConfig } from "./Tls.ts"
-
-/** What may be said of any call. */
-export interface CallOptions {
-  /** Bounds the whole call, connecting included. Omitted, only interruption does. */
-  readonly deadline?: Duration.Input | undefined
-  /** Sent ahead of the call's messages. What can't be sent fails the call with INVALID_ARGUMENT. */
-  readonly metadata?: Metadata | undefined
-}
-
-/** A unary call's answer with all that came along. */
-export interface UnaryAnswer<Message> {
-  readonly message: Message
-  readonly headers: Metadata
-  readonly trailers: Metadata
-}
-
-/** A connection to one gRPC server; connects lazily and closes with its Scope. */
-export interface GrpcClient {
-  /** grpc-js target, for example `unix:/run/x/plugin.sock` or `127.0.0.1:1234`. */
-  readonly target: string
-  /** Calls a unary method. */
-  readonly unary: <M extends Unary>(
-    method: M,
-    request: RequestInit<M>,
-    options?: CallOptions,
-  ) => Effect.Effect<Response<M>, GrpcError>
-  /** As `unary`, and answers the metadata that came with the response. */
-  readonly unaryAnswer: <M extends Unary>(
-    method: M,
-    request: RequestInit<M>,
-    options?: CallOptions,
-  ) => Effect.Effect<UnaryAnswer<Response<M>>, GrpcError>
-  /** Opens a server stream; it is cancelled when the returned stream is no longer consumed. */
-  readonly serverStream: <M extends ServerStreaming>(
-    method: M,
-    request: RequestInit<M>,
-    options?: CallOptions,
-  ) => Stream.Stream<Response<M>, GrpcError>
-  /** Sends a stream of messages, as fast as the server takes them, and answers the one response. */
-  readonly clientStream: <M extends ClientStreaming, E, R>(
-    method: M,
-    requests: Stream.Stream<RequestInit<M>, E, R>,
-    options?: CallOptions,
-  ) => Effect.Effect<Response<M>, GrpcError | E, R>
-  /**
-   * Opens a stream to be talked over in any order, of whatever directions; it is cancelled when the Scope closes before
-   * the call has ended. One that can't be opened fails with whatever is done first.
-   */
-  readonly bidi: <M extends Streaming>(
-    method: M,
-    options?: CallOptions,
-  ) => Effect.Effect<ClientCall<RequestInit<M>, Response<M>>, never, Scope.Scope>
-  /**
-   * Waits until the connection is lost and can't be made again within {@link RECONNECT_LIMIT}; a server that closes a
-   * connection and takes the next one is not lost. Connects, where nothing has yet.
-   */
-  readonly disconnected: Effect.Effect<void>
-}
 
 /** How a client is made. */
 export interface ClientOptions {
@@ -124,7 +60,7 @@ const channelOptions = (tls: TlsConfig | undefined, maxMessageSize: number): grp
 export const make = (
   target: string,
   { explainLoss, maxMessageSize = NO_MESSAGE_LIMIT, tls }: ClientOptions = {},
-): Effect.Effect<GrpcClient, never, Scope.Scope> =>
+): Effect.Effect<RpcClient, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
@@ -133,7 +69,7 @@ export const make = (
       }),
       (client) => Effect.sync(() => client.close()),
     ),
-    (client): GrpcClient => {
+    (client): RpcClient => {
       const connection: Connection = { client, fail: failing(client, explainLoss) }
       return {
         target,
@@ -179,7 +115,7 @@ const failing = (client: grpc.Client, explainLoss: Fail = Effect.fail): Fail => 
     error.code === statusCode.INTERNAL && NO_WORD.test(error.details)
       ? Effect.flatMap(Effect.timeoutOption(changeFrom(client, READY), NEWS_LIMIT), (news) =>
           Option.isSome(news)
-            ? explained(new GrpcError({ method: error.method, code: statusCode.UNAVAILABLE, details: error.details }))
+            ? explained(new RpcError({ method: error.method, code: statusCode.UNAVAILABLE, details: error.details }))
             : Effect.fail(error),
         )
       : explained(error)
@@ -218,32 +154,29 @@ const callOptions = ({ deadline }: CallOptions): { readonly deadline?: number } 
   deadline === undefined ? {} : { deadline: Date.now() + Duration.toMillis(deadline) }
 
 /** All that goes ahead of a call: the trace it is part of, and what its caller says. */
-const callMetadata = (
-  method: string,
-  { metadata = noMetadata }: CallOptions,
-): Effect.Effect<grpc.Metadata, GrpcError> =>
+const callMetadata = (method: string, { metadata = noMetadata }: CallOptions): Effect.Effect<grpc.Metadata, RpcError> =>
   metadata === noMetadata
     ? traceMetadata
     : Effect.flatMap(traceMetadata, (traced) =>
         Result.match(toGrpc(metadata, traced), {
-          onFailure: (details) => Effect.fail(new GrpcError({ method, code: statusCode.INVALID_ARGUMENT, details })),
+          onFailure: (details) => Effect.fail(new RpcError({ method, code: statusCode.INVALID_ARGUMENT, details })),
           onSuccess: Effect.succeed,
         }),
       )
 
 /** What is thrown by a client that was closed meanwhile. */
-const closed = (method: string, error: unknown): GrpcError =>
-  new GrpcError({ method, code: statusCode.UNAVAILABLE, details: String(error) })
+const closed = (method: string, error: unknown): RpcError =>
+  new RpcError({ method, code: statusCode.UNAVAILABLE, details: String(error) })
 
 const unary = <M extends Unary>(
   { client, fail }: Connection,
   method: M,
   request: RequestInit<M>,
   options: CallOptions = {},
-): Effect.Effect<Response<M>, GrpcError> => {
+): Effect.Effect<Response<M>, RpcError> => {
   const name = path(method)
   return Effect.flatMap(callMetadata(name, options), (metadata) =>
-    Effect.callback<Response<M>, GrpcError>((resume) => {
+    Effect.callback<Response<M>, RpcError>((resume) => {
       const callSettings = callOptions(options)
       let call: grpc.ClientUnaryCall
       try {
@@ -305,7 +238,7 @@ const open = <M extends Unary | Streaming>(
 /** The one message of an answer. */
 const onlyMessage = Effect.fnUntraced(function* <A>(method: string, call: ClientCall<never, A>) {
   const wrong = (what: string) =>
-    new GrpcError({ method, code: statusCode.INTERNAL, details: `the call ended with ${what}` })
+    new RpcError({ method, code: statusCode.INTERNAL, details: `the call ended with ${what}` })
   const message = yield* call.receive
   if (Option.isNone(message)) return yield* wrong("no message")
   if (Option.isSome(yield* call.receive)) return yield* wrong("more than one message")
@@ -317,7 +250,7 @@ const unaryAnswer = <M extends Unary>(
   method: M,
   request: RequestInit<M>,
   options?: CallOptions,
-): Effect.Effect<UnaryAnswer<Response<M>>, GrpcError> =>
+): Effect.Effect<UnaryAnswer<Response<M>>, RpcError> =>
   Effect.scoped(
     Effect.gen(function* () {
       const call = yield* open(connection, method, options)
@@ -334,7 +267,7 @@ const serverStream = <M extends ServerStreaming>(
   method: M,
   request: RequestInit<M>,
   options?: CallOptions,
-): Stream.Stream<Response<M>, GrpcError> =>
+): Stream.Stream<Response<M>, RpcError> =>
   Stream.unwrap(
     Effect.gen(function* () {
       const call = yield* open(connection, method, options)
@@ -350,7 +283,7 @@ const clientStream = <M extends ClientStreaming, E, R>(
   method: M,
   requests: Stream.Stream<RequestInit<M>, E, R>,
   options?: CallOptions,
-): Effect.Effect<Response<M>, GrpcError | E, R> =>
+): Effect.Effect<Response<M>, RpcError | E, R> =>
   Effect.scoped(
     Effect.gen(function* () {
       const call = yield* open(connection, method, options)

@@ -1,63 +1,21 @@
-import type { DescMethod, DescService } from "@bufbuild/protobuf"
+import type { CallContext, ServiceImplementation } from "../rpc/RpcHandler.ts"
+import type { DescMethod } from "@bufbuild/protobuf"
 import * as grpc from "@grpc/grpc-js"
 import { Cause, type Context, Effect, Exit, Fiber, Option, Result, type Scope, Stream } from "effect"
-import { type GrpcError, GrpcStatus, statusCode, toStatus } from "./GrpcError.ts"
-import { fromGrpc, type Metadata, toGrpc } from "./GrpcMetadata.ts"
-import { deserializer, path, type Request, type ResponseInit, serializer } from "./GrpcMethod.ts"
-import { type BidiCall, messages, streamingCall } from "./GrpcStream.ts"
+import { toStatus } from "./GrpcError.ts"
+import { type RpcError, RpcStatus, statusCode } from "../rpc/RpcError.ts"
+import { fromGrpc, toGrpc } from "./GrpcMetadata.ts"
+import type { Metadata } from "../rpc/Metadata.ts"
+import { deserializer, path, serializer } from "./GrpcMethod.ts"
+import { streamingCall } from "./GrpcStream.ts"
+import { type BidiCall, messages } from "../rpc/RpcClient.ts"
 import { inTraceOf } from "./GrpcTrace.ts"
-
-/** What a handler may know and say of the call that it handles, beside its messages. */
-export interface CallContext {
-  /** What the caller sent along. */
-  readonly metadata: Metadata
-  /** Sends metadata ahead of the first message; once that is sent it is too late, and nothing happens. */
-  readonly sendHeaders: (metadata: Metadata) => Effect.Effect<void, GrpcStatus>
-  /** What is sent with the end of a call that ends well. For one that fails, see `GrpcStatus`. */
-  readonly setTrailers: (metadata: Metadata) => Effect.Effect<void, GrpcStatus>
-}
-
-/**
- * The handler of one rpc: it is handed a message or the stream of them, and answers a message or a stream of them;
- * bidirectional ones talk over the call until they return.
- */
-export type Handler<M extends DescMethod, R = never> = M extends { methodKind: "unary" }
-  ? (request: Request<M>, context: CallContext) => Effect.Effect<ResponseInit<M>, GrpcStatus, R>
-  : M extends { methodKind: "server_streaming" }
-    ? (request: Request<M>, context: CallContext) => Stream.Stream<ResponseInit<M>, GrpcStatus, R>
-    : M extends { methodKind: "client_streaming" }
-      ? (
-          requests: Stream.Stream<Request<M>, GrpcError>,
-          context: CallContext,
-        ) => Effect.Effect<ResponseInit<M>, GrpcStatus, R>
-      : (
-          call: BidiCall<ResponseInit<M>, Request<M>>,
-          context: CallContext,
-        ) => Effect.Effect<void, GrpcStatus | GrpcError, R>
-
-/** Handlers by rpc name; an rpc without one answers UNIMPLEMENTED. */
-export type Handlers<S extends DescService, R = never> = {
-  readonly [K in keyof S["method"]]?: Handler<S["method"][K], R>
-}
-
-/** A service and its handlers, ready to be served. */
-export interface ServiceImplementation<R = never> {
-  readonly service: DescService
-  readonly handlers: { readonly [name: string]: unknown }
-  readonly _R?: (_: never) => R
-}
-
-/** Pairs a generated service with its handlers. */
-export const implement = <S extends DescService, R = never>(
-  service: S,
-  handlers: Handlers<S, R>,
-): ServiceImplementation<R> => ({ service, handlers: handlers })
 
 /** Runs a handler; `done` is told how it ended. */
 type Run<R> = (
-  effect: Effect.Effect<unknown, GrpcStatus | GrpcError, R>,
-  done: (exit: Exit.Exit<unknown, GrpcStatus | GrpcError>) => void,
-) => Fiber.Fiber<unknown, GrpcStatus | GrpcError>
+  effect: Effect.Effect<unknown, RpcStatus | RpcError, R>,
+  done: (exit: Exit.Exit<unknown, RpcStatus | RpcError>) => void,
+) => Fiber.Fiber<unknown, RpcStatus | RpcError>
 
 /**
  * Makes what runs handlers: in a context, each in a fiber of its own that belongs to the Scope. What nobody expected is
@@ -79,7 +37,7 @@ export const runner = <R>(context: Context.Context<R>, scope: Scope.Scope): Run<
   }
 }
 
-const report = (cause: Cause.Cause<GrpcStatus | GrpcError>): Effect.Effect<void> => {
+const report = (cause: Cause.Cause<RpcStatus | RpcError>): Effect.Effect<void> => {
   if (Cause.hasDies(cause)) return Effect.logError("a gRPC handler failed unexpectedly", cause)
   const problem = Option.map(Cause.findErrorOption(cause), (error) => toStatus(error).problem)
   return Option.isSome(problem) && problem.value !== undefined
@@ -121,11 +79,11 @@ const definition = (method: DescMethod): grpc.MethodDefinition<any, any> => ({
   responseDeserialize: asIs,
 })
 
-type AnyUnary<R> = (request: object, context: CallContext) => Effect.Effect<object, GrpcStatus, R>
+type AnyUnary<R> = (request: object, context: CallContext) => Effect.Effect<object, RpcStatus, R>
 type AnyStream<R> = (
   call: BidiCall<object, object>,
   context: CallContext,
-) => Effect.Effect<void, GrpcStatus | GrpcError, R>
+) => Effect.Effect<void, RpcStatus | RpcError, R>
 
 const handlerOf = <R>(method: DescMethod, handler: any, run: Run<R>): grpc.UntypedHandleCall =>
   method.methodKind === "unary"
@@ -143,9 +101,9 @@ const overCall = <R>(kind: Exclude<DescMethod["methodKind"], "unary">, handler: 
       call.receive,
       Option.match({
         onNone: () =>
-          Effect.fail(new GrpcStatus({ code: statusCode.INVALID_ARGUMENT, details: "the call has no request" })),
+          Effect.fail(new RpcStatus({ code: statusCode.INVALID_ARGUMENT, details: "the call has no request" })),
         onSome: (request) =>
-          Stream.runForEach(handler(request, context) as Stream.Stream<object, GrpcStatus, R>, call.send),
+          Stream.runForEach(handler(request, context) as Stream.Stream<object, RpcStatus, R>, call.send),
       }),
     )
 }
@@ -194,7 +152,7 @@ const contextOf = (call: Pick<grpc.ServerUnaryCall<any, any>, "metadata" | "send
   const converted = (metadata: Metadata, use: (metadata: grpc.Metadata) => void) =>
     Effect.suspend(() =>
       Result.match(toGrpc(metadata), {
-        onFailure: (details) => Effect.fail(new GrpcStatus({ code: statusCode.INTERNAL, details })),
+        onFailure: (details) => Effect.fail(new RpcStatus({ code: statusCode.INTERNAL, details })),
         onSuccess: (converted) => Effect.sync(() => use(converted)),
       }),
     )
@@ -209,7 +167,7 @@ const contextOf = (call: Pick<grpc.ServerUnaryCall<any, any>, "metadata" | "send
 }
 
 /** The status of a call that failed. A defect's text stays on our side: the other side is told only that it failed. */
-const statusOf = (cause: Cause.Cause<GrpcStatus | GrpcError>): Partial<grpc.StatusObject> => {
+const statusOf = (cause: Cause.Cause<RpcStatus | RpcError>): Partial<grpc.StatusObject> => {
   const error = Cause.findErrorOption(cause)
   if (Option.isSome(error)) return toStatus(error.value).status
   return Cause.hasInterruptsOnly(cause)

@@ -1,49 +1,20 @@
+import type { ClientCall } from "../rpc/RpcClient.ts"
 import type { Readable, Writable } from "node:stream"
 import type * as grpc from "@grpc/grpc-js"
-import { Effect, Option, Stream } from "effect"
-import { fromUnknown, type GrpcError } from "./GrpcError.ts"
-import { fromGrpc, type Metadata, noMetadata } from "./GrpcMetadata.ts"
-
-/** Both directions of one streaming call, with back-pressure: nothing is buffered beyond grpc-js' own small window. */
-export interface BidiCall<in Send, out Receive> {
-  /** Sends a message; returns when the transport has taken it. */
-  readonly send: (message: Send) => Effect.Effect<void, GrpcError>
-  /** Half-closes our direction. */
-  readonly end: Effect.Effect<void>
-  /** The next message; `None` once the other side has ended with OK. One fiber at a time may receive. */
-  readonly receive: Effect.Effect<Option.Option<Receive>, GrpcError>
-}
-
-/** A streaming call as its client sees it. */
-export interface ClientCall<in Send, out Receive> extends BidiCall<Send, Receive> {
-  /**
-   * The metadata ahead of the first message; waits for it, and fails with the call. Servers may send it with their first
-   * message only (grpc-go does), and none where there is no message.
-   */
-  readonly headers: Effect.Effect<Metadata, GrpcError>
-  /**
-   * The metadata that came with the end; waits for it, and fails with the call, whose error has them then. The end comes
-   * after all messages, so whoever does not receive those waits for ever.
-   */
-  readonly trailers: Effect.Effect<Metadata, GrpcError>
-}
-
-/** What is received, until the other side has ended. */
-export const messages = <Receive>({
-  receive,
-}: Pick<BidiCall<never, Receive>, "receive">): Stream.Stream<Receive, GrpcError> =>
-  Stream.unfold(undefined, () =>
-    Effect.map(receive, Option.match({ onNone: () => undefined, onSome: (message) => [message, undefined] as const })),
-  )
+import { Effect, Option } from "effect"
+import { fromUnknown } from "./GrpcError.ts"
+import type { RpcError } from "../rpc/RpcError.ts"
+import { fromGrpc } from "./GrpcMetadata.ts"
+import { type Metadata, noMetadata } from "../rpc/Metadata.ts"
 
 /** A call that could not even begin: whatever is done with it fails. */
-export const failedCall = (error: GrpcError): ClientCall<unknown, never> => {
+export const failedCall = (error: RpcError): ClientCall<unknown, never> => {
   const failure = Effect.fail(error)
   return { send: () => failure, end: Effect.void, receive: failure, headers: failure, trailers: failure }
 }
 
 /** How a call's error is told: as it is, unless more is known of it. */
-export type Fail = (error: GrpcError) => Effect.Effect<never, GrpcError>
+export type Fail = (error: RpcError) => Effect.Effect<never, RpcError>
 
 /**
  * Wraps a grpc-js call's two Node streams. The error that ends a call reaches everyone who waits on it and everyone who
@@ -55,7 +26,7 @@ export const streamingCall = <Send, Receive>(
   fail: Fail = Effect.fail,
   deadline?: number,
 ): ClientCall<Send, Receive> => {
-  let failure: GrpcError | undefined
+  let failure: RpcError | undefined
   let headers: Metadata | undefined
   let trailers: Metadata | undefined
   /** The other side's direction has ended. Ours may go on: a server answers after its client has sent everything. */
@@ -92,8 +63,8 @@ export const streamingCall = <Send, Receive>(
   })
 
   /** Waits until there is an answer; looks again after everything that happens to the call. */
-  const waitFor = <A>(answer: () => Effect.Effect<A, GrpcError> | undefined) =>
-    Effect.callback<A, GrpcError>((resume) => {
+  const waitFor = <A>(answer: () => Effect.Effect<A, RpcError> | undefined) =>
+    Effect.callback<A, RpcError>((resume) => {
       const attempt = () => {
         const answered = answer()
         if (answered === undefined) return
@@ -115,7 +86,7 @@ export const streamingCall = <Send, Receive>(
   })
 
   const send = (message: Send) =>
-    Effect.callback<void, GrpcError>((resume) => {
+    Effect.callback<void, RpcError>((resume) => {
       const refuse = () =>
         resume(fail(failure ?? fromUnknown(method, new Error("the call has ended, nothing more can be sent"))))
       if (failure !== undefined || closed) return refuse()

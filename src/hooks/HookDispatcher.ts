@@ -1,7 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf"
 import { Context, Effect, Layer, Option, Result, Schema, type Scope } from "effect"
 import type { PluginContextSchema } from "../generated/mattermost/pluginapi/v1/hooks_common_pb.js"
-import type { Request, RequestInit, Response } from "../grpc/GrpcMethod.ts"
+import type { Request, RequestInit, Response } from "../rpc/RpcMethod.ts"
 import { ActivePlugins, type AskError, notActive } from "./ActivePlugins.ts"
 import type { HookError, HookSuspendedError } from "./HookError.ts"
 import { deciding, type DecidingHook, type Notification } from "./HookKind.ts"

@@ -1,7 +1,7 @@
 import { toJson } from "@bufbuild/protobuf"
 import { EmailNotificationContentSchema } from "../generated/mattermost/pluginapi/v1/hooks_message_pb.js"
 import type { Post } from "../generated/mattermost/pluginapi/v1/post_pb.js"
-import type { Request, Response } from "../grpc/GrpcMethod.ts"
+import type { Request, Response } from "../rpc/RpcMethod.ts"
 import { type HookMethods, hookMethods, type UnaryHook, unaryHooks } from "./HookName.ts"
 
 /** A message's own fields. */

@@ -1,5 +1,5 @@
 import { PluginHooks } from "../generated/mattermost/pluginapi/v1/plugin_hooks_pb.js"
-import type { UnaryName } from "../grpc/GrpcMethod.ts"
+import type { UnaryName } from "../rpc/RpcMethod.ts"
 
 /** The methods of the hooks service by camelCase name. */
 export type HookMethods = (typeof PluginHooks)["method"]

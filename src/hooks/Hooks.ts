@@ -3,9 +3,9 @@ import { Context, Duration, Effect, Layer } from "effect"
 import { ImplementedRequestSchema } from "../generated/mattermost/pluginapi/v1/hooks_lifecycle_pb.js"
 import type { AppError } from "../generated/mattermost/pluginapi/v1/common_pb.js"
 import { PluginHooks } from "../generated/mattermost/pluginapi/v1/plugin_hooks_pb.js"
-import type { GrpcClient } from "../grpc/GrpcClient.ts"
-import { type GrpcError, statusCode } from "../grpc/GrpcError.ts"
-import type { Request, RequestInit, Response, ResponseInit } from "../grpc/GrpcMethod.ts"
+import type { RpcClient } from "../rpc/RpcClient.ts"
+import { type RpcError, statusCode } from "../rpc/RpcError.ts"
+import type { Request, RequestInit, Response, ResponseInit } from "../rpc/RpcMethod.ts"
 import { errorStatus } from "../rpc/ErrorStatus.ts"
 import { describeProblem, messageProblem } from "../rpc/MessageCheck.ts"
 import {
@@ -41,7 +41,7 @@ export interface HookClient extends UnaryHooks {
   /** What the plugin is at work on: unary hooks are counted by themselves, requests by who sends them. */
   readonly inFlight: InFlight.InFlight
   /** The connection to the plugin. */
-  readonly client: GrpcClient
+  readonly client: RpcClient
   /** Where the plugin serves HTTP itself; requests to others go by `ServeHTTP`. */
   readonly http?: PluginHttpServer | undefined
 }
@@ -50,7 +50,7 @@ export interface HookClient extends UnaryHooks {
 const IMPLEMENTED_DEADLINE = Duration.seconds(10)
 
 /** A call's transport, deadline or handler failure, told apart. `name` is the rpc's. */
-export const hookError = (pluginId: string, name: string, deadline: Duration.Input, error: GrpcError): HookError => {
+export const hookError = (pluginId: string, name: string, deadline: Duration.Input, error: RpcError): HookError => {
   switch (error.code) {
     case statusCode.DEADLINE_EXCEEDED:
       return new HookDeadlineError({ pluginId, hook: name, deadlineMillis: Duration.toMillis(deadline) })
@@ -79,7 +79,7 @@ const answeredError = (response: MessageShape<DescMessage>): AppError | undefine
 const allHooks: ReadonlySet<Hook> = new Set<Hook>([...unaryHooks, "serveHTTP"])
 
 const connect = Effect.fn("Hooks.connect")(function* (
-  client: GrpcClient,
+  client: RpcClient,
   pluginId: string,
   options: HooksOptions = {},
 ): Effect.fn.Return<HookClient, HookError> {
@@ -161,7 +161,7 @@ export class Hooks extends Context.Service<
      * to implement every hook; names this host does not know are ignored.
      */
     readonly connect: (
-      client: GrpcClient,
+      client: RpcClient,
       pluginId: string,
       options?: HooksOptions,
     ) => Effect.Effect<HookClient, HookError>
@@ -185,7 +185,7 @@ export type HookHandlers = {
 
 /** A client that answers from `handlers`; see {@link Hooks.layerTest}. */
 export const testClient = (
-  client: GrpcClient,
+  client: RpcClient,
   pluginId: string,
   handlers: HookHandlers,
   options: HooksOptions = {},

@@ -4,8 +4,8 @@ import type {
   ServeHTTPRequestInitSchema,
   ServeHTTPResponse,
 } from "../generated/mattermost/pluginapi/v1/hooks_http_pb.js"
-import type { GrpcError } from "../grpc/GrpcError.ts"
-import { messages } from "../grpc/GrpcStream.ts"
+import type { RpcError } from "../rpc/RpcError.ts"
+import { messages } from "../rpc/RpcClient.ts"
 import { brokenResponse, HookDeadlineError, type HookError, HookNotImplementedError } from "./HookError.ts"
 import { measured } from "./HookMetrics.ts"
 import { hookMethods, hookName } from "./HookName.ts"
@@ -84,7 +84,7 @@ const exchange = Effect.fnUntraced(function* <E>(
   )
   const broken = (reason: string, statusCode?: number) => Effect.fail(brokenResponse(pluginId, reason, statusCode))
 
-  const mapError = Effect.mapError((error: GrpcError) => {
+  const mapError = Effect.mapError((error: RpcError) => {
     const mapped = hookError(pluginId, HOOK, deadline, error)
     return mapped._tag === "HookPluginError" ? brokenResponse(pluginId, mapped.reason) : mapped
   })

@@ -8,7 +8,8 @@ import { PluginAPI } from "../../src/generated/mattermost/pluginapi/v1/plugin_ap
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { UserSchema } from "../../src/generated/mattermost/pluginapi/v1/user_pb.js"
 import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
-import { statusCode } from "../../src/grpc/GrpcError.ts"
+import type { RpcClient } from "../../src/rpc/RpcClient.ts"
+import { statusCode } from "../../src/rpc/RpcError.ts"
 import { errorStatus } from "../../src/rpc/ErrorStatus.ts"
 import { temporaryFolder } from "../support/folder.ts"
 
@@ -17,7 +18,7 @@ const { method } = PluginAPI
 /** A plugin's connection to a host with these methods, and what the host logs meanwhile. */
 const connected = <A, E>(
   methods: Partial<PluginApiMethods>,
-  use: (client: GrpcClient.GrpcClient, log: ReadonlyArray<string>) => Effect.Effect<A, E>,
+  use: (client: RpcClient, log: ReadonlyArray<string>) => Effect.Effect<A, E>,
 ) => {
   const log: Array<string> = []
   const logger = Logger.make<unknown, void>(({ cause, message }) =>

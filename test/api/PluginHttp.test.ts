@@ -10,7 +10,7 @@ import {
   PluginHTTPRequestSchema,
 } from "../../src/generated/mattermost/pluginapi/v1/api_plugin_pb.js"
 import type { ServeHTTPRequest } from "../../src/generated/mattermost/pluginapi/v1/hooks_http_pb.js"
-import { GrpcStatus, statusCode } from "../../src/grpc/GrpcError.ts"
+import { RpcStatus, statusCode } from "../../src/rpc/RpcError.ts"
 import { ActivePlugins } from "../../src/hooks/ActivePlugins.ts"
 import type { HooksOptions } from "../../src/hooks/HookPolicy.ts"
 import { Hooks } from "../../src/hooks/Hooks.ts"
@@ -32,7 +32,7 @@ const answering =
       for (let next = yield* call.receive; Option.isSome(next); next = yield* call.receive) received.push(next.value)
       seen(received)
       yield* Effect.forEach(messages, (message) => call.send(message), { discard: true })
-    }).pipe(Effect.mapError((error) => new GrpcStatus({ code: statusCode.INTERNAL, details: String(error) })))
+    }).pipe(Effect.mapError((error) => new RpcStatus({ code: statusCode.INTERNAL, details: String(error) })))
 
 /** A plugin's own HTTP server, on a socket. */
 const ownServer = Effect.fnUntraced(function* (listener: RequestListener) {
@@ -226,8 +226,8 @@ describe("a request to another plugin", () => {
   )
 
   const failures: ReadonlyArray<readonly [how: string, handler: Handler, status: number]> = [
-    ["fails", () => Effect.fail(new GrpcStatus({ code: statusCode.INTERNAL, details: "the secret is 42" })), 502],
-    ["can't be reached", () => Effect.fail(new GrpcStatus({ code: statusCode.UNAVAILABLE, details: "" })), 503],
+    ["fails", () => Effect.fail(new RpcStatus({ code: statusCode.INTERNAL, details: "the secret is 42" })), 502],
+    ["can't be reached", () => Effect.fail(new RpcStatus({ code: statusCode.UNAVAILABLE, details: "" })), 503],
     [
       "answers what HTTP does not allow",
       answering([{ ...OK, init: { headers: [{ key: "A", values: ["\n"] }] } }]),

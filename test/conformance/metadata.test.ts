@@ -1,7 +1,7 @@
 /** What goes along with calls, and how they fail: against plugins on current grpc-go and on our SDK. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option, Stream } from "effect"
-import { type GrpcError, statusCode } from "../../src/goplugin/index.ts"
+import { type RpcError, statusCode } from "../../src/goplugin/index.ts"
 import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
 import { goKind, goPluginHost, pythonKind, start } from "../support/goplugin.ts"
 
@@ -55,7 +55,7 @@ for (const kind of [goKind, pythonKind]) {
         const { client } = yield* start(kind)
         const request = { key: "x-id", fail: statusCode.FAILED_PRECONDITION }
         const options = { metadata: { "x-id": "nine" } }
-        const errors: ReadonlyArray<GrpcError> = [
+        const errors: ReadonlyArray<RpcError> = [
           yield* Effect.flip(client.unary(reflect, request, options)),
           yield* Effect.flip(client.unaryAnswer(reflect, request, options)),
           yield* Effect.flip(Stream.runDrain(client.serverStream(reflectStream, request, options))),

@@ -5,8 +5,8 @@ import { Deferred, Effect, Fiber, Option, Queue, Scope, Exit } from "effect"
 import { TestClock } from "effect/testing"
 import { ConnInfoSchema, type ConnInfo } from "../../src/generated/plugin/grpc_broker_pb.js"
 import * as Broker from "../../src/goplugin/Broker.ts"
-import type { GrpcClient } from "../../src/grpc/GrpcClient.ts"
-import { GrpcError, statusCode } from "../../src/grpc/GrpcError.ts"
+import type { RpcClient } from "../../src/rpc/RpcClient.ts"
+import { RpcError, statusCode } from "../../src/rpc/RpcError.ts"
 
 const transport: Broker.BrokerTransport = {
   onMessage: () => Effect.succeed(false),
@@ -16,7 +16,7 @@ const transport: Broker.BrokerTransport = {
 
 const played = Effect.gen(function* () {
   const incoming = yield* Queue.unbounded<ConnInfo>()
-  const ended = yield* Deferred.make<Option.Option<ConnInfo>, GrpcError>()
+  const ended = yield* Deferred.make<Option.Option<ConnInfo>, RpcError>()
   const sent: Array<unknown> = []
   const client = {
     bidi: () =>
@@ -25,7 +25,7 @@ const played = Effect.gen(function* () {
         end: Effect.void,
         receive: Effect.raceFirst(Effect.map(Queue.take(incoming), Option.some), Deferred.await(ended)),
       }),
-  } as unknown as GrpcClient
+  } as unknown as RpcClient
   const broker = yield* Broker.make("played", client, transport, {})
   const announce = (serviceId: number, address: string) =>
     Effect.andThen(
@@ -95,7 +95,7 @@ describe("Broker", () => {
       const { broker, connect, ended } = yield* played
       const waiting = yield* Effect.forkChild(Effect.flip(connect(1)))
       yield* Effect.repeat(Effect.yieldNow, { times: 20 })
-      yield* Deferred.fail(ended, new GrpcError({ method: "/x", code: statusCode.UNAVAILABLE, details: "gone" }))
+      yield* Deferred.fail(ended, new RpcError({ method: "/x", code: statusCode.UNAVAILABLE, details: "gone" }))
       const error = yield* Fiber.join(waiting)
       assert.strictEqual(error.kind, "closed")
       assert.include(error.message, "plugin played: brokered connection 1")

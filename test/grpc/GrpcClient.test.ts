@@ -5,7 +5,9 @@ import { gzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
-import { fromUnknown, statusCode } from "../../src/grpc/GrpcError.ts"
+import type { RpcClient } from "../../src/rpc/RpcClient.ts"
+import { fromUnknown } from "../../src/grpc/GrpcError.ts"
+import { statusCode } from "../../src/rpc/RpcError.ts"
 import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
 import { block, data, FLAG, frame, headers, message, PREFACE, reader, TYPE, uint32 } from "../fixtures/http2/frames.ts"
 import { temporaryFolder } from "../support/folder.ts"
@@ -50,7 +52,7 @@ const trailers = (stream: number, ...list: ReadonlyArray<readonly [string, strin
 /** `number: 42`. */
 const FORTY_TWO = message(Buffer.from([8, 42]))
 
-const called = (client: GrpcClient.GrpcClient) => client.unary(double, { number: 1 }, { deadline: "20 seconds" })
+const called = (client: RpcClient) => client.unary(double, { number: 1 }, { deadline: "20 seconds" })
 
 describe("a call's error", () => {
   it("is the deadline's where the server cancels the call for it before our timer does", () => {

@@ -6,9 +6,9 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Option, Scope, Stream, Tracer } from "effect"
 import * as AutoMtls from "../../src/goplugin/AutoMtls.ts"
-import { GrpcStatus, statusCode } from "../../src/grpc/GrpcError.ts"
+import { RpcStatus, statusCode } from "../../src/rpc/RpcError.ts"
 import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
-import { implement } from "../../src/grpc/GrpcHandler.ts"
+import { implement } from "../../src/rpc/RpcHandler.ts"
 import { serve } from "../../src/grpc/GrpcServer.ts"
 import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
 import { MAX_CONNECTIONS } from "../../src/grpc/GrpcLimits.ts"
@@ -21,13 +21,13 @@ const { count, double, environment, stream, sum } = Test.method
 const service = implement(Test, {
   double: ({ number }) =>
     number < 0
-      ? Effect.fail(new GrpcStatus({ code: statusCode.OUT_OF_RANGE, details: "too small" }))
+      ? Effect.fail(new RpcStatus({ code: statusCode.OUT_OF_RANGE, details: "too small" }))
       : Effect.succeed({ number: 2 * number }),
   count: ({ number }) =>
     number < 0
       ? Stream.concat(
           Stream.make({ number: 1 }),
-          Stream.fail(new GrpcStatus({ code: statusCode.ABORTED, details: "enough" })),
+          Stream.fail(new RpcStatus({ code: statusCode.ABORTED, details: "enough" })),
         )
       : Stream.map(Stream.range(1, number), (number) => ({ number })),
   sum: (requests) =>
@@ -132,7 +132,7 @@ describe.skipIf(process.platform === "win32")("GrpcServer", () => {
           }),
           reflectStream: (_, { metadata }) =>
             Stream.fail(
-              new GrpcStatus({
+              new RpcStatus({
                 code: statusCode.ABORTED,
                 // Half an emoji, which can't be encoded, and more than fits into a header.
                 details: `\ud83d${"x".repeat(50_000)}`,
@@ -140,7 +140,7 @@ describe.skipIf(process.platform === "win32")("GrpcServer", () => {
                 statusDetails: details,
               }),
             ),
-          double: () => Effect.fail(new GrpcStatus({ code: 0, details: "", trailers: { "no good": "" } })),
+          double: () => Effect.fail(new RpcStatus({ code: 0, details: "", trailers: { "no good": "" } })),
           sum: (_, { sendHeaders }) => Effect.as(sendHeaders({ "content-type": "x" }), { sum: 1 }),
         }),
       ])

@@ -1,7 +1,7 @@
 /** The hooks' client against a plugin in this process: real gRPC, no process. */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
-import { GrpcStatus, statusCode } from "../../src/grpc/GrpcError.ts"
+import { RpcStatus, statusCode } from "../../src/rpc/RpcError.ts"
 import type { HooksOptions } from "../../src/hooks/HookPolicy.ts"
 import { Hooks } from "../../src/hooks/Hooks.ts"
 import * as FakePlugin from "../../src/testing/FakePlugin.ts"
@@ -10,7 +10,7 @@ const connect = Effect.fnUntraced(function* (hooks: FakePlugin.FakeHooks, option
   const { client } = yield* FakePlugin.start(hooks)
   return yield* (yield* Hooks).connect(client, "fake", options)
 })
-const status = (code: number) => () => Effect.fail(new GrpcStatus({ code, details: "details" }))
+const status = (code: number) => () => Effect.fail(new RpcStatus({ code, details: "details" }))
 
 describe("Hooks", () => {
   const live = (name: string, effect: Effect.Effect<void, unknown, Hooks | import("effect").Scope.Scope>) =>

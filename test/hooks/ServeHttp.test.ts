@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Metric, Option, Stream } from "effect"
 import type { ServeHTTPRequest } from "../../src/generated/mattermost/pluginapi/v1/hooks_http_pb.js"
-import { GrpcStatus, statusCode } from "../../src/grpc/GrpcError.ts"
+import { RpcStatus, statusCode } from "../../src/rpc/RpcError.ts"
 import { Hooks } from "../../src/hooks/Hooks.ts"
 import { CHUNK_SIZE, serveHttp } from "../../src/hooks/ServeHttp.ts"
 import * as FakePlugin from "../../src/testing/FakePlugin.ts"
@@ -13,7 +13,7 @@ type Message = Parameters<Call["send"]>[0]
 /** What a handler may do; what the transport says of it is the host's affair here. */
 const handled = (handler: (call: Call) => Effect.Effect<void, unknown>) => (call: Call) =>
   Effect.mapError(handler(call), (error) =>
-    error instanceof GrpcStatus ? error : new GrpcStatus({ code: statusCode.INTERNAL, details: String(error) }),
+    error instanceof RpcStatus ? error : new RpcStatus({ code: statusCode.INTERNAL, details: String(error) }),
   )
 
 const connect = Effect.fnUntraced(function* (handler: (call: Call) => Effect.Effect<void, unknown>) {
@@ -88,7 +88,7 @@ describe("serveHttp", () => {
       const hooks = yield* connect((call) =>
         Effect.andThen(
           call.send({ init: { statusCode: 500 }, bodyChunk: Buffer.from("x"), bodyComplete: true }),
-          Effect.fail(new GrpcStatus({ code: statusCode.INTERNAL, details: "the exception" })),
+          Effect.fail(new RpcStatus({ code: statusCode.INTERNAL, details: "the exception" })),
         ),
       )
       const response = yield* serveHttp(hooks, { init })
@@ -118,7 +118,7 @@ describe("serveHttp", () => {
   live(
     "tells a status before the head",
     Effect.gen(function* () {
-      const status = (code: number) => connect(() => Effect.fail(new GrpcStatus({ code, details: "x" })))
+      const status = (code: number) => connect(() => Effect.fail(new RpcStatus({ code, details: "x" })))
       const failed = yield* Effect.flip(serveHttp(yield* status(statusCode.INTERNAL), { init }))
       assert.deepInclude(failed, { _tag: "HookPluginError", statusCode: 502 })
       const gone = yield* Effect.flip(serveHttp(yield* status(statusCode.UNAVAILABLE), { init }))

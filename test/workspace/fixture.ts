@@ -4,7 +4,7 @@ import { Effect, Layer } from "effect"
 import { PluginApi, type PluginApiMethods, type PluginCaller } from "../../src/api/PluginApi.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PluginAPI } from "../../src/generated/mattermost/pluginapi/v1/plugin_api_pb.js"
-import type { GrpcClient } from "../../src/grpc/GrpcClient.ts"
+import type { RpcClient } from "../../src/rpc/RpcClient.ts"
 import { ActivePlugins } from "../../src/hooks/ActivePlugins.ts"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { type HookHandlers, testClient } from "../../src/hooks/Hooks.ts"
@@ -26,7 +26,7 @@ export const otherCaller: PluginCaller = { pluginId: "com.example.two", bundlePa
 export const registerPlugin = (pluginId: string, handlers: HookHandlers) =>
   Effect.flatMap(ActivePlugins, (active) =>
     // Handlers answer in place of the connection, so there is none.
-    active.register(testClient(undefined as unknown as GrpcClient, pluginId, handlers)),
+    active.register(testClient(undefined as unknown as RpcClient, pluginId, handlers)),
   )
 
 /** The calls a plugin makes; `as` another plugin when told so. */
