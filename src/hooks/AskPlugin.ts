@@ -1,8 +1,7 @@
 import { Readable } from "node:stream"
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import { Effect, type Scope, Stream } from "effect"
-import type { Exchange } from "./Exchange.ts"
-import { forward } from "./Forwarder.ts"
+import { forwarded } from "./Forwarder.ts"
 import { type Field, fieldsOf } from "./HeaderRules.ts"
 import { readableOf } from "./ResponseBody.ts"
 import { brokenResponse, type HookError } from "./HookError.ts"
@@ -70,21 +69,13 @@ const askDirectly = Effect.fnUntraced(function* (
   server: PluginHttpServer,
   { body, fields, host, method, requestId, requestUri, url }: WholeRequest,
 ): Effect.fn.Return<PluginHttpResponse, HookError, Scope.Scope> {
-  yield* hooks.inFlight.hold
-  let exchange: Exchange | undefined
-  yield* Effect.addFinalizer(() => Effect.sync(() => exchange?.end()))
   const facts = { requestId, requestUri, peer: PEER, protocol: PROTOCOL }
-  const answer = yield* forward(
-    hooks,
-    server,
-    (traceparent) => ({
-      method,
-      url,
-      head: directHead(host, fields, facts, traceparent),
-      body: body.length === 0 ? undefined : Readable.from([body]),
-    }),
-    (begun) => (exchange = begun),
-  )
+  const answer = yield* forwarded(hooks, server, (traceparent) => ({
+    method,
+    url,
+    head: directHead(host, fields, facts, traceparent),
+    body: body.length === 0 ? undefined : Readable.from([body]),
+  }))
   if (answer._tag !== "Response") return yield* Effect.die(new Error("nobody has asked for a WebSocket"))
   const answered = readableOf(answer.body)
   return {

@@ -1,18 +1,24 @@
-import { type Context, Duration, Effect } from "effect"
+import { type Context, Duration, Effect, Exit, type Scope } from "effect"
 import { HttpTraceContext } from "effect/http"
 import { type DirectAnswer, type DirectRequest, Exchange, type Outcome } from "./Exchange.ts"
 import { brokenResponse, HookDeadlineError, type HookError, HookTransportError } from "./HookError.ts"
-import { failedOutcome, INTERRUPTED, isTraced, meterOf } from "./HookMetrics.ts"
+import { failedOutcome, type HookMeter, INTERRUPTED, isTraced, meterOf } from "./HookMetrics.ts"
 import { hookName } from "./HookName.ts"
 import type { HookClient } from "./Hooks.ts"
 import type { PluginHttpServer } from "./PluginOffers.ts"
 
 const HOOK = hookName("serveHTTP")
 
+/** A request on its way to a plugin's own server. */
+export interface Forwarding {
+  /** Ends it, at any time and any number of times. Before both bodies have been sent as a whole, that is the client's leaving. */
+  readonly end: () => void
+}
+
 /**
- * Sends one request to a plugin's own HTTP server and answers as soon as the head of the response is there; both bodies
- * stream with back-pressure. Whoever is told of the exchange by `onBegin` ends it, whatever happens, and counts it as in
- * flight until then: to end it before both bodies have been sent as a whole tells the plugin that the client is gone.
+ * Sends one request to a plugin's own HTTP server, and tells `onAnswer` as soon as the head of the response is there, or what
+ * keeps it from coming; both bodies stream with back-pressure. Whoever calls this ends it, whatever happens, and counts it
+ * as in flight until then. It needs no fiber: what passes here passes often.
  *
  * The hook's deadline bounds the plugin's silence before its head: from the end of the request's body, and for what it
  * does not take of that. After the head there is none. Span and metrics are those of the hook, until the head.
@@ -20,26 +26,71 @@ const HOOK = hookName("serveHTTP")
 export const forward = (
   hooks: HookClient,
   server: PluginHttpServer,
+  context: Context.Context<never>,
   request: (traceparent: string | undefined) => DirectRequest,
-  onBegin: (exchange: Exchange) => void,
-): Effect.Effect<DirectAnswer, HookError> => {
-  const meter = meterOf(hooks.pluginId, HOOK)
+  onAnswer: (answer: DirectAnswer | HookError) => void,
+): Forwarding => {
+  const { pluginId } = hooks
+  const meter = meterOf(pluginId, HOOK)
   const deadlineMillis = Duration.toMillis(hooks.policy("serveHTTP").deadline)
-  const ask = (context: Context.Context<never>, traceparent?: string) =>
-    Effect.callback<DirectAnswer, HookError>((resume) => {
-      const count = meter.begin(context)
-      const exchange = new Exchange(server, request(traceparent), deadlineMillis, (outcome) => {
-        const error = errorOf(hooks.pluginId, deadlineMillis, outcome)
-        count(error === undefined ? "ok" : failedOutcome(error))
-        resume(error === undefined ? Effect.succeed(outcome as DirectAnswer) : Effect.fail(error))
-      })
-      onBegin(exchange)
-      exchange.start()
-      return Effect.sync(() => count(INTERRUPTED))
-    })
-  return Effect.contextWith((context: Context.Context<never>) =>
-    isTraced(context) ? meter.traced(Effect.flatMap(traceparent, (trace) => ask(context, trace))) : ask(context),
+  const span = isTraced(context) ? openSpan(meter, context) : undefined
+  const count = meter.begin(context)
+  let isOver = false
+  const exchange = new Exchange(server, request(span?.traceparent), deadlineMillis, (outcome) => {
+    isOver = true
+    const error = errorOf(pluginId, deadlineMillis, outcome)
+    count(error === undefined ? "ok" : failedOutcome(error))
+    span?.end(error === undefined ? Exit.void : Exit.fail(error))
+    onAnswer(error ?? (outcome as DirectAnswer))
+  })
+  exchange.start()
+  return {
+    end: () => {
+      if (!isOver) {
+        isOver = true
+        count(INTERRUPTED)
+        span?.end(Exit.interrupt())
+      }
+      exchange.end()
+    },
+  }
+}
+
+/** {@link forward} as an effect; the request is ended with the Scope. */
+export const forwarded = Effect.fnUntraced(function* (
+  hooks: HookClient,
+  server: PluginHttpServer,
+  request: (traceparent: string | undefined) => DirectRequest,
+): Effect.fn.Return<DirectAnswer, HookError, Scope.Scope> {
+  yield* hooks.inFlight.hold
+  const context = yield* Effect.context()
+  let forwarding: Forwarding | undefined
+  yield* Effect.addFinalizer(() => Effect.sync(() => forwarding?.end()))
+  return yield* Effect.callback<DirectAnswer, HookError>((resume) => {
+    forwarding = forward(hooks, server, context, request, (answer) =>
+      resume(isHookError(answer) ? Effect.fail(answer) : Effect.succeed(answer)),
+    )
+    return Effect.sync(forwarding.end)
+  })
+})
+
+/** Whether a request has no answer. */
+export const isHookError = (answer: DirectAnswer | HookError): answer is HookError => answer instanceof Error
+
+/** The span of a hook's call that no fiber makes: one holds it open until it is told of the call's end. */
+const openSpan = (meter: HookMeter, context: Context.Context<never>) => {
+  const opened: { traceparent: string | undefined; end: (exit: Exit.Exit<void, HookError>) => void } = {
+    traceparent: undefined,
+    end: () => {},
+  }
+  const held = Effect.flatMap(traceparent, (trace) =>
+    Effect.callback<void, HookError>((resume) => {
+      opened.traceparent = trace
+      opened.end = resume
+    }),
   )
+  Effect.runForkWith(context)(Effect.exit(meter.traced(held)))
+  return opened
 }
 
 /** The span that is current, as the plugin is told of it. */

@@ -149,62 +149,72 @@ export const writeChunk = (
 
 /**
  * Writes all that arrives, with the client's back-pressure, or throws it away where there may be no body, and ends the
- * response. Fails where it breaks off. A client that goes, or stalls, interrupts the request's fiber, and so this wait.
+ * response; `done` is told what the body broke off with, if it did. Answers how to stop.
  */
 export const pour = (
   from: ResponseBody,
   outgoing: ServerResponse,
   isBodiless: boolean,
   stallTimeout: Duration.Input,
-): Effect.Effect<void, Error> =>
-  Effect.callback<void, Error>((resume) => {
-    let allowStall: (() => void) | undefined
-    const leave = () => {
-      if (allowStall === undefined) return
-      allowStall()
-      allowStall = undefined
-      outgoing.off("drain", goOn)
-    }
-    const goOn = () => {
-      leave()
-      from.resume()
-    }
-    const done = (result: Effect.Effect<void, Error>) => {
-      leave()
-      resume(result)
-    }
-    from.readTo({
-      onData: (bytes) => {
-        try {
-          if (isBodiless || outgoing.write(bytes)) return true
-        } catch (error) {
-          done(Effect.fail(error as Error))
-          return false
-        }
-        if (allowStall === undefined) {
-          allowStall = limitStall(outgoing.socket, stallTimeout)
-          outgoing.on("drain", goOn)
-        }
+  done: (error: Error | undefined) => void,
+): (() => void) => {
+  let allowStall: (() => void) | undefined
+  let isStopped = false
+  const leave = () => {
+    if (allowStall === undefined) return
+    allowStall()
+    allowStall = undefined
+    outgoing.off("drain", goOn)
+  }
+  const goOn = () => {
+    leave()
+    from.resume()
+  }
+  const stop = () => {
+    isStopped = true
+    leave()
+  }
+  const finish = (error: Error | undefined) => {
+    if (isStopped) return
+    stop()
+    done(error)
+  }
+  from.readTo({
+    onData: (bytes) => {
+      if (isStopped) return true
+      try {
+        if (isBodiless || outgoing.write(bytes)) return true
+      } catch (error) {
+        finish(error as Error)
         return false
-      },
-      onEnd: () => done(end(outgoing, stallTimeout)),
-      onCut: (error) => done(Effect.fail(error)),
-    })
-    return Effect.sync(leave)
-  })
-
-/** Ends a response. What still waits for its client then has its time, too. */
-export const end = (outgoing: ServerResponse, stallTimeout: Duration.Input): Effect.Effect<void, Error> =>
-  Effect.try({
-    try: () => {
-      outgoing.end()
-      // Before Node, which sets the time for idle connections when all of it is sent. The kernel takes most at once.
-      if ((outgoing.socket?.writableLength ?? 0) > 0) {
-        outgoing.prependOnceListener("finish", limitStall(outgoing.socket, stallTimeout))
       }
+      if (allowStall === undefined) {
+        allowStall = limitStall(outgoing.socket, stallTimeout)
+        outgoing.on("drain", goOn)
+      }
+      return false
     },
-    catch: (error) => error as Error,
+    onEnd: () => {
+      if (!isStopped) finish(end(outgoing, stallTimeout))
+    },
+    onCut: finish,
   })
+  return stop
+}
+
+/** Ends a response, or answers why it can't be. What still waits for its client then has its time, too. */
+export const end = (outgoing: ServerResponse, stallTimeout: Duration.Input): Error | undefined => {
+  try {
+    outgoing.end()
+  } catch (error) {
+    return error as Error
+  }
+  // Before Node, which sets the time for idle connections when all of it is sent. The kernel takes most at once.
+  if ((outgoing.socket?.writableLength ?? 0) > 0) {
+    outgoing.prependOnceListener("finish", limitStall(outgoing.socket, stallTimeout))
+  }
+  return undefined
+}
 
 /** Has a connection closed when nothing of what waits is taken for this long; answers how to undo it. */
 export const limitStall = (socket: Socket | null, stallTimeout: Duration.Input): (() => void) => {

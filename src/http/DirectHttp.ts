@@ -1,52 +1,107 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
-import { Effect } from "effect"
+import { type Context, Effect, type Scope } from "effect"
 import { HttpServerResponse } from "effect/http"
-import type { DirectAnswer } from "../hooks/Exchange.ts"
-import { forward } from "../hooks/Forwarder.ts"
-import type { HookError } from "../hooks/HookError.ts"
+import { forward, forwarded, isHookError } from "../hooks/Forwarder.ts"
+import { brokenResponse, type HookError } from "../hooks/HookError.ts"
 import type { HookClient } from "../hooks/Hooks.ts"
 import type { PluginHttpServer } from "../hooks/PluginOffers.ts"
-import { isUpgraded } from "./ClientConnection.ts"
-import { asksForWebSocket, directRequest } from "./DirectRequest.ts"
+import { directRequest } from "./DirectRequest.ts"
 import type { PluginRequest } from "./PluginRequest.ts"
-import { failed, warn, type ResponseOptions, writeDirect } from "./PluginResponse.ts"
+import { failed, type ResponseOptions, warn, type Written, writeDirect, written } from "./PluginResponse.ts"
 import { tunnel } from "./Tunnel.ts"
 
-/**
- * Serves a request by a plugin's own HTTP server: an exchange of HTTP, or a WebSocket. What is added to `onEnd` has to be
- * called at its end, however it comes.
- */
-export const serveDirect = (
-  hooks: HookClient,
-  server: PluginHttpServer,
-  { incoming, outgoing }: { readonly incoming: IncomingMessage; readonly outgoing: () => ServerResponse },
-  asked: PluginRequest,
-  onEnd: Array<() => void>,
-  options: ResponseOptions,
-): Effect.Effect<HttpServerResponse.HttpServerResponse, HookError> => {
-  // Any other offer is ignored, as is this one by a server that does not take it.
-  const isUpgrade = isUpgraded(incoming) && asksForWebSocket(incoming)
-  const answer = forward(
-    hooks,
-    server,
-    (traceparent) => directRequest(incoming, outgoing, asked, isUpgrade, traceparent),
-    (exchange) => onEnd.push(() => exchange.end(), hooks.inFlight.enter()),
-  )
-  return Effect.flatMap(answer, (answer) =>
-    answer._tag === "Response"
-      ? writeDirect(hooks.pluginId, incoming, outgoing(), answer, options)
-      : upgraded(hooks.pluginId, incoming, answer, options),
-  )
+/** A request of a client's for a plugin's own HTTP server. */
+export interface Direct {
+  readonly hooks: HookClient
+  readonly server: PluginHttpServer
+  readonly asked: PluginRequest
+  readonly incoming: IncomingMessage
+  readonly outgoing: () => ServerResponse
+  readonly options: ResponseOptions
 }
 
-const upgraded = Effect.fnUntraced(function* (
-  pluginId: string,
-  incoming: IncomingMessage,
-  answer: Extract<DirectAnswer, { readonly _tag: "Upgraded" }>,
-  options: ResponseOptions,
-): Effect.fn.Return<HttpServerResponse.HttpServerResponse> {
+/** How a request to a plugin's own HTTP server has ended. */
+export type Ended = Written | HookError
+
+/**
+ * Serves a request by a plugin's own HTTP server, without a fiber; `done` is told once how it ends. Answers how to end it
+ * earlier, of which nobody is told.
+ */
+export const serveDirect = (
+  { asked, hooks, incoming, options, outgoing, server }: Direct,
+  context: Context.Context<never>,
+  done: (ended: Ended) => void,
+): (() => void) => {
+  const leave = hooks.inFlight.enter()
+  let isOver = false
+  let stopWriting: (() => void) | undefined
+  let stopForwarding: (() => void) | undefined
+  const over = () => {
+    isOver = true
+    stopWriting?.()
+    stopForwarding?.()
+    leave()
+  }
+  const finish = (ended: Ended) => {
+    if (isOver) return
+    over()
+    done(ended)
+  }
+  const { end } = forward(
+    hooks,
+    server,
+    context,
+    (traceparent) => directRequest(incoming, outgoing, asked, false, traceparent),
+    (answer) => {
+      if (isHookError(answer)) return finish(answer)
+      if (answer._tag !== "Response") return finish(brokenResponse(hooks.pluginId, "it answered with status 101", 500))
+      try {
+        stopWriting = writeDirect(incoming, outgoing(), answer, options, finish)
+      } catch (error) {
+        finish({ _tag: "Cut", status: answer.status, error: error as Error })
+      }
+    },
+  )
+  stopForwarding = end
+  // It may be over by now.
+  if (isOver) end()
+  return () => {
+    if (!isOver) over()
+  }
+}
+
+/** {@link serveDirect} as an effect, which ends the request when it is interrupted. */
+export const directly = (direct: Direct): Effect.Effect<HttpServerResponse.HttpServerResponse, HookError> =>
+  Effect.contextWith((context: Context.Context<never>) =>
+    Effect.callback((resume) => {
+      const end = serveDirect(direct, context, (ended) => resume(afterwards(direct, ended)))
+      return Effect.sync(end)
+    }),
+  )
+
+/** What is left to do when a request has ended. */
+export const afterwards = (
+  { hooks, outgoing }: Direct,
+  ended: Ended,
+): Effect.Effect<HttpServerResponse.HttpServerResponse, HookError> =>
+  ended instanceof Error ? Effect.fail(ended) : written(hooks.pluginId, outgoing, ended)
+
+/** Serves a request for a WebSocket by a plugin's own HTTP server, which may answer it otherwise. */
+export const serveWebSocket = Effect.fnUntraced(function* (
+  direct: Direct,
+): Effect.fn.Return<HttpServerResponse.HttpServerResponse, HookError, Scope.Scope> {
+  const { asked, hooks, incoming, options, outgoing, server } = direct
+  const answer = yield* forwarded(hooks, server, (traceparent) =>
+    directRequest(incoming, outgoing, asked, true, traceparent),
+  )
+  if (answer._tag === "Response") {
+    const ended = yield* Effect.callback<Written>((resume) =>
+      Effect.sync(writeDirect(incoming, outgoing(), answer, options, (how) => resume(Effect.succeed(how)))),
+    )
+    return yield* written(hooks.pluginId, outgoing, ended)
+  }
   const refused = yield* tunnel(incoming, answer, options)
   if (refused === undefined) return HttpServerResponse.empty({ status: 101 })
-  yield* warn(pluginId, `the plugin answered with ${refused}`)
+  yield* warn(hooks.pluginId, `the plugin answered with ${refused}`)
   return failed(502, "The plugin failed")
-})
+}, Effect.scoped)

@@ -12,9 +12,10 @@ import { serveHttp } from "../hooks/ServeHttp.ts"
 import type { SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
 import { makeId } from "../workspace/Id.ts"
 import { answered, RequestId } from "./AppErrorResponse.ts"
-import { exchangeOf, guard, isUpgraded } from "./ClientConnection.ts"
+import { exchangeOf, isUpgraded } from "./ClientConnection.ts"
 import type { IsTrusted } from "./ClientOrigin.ts"
-import { serveDirect } from "./DirectHttp.ts"
+import { type Direct, directly, serveWebSocket } from "./DirectHttp.ts"
+import { asksForWebSocket } from "./DirectRequest.ts"
 import type { hostCheck } from "./HostCheck.ts"
 import { isExactly, type IsToken } from "./HostTokens.ts"
 import { hasBody, hasTokenInPath, isTooLarge, type PluginRequest, pluginRequest, requestInit } from "./PluginRequest.ts"
@@ -43,9 +44,8 @@ export interface PluginDoor extends ResponseOptions {
 const RETRY_AFTER = "1"
 
 /** One request of a client's. */
-interface Asked {
+export interface Asked {
   readonly door: PluginDoor
-  readonly request: HttpServerRequest.HttpServerRequest
   readonly exchange: ReturnType<typeof exchangeOf>
   /** Made for each request; its plugin is told as well. */
   readonly requestId: string
@@ -55,38 +55,71 @@ interface Asked {
   readonly onEnd: Array<() => void>
 }
 
-/** Answers a request for a plugin; whoever serves it otherwise guards it. */
+/** How a request is answered by an effect. */
+export type Answer = Effect.Effect<
+  HttpServerResponse.HttpServerResponse,
+  HookError | HttpServerError.HttpServerError,
+  HttpServerRequest.HttpServerRequest
+>
+
+/** How a request is answered: by an effect, by a plugin's own server, or it is to be found whose token it shows. */
+export type Route =
+  | { readonly _tag: "Answer"; readonly answer: Answer }
+  | { readonly _tag: "Direct"; readonly direct: Direct }
+  | { readonly _tag: "Token"; readonly token: string; readonly route: (holder: Option.Option<string>) => Route }
+
+const answerWith = (response: HttpServerResponse.HttpServerResponse): Route => ({
+  _tag: "Answer",
+  answer: Effect.succeed(response),
+})
+
+export const begin = (door: PluginDoor, exchange: ReturnType<typeof exchangeOf>): Asked => ({
+  door,
+  exchange,
+  requestId: makeId(),
+  pluginId: undefined,
+  onEnd: [],
+})
+
+export const finish = ({ onEnd }: Asked): void => {
+  for (const end of onEnd.splice(0)) end()
+}
+
+/** Answers a request for a plugin. */
 export const answer = (
   door: PluginDoor,
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest> =>
-  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => answerGuarded(door, request, []))
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
+    const asked = begin(door, exchangeOf(request))
+    return answerAsked(
+      asked,
+      Effect.suspend(() => follow(asked, route(asked))),
+    )
+  })
 
-/** Answers a request for a plugin that nobody else has to do with. */
-export const answerAlone = (
-  door: PluginDoor,
-): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest> =>
-  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-    answerGuarded(door, request, [guard(exchangeOf(request))]),
-  )
+/** A route as an effect. */
+export const follow = (asked: Asked, found: Route): Answer => {
+  switch (found._tag) {
+    case "Answer":
+      return found.answer
+    case "Direct":
+      return directly(found.direct)
+    case "Token":
+      return Effect.flatMap(asked.door.authenticate(found.token), (holder) => follow(asked, found.route(holder)))
+  }
+}
 
-/**
- * This is where all requests pass, so it is plain code but for what has to wait. Whatever fails becomes an answer with the
- * request's id.
- */
-const answerGuarded = (
-  door: PluginDoor,
-  request: HttpServerRequest.HttpServerRequest,
-  onEnd: Array<() => void>,
+/** Whatever fails becomes an answer with the request's id. */
+export const answerAsked = (
+  asked: Asked,
+  answer: Answer,
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest> => {
-  const exchange = exchangeOf(request)
-  const asked: Asked = { door, request, exchange, requestId: makeId(), pluginId: undefined, onEnd }
-  const served = Effect.ensuring(
-    Effect.suspend(() => route(asked)),
-    Effect.sync(() => {
-      for (const end of onEnd) end()
-    }),
+  const { exchange } = asked
+  const ended = Effect.ensuring(
+    answer,
+    Effect.sync(() => finish(asked)),
   )
-  const answered = Effect.catchCause(served, (cause) => answerFailed(asked, cause))
+  const answered = Effect.catchCause(ended, (cause) => answerFailed(asked, cause))
   return isUpgraded(exchange.incoming) ? Effect.tap(answered, () => refuseUpgrade(exchange)) : answered
 }
 
@@ -105,38 +138,34 @@ const refuseUpgrade = ({ incoming, outgoing }: ReturnType<typeof exchangeOf>) =>
     if (!incoming.socket.destroyed) outgoing()
   })
 
-/** Finds who serves a request, and counts it for its plugin. */
-const route = (
-  asked: Asked,
-): Effect.Effect<
-  HttpServerResponse.HttpServerResponse,
-  HookError | HttpServerError.HttpServerError,
-  HttpServerRequest.HttpServerRequest
-> => {
+/** Finds how a request is answered, and counts it for its plugin. */
+export const route = (asked: Asked): Route => {
   const {
     door,
     exchange: { incoming },
   } = asked
   const refused = door.refuseHost(incoming) ?? refuseHead(incoming)
-  if (refused !== undefined) return Effect.succeed(refused)
+  if (refused !== undefined) return answerWith(refused)
   const parsed = RequestTarget.parse(incoming.url ?? "/")
-  if (Result.isFailure(parsed)) return Effect.succeed(refuseRequest(400, parsed.failure))
+  if (Result.isFailure(parsed)) return answerWith(refuseRequest(400, parsed.failure))
   const target = RequestTarget.pluginTarget(parsed.success)
-  if (target === undefined) return Effect.succeed(notFound("Plugins are below /plugins/{id}/"))
+  if (target === undefined) return answerWith(notFound("Plugins are below /plugins/{id}/"))
   const plugin = door.active.find(target.id.toLowerCase())
-  if (Option.isNone(plugin)) return refuseInactive(door, target.id)
+  if (Option.isNone(plugin)) return { _tag: "Answer", answer: refuseInactive(door, target.id) }
   const { hooks, pluginId } = plugin.value
   asked.pluginId = pluginId
   const leave = door.limit.enter(pluginId)
-  if (leave === undefined) return Effect.succeed(refuseBusy(pluginId))
+  if (leave === undefined) return answerWith(refuseBusy(pluginId))
   asked.onEnd.push(leave)
   const file = PublicFiles.publicPath(target)
-  if (file !== undefined) return servePublic(asked, pluginId, file)
+  if (file !== undefined) return { _tag: "Answer", answer: servePublic(asked, pluginId, file) }
   const shown = requestToken(incoming, target)
   if (shown === undefined) return serve(asked, hooks, target)
-  return Effect.flatMap(door.authenticate(shown.token), (holder) =>
-    serve(asked, hooks, target, { ...shown, holder: Option.getOrUndefined(holder) }),
-  )
+  return {
+    _tag: "Token",
+    token: shown.token,
+    route: (holder) => serve(asked, hooks, target, { ...shown, holder: Option.getOrUndefined(holder) }),
+  }
 }
 
 /** Of an active plugin's bundle, for everybody; the plugin hears nothing of it. */
@@ -161,16 +190,16 @@ interface ShownToken extends RequestToken {
 }
 
 const serve = (
-  { door, exchange, onEnd, request, requestId }: Asked,
+  { door, exchange, requestId }: Asked,
   hooks: HookClient,
   target: RequestTarget.PluginTarget,
   shown?: ShownToken,
-): Effect.Effect<HttpServerResponse.HttpServerResponse, HookError> => {
-  const { incoming } = exchange
+): Route => {
+  const { incoming, outgoing } = exchange
   // A token that is not to count here is one all the same.
   const isToken = door.isToken ?? (shown?.holder === undefined ? () => false : isExactly(shown.token))
   if (hasTokenInPath(target, isToken)) {
-    return Effect.succeed(refuseRequest(400, "a token belongs in Authorization: Bearer, not in a path"))
+    return answerWith(refuseRequest(400, "a token belongs in Authorization: Bearer, not in a path"))
   }
   const isTheirs = shown !== undefined && isOwnRequest(incoming, target, shown, door.strictCsrf)
   const asked = pluginRequest(incoming, target, {
@@ -179,18 +208,17 @@ const serve = (
     isToken,
     isTrusted: door.isTrusted,
   })
-  return hooks.http === undefined
-    ? serveContract(hooks, request, asked, door)
-    : serveDirect(hooks, hooks.http, exchange, asked, onEnd, door)
+  if (hooks.http === undefined) return { _tag: "Answer", answer: serveContract(hooks, asked, door) }
+  const direct: Direct = { hooks, server: hooks.http, asked, incoming, outgoing, options: door }
+  // Any other offer is ignored, as is this one by a server that does not take it.
+  return isUpgraded(incoming) && asksForWebSocket(incoming)
+    ? { _tag: "Answer", answer: serveWebSocket(direct) }
+    : { _tag: "Direct", direct }
 }
 
 /** Serves a request by the contract's `ServeHTTP`. */
-const serveContract = Effect.fnUntraced(function* (
-  hooks: HookClient,
-  request: HttpServerRequest.HttpServerRequest,
-  asked: PluginRequest,
-  options: ResponseOptions,
-) {
+const serveContract = Effect.fnUntraced(function* (hooks: HookClient, asked: PluginRequest, options: ResponseOptions) {
+  const request = yield* HttpServerRequest.HttpServerRequest
   const { incoming, outgoing } = exchangeOf(request)
   const init = requestInit(incoming, asked)
   const answer = yield* serveHttp(hooks, { init, body: hasBody(incoming) ? request.stream : undefined })

@@ -28,46 +28,76 @@ export const warn = (pluginId: string, text: string): Effect.Effect<void> =>
  */
 const HEAD_DELAY = Duration.millis(5)
 
-/** A plugin's response: its head, and what writes its body. */
-interface Written {
-  readonly status: number
-  readonly fields: ReadonlyArray<Field>
-  /** Sends the body and ends the answer with it, or throws it away where there may be none. */
-  readonly body: (isBodiless: boolean) => Effect.Effect<void, Error>
-}
-
 /**
- * Writes a plugin's response to the client. Not by way of `HttpServerResponse`, whose headers have one value each, and
- * which holds the head back until there is a body: a plugin's server-sent events may begin late.
+ * Writes the head of a plugin's response, and answers what stops it from being sent alone; or what HTTP does not allow in
+ * it. Not by way of `HttpServerResponse`, whose headers have one value each, and which holds the head back until there is a
+ * body: a plugin's server-sent events may begin late.
  */
-const write = (
-  pluginId: string,
+const writeHead = (
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-  { body, fields, status }: Written,
-  { allowedHeaders }: ResponseOptions,
-): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
-  const kept = responseFields(fields, { allowed: allowedHeaders, status })
-  if (Result.isFailure(kept)) {
-    return Effect.as(warn(pluginId, `the plugin answered with ${kept.failure}`), failed(500, "The plugin failed"))
-  }
-  // A body shorter than its announced length must not look complete.
-  outgoing.strictContentLength = true
-  endUnlessReceived(incoming, outgoing)
-  outgoing.writeHead(status, flatOf(kept.success))
-  const flush = setTimeout(() => outgoing.flushHeaders(), Duration.toMillis(HEAD_DELAY))
-  return Effect.matchEffect(body(hasNoBody(incoming.method ?? "GET", status)), {
-    onSuccess: () => {
-      clearTimeout(flush)
-      // It has been sent; this tells middlewares what was.
-      return Effect.succeed(HttpServerResponse.empty({ status }))
-    },
-    onFailure: (error) =>
-      warn(pluginId, `the plugin's response was cut off: ${error.message}`).pipe(
-        Effect.andThen(cutOff(outgoing)),
-        Effect.as(HttpServerResponse.empty({ status })),
-      ),
+  status: number,
+  fields: ReadonlyArray<Field>,
+  allowed: ReadonlySet<string>,
+): Result.Result<() => void, string> =>
+  Result.map(responseFields(fields, { allowed, status }), (kept) => {
+    // A body shorter than its announced length must not look complete.
+    outgoing.strictContentLength = true
+    endUnlessReceived(incoming, outgoing)
+    outgoing.writeHead(status, flatOf(kept))
+    const flush = setTimeout(() => outgoing.flushHeaders(), Duration.toMillis(HEAD_DELAY))
+    return () => clearTimeout(flush)
   })
+
+/** How a response has come to its end. */
+export type Written =
+  | { readonly _tag: "Sent"; readonly status: number }
+  /** Nothing of it has been sent. */
+  | { readonly _tag: "Refused"; readonly reason: string }
+  /** A part of it has been sent. */
+  | { readonly _tag: "Cut"; readonly status: number; readonly error: Error }
+
+/** Writes what a plugin's own HTTP server has answered; `done` is told how that ends. Answers how to stop. */
+export const writeDirect = (
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  { body, head, status }: Extract<DirectAnswer, { readonly _tag: "Response" }>,
+  { allowedHeaders, stallTimeout }: ResponseOptions,
+  done: (written: Written) => void,
+): (() => void) => {
+  const begun = writeHead(incoming, outgoing, status, fieldsOf(head), allowedHeaders)
+  if (Result.isFailure(begun)) {
+    done({ _tag: "Refused", reason: begun.failure })
+    return () => {}
+  }
+  const stopFlush = begun.success
+  const stop = pour(body, outgoing, hasNoBody(incoming.method ?? "GET", status), stallTimeout, (error) => {
+    stopFlush()
+    done(error === undefined ? { _tag: "Sent", status } : { _tag: "Cut", status, error })
+  })
+  return () => {
+    stopFlush()
+    stop()
+  }
+}
+
+/** What becomes of a response that has come to its end: it has been sent, which is told to middlewares; the rest is logged. */
+export const written = (
+  pluginId: string,
+  outgoing: () => ServerResponse,
+  how: Written,
+): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
+  switch (how._tag) {
+    case "Sent":
+      return Effect.succeed(HttpServerResponse.empty({ status: how.status }))
+    case "Refused":
+      return Effect.as(warn(pluginId, `the plugin answered with ${how.reason}`), failed(500, "The plugin failed"))
+    case "Cut":
+      return warn(pluginId, `the plugin's response was cut off: ${how.error.message}`).pipe(
+        Effect.andThen(cutOff(outgoing())),
+        Effect.as(HttpServerResponse.empty({ status: how.status })),
+      )
+  }
 }
 
 /** Ends a connection whose client must not take its answer for whole, when what there is of that has gone out. */
@@ -80,41 +110,31 @@ const cutOff = (outgoing: ServerResponse): Effect.Effect<void> =>
     })
   })
 
-/** Writes what a plugin's `ServeHTTP` has answered. */
+/** Writes what a plugin's `ServeHTTP` has answered, or a file of its bundle. */
 export const writeResponse = (
   pluginId: string,
   incoming: IncomingMessage,
   outgoing: ServerResponse,
   { body, headers, status }: PluginHttpResponse<Error>,
-  options: ResponseOptions,
-): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
-  write(
-    pluginId,
-    incoming,
-    outgoing,
-    {
-      status,
-      fields: headers.flatMap(([name, values]) => values.map((value) => [name, value] as const)),
-      body: (isBodiless) =>
-        Stream.runForEach(body, (bytes) =>
-          isBodiless ? Effect.void : writeChunk(outgoing, bytes, options.stallTimeout),
-        ).pipe(Effect.andThen(end(outgoing, options.stallTimeout))),
-    },
-    options,
+  { allowedHeaders, stallTimeout }: ResponseOptions,
+): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
+  const fields = headers.flatMap(([name, values]) => values.map((value): Field => [name, value]))
+  const begun = writeHead(incoming, outgoing, status, fields, allowedHeaders)
+  if (Result.isFailure(begun)) return written(pluginId, () => outgoing, { _tag: "Refused", reason: begun.failure })
+  const isBodiless = hasNoBody(incoming.method ?? "GET", status)
+  return Stream.runForEach(body, (bytes) =>
+    isBodiless ? Effect.void : writeChunk(outgoing, bytes, stallTimeout),
+  ).pipe(
+    Effect.andThen(
+      Effect.suspend(() => {
+        const error = end(outgoing, stallTimeout)
+        return error === undefined ? Effect.void : Effect.fail(error)
+      }),
+    ),
+    Effect.ensuring(Effect.sync(begun.success)),
+    Effect.matchEffect({
+      onSuccess: () => written(pluginId, () => outgoing, { _tag: "Sent", status }),
+      onFailure: (error) => written(pluginId, () => outgoing, { _tag: "Cut", status, error }),
+    }),
   )
-
-/** Writes what a plugin's own HTTP server has answered. */
-export const writeDirect = (
-  pluginId: string,
-  incoming: IncomingMessage,
-  outgoing: ServerResponse,
-  { body, head, status }: Extract<DirectAnswer, { readonly _tag: "Response" }>,
-  options: ResponseOptions,
-): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
-  write(
-    pluginId,
-    incoming,
-    outgoing,
-    { status, fields: fieldsOf(head), body: (isBodiless) => pour(body, outgoing, isBodiless, options.stallTimeout) },
-    options,
-  )
+}

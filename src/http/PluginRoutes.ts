@@ -1,5 +1,4 @@
 import type { Server } from "node:http"
-import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { type Context, type Duration, Effect, type Layer, Metric } from "effect"
 import { HttpRouter, HttpServer, HttpServerError, HttpServerRequest } from "effect/http"
 import { PluginEnvironment } from "../environment/PluginEnvironment.ts"
@@ -7,10 +6,11 @@ import { ActivePlugins } from "../hooks/ActivePlugins.ts"
 import { makeRequestLimit, MAX_REQUESTS_IN_FLIGHT } from "../hooks/RequestLimit.ts"
 import { CLIENT_STALL_TIMEOUT, exchangeOf, guardExchange } from "./ClientConnection.ts"
 import { TRUSTED_PROXIES, trustedProxies } from "./ClientOrigin.ts"
+import { directDoor } from "./DirectDoor.ts"
 import { hostCheck, type HostCheckOptions } from "./HostCheck.ts"
 import type { IsToken } from "./HostTokens.ts"
 import { openDoor } from "./NodeServer.ts"
-import { answer, answerAlone, type Authenticate, isOurs, type PluginDoor } from "./PluginDoor.ts"
+import { answer, type Authenticate, isOurs, type PluginDoor } from "./PluginDoor.ts"
 import * as PublicFiles from "./PublicFiles.ts"
 
 export type { Authenticate } from "./PluginDoor.ts"
@@ -103,16 +103,7 @@ export const layer = (
         ),
       )
       yield* router.addGlobalMiddleware(guardExchange)
-      if (options.server !== undefined) {
-        const past = yield* NodeHttpServer.makeHandler(Effect.interruptible(answerAlone(settings)), {
-          scope: yield* Effect.scope,
-        })
-        yield* openDoor(options.server, (incoming, outgoing) => {
-          const isTaken = isOurs(incoming)
-          if (isTaken) past(incoming, outgoing)
-          return isTaken
-        })
-      }
+      if (options.server !== undefined) yield* openDoor(options.server, yield* directDoor(settings))
     }),
   )
 

@@ -75,15 +75,10 @@ export const answering = (bytes: string, { end = false } = {}): Server =>
 export const nodePlugin = (listener: RequestListener): HttpServerOfNode =>
   createHttpServer({ keepAliveTimeout: 600_000, noDelay: true }, listener)
 
-/** Starts the plugin and the host in front of it. */
-export const direct = Effect.fnUntraced(function* ({
-  hooks: options,
-  others = Layer.empty,
-  plugin,
-  routes,
-  server = createServer,
-  stopLimit = 500,
-}: Settings): Effect.fn.Return<Direct, Error, Scope.Scope> {
+const started = Effect.fnUntraced(function* (
+  { hooks: options, others = Layer.empty, plugin, routes, server: make = createServer, stopLimit = 500 }: Settings,
+  entrance: (typeof ENTRANCES)[number],
+): Effect.fn.Return<Direct, Error, Scope.Scope> {
   const path = join(yield* temporaryFolder, "http.sock")
   const sockets = new Set<Socket>()
   if (plugin !== undefined) {
@@ -109,12 +104,14 @@ export const direct = Effect.fnUntraced(function* ({
   const registration = yield* active.register(hooks)
   const authenticate: PluginRoutes.Authenticate = (token) =>
     Effect.succeed(token === TOKEN ? Option.some("user-1") : Option.none())
-  const served = HttpRouter.serve(Layer.merge(PluginRoutes.layer(authenticate, routes), others), {
+  const server = make()
+  const plugins = PluginRoutes.layer(authenticate, { ...routes, ...(entrance === "door" && { server }) })
+  const served = HttpRouter.serve(Layer.merge(plugins, others), {
     disableLogger: true,
     disableListenLog: true,
   }).pipe(
     Layer.provideMerge(
-      NodeHttpServer.layer(() => server(), { host: "127.0.0.1", port: 0, gracefulShutdownTimeout: stopLimit }),
+      NodeHttpServer.layer(() => server, { host: "127.0.0.1", port: 0, gracefulShutdownTimeout: stopLimit }),
     ),
     Layer.provide(PluginEnvironment.layerTest([])),
     Layer.provide(Layer.succeed(ActivePlugins, active)),
@@ -135,6 +132,15 @@ export const direct = Effect.fnUntraced(function* ({
     idle: eventually("nothing is in flight", () => hooks.inFlight.count() === 0, 20_000),
   }
 })
+
+/** Where requests come in: at the door of the host's server, or by its router. */
+export const ENTRANCES = ["door", "router"] as const
+
+/** Starts the plugin and the host in front of it, whose requests come in there. */
+export const directBy = (entrance: (typeof ENTRANCES)[number]) => (settings: Settings) => started(settings, entrance)
+
+/** {@link directBy} the router. */
+export const direct = directBy("router")
 
 /** A response's head and what came behind it. */
 export const parts = (answer: string): { readonly status: number; readonly head: string; readonly body: string } => {
