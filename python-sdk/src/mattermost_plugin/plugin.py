@@ -171,7 +171,9 @@ class Plugin:
         lifespan = getattr(self.get_hook_handler("ServeHTTP"), "lifespan", None)
         self._background = Background(asyncio.get_running_loop())
         try:
-            async with contextlib.nullcontext() if lifespan is None else lifespan(self):
+            async with contextlib.AsyncExitStack() as stack:
+                if lifespan is not None:
+                    await stack.enter_async_context(lifespan(self))
                 yield
         finally:
             await self._background.end()
