@@ -103,13 +103,13 @@ class RightAsWell(Plugin):
     def answer(self, ctx: PluginContext, args: CommandArgs) -> str:
         return "a text is the answer's"
 
-    @command("/todo add", hint="<text>")
+    @command("todo add", hint="<text>")
     async def add(self, ctx: PluginContext, args: CommandArgs, text: str) -> str:
         count: int = await self.async_kv.get("count", 0)
         await self.async_kv.set("count", count + 1, expires=timedelta(days=1))
         return text
 
-    @command("/todo list")
+    @command("todo list")
     def all(self, ctx: PluginContext, args: CommandArgs, text: str) -> CommandResponse | None:
         return CommandResponse(text=self.kv.get("text", "")) if text else None
 
@@ -158,4 +158,5 @@ def test_right(plugin_host: StartPlugin) -> None:
     host.api.answer("get_user", User(username=answer.text))
 
 
-run_plugin(Right)
+if __name__ == "__main__":
+    run_plugin(Right)

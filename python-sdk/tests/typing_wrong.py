@@ -37,11 +37,11 @@ class Wrong(Plugin):
     @hook("OnActivat")  # type: ignore[call-overload, untyped-decorator]  # pyright: ignore[reportCallIssue, reportArgumentType]
     def no_hook(self) -> None: ...
 
-    @command("/todo add")  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+    @command("todo add")  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
     def add(self, ctx: PluginContext, args: CommandArgs) -> str:
         return ""
 
-    @command("/todo list")  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+    @command("todo list")  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
     def all(self, ctx: PluginContext, args: CommandArgs, text: str) -> int:
         return 1
 
