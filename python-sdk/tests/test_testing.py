@@ -366,7 +366,8 @@ def test_settings_are_those_that_a_host_hands_out(tmp_path: Path) -> None:
     with PluginHost(Configured, config={"Greeting": "hello"}, plugin_path=str(tmp_path)) as host:
         api = host.plugin.api
         assert api.get_plugin_config() == host.api.config == {"Greeting": "hello"}, "what is stored is as it was set"
-        assert repr(host.plugin.told) == "[{'maxlength': 10, 'greeting': 'hello'}]"
+        assert host.plugin.told == [{"maxlength": 10, "greeting": "hello"}]
+        assert type(host.plugin.told[0]["maxlength"]) is int
         host.configure(maxLength=12)
         assert api.get_plugin_config() == {"Greeting": "hello", "maxLength": 12}
         host.configure(MAXLENGTH=13)
