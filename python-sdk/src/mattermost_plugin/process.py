@@ -230,14 +230,23 @@ def _forget_in_children() -> None:
     if _forgets or not hasattr(os, "register_at_fork"):
         return
     _forgets = True
+    masks = threading.local()
+
+    def hold() -> None:
+        # A signal that comes to the child earlier than `forget` waits for it.
+        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+
+    def release() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
 
     def forget() -> None:
         with contextlib.suppress(ValueError):
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        release()
 
-    os.register_at_fork(after_in_child=forget)
+    os.register_at_fork(before=hold, after_in_parent=release, after_in_child=forget)
 
 
 _forgets = False
