@@ -37,19 +37,22 @@ def test_a_wheel_by_way_of_a_source_distribution(tmp_path: Path) -> None:
     packed = built("sdist", source, tmp_path)
     # Somebody's own, which is none of ours.
     (tmp_path / "proto").mkdir()
-    with tarfile.open(packed) as archive:
-        archive.extractall(tmp_path)
+    with tarfile.open(packed) as files:
+        files.extractall(tmp_path)
     unpacked = tmp_path / packed.name[: -len(".tar.gz")]
     wheel = built("wheel", unpacked, tmp_path)
     assert (unpacked / "LICENSE").is_file() and (unpacked / "README.md").is_file()
-    names = zipfile.ZipFile(wheel).namelist()
+    installed = tmp_path / "installed"
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(installed)
     made = [f"_generated/{name}" for name in ("__init__.py", "api.py", "descriptors.binpb", "hooks.py", "models.py")]
     assert {f"mattermost_plugin/{name}" for name in ("py.typed", *made)} | {"mattermost_plugin_pytest.py"} <= {*names}
     assert [name for name in names if name.endswith("licenses/LICENSE")]
     assert not (source / "src/mattermost_plugin/_generated").exists(), "the tree is left as it is"
     program = "import mattermost_plugin.testing as t; print(t.__file__)"
-    said = subprocess.check_output([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(wheel)})
-    assert said.decode().startswith(str(wheel))
+    said = subprocess.check_output([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(installed)})
+    assert said.decode().startswith(str(installed))
 
 
 def test_without_the_contract_there_is_nothing_to_build(tmp_path: Path) -> None:
