@@ -19,8 +19,19 @@ from generator.models import models_source  # noqa: E402
 OUTPUT = HERE / "src" / "mattermost_plugin" / "_generated"
 DOCS = HERE.parent / "docs" / "python-sdk.md"
 
-# In the repository the contract lies beside the SDK; a source distribution carries it along.
-PROTO = next((folder for folder in (HERE.parent / "proto", HERE / "proto") if folder.is_dir()), HERE / "proto")
+# A source distribution carries the contract along; in the repository it lies beside the SDK.
+PROTO_FOLDERS = (HERE / "proto", HERE.parent / "proto")
+
+
+def contract_folder() -> Path:
+    """Where the contract's `.proto` files are; ends the process where they are not."""
+    for folder in PROTO_FOLDERS:
+        if folder.is_dir():
+            return folder
+    sys.exit(
+        f"{HERE} lacks the contract's .proto files, which are in {PROTO_FOLDERS[1]} in the repository: "
+        "build from there, or from a source distribution"
+    )
 
 
 def described() -> Any:
@@ -29,17 +40,13 @@ def described() -> Any:
     from google.protobuf import descriptor_pb2
     from grpc_tools import protoc
 
-    if not PROTO.is_dir():
-        sys.exit(
-            f"{HERE} lacks the contract's .proto files, which are in {HERE.parent / 'proto'} in the repository: "
-            "build from there, or from a source distribution"
-        )
+    proto = contract_folder()
     well_known = str(Path(grpc_tools.__file__).parent / "_proto")
-    sources = sorted(str(file.relative_to(PROTO)) for file in PROTO.rglob("*.proto"))
+    sources = sorted(str(file.relative_to(proto)) for file in proto.rglob("*.proto"))
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "descriptors"
         flags = [f"--descriptor_set_out={written}", "--include_imports", "--include_source_info"]
-        if protoc.main(["protoc", f"-I{PROTO}", f"-I{well_known}", *flags, *sources]) != 0:
+        if protoc.main(["protoc", f"-I{proto}", f"-I{well_known}", *flags, *sources]) != 0:
             sys.exit("protoc failed; its messages are above")
         return descriptor_pb2.FileDescriptorSet.FromString(written.read_bytes())
 
@@ -50,9 +57,9 @@ def generate(output: Path = OUTPUT) -> None:
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     contract = Contract(files.file)
-    (output / "models.py").write_text(models_source(contract))
-    (output / "api.py").write_text(api_source(contract))
-    (output / "hooks.py").write_text(hooks_source(contract))
+    (output / "models.py").write_text(models_source(contract), "utf-8")
+    (output / "api.py").write_text(api_source(contract), "utf-8")
+    (output / "hooks.py").write_text(hooks_source(contract), "utf-8")
     for file in files.file:
         file.ClearField("source_code_info")
     (output / "descriptors.binpb").write_bytes(files.SerializeToString())
@@ -64,9 +71,9 @@ def generate_docs() -> None:
     from google.protobuf import descriptor_pb2
 
     files = descriptor_pb2.FileDescriptorSet.FromString((OUTPUT / "descriptors.binpb").read_bytes())
-    before, _, rest = DOCS.read_text().partition(TABLE_HEAD)
+    before, _, rest = DOCS.read_text("utf-8").partition(TABLE_HEAD)
     _, _, after = rest.partition("\n\n")
-    DOCS.write_text(before + hooks_table(Contract(files.file)) + "\n" + after)
+    DOCS.write_text(before + hooks_table(Contract(files.file)) + "\n" + after, "utf-8")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from generate import PROTO, generate
+from generate import contract_folder, generate
 
 
 class BuildWithGenerated(build_py):
@@ -28,7 +28,7 @@ class BuildWithGenerated(build_py):
 class SdistWithContract(sdist):
     def make_release_tree(self, base_dir: str, files: list) -> None:
         super().make_release_tree(base_dir, files)
-        shutil.copytree(PROTO, Path(base_dir) / "proto", dirs_exist_ok=True)
+        shutil.copytree(contract_folder(), Path(base_dir) / "proto", dirs_exist_ok=True)
         shutil.copy("generate.py", base_dir)
         shutil.copytree("generator", Path(base_dir) / "generator", dirs_exist_ok=True)
 

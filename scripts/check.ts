@@ -23,6 +23,7 @@ const checks: ReadonlyArray<readonly [string, ReadonlyArray<string>, string]> = 
   [interpreter, ["-m", "ruff", "check", ...(fix ? ["--fix"] : []), ...python], join(root, "python-sdk")],
   [interpreter, ["-m", "ruff", "format", ...(fix ? [] : ["--check"]), ...python], join(root, "python-sdk")],
   [interpreter, ["-m", "mypy"], join(root, "python-sdk")],
+  ["pyright", ["-p", "python-sdk"], root],
 ]
 
 const failed = checks.filter(([command, args, cwd]) => {

@@ -84,6 +84,24 @@ def test_a_forked_child_has_signals_of_its_own(start_plugin: StartPlugin, body: 
     assert plugin.wait() == 0, plugin.log()
 
 
+def test_a_signal_that_comes_to_a_forked_child_at_once_is_its_own(start_plugin: StartPlugin) -> None:
+    source = in_activate("""
+        child = os.fork()
+        if child == 0:
+            time.sleep(600)
+        status = os.waitpid(child, 0)[1]
+        self.logger.info("it ended with %s", -os.WTERMSIG(status))
+    """)
+    # What was registered first is called first, before the child has forgotten the plugin's signals.
+    early = "    os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), 15))\n"
+    plugin = start_plugin(early + source)
+    plugin.call("OnActivate")
+    plugin.wait_for_log("it ended with -15")
+    plugin.call("OnConfigurationChange")
+    plugin.shut_down()
+    assert plugin.wait() == 0, plugin.log()
+
+
 def test_a_forked_child_can_t_call_the_host_and_is_told_so(start_plugin: StartPlugin, host_api: Any) -> None:
     response = message_class("mattermost.pluginapi.v1.GetServerVersionResponse")
     target = host_api({"GetServerVersion": lambda _: response(version="1.2.3")})

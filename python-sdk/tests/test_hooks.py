@@ -275,3 +275,9 @@ def test_what_counts_is_the_attribute_s_name() -> None:
     assert plugin.implemented_hooks() == ["MessageHasBeenDeleted", "MessageHasBeenPosted", "OnActivate", "OnDeactivate"]
     assert plugin.invoke_hook("OnActivate") == plugin.invoke_hook("OnDeactivate") == "called"
     assert asyncio.run(plugin.invoke_hook("MessageHasBeenDeleted", None, None)) == "both"
+
+
+def test_plugins_that_type_checkers_take_are_right() -> None:
+    from . import typing_right
+
+    assert issubclass(typing_right.RightAsWell, Plugin)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -205,7 +206,7 @@ def test_the_end() -> None:
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr("mattermost_plugin.testing.host_api.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("mattermost_plugin.testing.key_values.time.monotonic", lambda: self.now)
 
 
 def test_the_key_value_store(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,15 +343,75 @@ def test_headers_of_several_values(host: PluginHost[Sample]) -> None:
     assert host.request("GET", "/", headers={"a": ["1", "2"]}).headers["X-Method"] == ["GET"]
 
 
-def test_settings_are_those_that_a_host_hands_out(tmp_path: Path) -> None:
-    class Configured(Plugin):
-        pass
+class Configured(Plugin):
+    """Keeps its settings as it was told of them."""
 
-    settings = [{"key": "MaxLength", "type": "number", "default": 10}, {"key": "Greeting", "type": "text"}]
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.told: list[dict[str, Any]] = []
+
+    @hook(HookName.OnConfigurationChange)
+    def configured(self) -> None:
+        self.told.append(self.api.load_plugin_configuration().json())
+
+    @hook(HookName.OnInstall)
+    def install(self, ctx: PluginContext, event: Any) -> None:
+        for length in (1, 2):
+            self.api.save_plugin_config({"maxlength": length})
+
+
+def test_settings_are_those_that_a_host_hands_out(tmp_path: Path) -> None:
+    settings = [{"key": "MaxLength", "type": "number", "default": 10.0}, {"key": "Greeting", "type": "text"}]
     (tmp_path / "plugin.json").write_text(json.dumps({"settings_schema": {"settings": settings}}))
     with PluginHost(Configured, config={"Greeting": "hello"}, plugin_path=str(tmp_path)) as host:
-        assert host.plugin.api.get_plugin_config() == {"maxlength": 10, "greeting": "hello"}
-        host.configure(MaxLength=12)
-        assert host.plugin.api.get_plugin_config() == {"maxlength": 12, "greeting": "hello"}
-    with PluginHost(Configured, config={"maxLength": 1}) as host:
-        assert host.plugin.api.get_plugin_config() == {"maxlength": 1}
+        api = host.plugin.api
+        assert api.get_plugin_config() == host.api.config == {"Greeting": "hello"}, "what is stored is as it was set"
+        assert host.plugin.told == [{"maxlength": 10, "greeting": "hello"}]
+        assert type(host.plugin.told[0]["maxlength"]) is int
+        host.configure(maxLength=12)
+        assert api.get_plugin_config() == {"Greeting": "hello", "maxLength": 12}
+        host.configure(MAXLENGTH=13)
+        assert api.get_plugin_config() == {"Greeting": "hello", "MAXLENGTH": 13}
+        assert host.plugin.told[1:] == [{"maxlength": length, "greeting": "hello"} for length in (12, 13)]
+        host.call("OnInstall")
+        assert host.plugin.told[3:] == [{"maxlength": 2}] * 2, "it is told of what it saves, each time"
+        assert api.get_bundle_path() == str(tmp_path.resolve())
+
+
+def test_saving_for_ever_is_seen() -> None:
+    class Saves(Plugin):
+        is_ready = False
+
+        @hook(HookName.OnConfigurationChange)
+        def configured(self) -> None:
+            if self.is_ready:
+                self.api.save_plugin_config({})
+
+    with PluginHost(Saves) as host:
+        host.plugin.is_ready = True
+        with pytest.raises(AssertionError, match="for which a host calls it again"):
+            host.configure(a=1)
+
+
+SETTINGS = "settings_schema: {settings: [{key: Mode, type: text, default: off}]}"
+
+
+@pytest.mark.parametrize("name", ["plugin.yaml", "plugin.yml"])
+def test_a_manifest_may_be_yaml(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plugin.json").write_text("{}")
+    (tmp_path / name).write_text(SETTINGS)
+    with PluginHost(Configured, plugin_path=str(tmp_path)) as host:
+        assert host.plugin.told == [{"mode": "off"}], "as in YAML 1.2, where that is no boolean"
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(RuntimeError, match=rf"{name} can't be read without PyYAML.*pip install '.*\[testing\]'"):
+        PluginHost(Configured, plugin_path=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"settings_schema": 1}', '{"settings_schema": {"sections": [1]}}', "[" * 100_000]
+)
+@pytest.mark.parametrize("name", ["plugin.json", "plugin.yaml"])
+def test_a_manifest_that_can_t_be_read_is_named(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=f"{name} is not a valid plugin manifest"):
+        PluginHost(Configured, plugin_path=str(tmp_path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -13,7 +14,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import unix_connect
 
+from mattermost_plugin import HookName, Plugin, hook
 from mattermost_plugin.http import HTTPRequest, HTTPResponseWriter
+from mattermost_plugin.serving.handler import RequestHandler
+from mattermost_plugin.serving.web_server import WebServer
 
 from .conftest import LIMIT, RunningPlugin, StartPlugin
 from .test_http import ASYNC, HTTP
@@ -263,6 +267,13 @@ SOCKETS = """
         await connection.accept()
         raise ValueError("the secret is 42")
 
+    @app.websocket("/floods")
+    async def floods(connection: WebSocket):
+        await connection.accept()
+        while True:
+            logging.getLogger("app").info("flooding")
+            await connection.send_bytes(bytes(1_000_000))
+
     @app.websocket("/pushes")
     async def pushes(connection: WebSocket):
         await connection.accept()
@@ -318,6 +329,52 @@ def test_web_sockets(start_plugin: StartPlugin) -> None:
                 connection.recv(LIMIT)
             assert closed.value.rcvd is not None and closed.value.rcvd.code == 1001
     assert plugin.wait() == 0
+
+
+def test_a_client_that_takes_nothing_does_not_hold_up_the_end(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(SOCKETS)
+    address = http_address(plugin)[len("unix:") :]
+    with socket.socket(socket.AF_UNIX) as stalled, open_socket(plugin, "/pushes") as pushes:
+        stalled.connect(address)
+        upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
+        stalled.sendall(request_head("/floods", headers=[*upgrade, ("Sec-WebSocket-Key", "MDEyMzQ1Njc4OWFiY2RlZg==")]))
+        plugin.wait_for_log("flooding")
+        pushes.recv(LIMIT)
+        plugin.shut_down()
+        with pytest.raises(ConnectionClosed) as closed:
+            pushes.recv(LIMIT)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1001
+        assert plugin.wait() == 0
+
+
+def test_it_does_not_poll(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Web(Plugin):
+        @hook(HookName.ServeHTTP)
+        async def serve(self, ctx: Any, writer: HTTPResponseWriter, request: HTTPRequest) -> None:
+            writer.write("hello")
+
+    sleep = asyncio.sleep
+
+    async def only_yields(delay: float, result: Any = None) -> Any:
+        assert delay == 0, "an idle plugin is woken by it, and its end waits for it"
+        return await sleep(0, result)
+
+    async def serve() -> tuple[bytes, bytes]:
+        server = WebServer(RequestHandler(Web()), str(tmp_path / "http.sock"))
+        await server.start()
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "http.sock"))
+        writer.write(request_head("/"))
+        answer = await reader.readuntil(b"hello")
+        await server.stop()
+        # Its connections have ended as well: the rest of this one is its end.
+        rest = await reader.read()
+        writer.close()
+        return answer, rest
+
+    monkeypatch.setattr(asyncio, "sleep", only_yields)
+    answer, rest = asyncio.run(serve())
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert rest.strip(b"\r\n0") == b""
 
 
 @pytest.mark.parametrize("source", [HTTP, ASYNC], ids=["sync", "async"])

@@ -14,7 +14,7 @@ from google.protobuf import descriptor, descriptor_pb2, descriptor_pool, message
 
 _POOL = descriptor_pool.DescriptorPool()
 for _file in descriptor_pb2.FileDescriptorSet.FromString(
-    pkgutil.get_data(__package__, "_generated/descriptors.binpb") or b""
+    pkgutil.get_data(__package__ or "", "_generated/descriptors.binpb") or b""
 ).file:
     _POOL.AddSerializedFile(_file.SerializeToString())
 

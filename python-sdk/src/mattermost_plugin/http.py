@@ -316,9 +316,7 @@ class HTTPResponseWriter:
     def _head(self) -> Head:
         """Status and headers, which may also have been put into the dict."""
         check_status(self.status_code)
-        headers = [
-            (name, [values] if isinstance(values, str) else list(values)) for name, values in self.headers.items()
-        ]
+        headers = [(name, _listed(values)) for name, values in self.headers.items()]
         for name, values in headers:
             for value in values:
                 check_header(name, value)
@@ -332,3 +330,7 @@ class HTTPResponseWriter:
     def cut_off(self) -> None:
         """Ends the response where it is, without its end; done for a handler that has failed."""
         self._outgoing.cut()
+
+
+def _listed(values: list[str] | str) -> list[str]:
+    return [values] if isinstance(values, str) else list(values)

@@ -148,7 +148,7 @@ class _OwnLogger(logging.Logger):
         return False
 
     @disabled.setter
-    def disabled(self, value: bool) -> None:
+    def disabled(self, value: bool) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         pass
 
 

@@ -37,6 +37,7 @@ else:
 
 
 Self = TypeVar("Self", bound="Model")
+Enumerated = TypeVar("Enumerated", bound="ContractEnum")
 
 #: The largest number up to which every integer is a number of JSON's, a double.
 _EXACT = 2**53
@@ -258,7 +259,7 @@ _MODELS: dict[str, type[Model]] = {}
 _ENUMS: dict[str, type[ContractEnum]] = {}
 
 
-def contract_enum(enum: type[ContractEnum]) -> type[ContractEnum]:
+def contract_enum(enum: type[Enumerated]) -> type[Enumerated]:
     """Makes an enum the model of the contract's one of that name."""
     _ENUMS[enum.__name__] = enum
     return enum

@@ -230,12 +230,11 @@ def _forget_in_children() -> None:
     if _forgets or not hasattr(os, "register_at_fork"):
         return
     _forgets = True
-
     masks = threading.local()
 
     def hold() -> None:
-        # One that comes in between would be told to the plugin, whose descriptor the child still has.
-        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+        # A signal that comes to the child earlier than `forget` waits for it.
+        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
 
     def release() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)

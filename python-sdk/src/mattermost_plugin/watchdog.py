@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import sys
-import sysconfig
 import threading
 import time
 import traceback
@@ -23,16 +23,22 @@ _LOOK = 0.5
 
 _log = own_logger("mattermost_plugin")
 
-_LIBRARIES = tuple(
-    os.path.join(path, "")
-    for path in {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-)
 _OURS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+
+
+@functools.cache
+def _not_authors() -> tuple[str, ...]:
+    """Where Python's libraries are, and this one."""
+    # Most plugins never ask, and it takes a moment to load.
+    import sysconfig
+
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    return (_OURS, *{os.path.join(sysconfig.get_path(name), "") for name in names})
 
 
 def _is_authors(frame: FrameType) -> bool:
     file = os.path.abspath(frame.f_code.co_filename)
-    return not file.startswith((_OURS, *_LIBRARIES)) and not file.startswith("<")
+    return not file.startswith(_not_authors()) and not file.startswith("<")
 
 
 def place_of(frame: FrameType | None) -> str:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 
 import grpc
@@ -63,6 +60,10 @@ async def listening(server: grpc.aio.Server, tls: SessionTLS | None) -> AsyncIte
 @contextlib.contextmanager
 def private_folder() -> Iterator[str]:
     """A folder that is nobody else's, with a path short enough for a socket's."""
+    # Here, and below: few plugins need them, and they take long to load.
+    import shutil
+    import tempfile
+
     folder = tempfile.mkdtemp(dir=_socket_folder())
     try:
         yield folder
@@ -81,7 +82,7 @@ def _socket_folder() -> str:
 
 
 def _socket_path() -> str:
-    path = os.path.join(_socket_folder(), f"plugin{secrets.token_hex(5)}")
+    path = os.path.join(_socket_folder(), f"plugin{os.urandom(5).hex()}")
     if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
         sys.exit(f"the socket's path {path} is longer than {_MAX_SOCKET_PATH} bytes; set TMPDIR to a shorter folder")
     return path
@@ -124,5 +125,7 @@ def share_with_group(path: str) -> None:
     group = os.environ.get("PLUGIN_UNIX_SOCKET_GROUP")
     if not group:
         return
+    import shutil
+
     shutil.chown(path, group=int(group) if group.isdigit() else group)
     os.chmod(path, 0o660)

@@ -7,7 +7,6 @@ import datetime
 import os
 import ssl
 import sys
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +70,8 @@ class SessionTLS:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=self.host_certificate.decode())
         context.set_alpn_protocols(["h2"])
+        import tempfile
+
         # It reads files only; this one is nobody else's, and gone at once.
         with tempfile.NamedTemporaryFile() as file:
             file.write(self.key + self.certificate)

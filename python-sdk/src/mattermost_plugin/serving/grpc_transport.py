@@ -30,6 +30,7 @@ async def serve_grpc(
     first = await anext_or_none(incoming)
     if first is None or not first.HasField("init"):
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message of ServeHTTP has no init")
+        return
     trace.enter(context.invocation_metadata())
     work, loop = asyncio.Event(), asyncio.get_running_loop()
     outgoing = Outgoing(loop, work.set, handler.stall_limit, at_once=True)

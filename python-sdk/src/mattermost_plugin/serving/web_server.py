@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
@@ -33,8 +32,8 @@ _QUICK = 0.005
 #: Bytes of the largest message of a WebSocket.
 _MESSAGE_LIMIT = 16 * 1024 * 1024
 
-#: Seconds that open responses and WebSockets get when the plugin ends, and that uvicorn gets after them. A host waits
-#: two for all of the plugin's end.
+#: Seconds that open responses and WebSockets get when the plugin ends, and after them what their connections have still
+#: to send. A host waits two for all of the plugin's end.
 _STOP_GRACE, _STOP_LIMIT = 1.0, 0.5
 
 
@@ -46,7 +45,6 @@ class WebServer:
         self._path = path
         self._loop = asyncio.get_running_loop()
         self._open: set[Exchange | WebSocket] = set()
-        self._running: asyncio.Task[None] | None = None
         self._ageing: asyncio.TimerHandle | None = None
         self._server = _Server(
             uvicorn.Config(
@@ -62,7 +60,6 @@ class WebServer:
                 server_header=False,
                 date_header=False,
                 timeout_keep_alive=_KEEP_ALIVE,
-                timeout_graceful_shutdown=1,
                 ws_max_size=_MESSAGE_LIMIT,
                 # It costs each connection memory; there is no network between host and plugin.
                 ws_per_message_deflate=False,
@@ -82,13 +79,7 @@ class WebServer:
             share_with_group(self._path)
             listener.listen()
             listener.setblocking(False)
-            self._running = asyncio.ensure_future(self._server.run(listener))
-            await asyncio.wait(
-                [self._running, asyncio.ensure_future(self._server.ready.wait())], return_when=asyncio.FIRST_COMPLETED
-            )
-            if self._running.done():
-                self._running.result()
-                raise RuntimeError("the web server has ended")
+            await self._server.start(listener)
         except BaseException:
             # It must not take connections that nobody serves.
             listener.close()
@@ -98,20 +89,17 @@ class WebServer:
 
     async def stop(self) -> None:
         """Ends open responses and WebSockets, soon, and then the server."""
-        if self._running is None:
-            return
-        # Listening ends first.
-        for going in list(self._open):
-            if isinstance(going, WebSocket):
-                await going.go_away()
-        self._server.should_exit = True
-        tasks = [going.task for going in self._open]
-        if tasks:
-            await asyncio.wait(tasks, timeout=_STOP_GRACE)
-        for going in list(self._open):
-            going.give_up()
-        await asyncio.wait([self._running], timeout=_STOP_LIMIT)
-        self._running.cancel()
+        going: list[asyncio.Future[Any]] = [one.task for one in self._open]
+        # Tasks of their own: a client that takes nothing must not hold up the rest.
+        going += [asyncio.ensure_future(one.go_away()) for one in self._open if isinstance(one, WebSocket)]
+        # The others are told now, before uvicorn closes their connections.
+        await asyncio.sleep(0)
+        self._server.leave()
+        if going:
+            await asyncio.wait(going, timeout=_STOP_GRACE)
+        for left in list(self._open):
+            left.give_up()
+        await self._server.until_left(_STOP_LIMIT)
         self._remove()
 
     def _remove(self) -> None:
@@ -155,25 +143,52 @@ class WebServer:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, within a process that is not its own."""
+    """uvicorn's listening and its connections, without its main loop, which looks ten times a second whether to end."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.ready = asyncio.Event()
+        self._connections = self.server_state.connections = _Connections()
 
-    async def run(self, listener: socket.socket) -> None:  # type: ignore[override]
-        """Serves until `should_exit`. A failure of its start is an exception; uvicorn alone would exit."""
+    async def start(self, listener: socket.socket) -> None:
+        """Listens. A failure of its start is an exception; uvicorn alone would exit."""
+        self._listener = listener
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
         try:
-            await self.serve(sockets=[listener])
+            await self.startup([listener])
         except SystemExit as error:
             raise RuntimeError(f"uvicorn could not start (it would exit with {error.code})") from error
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tells when connections are accepted."""
-        await super().startup(sockets)
-        self.ready.set()
+    def leave(self) -> None:
+        """Listens no more, and ends each connection: an idle one now, another after its response."""
+        for server in self.servers:
+            server.close()
+        self._listener.close()
+        for connection in list(self._connections):
+            connection.shutdown()
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are the plugin's to handle."""
-        yield
+    async def until_left(self, limit: float) -> None:
+        """Waits, for so many seconds, until all connections have sent what they had to, and their tasks have ended."""
+        await asyncio.wait(
+            [asyncio.ensure_future(self._connections.gone.wait()), *self.server_state.tasks], timeout=limit
+        )
+
+
+class _Connections(set[Any]):
+    """uvicorn's set of its connections, which tells when there are none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone = asyncio.Event()
+        self.gone.set()
+
+    def add(self, connection: Any) -> None:
+        super().add(connection)
+        self.gone.clear()
+
+    def discard(self, connection: Any) -> None:
+        super().discard(connection)
+        if not self:
+            self.gone.set()
+
+    remove = discard

@@ -3,7 +3,8 @@
 With pytest, take the fixture `plugin_host`; without it, `PluginHost` is a context manager.
 """
 
-from .host_api import APICall, FakeHostAPI, FakeKeyValueStore
+from .host_api import APICall, FakeHostAPI
+from .key_values import FakeKeyValueStore
 from .plugin_host import TEST_TIMEOUT, HTTPAnswer, PluginHost, StartPlugin
 
 __all__ = [

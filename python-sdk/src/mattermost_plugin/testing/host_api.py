@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, Callable, NamedTuple
@@ -15,6 +14,7 @@ from ..contract import API, snake_case
 from ..descriptors import message_class, service_handler
 from ..exceptions import PluginAPIError, to_app_error
 from ..models import fill, reader
+from .key_values import FakeKeyValueStore
 
 _RPCS = {snake_case(method.name): method for method in API.methods}
 
@@ -26,11 +26,6 @@ class APICall(NamedTuple):
     given: SimpleNamespace
 
 
-def lowered(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration as hosts hand it out: its settings' keys are in lower case, whatever the manifest writes."""
-    return {key.lower(): value for key, value in config.items()}
-
-
 class FakeHostAPI:
     """A host API for tests. It keeps the calls it gets, and answers what it was told to answer.
 
@@ -38,19 +33,44 @@ class FakeHostAPI:
     key-value store and the plugin's configuration work. Any other method has to be told.
     """
 
-    def __init__(self, plugin_id: str, config: Mapping[str, Any]) -> None:
+    def __init__(self, plugin_id: str, config: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> None:
+        """`settings` are the keys of the manifest's settings, with their defaults."""
         #: Every call so far, in order.
         self.calls: list[APICall] = []
         #: The key-value store.
         self.kv = FakeKeyValueStore()
-        #: The plugin's configuration. Its keys are in lower case, as hosts keep them.
-        self.config: dict[str, Any] = lowered(config)
+        #: The settings as they are stored, which is what `get_plugin_config` answers. What `load_plugin_configuration`
+        #: answers has the manifest's defaults as well, and its keys in lower case.
+        self.config: dict[str, Any] = {}
+        #: How often the plugin has saved its configuration, and was not told yet that it has changed.
+        self.saves = 0
         #: Methods that were called while the test said nothing of their answers: a PluginHost fails at its end then.
         self.unanswered: set[str] = set()
         self._plugin_id = plugin_id
+        self._settings = dict(settings or {})
         self._ids = itertools.count(1)
         self._answers: dict[str, Any] = {}
         self._lock = threading.Lock()
+        self.configure(config)
+
+    def configure(self, changes: Mapping[str, Any]) -> None:
+        """Changes settings; upper and lower case count as the same."""
+        changed = {key.lower() for key in changes}
+        kept = {key: value for key, value in self.config.items() if key.lower() not in changed}
+        self.config = self._one_spelling({**kept, **changes})
+
+    def _one_spelling(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings with one spelling of each key: the manifest's, or else the first in the order of their letters."""
+        chosen: dict[str, str] = {}
+        for key in sorted(config):
+            if key in self._settings or key.lower() not in chosen:
+                chosen[key.lower()] = key
+        return {key: config[key] for key in chosen.values()}
+
+    def _loaded(self) -> dict[str, Any]:
+        defaults = {key: value for key, value in self._settings.items() if value is not None}
+        stored = self._one_spelling(self.config)
+        return _as_json({key.lower(): value for key, value in {**defaults, **stored}.items()})
 
     def answer(self, method: str, answer: Any) -> None:
         """Says what a method answers: a value, a PluginAPIError to raise, or a function that is given the arguments."""
@@ -102,11 +122,14 @@ class FakeHostAPI:
             with self._lock:
                 return getattr(self.kv, method)(**given)
         if method == "save_plugin_config":
-            self.config = given["config"]
+            self.config = self._one_spelling(given["config"])
+            self.saves += 1
         if not fields:
             return None
-        if method in ("get_plugin_config", "load_plugin_configuration"):
+        if method == "get_plugin_config":
             return self.config
+        if method == "load_plugin_configuration":
+            return self._loaded()
         if method == "get_plugin_id":
             return self._plugin_id
         # create_post and its like: what comes in goes out.
@@ -127,67 +150,10 @@ def _known(method: str) -> str:
     return method
 
 
-class FakeKeyValueStore(dict[str, bytes]):
-    """A key-value store: a dict that knows the host API's methods. Values that have expired are gone."""
-
-    def __init__(self) -> None:
-        self._expiry: dict[str, float] = {}
-
-    def _current(self, key: str) -> bytes:
-        if self._expiry.get(key, float("inf")) <= time.monotonic():
-            self.pop(key, None)
-        return self.get(key, b"")
-
-    def _put(self, key: str, value: bytes, seconds: int = 0) -> None:
-        self._expiry.pop(key, None)
-        if value:
-            self[key] = value
-            if seconds > 0:
-                self._expiry[key] = time.monotonic() + seconds
-        else:
-            self.pop(key, None)
-
-    def _compare_and_put(self, key: str, old: bytes, new: bytes, seconds: int = 0) -> bool:
-        same = self._current(key) == old
-        if same:
-            self._put(key, new, seconds)
-        return same
-
-    def kv_get(self, key: str) -> bytes:
-        """The value; empty when there is none."""
-        return self._current(key)
-
-    def kv_set(self, key: str, value: bytes) -> None:
-        """Sets a value; an empty one deletes."""
-        self._put(key, value)
-
-    def kv_set_with_expiry(self, key: str, value: bytes, expire_in_seconds: int) -> None:
-        """Sets a value for some seconds."""
-        self._put(key, value, expire_in_seconds)
-
-    def kv_delete(self, key: str) -> None:
-        """Forgets a value."""
-        self._put(key, b"")
-
-    def kv_delete_all(self) -> None:
-        """Forgets all values."""
-        self.clear()
-
-    def kv_list(self, page: int, per_page: int) -> list[str]:
-        """The keys, sorted, a page of them."""
-        keys = sorted(key for key in list(self) if self._current(key))
-        return keys[page * per_page :][:per_page]
-
-    def kv_compare_and_set(self, key: str, old_value: bytes, new_value: bytes) -> bool:
-        """Sets a value if the current one is the old one."""
-        return self._compare_and_put(key, old_value, new_value)
-
-    def kv_compare_and_delete(self, key: str, old_value: bytes) -> bool:
-        """Forgets a value if it is the old one."""
-        return bool(old_value) and self._compare_and_put(key, old_value, b"")
-
-    def kv_set_with_options(self, key: str, value: bytes, options: Any) -> bool:
-        """Sets a value by the rules of PluginKVSetOptions."""
-        atomic = options is not None and options.atomic
-        seconds = 0 if options is None else options.expire_in_seconds
-        return self._compare_and_put(key, options.old_value if atomic else self._current(key), value, seconds)
+def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as it comes back from a host, to which all numbers are JSON's."""
+    response = message_class(_RPCS["get_plugin_config"].output_type)()
+    field = response.DESCRIPTOR.fields_by_name["config"]
+    fill(response, field, config)
+    read: dict[str, Any] = reader(field)(response.config)
+    return read

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import os
 import threading
 from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent import futures
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Generic, NamedTuple, Protocol
 
@@ -21,15 +20,20 @@ from ..contract import HOOKS, contract_message, is_repeated
 from ..descriptors import message_class
 from ..dispatch import HookResultError, arguments, handler_arguments, response_of
 from ..hooks import HookName
+from ..limits import message_options
 from ..logs import own_logger
 from ..models import fill, reader
 from ..plugin import PluginClass, make_plugin
 from ..server import PluginServer
 from ..types import PluginContext
-from .host_api import FakeHostAPI, lowered
+from .host_api import FakeHostAPI
+from .manifest import declared_settings
 
 #: Seconds that anything a test asks of its plugin may take.
 TEST_TIMEOUT = 30.0
+
+#: How often OnConfigurationChange may save the configuration in turn.
+_SAVES = 10
 
 _log = own_logger("mattermost_plugin")
 
@@ -47,16 +51,6 @@ class HTTPAnswer(NamedTuple):
         return self.body.decode()
 
 
-def _defaults(plugin_path: str) -> dict[str, Any]:
-    """The defaults of the settings in the manifest of a bundle, which a host hands out where nothing is set."""
-    manifest = Path(plugin_path, "plugin.json")
-    if not plugin_path or not manifest.is_file():
-        return {}
-    read = json.loads(manifest.read_text("utf-8"))
-    settings = (read.get("settings_schema") or {}).get("settings") or []
-    return {setting["key"].lower(): setting["default"] for setting in settings if "default" in setting}
-
-
 class PluginHost(Generic[PluginClass]):
     """Runs a plugin in the test's process, as a host would: its hooks, its HTTP, and a host API behind real gRPC."""
 
@@ -69,7 +63,9 @@ class PluginHost(Generic[PluginClass]):
         plugin_path: str = "",
     ) -> None:
         #: What the plugin sees of its host.
-        self.api = FakeHostAPI(plugin_id, {**_defaults(plugin_path), **lowered(config or {})})
+        self.api = FakeHostAPI(plugin_id, config or {}, declared_settings(plugin_path))
+        if plugin_path:
+            self.api.answer("get_bundle_path", os.path.realpath(plugin_path))
         self._root_path = f"/plugins/{plugin_id}"
         self._active = False
         with contextlib.ExitStack() as stack:
@@ -102,14 +98,16 @@ class PluginHost(Generic[PluginClass]):
     def activate(self) -> None:
         """Calls OnConfigurationChange and OnActivate, as a host does when it starts a plugin."""
         for hook in (HookName.OnConfigurationChange, HookName.OnActivate):
-            error = self.call(hook).error
+            error = self._call(hook.value, (), {}).error
             if error is not None and hook == HookName.OnActivate:
                 raise RuntimeError(f"the plugin can't be activated: {error.message}")
+        # Only an active plugin is told.
+        self.api.saves = 0
         self._active = True
 
     def configure(self, **config: Any) -> None:
         """Changes settings of the plugin's configuration, and tells the plugin."""
-        self.api.config.update(lowered(config))
+        self.api.configure(config)
         self.call(HookName.OnConfigurationChange)
 
     def call(self, hook: str, *args: Any, **kwargs: Any) -> Any:
@@ -119,9 +117,24 @@ class PluginHost(Generic[PluginClass]):
         empty. What the handler raises is raised here. A plugin that does not have the hook answers as one without an
         opinion does.
         """
-        name = HookName(hook).value
+        name = HookName(hook)
         if name == HookName.ServeHTTP:
             raise TypeError("ServeHTTP is called by host.request(method, url)")
+        answer = self._call(name.value, args, kwargs)
+        self._tell_of_saves()
+        return answer
+
+    def _tell_of_saves(self) -> None:
+        """Tells the plugin, as a host does after its handler, of each time that it has saved its configuration."""
+        for _ in range(_SAVES):
+            saves, self.api.saves = self.api.saves, 0
+            for _ in range(saves):
+                self._call(HookName.OnConfigurationChange.value, (), {})
+            if not saves:
+                return
+        raise AssertionError("OnConfigurationChange saves the configuration, for which a host calls it again, for ever")
+
+    def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         method = HOOKS.methods_by_name[name]
         request = message_class(method.input_type)()
         names = [argument for argument in handler_arguments(method) if argument != "plugin_context"]
@@ -189,7 +202,9 @@ class PluginHost(Generic[PluginClass]):
         }
         made = contract_message("ServeHTTPRequest")
         messages = [made(init=init), *(made(body_chunk=piece) for piece in pieces), made(body_complete=True)]
-        return self._wait(self._serve_http(messages), f"{method} {url}")  # type: ignore[no-any-return]
+        answer: HTTPAnswer = self._wait(self._serve_http(messages), f"{method} {url}")
+        self._tell_of_saves()
+        return answer
 
     async def _serve_http(self, messages: list[Any]) -> HTTPAnswer:
         async def incoming() -> AsyncIterator[Any]:
@@ -209,7 +224,7 @@ class PluginHost(Generic[PluginClass]):
         with self._resources:
             if self._active:
                 self._active = False
-                self.call(HookName.OnDeactivate)
+                self._call(HookName.OnDeactivate.value, (), {})
         if self.api.unanswered:
             names = ", ".join(sorted(self.api.unanswered))
             self.api.unanswered.clear()
@@ -245,7 +260,7 @@ def _running_loop(stack: contextlib.ExitStack) -> asyncio.AbstractEventLoop:
 def _serving(api: FakeHostAPI, stack: contextlib.ExitStack) -> str:
     """Serves the host API until the stack ends; answers its target."""
     threads = stack.enter_context(futures.ThreadPoolExecutor(8))
-    server = grpc.server(threads)
+    server = grpc.server(threads, options=message_options())
     server.add_generic_rpc_handlers((api.service(),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
