@@ -98,13 +98,7 @@ const pass = (
     }
   }
   const direct = (found: Direct): void => {
-    const end = serveDirect(found, context, (ended) => {
-      over()
-      // Effect's server ends a connection whose request has been answered too early to have come as a whole.
-      const isEarly = hasBody(found.incoming) && !found.incoming.complete
-      if (isEarly || ended instanceof Error || ended._tag !== "Sent") return leave(afterwards(found, ended))
-      finish(asked)
-    })
+    let end = () => {}
     const over = () => {
       open.delete(stop)
       outgoing.off("close", gone)
@@ -121,6 +115,13 @@ const pass = (
     }
     open.add(stop)
     outgoing.on("close", gone)
+    end = serveDirect(found, context, (ended) => {
+      over()
+      // Effect's server ends a connection whose request has been answered too early to have come as a whole.
+      const isEarly = hasBody(found.incoming) && !found.incoming.complete
+      if (isEarly || ended instanceof Error || ended._tag !== "Sent") return leave(afterwards(found, ended))
+      finish(asked)
+    })
     if (outgoing.closed) gone()
   }
   const attempt = (run: () => void): void => {
