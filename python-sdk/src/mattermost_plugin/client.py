@@ -8,7 +8,6 @@ import os
 from typing import Any, Callable, TypeVar, cast
 
 import grpc
-import grpc.aio
 from google.protobuf.message import Message
 
 from . import deadline, process, trace
@@ -18,6 +17,7 @@ from .descriptors import message_class
 from .exceptions import convert_app_error, convert_grpc_error
 from .limits import check_sendable, message_options
 from .logs import own_logger
+from .loops import EventLoop
 from .models import fill, reader
 from .types import PostList
 
@@ -166,14 +166,20 @@ class _Client:
     def _metadata(self) -> list[tuple[str, str]]:
         return [*trace.metadata(), *self._token]
 
-    def _open(self, module: Any) -> None:
+    def _open(self) -> None:
         if self._channel is not None:
             raise RuntimeError("Client is already connected")
         self._process = os.getpid()
         if self._credentials is None:
-            self._channel = module.insecure_channel(self._target, options=self._options)
+            self._channel = grpc.insecure_channel(self._target, options=self._options)
         else:
-            self._channel = module.secure_channel(self._target, self._credentials, options=self._options)
+            self._channel = grpc.secure_channel(self._target, self._credentials, options=self._options)
+
+    def _close(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+            self._calls = {}
 
 
 class PluginAPIClient(_Client, api.PluginAPIMethods):
@@ -190,7 +196,7 @@ class PluginAPIClient(_Client, api.PluginAPIMethods):
         if self._is_ahead:
             self._is_ahead = False
         else:
-            self._open(grpc)
+            self._open()
 
     def connect_ahead(self) -> None:
         """Opens the channel before its user does, whose own first `connect` then finds it open.
@@ -203,10 +209,7 @@ class PluginAPIClient(_Client, api.PluginAPIMethods):
     def close(self) -> None:
         """Closes the channel; may be called twice."""
         self._is_ahead = False
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
-            self._calls = {}
+        self._close()
 
     def __enter__(self) -> PluginAPIClient:
         self.connect()
@@ -234,23 +237,16 @@ class PluginAPIClient(_Client, api.PluginAPIMethods):
 class AsyncPluginAPIClient(_Client, api.AsyncPluginAPIMethods):
     """The host API for `async def` code: every rpc is a coroutine method.
 
-    Calls may be made on another event loop than the one it was connected on, as long as that one runs: from
-    `asyncio.run` in a sync handler, or from an async test.
+    Calls may be made on any event loop: in `asyncio.run` of a sync handler, too, or in an async test.
     """
-
-    _loop: asyncio.AbstractEventLoop | None = None
 
     async def connect(self) -> None:
         """Opens the channel; RuntimeError when it is open."""
-        self._open(grpc.aio)
-        self._loop = asyncio.get_running_loop()
+        self._open()
 
     async def close(self) -> None:
         """Closes the channel; may be called twice."""
-        if self._channel is not None:
-            await self._channel.close()
-            self._channel = None
-            self._calls = {}
+        self._close()
 
     async def __aenter__(self) -> AsyncPluginAPIClient:
         await self.connect()
@@ -260,14 +256,17 @@ class AsyncPluginAPIClient(_Client, api.AsyncPluginAPIMethods):
         await self.close()
 
     async def _call(self, rpc: str, /, **values: Any) -> Any:
-        loop = self._loop
-        if loop is not None and loop is not asyncio.get_running_loop():
-            if not loop.is_running():
-                raise RuntimeError("the client was connected on an event loop that does not run any more")
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._call(rpc, **values), loop))
+        here, answered = EventLoop.here(), asyncio.Event()
         try:
-            call = self._rpc(rpc)
-            response = await call(build_request(rpc, values), timeout=self._seconds(), metadata=self._metadata())
+            call = self._rpc(rpc).future(build_request(rpc, values), timeout=self._seconds(), metadata=self._metadata())
+            # Not grpc.aio's: where that is used on two loops, each logs errors whenever the other one has been quicker,
+            # up to grpcio 1.60 at least.
+            call.add_done_callback(lambda _: here.post(answered.set))
+            try:
+                await answered.wait()
+            finally:
+                call.cancel()
+            response = call.result()
         except grpc.RpcError as error:
             raise convert_grpc_error(error) from error
         return read_response(rpc, response)

@@ -210,6 +210,16 @@ def run_exit_functions() -> None:
     thread.join(_EXIT_LIMIT)
 
 
+def end() -> None:
+    """Ends the process as it should end, whatever still runs on its threads."""
+    run_exit_functions()
+    # A handler may still run, and its thread can't be stopped: leave without waiting for it.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    leave(0)
+
+
 def leave(code: int) -> None:
     """Ends the process at once. Without a host nobody is left to end what it started: its process group goes along."""
     if _terminated.is_set():
@@ -244,19 +254,25 @@ _forgets = False
 
 
 def on_signals(loop: Any, stop: Callable[[], None], *, ignore_interrupt: bool = True) -> None:
-    """SIGTERM stops gracefully; SIGINT does where the plugin was started by hand, and else is the host's to hear."""
+    """SIGTERM stops gracefully; SIGINT does where the plugin was started by hand, and else is the host's to hear.
+
+    `stop` is called in the main thread, whose loop this is, between any two steps of it.
+    """
     if ignore_interrupt:
         # Not SIG_IGN, which every program that the plugin starts would inherit.
         signal.signal(signal.SIGINT, _ignore)
     _forget_in_children()
 
-    def terminate() -> None:
+    def terminate(*_: object) -> None:
         _terminated.set()
         stop()
 
-    if sys.platform == "win32":
-        signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(terminate))
-    else:
-        loop.add_signal_handler(signal.SIGTERM, terminate)
-        if not ignore_interrupt:
-            loop.add_signal_handler(signal.SIGINT, stop)
+    handlers: dict[int, Callable[..., None]] = {signal.SIGTERM: terminate}
+    if not ignore_interrupt:
+        handlers[signal.SIGINT] = lambda *_: stop()
+    for number, handler in handlers.items():
+        if sys.platform != "win32":
+            # So that a signal wakes the loop, wherever the system has delivered it.
+            loop.add_signal_handler(number, _ignore)
+        # Python runs this one also where something blocks the loop, unless that is a computation in C.
+        signal.signal(number, handler)

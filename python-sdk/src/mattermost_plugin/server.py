@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
+import inspect
 import threading
 from typing import Any, Callable
 
@@ -11,17 +13,19 @@ import grpc
 import grpc.aio
 
 from . import deadline, goplugin, logs, process, trace, watchdog
+from .calls import HookCall, Pending, Refusal, details
 from .client import AsyncPluginAPIClient, PluginAPIClient
 from .config import HANDSHAKE, PROTOCOL_VERSION, RuntimeConfig, load_runtime_config
 from .contract import HOOKS
 from .descriptors import message_class, service_handler
-from .dispatch import HookResultError, arguments, failure, no_handler, response_of, sayable, text_of
+from .dispatch import no_handler
 from .logs import own_logger
+from .loops import EventLoop, on_thread
 from .plugin import Plugin, make_plugin
 from .serving.grpc_transport import serve_grpc
 from .serving.handler import RequestHandler
 from .serving.offers import PluginOffers
-from .threads import HandlerThreads, run_handler
+from .threads import HandlerThreads, NoThreadError, run_handler
 
 #: Threads for sync handlers of hooks; those of ServeHTTP have others (`Plugin.http_threads`): no client may keep hooks
 #: waiting. A handler that is stuck keeps its thread, so there are more than ever run at once.
@@ -34,23 +38,19 @@ BACKGROUND_LIMIT = 1.0
 #: A handler's time ends this much before its call's, so that the host hears of it from us.
 _DEADLINE_SHARE = 0.95
 
-#: Characters of a status' details, which travel as a header: gRPC takes 8 KiB of them, and a character has up to 12.
-_DETAILS_LIMIT = 500
-
-#: Hooks whose failure text the operator, and nobody else, gets to see.
-_OPERATOR_HOOKS = {"OnActivate", "OnDeactivate", "OnConfigurationChange"}
-
 _log = own_logger("mattermost_plugin")
 
 
 class PluginServer:
-    """Serves the hooks of one plugin."""
+    """Serves the hooks of one plugin on the `machinery`'s loop. Its async handlers run on another, their author's."""
 
-    def __init__(self, plugin: Plugin, config: RuntimeConfig) -> None:
+    def __init__(self, plugin: Plugin, config: RuntimeConfig, author: EventLoop, machinery: EventLoop) -> None:
         self._plugin = plugin
         self._config = config
+        self._author = author
+        self._author_thread = threading.get_ident()
         self._hook_threads = HandlerThreads("hook", HANDLER_THREADS)
-        self.requests = RequestHandler(plugin)
+        self.requests = RequestHandler(plugin, author, machinery)
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The service, derived from its descriptor."""
@@ -71,92 +71,96 @@ class PluginServer:
         return response(hooks=type(self._plugin).implemented_hooks())
 
     def _hook(self, name: str) -> Callable[[Any, Any], Any]:
-        method = HOOKS.methods_by_name[name]
-
         async def respond(request: Any, context: Any) -> Any:
             handler = self._plugin.get_hook_handler(name)
             if handler is None:
                 return no_handler(name, request)
             if name == "OnDeactivate":
-                self._plugin._stop_jobs()
+                self._author.post(self._plugin._stop_jobs)
             trace.enter(context.invocation_metadata())
-            limit = self._limit(context)
-            own_time = deadline.enter(limit)
-            threads: list[int] = []
-            running = asyncio.ensure_future(
-                self.run(handler, arguments(method, request), begun=lambda: threads.append(threading.get_ident()))
-            )
-            try:
-                # Not wait_for: it waits on for a handler that ignores its cancellation, and a TimeoutError of the
-                # handler's own looks like its.
-                done, _ = await asyncio.wait([running], timeout=limit)
-            finally:
-                running.cancel()
-                own_time.end()
-            by = f"{name} ({handler.__qualname__})"
-            if not done:
-                running.add_done_callback(lambda late: _report_late(by, late))
-                how = "did not return" if threads else f"could not begin, with {HANDLER_THREADS} others at work,"
-                place = f"; it is at {_place(running, threads[0])}" if threads else ""
-                _log.error("%s %s within %.1f s%s", by, how, limit, place)
-                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, self._failed(name, "did not return in time"))
-            try:
-                response = response_of(name, request, running.result())
-                if name == "OnActivate" and not response.error.id:
-                    self._plugin._start_jobs()
-                return response
-            except HookResultError as error:
-                _log.error("%s %s", by, error)
-                await context.abort(grpc.StatusCode.INTERNAL, self._failed(by, str(error)))
-            except BaseException as error:
-                _log.exception("%s failed", by)
-                # Nobody but the operator is told what an exception says: it may hold what is not theirs to see.
-                text = text_of(error) if name in _OPERATOR_HOOKS else ""
-                kind = type(error).__name__
-                told = failure(name, f"{kind}: {text}" if text else self._failed(name, f"raised {kind}"))
-                if told is None:
-                    await context.abort(grpc.StatusCode.INTERNAL, self._failed(name, f"raised {kind}"))
-                return told
+            call = HookCall(self._name, name, handler, request)
+            response = await self._answer(call, inspect.iscoroutinefunction(handler), self._limit(context))
+            if response is None:
+                late = details(self._name, name, "did not return in time")
+                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, late)
+            if isinstance(response, Refusal):
+                await context.abort(grpc.StatusCode.INTERNAL, response.details)
+            if name == "OnActivate" and not response.error.id:
+                self._author.post(self._plugin._start_jobs)
+            return response
 
         return respond
 
-    def _failed(self, by: str, how: str) -> str:
-        text = f"plugin {self._config.plugin_id or type(self._plugin).__name__}: {by} {how}"
-        return sayable(text, _DETAILS_LIMIT)
+    async def _answer(self, call: HookCall, is_async: bool, limit: float) -> Any:
+        """What a call is answered, or None when its time is over."""
+        is_late = False
+
+        def expire() -> None:
+            nonlocal is_late
+            is_late = True
+            answer.cancel()
+
+        own_time = deadline.enter(limit)
+        timer = asyncio.get_running_loop().call_later(limit, expire)
+        try:
+            if is_async:
+                answer = self._author.submit(call.run_async)
+            else:
+                answer = self._hook_threads.submit(contextvars.copy_context().run, call.run)
+            response = await answer
+            if isinstance(response, Pending):
+                answer = self._author.submit(call.run_async, response.result)
+                response = await answer
+            return response
+        except NoThreadError as error:
+            return call.failed(error)
+        except asyncio.CancelledError:
+            call.give_up()
+            if not is_late:
+                raise
+            _log.error("%s %s", call.by, self._lateness(call, is_async, limit))
+            return None
+        finally:
+            timer.cancel()
+            own_time.end()
+
+    def _lateness(self, call: HookCall, is_async: bool, limit: float) -> str:
+        within = f"within {limit:.1f} s"
+        if call.thread is not None:
+            return f"did not return {within}; it is at {call.place()}"
+        if is_async:
+            return f"could not begin {within}: the event loop is at {watchdog.place_of_thread(self._author_thread)}"
+        return f"could not begin, with {HANDLER_THREADS} others at work, {within}"
+
+    @property
+    def _name(self) -> str:
+        return self._config.plugin_id or type(self._plugin).__name__
 
     def _limit(self, context: Any) -> float:
         remaining = context.time_remaining()
         return self._config.hook_timeout if remaining is None else max(remaining * _DEADLINE_SHARE, 0.001)
 
-    async def run(self, handler: Callable[..., Any], args: list[Any], begun: Callable[[], object] | None = None) -> Any:
-        """Runs a hook's handler: a coroutine on the loop, anything else on a thread. Answers its result."""
-        return await run_handler(self._hook_threads, handler, args, begun)
+    async def run(self, handler: Callable[..., Any], args: list[Any]) -> Any:
+        """Runs a hook's handler: a coroutine on its author's loop, anything else on a thread. Answers its result."""
+        return await run_handler(self._hook_threads, handler, args, self._author)
 
     async def serve_http(self, incoming: Any, context: Any) -> None:
         """Serves one request: `incoming` are the messages of its stream, `context` takes those of the response."""
-        await serve_grpc(self.requests, incoming, context, lambda how: self._failed("ServeHTTP", how))
-
-
-def _place(running: asyncio.Future[Any], thread: int) -> str:
-    """Where a handler is that does not return: one on the loop, or on a thread of its own."""
-    if thread == threading.get_ident():
-        return watchdog.place_of_task(running)
-    return watchdog.place_of_thread(thread)
-
-
-def _report_late(by: str, late: asyncio.Future[Any]) -> None:
-    """Tells of a handler that has failed after its time was over."""
-    if not late.cancelled() and late.exception() is not None:
-        _log.error("%s failed, after its time was over", by, exc_info=late.exception())
+        await serve_grpc(self.requests, incoming, context, lambda how: details(self._name, "ServeHTTP", how))
 
 
 # -- the process ---------------------------------------------------------------------------------------------------
 
 
 async def serve_plugin(plugin_class: type[Plugin]) -> None:
-    """Serves a plugin until the host wants it to stop, or is gone."""
+    """Serves a plugin until the host wants it to stop, or is gone.
+
+    What is the author's runs on the loop that this is called on, in the main thread; the host is answered on another.
+    """
     config = load_runtime_config()
+    loop = asyncio.get_running_loop()
     async with contextlib.AsyncExitStack() as stack:
+        machinery = stack.enter_context(on_thread("machinery", _loop_for(plugin_class, of_author=False)))
         api = async_api = None
         if config.api_target:
             api = PluginAPIClient(config.api_target)
@@ -165,19 +169,35 @@ async def serve_plugin(plugin_class: type[Plugin]) -> None:
             async_api = await stack.enter_async_context(AsyncPluginAPIClient(config.api_target))
         plugin = make_plugin(plugin_class, api, async_api, config)
         await stack.enter_async_context(plugin._lifespan())
-        hooks = PluginServer(plugin, config)
-        stack.push_async_callback(hooks.requests.finish, BACKGROUND_LIMIT)
+        hooks = PluginServer(plugin, config, EventLoop.of(loop), machinery)
+        stack.push_async_callback(hooks.requests.home.run, hooks.requests.finish, BACKGROUND_LIMIT)
         services = [hooks.handler()]
         if plugin.has_hook("ServeHTTP"):
             offers = PluginOffers(hooks.requests)
             services.append(offers.handler())
             stack.push_async_callback(offers.stop)
+        stopping = goplugin.Stopping(machinery.loop)
+        goplugin.hear_of_the_end(stopping, loop)
+        await machinery.run(_serve, services, stopping, loop)
+
+
+async def _serve(
+    services: list[grpc.GenericRpcHandler], stopping: goplugin.Stopping, author: asyncio.AbstractEventLoop
+) -> None:
+    async def end_in_any_case() -> None:
+        await stopping.wait()
+        watchdog.leave_when_blocked(author)
+
+    seeing_to_it = asyncio.ensure_future(end_in_any_case())
+    try:
         # What is printed is logged (see the package's __init__), so the stream of it stays silent.
-        await goplugin.serve(
-            HANDSHAKE,
+        await goplugin.serve_until(
+            stopping,
             {PROTOCOL_VERSION: lambda server, _: server.add_generic_rpc_handlers(services)},
             stream_output=False,
         )
+    finally:
+        seeing_to_it.cancel()
 
 
 def run_plugin(plugin_class: type[Plugin]) -> None:
@@ -188,12 +208,13 @@ def run_plugin(plugin_class: type[Plugin]) -> None:
     HANDSHAKE.require_host()
     # Once more: what was imported meanwhile may have set up logging of its own.
     logs.configure(load_runtime_config().log_level, process.log_stream())
-    goplugin.run(serve_plugin(plugin_class), _loop_for(plugin_class))
+    goplugin.run(serve_plugin(plugin_class), _loop_for(plugin_class, of_author=True))
 
 
-def _loop_for(plugin_class: Any) -> Callable[[], asyncio.AbstractEventLoop]:
-    """uvloop serves HTTP faster; it takes a moment to load, so other plugins do without."""
-    if "ServeHTTP" in getattr(plugin_class, "_hook_registry", ()):
+def _loop_for(plugin_class: Any, *, of_author: bool) -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop serves HTTP faster; it takes a moment to load, so loops that serve none do without."""
+    attribute = getattr(plugin_class, "_hook_registry", {}).get("ServeHTTP")
+    if attribute is not None and inspect.iscoroutinefunction(getattr(plugin_class, attribute)) is of_author:
         with contextlib.suppress(ImportError):
             from uvloop import new_event_loop
 
