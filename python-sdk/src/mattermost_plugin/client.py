@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import os
+from collections.abc import Iterator
 from typing import Any, Callable, TypeVar, cast
 
 import grpc
@@ -219,16 +221,26 @@ class PluginAPIClient(_Client, api.PluginAPIMethods):
         self.close()
 
     def _call(self, rpc: str, /, **values: Any) -> Any:
-        if rpc not in self._warned and _on_event_loop():
-            self._warned.add(rpc)
-            name = snake_case(rpc)
-            _log.warning("api.%s() holds up every async handler until it is answered; await async_api.%s()", name, name)
-        try:
-            call = self._rpc(rpc)
-            response = call(build_request(rpc, values), timeout=self._seconds(), metadata=self._metadata())
-        except grpc.RpcError as error:
-            raise convert_grpc_error(error) from error
+        with self._holding_up(rpc) if _on_event_loop() else contextlib.nullcontext():
+            try:
+                call = self._rpc(rpc)
+                response = call(build_request(rpc, values), timeout=self._seconds(), metadata=self._metadata())
+            except grpc.RpcError as error:
+                raise convert_grpc_error(error) from error
         return read_response(rpc, response)
+
+    @contextlib.contextmanager
+    def _holding_up(self, rpc: str) -> Iterator[None]:
+        """A call in the way of an event loop."""
+        name, loop = snake_case(rpc), EventLoop.here()
+        if rpc not in self._warned:
+            self._warned.add(rpc)
+            _log.warning("api.%s() holds up every async handler until it is answered; await async_api.%s()", name, name)
+        loop.held_up_by = name
+        try:
+            yield
+        finally:
+            loop.held_up_by = ""
 
     def _log(self, rpc: str, message: str, fields: dict[str, object]) -> None:
         self._call(rpc, **log_entry(message, fields))

@@ -30,6 +30,8 @@ class EventLoop:
         self._loop = weakref.ref(loop)
         self._posted: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._is_woken = False
+        #: The method of the host API, if any, that something on the loop has called and waits for.
+        self.held_up_by = ""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:

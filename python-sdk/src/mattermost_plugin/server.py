@@ -93,15 +93,23 @@ class PluginServer:
 
     async def _answer(self, call: HookCall, is_async: bool, limit: float) -> Any:
         """What a call is answered, or None when its time is over."""
-        is_late = False
+        lateness, loop = "", asyncio.get_running_loop()
+        patience = min(limit, watchdog.BLOCKED)
+        timer: asyncio.TimerHandle
 
         def expire() -> None:
-            nonlocal is_late
-            is_late = True
+            nonlocal lateness, patience, timer
+            # What holds up the loop may wait, by way of the host, for this very call. It would to the end of both.
+            if patience < limit and not (is_async and call.thread is None and self._author.held_up_by):
+                timer = loop.call_later(limit - patience, expire)
+                patience = limit
+                return
+            # While the handler is where it is.
+            lateness = self._lateness(call, is_async, patience)
             answer.cancel()
 
+        timer = loop.call_later(patience, expire)
         own_time = deadline.enter(limit)
-        timer = asyncio.get_running_loop().call_later(limit, expire)
         try:
             if is_async:
                 answer = self._author.submit(call.run_async)
@@ -116,20 +124,23 @@ class PluginServer:
             return call.failed(error)
         except asyncio.CancelledError:
             call.give_up()
-            if not is_late:
+            if not lateness:
                 raise
-            _log.error("%s %s", call.by, self._lateness(call, is_async, limit))
+            _log.error("%s %s", call.by, lateness)
             return None
         finally:
             timer.cancel()
             own_time.end()
 
-    def _lateness(self, call: HookCall, is_async: bool, limit: float) -> str:
-        within = f"within {limit:.1f} s"
+    def _lateness(self, call: HookCall, is_async: bool, seconds: float) -> str:
+        within = f"within {seconds:.1f} s"
         if call.thread is not None:
             return f"did not return {within}; it is at {call.place()}"
         if is_async:
-            return f"could not begin {within}: the event loop is at {watchdog.place_of_thread(self._author_thread)}"
+            api = self._author.held_up_by
+            cure = f"; that waits for api.{api}(), instead of async_api.{api}()" if api else ""
+            place = watchdog.place_of_thread(self._author_thread)
+            return f"could not begin {within}: the event loop is at {place}{cure}"
         return f"could not begin, with {HANDLER_THREADS} others at work, {within}"
 
     @property
