@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Callable, TypeVar, cast
 
 import grpc
+import grpc.aio
 from google.protobuf.message import Message
 
 from . import deadline, process, trace
@@ -168,20 +169,14 @@ class _Client:
     def _metadata(self) -> list[tuple[str, str]]:
         return [*trace.metadata(), *self._token]
 
-    def _open(self) -> None:
+    def _open(self, module: Any) -> None:
         if self._channel is not None:
             raise RuntimeError("Client is already connected")
         self._process = os.getpid()
         if self._credentials is None:
-            self._channel = grpc.insecure_channel(self._target, options=self._options)
+            self._channel = module.insecure_channel(self._target, options=self._options)
         else:
-            self._channel = grpc.secure_channel(self._target, self._credentials, options=self._options)
-
-    def _close(self) -> None:
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
-            self._calls = {}
+            self._channel = module.secure_channel(self._target, self._credentials, options=self._options)
 
 
 class PluginAPIClient(_Client, api.PluginAPIMethods):
@@ -198,7 +193,7 @@ class PluginAPIClient(_Client, api.PluginAPIMethods):
         if self._is_ahead:
             self._is_ahead = False
         else:
-            self._open()
+            self._open(grpc)
 
     def connect_ahead(self) -> None:
         """Opens the channel before its user does, whose own first `connect` then finds it open.
@@ -211,7 +206,10 @@ class PluginAPIClient(_Client, api.PluginAPIMethods):
     def close(self) -> None:
         """Closes the channel; may be called twice."""
         self._is_ahead = False
-        self._close()
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+            self._calls = {}
 
     def __enter__(self) -> PluginAPIClient:
         self.connect()
@@ -249,16 +247,27 @@ class PluginAPIClient(_Client, api.PluginAPIMethods):
 class AsyncPluginAPIClient(_Client, api.AsyncPluginAPIMethods):
     """The host API for `async def` code: every rpc is a coroutine method.
 
-    Calls may be made on any event loop: in `asyncio.run` of a sync handler, too, or in an async test.
+    Calls may be made on another event loop than the one it was connected on, as long as that one runs: from
+    `asyncio.run` in a sync handler, or from an async test.
     """
+
+    _home: EventLoop | None = None
 
     async def connect(self) -> None:
         """Opens the channel; RuntimeError when it is open."""
-        self._open()
+        self._open(grpc.aio)
+        self._home = EventLoop.here()
 
     async def close(self) -> None:
         """Closes the channel; may be called twice."""
-        self._close()
+        if self._channel is not None:
+            channel, self._channel, self._calls = self._channel, None, {}
+            await self._connected_on().run(channel.close)
+
+    def _connected_on(self) -> EventLoop:
+        if self._home is None or not self._home.is_running:
+            raise RuntimeError("the client was connected on an event loop that does not run any more")
+        return self._home
 
     async def __aenter__(self) -> AsyncPluginAPIClient:
         await self.connect()
@@ -268,20 +277,18 @@ class AsyncPluginAPIClient(_Client, api.AsyncPluginAPIMethods):
         await self.close()
 
     async def _call(self, rpc: str, /, **values: Any) -> Any:
-        here, answered = EventLoop.here(), asyncio.Event()
+        call = self._rpc(rpc)
+        # All but the call itself is done here: the loop of the connection may be the one that the host is answered on.
+        options = {"timeout": self._seconds(), "metadata": self._metadata()}
         try:
-            call = self._rpc(rpc).future(build_request(rpc, values), timeout=self._seconds(), metadata=self._metadata())
-            # Not grpc.aio's: where that is used on two loops, each logs errors whenever the other one has been quicker,
-            # up to grpcio 1.60 at least.
-            call.add_done_callback(lambda _: here.post(answered.set))
-            try:
-                await answered.wait()
-            finally:
-                call.cancel()
-            response = call.result()
+            response = await self._connected_on().run(_awaited, call, build_request(rpc, values), options)
         except grpc.RpcError as error:
             raise convert_grpc_error(error) from error
         return read_response(rpc, response)
 
     async def _log(self, rpc: str, message: str, fields: dict[str, object]) -> None:
         await self._call(rpc, **log_entry(message, fields))
+
+
+async def _awaited(call: Callable[..., Any], request: Message, options: dict[str, Any]) -> Any:
+    return await call(request, **options)

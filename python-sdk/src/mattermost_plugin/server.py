@@ -20,7 +20,7 @@ from .contract import HOOKS
 from .descriptors import message_class, service_handler
 from .dispatch import no_handler
 from .logs import own_logger
-from .loops import EventLoop, on_thread
+from .loops import EventLoop, Handed, on_thread
 from .plugin import Plugin, make_plugin
 from .serving.grpc_transport import serve_grpc
 from .serving.handler import RequestHandler
@@ -110,20 +110,25 @@ class PluginServer:
 
         timer = loop.call_later(patience, expire)
         own_time = deadline.enter(limit)
+        handed: Handed | None = None
         try:
             if is_async:
-                answer = self._author.submit(call.run_async)
+                handed = self._author.hand(call.run_async)
+                answer = handed.answer
             else:
                 answer = self._hook_threads.submit(contextvars.copy_context().run, call.run)
             response = await answer
             if isinstance(response, Pending):
-                answer = self._author.submit(call.run_async, response.result)
+                handed = self._author.hand(call.run_async, response.result)
+                answer = handed.answer
                 response = await answer
             return response
         except NoThreadError as error:
             return call.failed(error)
         except asyncio.CancelledError:
             call.give_up()
+            if handed is not None:
+                handed.cancel()
             if not lateness:
                 raise
             _log.error("%s %s", call.by, lateness)
@@ -170,17 +175,21 @@ async def serve_plugin(plugin_class: type[Plugin]) -> None:
     """
     config = load_runtime_config()
     loop = asyncio.get_running_loop()
+    author = EventLoop.of(loop)
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(author.woken_quickly())
         machinery = stack.enter_context(on_thread("machinery", _loop_for(plugin_class, of_author=False)))
         api = async_api = None
         if config.api_target:
             api = PluginAPIClient(config.api_target)
             stack.callback(api.close)
             api.connect_ahead()
-            async_api = await stack.enter_async_context(AsyncPluginAPIClient(config.api_target))
+            async_api = AsyncPluginAPIClient(config.api_target)
+            await machinery.run(async_api.connect)
+            stack.push_async_callback(async_api.close)
         plugin = make_plugin(plugin_class, api, async_api, config)
         await stack.enter_async_context(plugin._lifespan())
-        hooks = PluginServer(plugin, config, EventLoop.of(loop), machinery)
+        hooks = PluginServer(plugin, config, author, machinery)
         stack.push_async_callback(hooks.requests.home.run, hooks.requests.finish, BACKGROUND_LIMIT)
         services = [hooks.handler()]
         if plugin.has_hook("ServeHTTP"):
