@@ -171,7 +171,8 @@ class Plugin:
         lifespan = getattr(self.get_hook_handler("ServeHTTP"), "lifespan", None)
         self._background = Background(asyncio.get_running_loop())
         try:
-            async with contextlib.nullcontext() if lifespan is None else lifespan(self):
+            # An empty stack: up to Python 3.9 `nullcontext` is none of the async ones.
+            async with contextlib.AsyncExitStack() if lifespan is None else lifespan(self):
                 yield
         finally:
             await self._background.end()
