@@ -55,13 +55,20 @@ BLOCKING = """
 """
 
 
+#: uvloop is not everywhere.
+each_loop = pytest.mark.parametrize(
+    "source", [BLOCKING, "    sys.modules['uvloop'] = None\n" + BLOCKING], ids=["uvloop", "asyncio"]
+)
+
+
 def sync_hook(plugin: RunningPlugin, message: str = "") -> str:
     reason: str = plugin.call("MessageWillBeUpdated", new_post=Post(message=message)).rejection_reason
     return reason
 
 
-def test_the_host_is_answered(start_plugin: StartPlugin) -> None:
-    plugin = start_plugin(BLOCKING)
+@each_loop
+def test_the_host_is_answered(start_plugin: StartPlugin, source: str) -> None:
+    plugin = start_plugin(source)
     blocked = plugin.busy("MessageWillBePosted")
     waiting = [plugin.begin("UserWillLogIn") for _ in range(3)]
     assert check(plugin.channel) == HealthCheckResponse.SERVING
@@ -99,9 +106,10 @@ def test_it_is_cancelled_as_soon_as_it_can_be(start_plugin: StartPlugin) -> None
     assert plugin.call("UserWillLogIn").rejection_reason == "async"
 
 
+@each_loop
 @pytest.mark.parametrize("how", ["Shutdown", "SIGTERM"])
-def test_the_plugin_ends(start_plugin: StartPlugin, how: str) -> None:
-    plugin = start_plugin(BLOCKING)
+def test_the_plugin_ends(start_plugin: StartPlugin, how: str, source: str) -> None:
+    plugin = start_plugin(source)
     plugin.busy("MessageWillBePosted")
     if how == "Shutdown":
         plugin.shut_down()
@@ -110,7 +118,7 @@ def test_the_plugin_ends(start_plugin: StartPlugin, how: str) -> None:
     assert plugin.wait() == 0
     assert not Path(plugin.address).exists()
     log = plugin.log()
-    place = f"plugin.py:{line_of(BLOCKING, 'self.go_on.wait(600)')}, in blocks"
+    place = f"plugin.py:{line_of(source, 'self.go_on.wait(600)')}, in blocks"
     assert f"something blocks its event loop, and nothing async comes to its end; it is at {place}" in log
     assert "the exit functions have run" in log
 

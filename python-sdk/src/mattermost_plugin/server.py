@@ -178,7 +178,7 @@ async def serve_plugin(plugin_class: type[Plugin]) -> None:
     author = EventLoop.of(loop)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(author.woken_quickly())
-        machinery = stack.enter_context(on_thread("machinery", _loop_for(plugin_class, of_author=False)))
+        machinery = stack.enter_context(on_thread("machinery", _new_loop))
         api = async_api = None
         if config.api_target:
             api = PluginAPIClient(config.api_target)
@@ -228,15 +228,13 @@ def run_plugin(plugin_class: type[Plugin]) -> None:
     HANDSHAKE.require_host()
     # Once more: what was imported meanwhile may have set up logging of its own.
     logs.configure(load_runtime_config().log_level, process.log_stream())
-    goplugin.run(serve_plugin(plugin_class), _loop_for(plugin_class, of_author=True))
+    goplugin.run(serve_plugin(plugin_class), _new_loop)
 
 
-def _loop_for(plugin_class: Any, *, of_author: bool) -> Callable[[], asyncio.AbstractEventLoop]:
-    """uvloop serves HTTP faster; it takes a moment to load, so loops that serve none do without."""
-    attribute = getattr(plugin_class, "_hook_registry", {}).get("ServeHTTP")
-    if attribute is not None and inspect.iscoroutinefunction(getattr(plugin_class, attribute)) is of_author:
-        with contextlib.suppress(ImportError):
-            from uvloop import new_event_loop
-
-            return new_event_loop
-    return asyncio.new_event_loop
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop hands calls over and serves HTTP for less."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return new_event_loop()
