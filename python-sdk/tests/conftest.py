@@ -90,6 +90,10 @@ class RunningPlugin:
 
     def call(self, hook: str, timeout: float = LIMIT, **fields: Any) -> Any:
         """Calls a unary hook."""
+        return self.begin(hook, timeout, **fields).result()
+
+    def begin(self, hook: str, timeout: float = LIMIT, **fields: Any) -> Any:
+        """Calls a unary hook; answers the call."""
         method = HOOKS.methods_by_name[hook]
         call = self.channel.unary_unary(
             f"/{HOOKS.full_name}/{hook}",
@@ -99,7 +103,7 @@ class RunningPlugin:
         request = message_class(method.input_type)()
         for name, value in fields.items():
             fill(request, method.input_type.fields_by_name[name], value)
-        return call(request, timeout=timeout)
+        return call.future(request, timeout=timeout)
 
     def serve_http(self, messages: Any, timeout: float = LIMIT) -> Any:
         """Opens a ServeHTTP stream."""
@@ -118,16 +122,10 @@ class RunningPlugin:
         )
         return call(request, timeout=LIMIT)
 
-    def busy(self, hook: str, timeout: float = 10 * LIMIT) -> Any:
+    def busy(self, hook: str, timeout: float = 10 * LIMIT, **fields: Any) -> Any:
         """Calls a hook that won't answer soon; answers the call, which has arrived."""
-        method = HOOKS.methods_by_name[hook]
-        call = self.channel.unary_unary(
-            f"/{HOOKS.full_name}/{hook}",
-            request_serializer=message_class(method.input_type).SerializeToString,
-            response_deserializer=message_class(method.output_type).FromString,
-        )
         begun = self.log().count("begun")
-        running = call.future(message_class(method.input_type)(), timeout=timeout)
+        running = self.begin(hook, timeout, **fields)
         end = time.monotonic() + LIMIT
         while self.log().count("begun") == begun:
             assert self.process.poll() is None and time.monotonic() < end, self.log()

@@ -16,6 +16,7 @@ from websockets.sync.client import unix_connect
 
 from mattermost_plugin import HookName, Plugin, hook
 from mattermost_plugin.http import HTTPRequest, HTTPResponseWriter
+from mattermost_plugin.loops import EventLoop
 from mattermost_plugin.serving.handler import RequestHandler
 from mattermost_plugin.serving.web_server import WebServer
 
@@ -360,7 +361,7 @@ def test_it_does_not_poll(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         return await sleep(0, result)
 
     async def serve() -> tuple[bytes, bytes]:
-        server = WebServer(RequestHandler(Web()), str(tmp_path / "http.sock"))
+        server = WebServer(RequestHandler(Web(), EventLoop.here(), EventLoop.here()), str(tmp_path / "http.sock"))
         await server.start()
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "http.sock"))
         writer.write(request_head("/"))

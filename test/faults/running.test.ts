@@ -4,6 +4,7 @@ import { Effect, Fiber, Stream } from "effect"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { serveHttp } from "../../src/hooks/ServeHttp.ts"
 import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.ts"
+import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
 import { eventually } from "../support/host.ts"
 import { brief, type Bundle, bounded, type FaultName, type Kind, kinds, peer, python } from "./support.ts"
 
@@ -250,4 +251,79 @@ kinds("a Python plugin that", {
   "is in a busy loop": stuck("def command(self, ctx, args):\n        while True: pass"),
   "blocks its event loop": stuck("async def command(self, ctx, args):\n        time.sleep(600)"),
   "awaits for ever": stuck("async def command(self, ctx, args):\n        await asyncio.sleep(600)"),
+})
+
+/** A plugin with an async command that is in the way of all async code, and a sync hook that is asked meanwhile. */
+const inTheWay = (command: string) =>
+  python(`
+import threading
+from mattermost_plugin import HookName, Plugin, hook, run_plugin
+from mattermost_plugin.types import CommandResponse, Post
+
+class Hostile(Plugin):
+    go_on = threading.Event()
+
+    @hook(HookName.ExecuteCommand)
+    async def command(self, ctx, args):
+        return CommandResponse(text=str(${command}))
+
+    @hook(HookName.MessageWillBePosted)
+    def check(self, ctx, post):
+        threading.Thread(target=self.logger.info, args=["asked about %s", post.message]).start()
+        if post.message == "go on":
+            self.go_on.set()
+        post.message += " (seen)"
+        return post
+
+run_plugin(Hostile)
+`)
+
+const asked = (message: string) => ({ post: { message } })
+
+kinds("a Python plugin whose async handler blocks", {
+  "is answered and asked all the same": {
+    bundle: inTheWay("self.go_on.wait()"),
+    options: { ...brief, hooks: { policies: { executeCommand: { deadline: "10 minutes" } } } },
+    outcome: ({ logged, start }) =>
+      Effect.gen(function* () {
+        const { hooks, ping } = yield* start
+        const blocked = yield* Effect.forkChild(hooks.executeCommand({}))
+        yield* eventually("it is asked", () => hooks.inFlight.count() === 1)
+        yield* ping
+        assert.strictEqual((yield* hooks.messageWillBePosted(asked("x"))).modifiedPost?.message, "x (seen)")
+        yield* logged(/asked about x/)
+        assert.isUndefined(blocked.pollUnsafe())
+        yield* hooks.messageWillBePosted(asked("go on"))
+        assert.strictEqual((yield* bounded("its answer", Fiber.join(blocked))).response?.text, "True")
+      }),
+  },
+  "ends when it is asked to": {
+    bundle: inTheWay('self.logger.info("begun") or self.go_on.wait()'),
+    options: { ...brief, shutdownLimit: "60 seconds", waitDelay: "60 seconds" },
+    outcome: ({ logged, messages, start, stop }) =>
+      Effect.gen(function* () {
+        const { ended, hooks } = yield* start
+        yield* Effect.forkChild(Effect.exit(hooks.executeCommand({})))
+        yield* logged(/begun/)
+        yield* stop
+        assert.deepStrictEqual(yield* ended, { _tag: "Stopped" })
+        yield* logged(/the plugin ends while something blocks its event loop/)
+        assert.isEmpty(messages().filter((message) => /did not end/.test(message)))
+      }),
+  },
+  "may be asked about what it posts": {
+    bundle: inTheWay(
+      'self.api.create_post(Post(user_id=args.user_id, channel_id=args.channel_id, message="x")).message',
+    ),
+    options: { hooks: { policies: { executeCommand: { deadline: "10 minutes" } } } },
+    outcome: ({ start }) =>
+      Effect.gen(function* () {
+        const { hooks } = yield* start
+        const { channels, me, teams } = yield* Workspace
+        const { id: userId } = yield* me
+        const { id: channelId } = yield* channels.getByName((yield* teams.getByName(TEAM_NAME)).id, CHANNEL_NAME)
+        const answer = yield* bounded("its answer", hooks.executeCommand({ args: { userId, channelId } }))
+        assert.strictEqual(answer.response?.text, "x (seen)")
+      }),
+  },
 })

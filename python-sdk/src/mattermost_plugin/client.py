@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import os
+from collections.abc import Iterator
 from typing import Any, Callable, TypeVar, cast
 
 import grpc
@@ -18,6 +20,7 @@ from .descriptors import message_class
 from .exceptions import convert_app_error, convert_grpc_error
 from .limits import check_sendable, message_options
 from .logs import own_logger
+from .loops import EventLoop
 from .models import fill, reader
 from .types import PostList
 
@@ -216,16 +219,26 @@ class PluginAPIClient(_Client, api.PluginAPIMethods):
         self.close()
 
     def _call(self, rpc: str, /, **values: Any) -> Any:
-        if rpc not in self._warned and _on_event_loop():
-            self._warned.add(rpc)
-            name = snake_case(rpc)
-            _log.warning("api.%s() holds up every async handler until it is answered; await async_api.%s()", name, name)
-        try:
-            call = self._rpc(rpc)
-            response = call(build_request(rpc, values), timeout=self._seconds(), metadata=self._metadata())
-        except grpc.RpcError as error:
-            raise convert_grpc_error(error) from error
+        with self._holding_up(rpc) if _on_event_loop() else contextlib.nullcontext():
+            try:
+                call = self._rpc(rpc)
+                response = call(build_request(rpc, values), timeout=self._seconds(), metadata=self._metadata())
+            except grpc.RpcError as error:
+                raise convert_grpc_error(error) from error
         return read_response(rpc, response)
+
+    @contextlib.contextmanager
+    def _holding_up(self, rpc: str) -> Iterator[None]:
+        """A call in the way of an event loop."""
+        name, loop = snake_case(rpc), EventLoop.here()
+        if rpc not in self._warned:
+            self._warned.add(rpc)
+            _log.warning("api.%s() holds up every async handler until it is answered; await async_api.%s()", name, name)
+        loop.held_up_by = name
+        try:
+            yield
+        finally:
+            loop.held_up_by = ""
 
     def _log(self, rpc: str, message: str, fields: dict[str, object]) -> None:
         self._call(rpc, **log_entry(message, fields))
@@ -238,19 +251,23 @@ class AsyncPluginAPIClient(_Client, api.AsyncPluginAPIMethods):
     `asyncio.run` in a sync handler, or from an async test.
     """
 
-    _loop: asyncio.AbstractEventLoop | None = None
+    _home: EventLoop | None = None
 
     async def connect(self) -> None:
         """Opens the channel; RuntimeError when it is open."""
         self._open(grpc.aio)
-        self._loop = asyncio.get_running_loop()
+        self._home = EventLoop.here()
 
     async def close(self) -> None:
         """Closes the channel; may be called twice."""
         if self._channel is not None:
-            await self._channel.close()
-            self._channel = None
-            self._calls = {}
+            channel, self._channel, self._calls = self._channel, None, {}
+            await self._connected_on().run(channel.close)
+
+    def _connected_on(self) -> EventLoop:
+        if self._home is None or not self._home.is_running:
+            raise RuntimeError("the client was connected on an event loop that does not run any more")
+        return self._home
 
     async def __aenter__(self) -> AsyncPluginAPIClient:
         await self.connect()
@@ -260,17 +277,18 @@ class AsyncPluginAPIClient(_Client, api.AsyncPluginAPIMethods):
         await self.close()
 
     async def _call(self, rpc: str, /, **values: Any) -> Any:
-        loop = self._loop
-        if loop is not None and loop is not asyncio.get_running_loop():
-            if not loop.is_running():
-                raise RuntimeError("the client was connected on an event loop that does not run any more")
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._call(rpc, **values), loop))
+        call = self._rpc(rpc)
+        # All but the call itself is done here: the loop of the connection may be the one that the host is answered on.
+        options = {"timeout": self._seconds(), "metadata": self._metadata()}
         try:
-            call = self._rpc(rpc)
-            response = await call(build_request(rpc, values), timeout=self._seconds(), metadata=self._metadata())
+            response = await self._connected_on().run(_awaited, call, build_request(rpc, values), options)
         except grpc.RpcError as error:
             raise convert_grpc_error(error) from error
         return read_response(rpc, response)
 
     async def _log(self, rpc: str, message: str, fields: dict[str, object]) -> None:
         await self._call(rpc, **log_entry(message, fields))
+
+
+async def _awaited(call: Callable[..., Any], request: Message, options: dict[str, Any]) -> Any:
+    return await call(request, **options)

@@ -210,6 +210,16 @@ def run_exit_functions() -> None:
     thread.join(_EXIT_LIMIT)
 
 
+def end() -> None:
+    """Ends the process as it should end, whatever still runs on its threads."""
+    run_exit_functions()
+    # A handler may still run, and its thread can't be stopped: leave without waiting for it.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    leave(0)
+
+
 def leave(code: int) -> None:
     """Ends the process at once. Without a host nobody is left to end what it started: its process group goes along."""
     if _terminated.is_set():
@@ -253,19 +263,47 @@ _forgets = False
 
 
 def on_signals(loop: Any, stop: Callable[[], None], *, ignore_interrupt: bool = True) -> None:
-    """SIGTERM stops gracefully; SIGINT does where the plugin was started by hand, and else is the host's to hear."""
+    """SIGTERM stops gracefully; SIGINT does where the plugin was started by hand, and else is the host's to hear.
+
+    `stop` may be called in any thread, more than once. `loop` is the main thread's.
+    """
     if ignore_interrupt:
         # Not SIG_IGN, which every program that the plugin starts would inherit.
         signal.signal(signal.SIGINT, _ignore)
     _forget_in_children()
 
-    def terminate() -> None:
+    def terminate(*_: object) -> None:
         _terminated.set()
         stop()
 
     if sys.platform == "win32":
-        signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(terminate))
-    else:
-        loop.add_signal_handler(signal.SIGTERM, terminate)
-        if not ignore_interrupt:
-            loop.add_signal_handler(signal.SIGINT, stop)
+        signal.signal(signal.SIGTERM, terminate)
+        return
+    calls: dict[int, Callable[[], None]] = {signal.SIGTERM: terminate}
+    if not ignore_interrupt:
+        calls[signal.SIGINT] = stop
+    for number, call in calls.items():
+        loop.add_signal_handler(number, call)
+    _hear(calls)
+
+
+def _hear(calls: dict[int, Callable[[], None]]) -> None:
+    """Calls what is for a signal on a thread of its own, as soon as it comes.
+
+    Python runs handlers in the main thread, between two of its steps. Something may block that, and a signal that comes
+    in the moment in which it begins to wait is seen when the wait is over. A descriptor is told of each in any case.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    loops = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def hear() -> None:
+        while numbers := os.read(reading, 64):
+            for number in numbers:
+                if number in calls:
+                    calls[number]()
+            # For signals that the plugin has the event loop handle.
+            with contextlib.suppress(OSError):
+                os.write(loops, numbers)
+
+    threading.Thread(target=hear, name="signals", daemon=True).start()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
+import inspect
 import threading
 import time
 from typing import Any, Callable
@@ -12,18 +14,20 @@ import grpc
 import grpc.aio
 
 from . import deadline, goplugin, logs, process, trace, watchdog
-from .calls import LIFE_HOOKS, HandlerCall, Outcome, call_in_turn
+from .calls import HandlerCall, Outcome, call_in_turn
 from .client import AsyncPluginAPIClient, PluginAPIClient
 from .config import HANDSHAKE, PROTOCOL_VERSION, RuntimeConfig, load_runtime_config
 from .contract import HOOKS
 from .descriptors import message_class, service_handler
-from .dispatch import HookResultError, arguments, failure, no_handler, response_of, sayable, text_of
+from .dispatch import arguments, no_handler, response_of
+from .hook_call import HookCall, Pending, Refusal, details
 from .logs import own_logger
+from .loops import EventLoop, Handed, on_thread
 from .plugin import Plugin, make_plugin
 from .serving.grpc_transport import serve_grpc
 from .serving.handler import RequestHandler
 from .serving.offers import PluginOffers
-from .threads import HandlerThreads, run_handler
+from .threads import HandlerThreads, NoThreadError, run_handler
 
 #: Threads for sync handlers of hooks; those of ServeHTTP have others (`Plugin.http_threads`): no client may keep hooks
 #: waiting. A handler that is stuck keeps its thread, so there are more than ever run at once.
@@ -35,9 +39,6 @@ BACKGROUND_LIMIT = 1.0
 
 #: A handler's time ends this much before its call's, so that the host hears of it from us.
 _DEADLINE_SHARE = 0.95
-
-#: Characters of a status' details, which travel as a header: gRPC takes 8 KiB of them, and a character has up to 12.
-_DETAILS_LIMIT = 500
 
 _log = own_logger("mattermost_plugin")
 
@@ -52,13 +53,15 @@ class _Unanswered(Exception):
 
 
 class PluginServer:
-    """Serves the hooks of one plugin."""
+    """Serves the hooks of one plugin on the `machinery`'s loop. Its async handlers run on another, their author's."""
 
-    def __init__(self, plugin: Plugin, config: RuntimeConfig) -> None:
+    def __init__(self, plugin: Plugin, config: RuntimeConfig, author: EventLoop, machinery: EventLoop) -> None:
         self._plugin = plugin
         self._config = config
+        self._author = author
+        self._author_thread = threading.get_ident()
         self._hook_threads = HandlerThreads("hook", HANDLER_THREADS)
-        self.requests = RequestHandler(plugin)
+        self.requests = RequestHandler(plugin, author, machinery)
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The service, derived from its descriptor."""
@@ -79,16 +82,14 @@ class PluginServer:
         return response(hooks=type(self._plugin).implemented_hooks())
 
     def _hook(self, name: str) -> Callable[[Any, Any], Any]:
-        method = HOOKS.methods_by_name[name]
-
         async def respond(request: Any, context: Any) -> Any:
             if not self._plugin.has_hook(name):
                 return no_handler(name, request)
             if name == "OnDeactivate":
-                self._plugin._stop_jobs()
+                self._author.post(self._plugin._stop_jobs)
             trace.enter(context.invocation_metadata())
             end = time.monotonic() + self._limit(context)
-            calls = self._plugin._calls(name, lambda: arguments(method, request))
+            calls = self._plugin._calls(name, lambda: arguments(HOOKS.methods_by_name[name], request))
 
             async def attempt(call: HandlerCall, sharing: int) -> Outcome:
                 # Who hangs keeps nobody else from running.
@@ -98,109 +99,149 @@ class PluginServer:
             if isinstance(outcome.error, _Unanswered):
                 await context.abort(outcome.error.code, outcome.error.details)
             if name == "OnActivate" and not outcome.failed:
-                self._plugin._start_jobs()
+                self._author.post(self._plugin._start_jobs)
             return response_of(name, request, None) if outcome.response is None else outcome.response
 
         return respond
 
-    async def _attempt(self, name: str, request: Any, call: HandlerCall, limit: float) -> Outcome:
+    async def _attempt(self, name: str, request: Any, handler: HandlerCall, limit: float) -> Outcome:
         """Calls one handler, which has so many seconds; how it fails is logged."""
+        call = HookCall(self._name, name, request, handler)
+        response = await self._answer(call, inspect.iscoroutinefunction(handler.function), limit)
+        if response is None:
+            late = details(self._name, name, "did not return in time")
+            return Outcome(error=_Unanswered(grpc.StatusCode.DEADLINE_EXCEEDED, late))
+        if isinstance(response, Refusal):
+            return Outcome(error=_Unanswered(grpc.StatusCode.INTERNAL, response.details))
+        return Outcome(response)
+
+    async def _answer(self, call: HookCall, is_async: bool, limit: float) -> Any:
+        """What a call is answered, or None when its time is over."""
+        lateness, loop = "", asyncio.get_running_loop()
+        patience = min(limit, watchdog.BLOCKED)
+        timer: asyncio.TimerHandle
+
+        def expire() -> None:
+            nonlocal lateness, patience, timer
+            # What holds up the loop may wait, by way of the host, for this very call. It would to the end of both.
+            if patience < limit and not (is_async and call.thread is None and self._author.held_up_by):
+                timer = loop.call_later(limit - patience, expire)
+                patience = limit
+                return
+            # While the handler is where it is.
+            lateness = self._lateness(call, is_async, patience)
+            answer.cancel()
+
+        timer = loop.call_later(patience, expire)
         own_time = deadline.enter(limit)
-        threads: list[int] = []
-        running = asyncio.ensure_future(
-            self.run(call.function, call.args, begun=lambda: threads.append(threading.get_ident()))
-        )
+        handed: Handed | None = None
         try:
-            # Not wait_for: it waits on for a handler that ignores its cancellation, and a TimeoutError of the
-            # handler's own looks like its.
-            done, _ = await asyncio.wait([running], timeout=limit)
+            if is_async:
+                handed = self._author.hand(call.run_async)
+                answer = handed.answer
+            else:
+                answer = self._hook_threads.submit(contextvars.copy_context().run, call.run)
+            response = await answer
+            if isinstance(response, Pending):
+                handed = self._author.hand(call.run_async, response.result)
+                answer = handed.answer
+                response = await answer
+            return response
+        except NoThreadError as error:
+            return call.failed(error)
+        except asyncio.CancelledError:
+            call.give_up()
+            if handed is not None:
+                handed.cancel()
+            if not lateness:
+                raise
+            _log.error("%s %s", call.by, lateness)
+            return None
         finally:
-            running.cancel()
+            timer.cancel()
             own_time.end()
-        by = f"{name} ({call.name})"
-        if not done:
-            running.add_done_callback(lambda late: _report_late(by, late))
-            how = "did not return" if threads else f"could not begin, with {HANDLER_THREADS} others at work,"
-            place = f"; it is at {_place(running, threads[0])}" if threads else ""
-            _log.error("%s %s within %.1f s%s", by, how, limit, place)
-            return Outcome(error=self._unanswered(name, "did not return in time", grpc.StatusCode.DEADLINE_EXCEEDED))
-        try:
-            outcome = Outcome(response_of(name, request, running.result()))
-            if name in LIFE_HOOKS and outcome.failed:
-                _log.error("%s failed: %s", by, outcome.response.error.message)
-            return outcome
-        except HookResultError as error:
-            _log.error("%s %s", by, error)
-            return Outcome(error=self._unanswered(by, str(error)))
-        except BaseException as error:
-            _log.exception("%s failed", by)
-            # Nobody but the operator is told what an exception says: it may hold what is not theirs to see.
-            text = text_of(error) if name in LIFE_HOOKS else ""
-            kind = type(error).__name__
-            told = failure(name, f"{kind}: {text}" if text else self._failed(name, f"raised {kind}"))
-            return Outcome(told) if told is not None else Outcome(error=self._unanswered(name, f"raised {kind}"))
 
-    def _unanswered(self, by: str, how: str, code: grpc.StatusCode = grpc.StatusCode.INTERNAL) -> _Unanswered:
-        return _Unanswered(code, self._failed(by, how))
+    def _lateness(self, call: HookCall, is_async: bool, seconds: float) -> str:
+        within = f"within {seconds:.1f} s"
+        if call.thread is not None:
+            return f"did not return {within}; it is at {call.place()}"
+        if is_async:
+            api = self._author.held_up_by
+            cure = f"; that waits for api.{api}(), instead of async_api.{api}()" if api else ""
+            place = watchdog.place_of_thread(self._author_thread)
+            return f"could not begin {within}: the event loop is at {place}{cure}"
+        return f"could not begin, with {HANDLER_THREADS} others at work, {within}"
 
-    def _failed(self, by: str, how: str) -> str:
-        text = f"plugin {self._config.plugin_id or type(self._plugin).__name__}: {by} {how}"
-        return sayable(text, _DETAILS_LIMIT)
+    @property
+    def _name(self) -> str:
+        return self._config.plugin_id or type(self._plugin).__name__
 
     def _limit(self, context: Any) -> float:
         remaining = context.time_remaining()
         return self._config.hook_timeout if remaining is None else max(remaining * _DEADLINE_SHARE, 0.001)
 
-    async def run(self, handler: Callable[..., Any], args: list[Any], begun: Callable[[], object] | None = None) -> Any:
-        """Runs a hook's handler: a coroutine on the loop, anything else on a thread. Answers its result."""
-        return await run_handler(self._hook_threads, handler, args, begun)
+    async def run(self, handler: Callable[..., Any], args: list[Any]) -> Any:
+        """Runs a hook's handler: a coroutine on its author's loop, anything else on a thread. Answers its result."""
+        return await run_handler(self._hook_threads, handler, args, self._author)
 
     async def serve_http(self, incoming: Any, context: Any) -> None:
         """Serves one request: `incoming` are the messages of its stream, `context` takes those of the response."""
-        await serve_grpc(self.requests, incoming, context, lambda how: self._failed("ServeHTTP", how))
-
-
-def _place(running: asyncio.Future[Any], thread: int) -> str:
-    """Where a handler is that does not return: one on the loop, or on a thread of its own."""
-    if thread == threading.get_ident():
-        return watchdog.place_of_task(running)
-    return watchdog.place_of_thread(thread)
-
-
-def _report_late(by: str, late: asyncio.Future[Any]) -> None:
-    """Tells of a handler that has failed after its time was over."""
-    if not late.cancelled() and late.exception() is not None:
-        _log.error("%s failed, after its time was over", by, exc_info=late.exception())
+        await serve_grpc(self.requests, incoming, context, lambda how: details(self._name, "ServeHTTP", how))
 
 
 # -- the process ---------------------------------------------------------------------------------------------------
 
 
 async def serve_plugin(plugin_class: type[Plugin]) -> None:
-    """Serves a plugin until the host wants it to stop, or is gone."""
+    """Serves a plugin until the host wants it to stop, or is gone.
+
+    What is the author's runs on the loop that this is called on, in the main thread; the host is answered on another.
+    """
     config = load_runtime_config()
+    loop = asyncio.get_running_loop()
+    author = EventLoop.of(loop)
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(author.woken_quickly())
+        machinery = stack.enter_context(on_thread("machinery", _new_loop))
         api = async_api = None
         if config.api_target:
             api = PluginAPIClient(config.api_target)
             stack.callback(api.close)
             api.connect_ahead()
-            async_api = await stack.enter_async_context(AsyncPluginAPIClient(config.api_target))
+            async_api = AsyncPluginAPIClient(config.api_target)
+            await machinery.run(async_api.connect)
+            stack.push_async_callback(async_api.close)
         plugin = make_plugin(plugin_class, api, async_api, config)
         await stack.enter_async_context(plugin._lifespan())
-        hooks = PluginServer(plugin, config)
-        stack.push_async_callback(hooks.requests.finish, BACKGROUND_LIMIT)
+        hooks = PluginServer(plugin, config, author, machinery)
+        stack.push_async_callback(hooks.requests.home.run, hooks.requests.finish, BACKGROUND_LIMIT)
         services = [hooks.handler()]
         if plugin.has_hook("ServeHTTP"):
             offers = PluginOffers(hooks.requests)
             services.append(offers.handler())
             stack.push_async_callback(offers.stop)
+        stopping = goplugin.Stopping(machinery.loop)
+        goplugin.hear_of_the_end(stopping, loop)
+        await machinery.run(_serve, services, stopping, loop)
+
+
+async def _serve(
+    services: list[grpc.GenericRpcHandler], stopping: goplugin.Stopping, author: asyncio.AbstractEventLoop
+) -> None:
+    async def end_in_any_case() -> None:
+        await stopping.wait()
+        watchdog.leave_when_blocked(author)
+
+    seeing_to_it = asyncio.ensure_future(end_in_any_case())
+    try:
         # What is printed is logged (see the package's __init__), so the stream of it stays silent.
-        await goplugin.serve(
-            HANDSHAKE,
+        await goplugin.serve_until(
+            stopping,
             {PROTOCOL_VERSION: lambda server, _: server.add_generic_rpc_handlers(services)},
             stream_output=False,
         )
+    finally:
+        seeing_to_it.cancel()
 
 
 def run_plugin(plugin_class: type[Plugin]) -> None:
@@ -211,14 +252,13 @@ def run_plugin(plugin_class: type[Plugin]) -> None:
     HANDSHAKE.require_host()
     # Once more: what was imported meanwhile may have set up logging of its own.
     logs.configure(load_runtime_config().log_level, process.log_stream())
-    goplugin.run(serve_plugin(plugin_class), _loop_for(plugin_class))
+    goplugin.run(serve_plugin(plugin_class), _new_loop)
 
 
-def _loop_for(plugin_class: Any) -> Callable[[], asyncio.AbstractEventLoop]:
-    """uvloop serves HTTP faster; it takes a moment to load, so other plugins do without."""
-    if isinstance(plugin_class, type) and issubclass(plugin_class, Plugin) and plugin_class.has_hook("ServeHTTP"):
-        with contextlib.suppress(ImportError):
-            from uvloop import new_event_loop
-
-            return new_event_loop
-    return asyncio.new_event_loop
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop hands calls over and serves HTTP for less."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return new_event_loop()

@@ -11,10 +11,12 @@ import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Awaitable
 from typing import Any, Callable
 
 from .body import ClientDisconnected
 from .logs import own_logger
+from .loops import EventLoop
 
 _log = own_logger("mattermost_plugin")
 
@@ -39,8 +41,8 @@ class HandlerThreads:
         self._count = count
         self._patience = patience
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._home: EventLoop | None = None
         self._waiting: deque[_Call] = deque()
-        self._finished: deque[tuple[_Call, Any, BaseException | None]] = deque()
         self._wakes: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._started = 0
@@ -52,10 +54,15 @@ class HandlerThreads:
 
     async def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Calls a function on a thread. NoThreadError, when the patience for a free one ends, or there are none."""
+        return await self.submit(function, *args)
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """The same, as a future. What is cancelled before it has begun never does."""
         if self._closed:
             raise NoThreadError("the plugin is ending")
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
+            self._home = EventLoop.of(self._loop)
         if not self._started:
             self._start()
         call = _Call(function, args, self._loop.create_future())
@@ -63,17 +70,10 @@ class HandlerThreads:
         self._waiting.append(call)
         if not self._bring_in(1, if_asleep=True) and self._look is None:
             self._look_soon(call)
-        patience = None
         if self._unfinished > self._count and self._patience is not None:
-            patience = self._loop.call_later(self._patience, self._give_up, call)
-        try:
-            return await call.answer
-        finally:
-            if patience is not None:
-                patience.cancel()
-            if call.answer.cancelled():
-                # Nobody waits for it any more: if it has not begun it never does, and holds nothing on to.
-                call.take_back()
+            call.patience = self._loop.call_later(self._patience, self._give_up, call)
+        call.answer.add_done_callback(call.answered)
+        return call.answer
 
     def _look_soon(self, newest: _Call) -> None:
         assert self._loop is not None
@@ -147,28 +147,20 @@ class HandlerThreads:
                 except BaseException as raised:
                     error = raised
             # When the function has returned, which may be long after whoever has called it was cancelled.
-            with self._lock:
-                is_first = not self._finished
-                self._finished.append((call, result, error))
-            if is_first:
-                with contextlib.suppress(RuntimeError):
-                    assert self._loop is not None
-                    self._loop.call_soon_threadsafe(self._finish)
+            assert self._home is not None
+            self._home.post(self._finish, call, result, error)
             # Nothing of it may stay until the next call.
             del call, result, error
 
-    def _finish(self) -> None:
-        while self._finished:
-            call, result, error = self._finished.popleft()
-            self._unfinished -= 1
-            if call.answer.done():
-                if error is not None and not isinstance(error, ClientDisconnected):
-                    _log.error("a handler failed that nobody waited for any more", exc_info=error)
-                continue
-            if error is None:
-                call.answer.set_result(result)
-            else:
-                call.answer.set_exception(error)
+    def _finish(self, call: _Call, result: Any, error: BaseException | None) -> None:
+        self._unfinished -= 1
+        if call.answer.done():
+            if error is not None and not isinstance(error, ClientDisconnected):
+                _log.error("a handler failed that nobody waited for any more", exc_info=error)
+        elif error is None:
+            call.answer.set_result(result)
+        else:
+            call.answer.set_exception(error)
 
     def close(self) -> None:
         """Ends the threads, each as soon as its function has returned."""
@@ -180,12 +172,13 @@ class HandlerThreads:
 class _Call:
     """A function that waits for a thread, or runs on one."""
 
-    __slots__ = ("_claims", "answer", "args", "function", "is_claimed")
+    __slots__ = ("_claims", "answer", "args", "function", "is_claimed", "patience")
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], answer: asyncio.Future[Any]) -> None:
         self.function = function
         self.args = args
         self.answer = answer
+        self.patience: asyncio.TimerHandle | None = None
         self.is_claimed = False
         self._claims = itertools.count()
 
@@ -194,9 +187,11 @@ class _Call:
         self.is_claimed = True
         return next(self._claims) == 0
 
-    def take_back(self) -> None:
-        """Lets go of what has not begun."""
-        if self.claim():
+    def answered(self, answer: asyncio.Future[Any]) -> None:
+        """Its answer is there, or nobody waits for it: what has not begun never does, and holds nothing on to."""
+        if self.patience is not None:
+            self.patience.cancel()
+        if answer.cancelled() and self.claim():
             self.function, self.args = _nothing, ()
 
 
@@ -205,29 +200,45 @@ def _nothing() -> None:
 
 
 async def run_handler(
-    threads: HandlerThreads, handler: Callable[..., Any], args: list[Any], begun: Callable[[], object] | None = None
+    threads: HandlerThreads, handler: Callable[..., Any], args: list[Any], author: EventLoop | None = None
 ) -> Any:
-    """Runs a handler: a coroutine on the loop, anything else on a thread. Answers its result."""
+    """Runs a handler: a coroutine on its author's loop, or the caller's; anything else on a thread."""
     try:
         if inspect.iscoroutinefunction(handler):
-            if begun is not None:
-                begun()
-            return await handler(*args)
+            return await _on(author, handler, *args)
         # A thread has a context of its own, in which the call's would be missing.
-        called = contextvars.copy_context().run
-        result = await threads.run(called, _called, handler, args, begun)
+        result = await threads.run(contextvars.copy_context().run, _called, handler, args)
         # A decorator may have hidden that the handler is `async def`.
-        return await result if inspect.isawaitable(result) else result
+        return await _on(author, awaited, result) if inspect.isawaitable(result) else result
     except SystemExit as error:
-        # argparse exits when a user mistypes a command: that is this call's end, not the plugin's.
-        raise RuntimeError(f"the handler called sys.exit({error.code!r})") from error
+        raise as_failure(error) from error
 
 
-def _called(handler: Callable[..., Any], args: list[Any], begun: Callable[[], object] | None) -> Any:
-    if begun is not None:
-        begun()
+async def _on(author: EventLoop | None, function: Callable[..., Any], *args: Any) -> Any:
+    return await (function(*args) if author is None else author.run(function, *args))
+
+
+def _called(handler: Callable[..., Any], args: list[Any]) -> Any:
     try:
         return handler(*args)
     except StopIteration as error:
+        raise as_failure(error) from error
+
+
+async def awaited(result: Awaitable[Any]) -> Any:
+    """What an awaitable answers."""
+    return await result
+
+
+def as_failure(error: BaseException) -> BaseException:
+    """What a handler has raised, as something that only its own call fails with."""
+    if isinstance(error, SystemExit):
+        # argparse exits when a user mistypes a command: that is this call's end, not the plugin's.
+        failure = RuntimeError(f"the handler called sys.exit({error.code!r})")
+    elif isinstance(error, StopIteration):
         # No future takes it: the call would never end.
-        raise RuntimeError("the handler raised StopIteration") from error
+        failure = RuntimeError("the handler raised StopIteration")
+    else:
+        return error
+    failure.__cause__ = error
+    return failure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import sys
@@ -10,8 +11,9 @@ import threading
 import time
 import traceback
 from types import FrameType
-from typing import Any
+from typing import Any, Callable
 
+from . import process
 from .logs import own_logger
 
 #: Seconds for which nothing else runs on the event loop, before that is told. Whoever blocks it for a moment is slow;
@@ -20,6 +22,9 @@ BLOCKED = 3.0
 
 #: Seconds between two looks.
 _LOOK = 0.5
+
+#: Seconds for which something may block the loop when the plugin ends. A host waits two for all of the plugin's end.
+_BLOCKED_AT_END, _LOOK_AT_END = 1.0, 0.1
 
 _log = own_logger("mattermost_plugin")
 
@@ -52,9 +57,14 @@ def place_of(frame: FrameType | None) -> str:
     return f"{os.path.basename(found.f_code.co_filename)}:{found.f_lineno}, in {found.f_code.co_name}"
 
 
-def place_of_task(task: asyncio.Future[Any]) -> str:
+def is_running(task: asyncio.Task[Any]) -> bool:
+    """Whether a task runs right now, on its loop's thread."""
+    return bool(getattr(task.get_coro(), "cr_running", False))
+
+
+def place_of_task(task: asyncio.Task[Any]) -> str:
     """Where a task that waits is: at the innermost coroutine of the plugin's own code."""
-    coroutine = task.get_coro() if isinstance(task, asyncio.Task) else None
+    coroutine: Any = task.get_coro()
     place = "nowhere"
     while (frame := getattr(coroutine, "cr_frame", None)) is not None:
         if _is_authors(frame) or place == "nowhere":
@@ -68,19 +78,21 @@ def place_of_thread(ident: int) -> str:
     return place_of(sys._current_frames().get(ident))
 
 
+def _ask(loop: asyncio.AbstractEventLoop) -> threading.Event:
+    """An event that the loop sets when it comes to it. RuntimeError when the loop has ended."""
+    answered = threading.Event()
+    loop.call_soon_threadsafe(answered.set)
+    return answered
+
+
 def watch(loop: asyncio.AbstractEventLoop) -> None:
     """Tells, from now on, when something blocks the loop, and where that is. Called on the loop's thread."""
     watched = threading.get_ident()
-    answered = threading.Event()
 
     def look() -> None:
-        while not loop.is_closed():
-            answered.clear()
+        while True:
             asked = time.monotonic()
-            try:
-                loop.call_soon_threadsafe(answered.set)
-            except RuntimeError:
-                return
+            answered = _ask(loop)
             if not answered.wait(BLOCKED):
                 frame = sys._current_frames().get(watched)
                 stack = "".join(traceback.format_stack(frame)[-20:]) if frame is not None else ""
@@ -95,4 +107,29 @@ def watch(loop: asyncio.AbstractEventLoop) -> None:
                 _log.warning("the event loop runs again, after %.1f s", time.monotonic() - asked)
             time.sleep(_LOOK)
 
-    threading.Thread(target=look, name="watchdog", daemon=True).start()
+    _start(look)
+
+
+def leave_when_blocked(loop: asyncio.AbstractEventLoop) -> None:
+    """Ends the process, from now on, when something blocks the loop of the main thread: its host would kill it."""
+    watched = threading.main_thread().ident or 0
+
+    def look() -> None:
+        while _ask(loop).wait(_BLOCKED_AT_END):
+            time.sleep(_LOOK_AT_END)
+        _log.warning(
+            "the plugin ends while something blocks its event loop, and nothing async comes to its end; it is at %s",
+            place_of_thread(watched),
+        )
+        process.end()
+
+    _start(look)
+
+
+def _start(look: Callable[[], None]) -> None:
+    def run() -> None:
+        # Until the loop has ended.
+        with contextlib.suppress(RuntimeError):
+            look()
+
+    threading.Thread(target=run, name="watchdog", daemon=True).start()

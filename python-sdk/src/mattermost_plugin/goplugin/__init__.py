@@ -2,6 +2,18 @@
 
 from .broker import BROKER_TIMEOUT, BrokerError, GRPCBroker
 from .handshake import HandshakeConfig
-from .serve import Register, run, serve
+from .serve import Register, hear_of_the_end, run, serve, serve_until
+from .stopping import Stopping
 
-__all__ = ["BROKER_TIMEOUT", "BrokerError", "GRPCBroker", "HandshakeConfig", "Register", "run", "serve"]
+__all__ = [
+    "BROKER_TIMEOUT",
+    "BrokerError",
+    "GRPCBroker",
+    "HandshakeConfig",
+    "Register",
+    "Stopping",
+    "hear_of_the_end",
+    "run",
+    "serve",
+    "serve_until",
+]

@@ -18,6 +18,7 @@ from .broker import GRPCBroker
 from .handshake import HandshakeConfig, choose_protocol_version, format_handshake_line
 from .listener import has_unix_sockets, listening, make_server
 from .stdio import STDERR, STDOUT, Stdio
+from .stopping import Stopping
 from .tls import session_tls
 
 #: Adds the services of one protocol version to the plugin's server.
@@ -42,19 +43,34 @@ async def serve(
 
     What keeps the plugin from serving ends the process with a message and exit code 1.
     """
+    loop = asyncio.get_running_loop()
+    stopping = Stopping(loop)
     hosted = on_reattach is None
     if hosted:
         handshake.require_host()
-        process.claim_stdout()
-    tls = session_tls(unix_sockets=has_unix_sockets())
-    loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
+    hear_of_the_end(stopping, loop, hosted=hosted)
+    await serve_until(stopping, versions, stream_output=stream_output, on_reattach=on_reattach)
+
+
+def hear_of_the_end(stopping: Stopping, loop: asyncio.AbstractEventLoop, *, hosted: bool = True) -> None:
+    """Has `stopping` set by signals, and when the host is gone. Called in the main thread, on its `loop`."""
     process.on_signals(loop, stopping.set, ignore_interrupt=hosted)
     if hosted:
-        process.watch_host(lambda: loop.call_soon_threadsafe(stopping.set))
+        process.claim_stdout()
+        process.watch_host(stopping.set)
 
+
+async def serve_until(
+    stopping: Stopping,
+    versions: Mapping[int, Register],
+    *,
+    stream_output: bool = True,
+    on_reattach: Callable[[dict[str, Any]], object] | None = None,
+) -> None:
+    """Serves as `serve` does, on whichever thread's loop `stopping` is for."""
+    tls = session_tls(unix_sockets=has_unix_sockets())
     version = choose_protocol_version(process.protocol_versions(), versions)
-    broker, stdio = GRPCBroker(tls), Stdio(loop)
+    broker, stdio = GRPCBroker(tls), Stdio(asyncio.get_running_loop())
     server = make_server()
     server.add_generic_rpc_handlers(services.handlers(stopping, stdio, broker))
     versions[version](server, broker)
@@ -109,9 +125,4 @@ async def _to_the_end(serving: Coroutine[Any, Any, None]) -> None:
     watchdog.watch(asyncio.get_running_loop())
     await serving
     await tasks.end_all()
-    process.run_exit_functions()
-    # A sync handler may still run, and its thread can't be stopped: leave without waiting for it.
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
-            stream.flush()
-    process.leave(0)
+    process.end()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import grpc
@@ -10,11 +9,12 @@ import grpc
 from ..descriptors import message_class, service_handler
 from .broker import GRPCBroker
 from .stdio import Stdio
+from .stopping import Stopping
 
 _STATUS = message_class("grpc.health.v1.HealthCheckResponse")
 
 
-def handlers(stopping: asyncio.Event, stdio: Stdio, broker: GRPCBroker) -> list[grpc.GenericRpcHandler]:
+def handlers(stopping: Stopping, stdio: Stdio, broker: GRPCBroker) -> list[grpc.GenericRpcHandler]:
     """The services; `stopping` is set when the host asks the plugin to end."""
     health = Health(stopping)
 
@@ -34,7 +34,7 @@ def handlers(stopping: asyncio.Event, stdio: Stdio, broker: GRPCBroker) -> list[
 class Health:
     """The health of the plugin, under the name go-plugin's hosts ask for and under none."""
 
-    def __init__(self, stopping: asyncio.Event) -> None:
+    def __init__(self, stopping: Stopping) -> None:
         self._stopping = stopping
 
     def _status(self, service: str) -> Any:

@@ -13,6 +13,7 @@ from .. import trace
 from ..body import Incoming
 from ..contract import contract_message
 from ..http import HTTPRequest, HTTPResponseWriter
+from ..loops import EventLoop
 from ..outgoing import CUT_PATIENCE, Outgoing
 from ..types import HTTPHeader, PluginContext, ServeHTTPResponseInit
 from .handler import RequestHandler
@@ -27,6 +28,45 @@ async def serve_grpc(
 
     `failed` makes a status' details of what went wrong.
     """
+    here = EventLoop.here()
+    if handler.home is not here:
+        incoming = context = _Elsewhere(here, incoming, context)
+    await handler.home.run(_serve, handler, incoming, context, failed)
+
+
+class _Elsewhere:
+    """A call's messages and its context, for another loop than their own."""
+
+    def __init__(self, own: EventLoop, incoming: AsyncIterator[Any], context: Any) -> None:
+        self._own = own
+        self._incoming = incoming
+        self._context = context
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        message = await self._own.run(anext_or_none, self._incoming)
+        if message is None:
+            raise StopAsyncIteration
+        return message
+
+    def invocation_metadata(self) -> Any:
+        """What came with the call, and is there."""
+        return self._context.invocation_metadata()
+
+    async def write(self, message: Any) -> None:
+        """Sends a message; waits while the host takes none."""
+        await self._own.run(self._context.write, message)
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> None:
+        """Fails the call, and raises."""
+        await self._own.run(self._context.abort, code, details)
+
+
+async def _serve(
+    handler: RequestHandler, incoming: AsyncIterator[Any], context: Any, failed: Callable[[str], str]
+) -> None:
     first = await anext_or_none(incoming)
     if first is None or not first.HasField("init"):
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message of ServeHTTP has no init")

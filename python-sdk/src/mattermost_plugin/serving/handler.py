@@ -9,6 +9,7 @@ from typing import Any, Callable
 from ..body import ClientDisconnected
 from ..http import HTTPRequest, HTTPResponseWriter, split_target
 from ..logs import own_logger
+from ..loops import EventLoop
 from ..plugin import Plugin
 from ..threads import HandlerThreads, NoThreadError, run_handler
 
@@ -21,10 +22,14 @@ _log = own_logger("mattermost_plugin")
 class RequestHandler:
     """Runs a plugin's handler of ServeHTTP for the transports."""
 
-    def __init__(self, plugin: Plugin) -> None:
+    def __init__(self, plugin: Plugin, author: EventLoop, machinery: EventLoop) -> None:
         self.plugin = plugin
+        self._author = author
         self._handler = plugin.get_hook_handler("ServeHTTP")
         self._is_async = inspect.iscoroutinefunction(self._handler)
+        #: The loop on which requests are served: where an async handler runs, so that no request is handed from one
+        #: thread to another.
+        self.home = author if self._is_async else machinery
         #: The ASGI application that is the handler, if one is.
         self.application: Any = getattr(self._handler, "application", None)
         #: What its lifespan has left for its requests.
@@ -67,7 +72,7 @@ class RequestHandler:
             if self._is_async:
                 result = await handler(*args)
             else:
-                result = await run_handler(self._threads, handler, args)
+                result = await run_handler(self._threads, handler, args, self._author)
             if result is not None and not writer.started:
                 kind = type(result).__name__
                 raise TypeError(f"it returned a {kind}, which nobody reads; a handler calls writer.write(...)")

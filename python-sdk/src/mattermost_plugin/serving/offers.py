@@ -42,7 +42,7 @@ class PluginOffers:
         async with self._asking:
             if not self._address:
                 try:
-                    self._address = await self._start()
+                    self._address = await self._handler.home.run(self._start)
                 except Exception as error:
                     _log.exception("the plugin's web server could not start")
                     await context.abort(grpc.StatusCode.INTERNAL, f"the plugin's web server could not start: {error}")
@@ -67,4 +67,4 @@ class PluginOffers:
     async def stop(self) -> None:
         """Ends the web server, if there is one."""
         if self._web_server is not None:
-            await self._web_server.stop()
+            await self._handler.home.run(self._web_server.stop)

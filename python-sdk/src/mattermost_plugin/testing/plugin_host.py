@@ -22,6 +22,7 @@ from ..dispatch import HookResultError, arguments, handler_arguments, response_o
 from ..hooks import HookName
 from ..limits import message_options
 from ..logs import own_logger
+from ..loops import EventLoop
 from ..models import fill, reader
 from ..plugin import PluginClass, make_plugin
 from ..server import PluginServer
@@ -80,7 +81,8 @@ class PluginHost(Generic[PluginClass]):
             runtime = RuntimeConfig(plugin_id=plugin_id, api_target=target, plugin_path=plugin_path)
             #: The plugin itself.
             self.plugin: PluginClass = make_plugin(plugin_class, client, async_client, runtime)
-            self._hooks = PluginServer(self.plugin, runtime)
+            own = EventLoop.of(self._loop)
+            self._hooks = PluginServer(self.plugin, runtime, own, own)
             stack.callback(self._hooks.close)
             lifespan = self.plugin._lifespan()
             self._wait(lifespan.__aenter__())
