@@ -13,6 +13,7 @@ import uvicorn
 from ..goplugin.listener import share_with_group
 from ..logs import own_logger
 from .asgi_transport import serve_application
+from .corked import CorkedProtocol
 from .exchange import Exchange, Receive, Send
 from .handler import RequestHandler
 from .http_transport import serve_handler
@@ -49,6 +50,7 @@ class WebServer:
         self._server = _Server(
             uvicorn.Config(
                 self._serve,
+                http=CorkedProtocol,
                 interface="asgi3",
                 # Applications' lives are the plugin's, whatever serves them.
                 lifespan="off",
