@@ -27,7 +27,7 @@ class Sent:
         self.done.append("abort")
 
 
-def sent(write: Callable[[Any], None]) -> list[Any]:
+def sent(write: Callable[[Any], object]) -> list[Any]:
     async def turn() -> list[Any]:
         transport: Any = Sent()
         write(Corked(transport))
