@@ -8,38 +8,40 @@ from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-#: Bytes that wait for the loop to come round; what is more goes out at once.
+#: Bytes up to which a write waits for the next one.
 _LIMIT = 64 * 1024
 
 
 class Corked:
-    """A transport that sends what is written in one turn of its loop as one piece.
+    """A transport that sends a write together with the one behind it, if that follows in the same turn of its loop.
 
     A web server writes a response's head and its body by themselves. Sent together they cost half, here and at the
     host.
     """
 
-    __slots__ = ("_loop", "_pieces", "_size", "_transport")
+    __slots__ = ("_held", "_loop", "_transport")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._loop = asyncio.get_running_loop()
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._held = b""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Sends bytes with what else is written in this turn, or at once where that is much."""
-        if self._size + len(data) > _LIMIT:
+        """Sends bytes, with those that have waited for them; or has them wait."""
+        if not data:
+            return
+        if len(data) > _LIMIT:
             self._flush()
             self._transport.write(data)
-        elif data:
-            if not self._pieces:
-                self._loop.call_soon(self._flush)
-            self._pieces.append(data)
-            self._size += len(data)
+        elif self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held + data)
+        else:
+            self._held = bytes(data)
+            self._loop.call_soon(self._flush)
 
     def writelines(self, lines: Iterable[bytes]) -> None:
         """Writes one piece after the other."""
@@ -47,10 +49,9 @@ class Corked:
             self.write(line)
 
     def _flush(self) -> None:
-        if self._pieces:
-            data = b"".join(self._pieces) if len(self._pieces) > 1 else self._pieces[0]
-            self._pieces, self._size = [], 0
-            self._transport.write(data)
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held)
 
     def write_eof(self) -> None:
         """Ends this direction behind all that has been written."""
