@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Callable, NamedTuple, TypeVar
 
 from .contract import Contract
+
+Member = TypeVar("Member")
 
 #: The longest signature on one line.
 _LINE = 100
@@ -47,6 +49,25 @@ class Host(NamedTuple):
     called: list[str]
     #: Rpcs of the host API that the embedded workspace answers.
     answered: list[str]
+
+
+def overview(
+    columns: tuple[str, str],
+    sections: Mapping[str, Sequence[Member]],
+    name: Callable[[Member], str],
+    is_here: Callable[[Member], bool],
+) -> list[str]:
+    """A table of a page's members by section: those of which the first column speaks, and the others."""
+    lines = [f"| | {columns[0]} | {columns[1]} |\n|---|---|---|"]
+
+    def links(members: Iterable[Member]) -> str:
+        return ", ".join(link(name(member), f"#{anchor(name(member))}") for member in members)
+
+    for section, members in sections.items():
+        here = links(member for member in members if is_here(member))
+        elsewhere = links(member for member in members if not is_here(member))
+        lines.append(f"| [{section}](#{anchor(section)}) | {here} | {elsewhere} |")
+    return [*lines, ""]
 
 
 def link(text: str, target: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .api import Method, methods_of
 from .contract import Contract
-from .reference import NOTE, Host, anchor, code, link, type_links
+from .reference import NOTE, Host, code, overview, type_links
 
 HEAD = f"""{NOTE}
 
@@ -29,10 +29,6 @@ A host answers the methods it has. The embedded workspace of `plugin-supervisor 
 other one raises `PluginAPIError` there, with the `error_id` `api.plugin.not_implemented` and the `status_code` 501.
 Which a backend of your own has is for it to say.
 """
-
-
-def _target(method: Method) -> str:
-    return link(method.name, f"#{anchor(method.name)}")
 
 
 def _entry(contract: Contract, method: Method, host: Host) -> str:
@@ -65,12 +61,8 @@ def api_page(contract: Contract, host: Host) -> str:
         sections.setdefault(contract.sections[f"PluginAPI.{method.rpc.name}"], []).append(method)
     count = sum(map(len, sections.values()))
     out = [HEAD.format(count=count, answered=len(host.answered))]
-    out.append("| | on the embedded workspace | elsewhere only |\n|---|---|---|")
-    for section, methods in sections.items():
-        there = ", ".join(_target(method) for method in methods if method.rpc.name in host.answered)
-        elsewhere = ", ".join(_target(method) for method in methods if method.rpc.name not in host.answered)
-        out.append(f"| [{section}](#{anchor(section)}) | {there} | {elsewhere} |")
-    out.append("")
+    columns = ("on the embedded workspace", "elsewhere only")
+    out += overview(columns, sections, lambda method: method.name, lambda method: method.rpc.name in host.answered)
     for section, methods in sections.items():
         out.append(f"## {section}\n")
         out += [_entry(contract, method, host) for method in methods]

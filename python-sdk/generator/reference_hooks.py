@@ -6,7 +6,7 @@ from typing import Any
 
 from .contract import Contract
 from .hooks import handler, hooks, text_kind, values
-from .reference import NOTE, Host, anchor, code, link, type_links
+from .reference import NOTE, Host, code, overview, type_links
 
 HEAD = f"""{NOTE}
 
@@ -75,13 +75,8 @@ def hooks_page(contract: Contract, host: Host) -> str:
     sections: dict[str, list[Any]] = {}
     for hook in hooks(contract):
         sections.setdefault(contract.sections[f"PluginHooks.{hook.name}"], []).append(hook)
-    out = [HEAD, "| | called by `serve` | elsewhere only |\n|---|---|---|"]
-    for section, members in sections.items():
-        here = ", ".join(link(hook.name, f"#{anchor(hook.name)}") for hook in members if hook.name in host.called)
-        others = [hook for hook in members if hook.name not in host.called]
-        elsewhere = ", ".join(link(hook.name, f"#{anchor(hook.name)}") for hook in others)
-        out.append(f"| [{section}](#{anchor(section)}) | {here} | {elsewhere} |")
-    out.append("")
+    columns = ("called by `serve`", "elsewhere only")
+    out = [HEAD, *overview(columns, sections, lambda hook: str(hook.name), lambda hook: hook.name in host.called)]
     for section, members in sections.items():
         out.append(f"## {section}\n")
         out += [_entry(contract, hook, host) for hook in members]

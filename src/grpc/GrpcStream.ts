@@ -1,11 +1,11 @@
-import type { ClientCall } from "../rpc/RpcClient.ts"
 import type { Readable, Writable } from "node:stream"
 import type * as grpc from "@grpc/grpc-js"
 import { Effect, Option } from "effect"
-import { fromUnknown } from "./GrpcError.ts"
-import type { RpcError } from "../rpc/RpcError.ts"
-import { fromGrpc } from "./GrpcMetadata.ts"
 import { type Metadata, noMetadata } from "../rpc/Metadata.ts"
+import type { ClientCall } from "../rpc/RpcClient.ts"
+import type { RpcError } from "../rpc/RpcError.ts"
+import { fromUnknown } from "./GrpcError.ts"
+import { fromGrpc } from "./GrpcMetadata.ts"
 
 /** A call that could not even begin: whatever is done with it fails. */
 export const failedCall = (error: RpcError): ClientCall<unknown, never> => {

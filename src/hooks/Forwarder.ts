@@ -74,8 +74,8 @@ export const forwarded = Effect.fnUntraced(function* (
   })
 })
 
-/** Whether a request has no answer. */
-export const isHookError = (answer: DirectAnswer | HookError): answer is HookError => answer instanceof Error
+/** Whether something has failed in place of its answer. */
+export const isHookError = (answer: unknown): answer is HookError => answer instanceof Error
 
 /** The span of a hook's call that no fiber makes: one holds it open until it is told of the call's end. */
 const openSpan = (meter: HookMeter, context: Context.Context<never>) => {

@@ -154,13 +154,7 @@ export const rawValuesOf = (rawHeaders: ReadonlyArray<string>, name: string): Re
 export const valuesOf = (fields: ReadonlyArray<Field>, name: string): ReadonlyArray<string> =>
   fields.filter(([key]) => keyOf(key) === name).map(([, value]) => value)
 
-/** A head without what concerns its connection only, the fields that it names in `Connection` among that. */
-export const withoutHopByHop = (fields: ReadonlyArray<Field>): ReadonlyArray<Field> => {
-  const isOfConnection = connectionFields(fields)
-  return fields.filter(([name]) => !isOfConnection(kindOf(name)))
-}
-
-/** Tells which fields of a head concern its connection only. */
+/** Tells which fields of a head concern its connection only, those that it names in `Connection` among them. */
 const connectionFields = (fields: ReadonlyArray<Field>): ((kind: Kind) => boolean) => {
   const named = new Set<string>()
   for (const [name, value] of fields) {

@@ -15,7 +15,7 @@ export interface HostFacts {
  * The last fields of a request's head to a plugin's own HTTP server. Names that begin with `Plugin-Supervisor-` are the
  * host's alone, so that none of the others has one; our SDK reads them.
  */
-export const hostFields = ({ peer, protocol, requestId, requestUri }: HostFacts): ReadonlyArray<Field> => [
+const hostFields = ({ peer, protocol, requestId, requestUri }: HostFacts): ReadonlyArray<Field> => [
   ["Plugin-Supervisor-Request-Id", requestId],
   ["Plugin-Supervisor-Target", requestUri],
   ["Plugin-Supervisor-Client", peer],

@@ -39,9 +39,6 @@ export const exchangeOf = (request: HttpServerRequest.HttpServerRequest) => {
 export const isUpgraded = (incoming: IncomingMessage & { readonly upgrade?: boolean | null }): boolean =>
   incoming.upgrade === true
 
-/** What is to be done for a request that has been answered, or that nobody waits for any more. */
-export type Guard = () => void
-
 /**
  * Guards a request, whoever answers it, against a client that goes or doesn't listen.
  *
@@ -52,8 +49,10 @@ export type Guard = () => void
  * - Where the rest of a request is left unread, Effect's server closes the connection, and half a second later for good.
  *   The answer has to say so. Until then the rest is read and thrown away: a client whose bytes are refused may never see
  *   its answer.
+ *
+ * What it answers is to be called when the request has been answered, or when nobody waits for that any more.
  */
-export const guard = ({ incoming, outgoing }: ReturnType<typeof exchangeOf>): Guard => {
+export const guard = ({ incoming, outgoing }: ReturnType<typeof exchangeOf>): (() => void) => {
   incoming.on("error", ignore)
   // An upgraded connection belongs to whoever upgrades it.
   if (isUpgraded(incoming)) return ignore

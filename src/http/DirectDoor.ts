@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { type Context, Effect, Exit, type Scope } from "effect"
 import { HttpServerRequest } from "effect/http"
+import { isHookError } from "../hooks/Forwarder.ts"
 import { isTraced } from "../hooks/HookMetrics.ts"
 import { exchangeOf, guard, isUpgraded } from "./ClientConnection.ts"
 import { afterwards, type Direct, serveDirect } from "./DirectHttp.ts"
@@ -10,10 +11,10 @@ import { hasBody } from "./PluginRequest.ts"
 import {
   type Answer,
   answerAsked,
+  answerRouted,
   type Asked,
   begin,
   finish,
-  follow,
   isOurs,
   type PluginDoor,
   route,
@@ -43,10 +44,7 @@ export const directDoor = Effect.fnUntraced(function* (door: PluginDoor): Effect
         if (known !== undefined) return answerAsked(known.asked, known.answer)
         const asked = begin(door, exchange)
         asked.onEnd.push(guard(exchange))
-        return answerAsked(
-          asked,
-          Effect.suspend(() => follow(asked, route(asked))),
-        )
+        return answerRouted(asked)
       }),
     ),
     { scope },
@@ -119,7 +117,7 @@ const pass = (
       over()
       // Effect's server ends a connection whose request has been answered too early to have come as a whole.
       const isEarly = hasBody(found.incoming) && !found.incoming.complete
-      if (isEarly || ended instanceof Error || ended._tag !== "Sent") return leave(afterwards(found, ended))
+      if (isEarly || isHookError(ended) || ended._tag !== "Sent") return leave(afterwards(found, ended))
       finish(asked)
     })
     if (outgoing.closed) gone()

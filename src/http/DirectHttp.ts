@@ -84,7 +84,7 @@ export const afterwards = (
   { hooks, outgoing }: Direct,
   ended: Ended,
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, HookError> =>
-  ended instanceof Error ? Effect.fail(ended) : written(hooks.pluginId, outgoing, ended)
+  isHookError(ended) ? Effect.fail(ended) : written(hooks.pluginId, outgoing, ended)
 
 /** Serves a request for a WebSocket by a plugin's own HTTP server, which may answer it otherwise. */
 export const serveWebSocket = Effect.fnUntraced(function* (

@@ -89,16 +89,19 @@ export const finish = ({ onEnd }: Asked): void => {
 export const answer = (
   door: PluginDoor,
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest> =>
-  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
-    const asked = begin(door, exchangeOf(request))
-    return answerAsked(
-      asked,
-      Effect.suspend(() => follow(asked, route(asked))),
-    )
-  })
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => answerRouted(begin(door, exchangeOf(request))))
+
+/** Finds how a request is answered, and answers it. */
+export const answerRouted = (
+  asked: Asked,
+): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest> =>
+  answerAsked(
+    asked,
+    Effect.suspend(() => follow(asked, route(asked))),
+  )
 
 /** A route as an effect. */
-export const follow = (asked: Asked, found: Route): Answer => {
+const follow = (asked: Asked, found: Route): Answer => {
   switch (found._tag) {
     case "Answer":
       return found.answer

@@ -1,13 +1,7 @@
 /** What of a head goes on, in either direction. */
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
-import {
-  type Field,
-  MAX_RESPONSE_HEAD,
-  requestFields,
-  responseFields,
-  withoutHopByHop,
-} from "../../src/hooks/HeaderRules.ts"
+import { type Field, MAX_RESPONSE_HEAD, requestFields, responseFields } from "../../src/hooks/HeaderRules.ts"
 import { carries, isExactly, isTokenParameter } from "../../src/http/HostTokens.ts"
 
 const NOSNIFF: Field = ["X-Content-Type-Options", "nosniff"]
@@ -31,7 +25,6 @@ describe("fields of one connection", () => {
         (name): Field => [name, "x"],
       ),
     ]
-    assert.deepStrictEqual(withoutHopByHop(fields), [["X-Four", "4"]])
     assert.deepStrictEqual(
       requestFields(fields, () => false),
       [["X-Four", "4"]],

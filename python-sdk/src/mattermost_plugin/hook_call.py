@@ -8,6 +8,8 @@ import threading
 from collections.abc import Awaitable
 from typing import Any, NamedTuple
 
+import grpc
+
 from . import watchdog
 from .calls import LIFE_HOOKS, HandlerCall
 from .dispatch import HookResultError, failure, response_of, sayable, text_of
@@ -25,10 +27,13 @@ def details(plugin: str, by: str, how: str) -> str:
     return sayable(f"plugin {plugin}: {by} {how}", _DETAILS_LIMIT)
 
 
-class Refusal(NamedTuple):
-    """A call that fails, because its response can't say why."""
+class Refusal(Exception):
+    """A failure that the hook's response can't say: the call ends with a status."""
 
-    details: str
+    def __init__(self, details: str, code: grpc.StatusCode = grpc.StatusCode.INTERNAL) -> None:
+        super().__init__(details)
+        self.details = details
+        self.code = code
 
 
 class Pending(NamedTuple):

@@ -43,15 +43,6 @@ _DEADLINE_SHARE = 0.95
 _log = own_logger("mattermost_plugin")
 
 
-class _Unanswered(Exception):
-    """A failure that the hook's response can't say: the call ends with a status."""
-
-    def __init__(self, code: grpc.StatusCode, details: str) -> None:
-        super().__init__(details)
-        self.code = code
-        self.details = details
-
-
 class PluginServer:
     """Serves the hooks of one plugin on the `machinery`'s loop. Its async handlers run on another, their author's."""
 
@@ -96,7 +87,7 @@ class PluginServer:
                 return await self._attempt(name, request, call, max((end - time.monotonic()) / sharing, 0.001))
 
             outcome = await call_in_turn(name, calls, attempt)
-            if isinstance(outcome.error, _Unanswered):
+            if isinstance(outcome.error, Refusal):
                 await context.abort(outcome.error.code, outcome.error.details)
             if name == "OnActivate" and not outcome.failed:
                 self._author.post(self._plugin._start_jobs)
@@ -110,10 +101,8 @@ class PluginServer:
         response = await self._answer(call, inspect.iscoroutinefunction(handler.function), limit)
         if response is None:
             late = details(self._name, name, "did not return in time")
-            return Outcome(error=_Unanswered(grpc.StatusCode.DEADLINE_EXCEEDED, late))
-        if isinstance(response, Refusal):
-            return Outcome(error=_Unanswered(grpc.StatusCode.INTERNAL, response.details))
-        return Outcome(response)
+            return Outcome(error=Refusal(late, grpc.StatusCode.DEADLINE_EXCEEDED))
+        return Outcome(error=response) if isinstance(response, Refusal) else Outcome(response)
 
     async def _answer(self, call: HookCall, is_async: bool, limit: float) -> Any:
         """What a call is answered, or None when its time is over."""
