@@ -10,21 +10,17 @@ import * as grpc from "@grpc/grpc-js"
 import { NodeHttpServer, NodeServices } from "@effect/platform-node"
 import { Effect, Layer, Logger, Option } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
-import { PluginApi } from "../src/api/PluginApi.ts"
 import { PluginBundles } from "../src/bundle/PluginBundle.ts"
 import { HostEnvironment } from "../src/command/HostEnvironment.ts"
 import { currentPlatform } from "../src/command/PluginRuntime.ts"
-import { PluginEnvironment } from "../src/environment/PluginEnvironment.ts"
-import * as PluginHost from "../src/environment/PluginHost.ts"
 import { MessageWillBePostedRequestSchema } from "../src/generated/mattermost/pluginapi/v1/hooks_message_pb.js"
 import { PostSchema } from "../src/generated/mattermost/pluginapi/v1/post_pb.js"
+import { PluginHooks } from "../src/generated/mattermost/pluginapi/v1/plugin_hooks_pb.js"
 import { deserializer, path, serializer } from "../src/grpc/GrpcMethod.ts"
-import { ActivePlugins } from "../src/hooks/ActivePlugins.ts"
-import { HookDispatcher } from "../src/hooks/HookDispatcher.ts"
-import { hookMethods } from "../src/hooks/HookName.ts"
 import { testClient } from "../src/hooks/Hooks.ts"
+import { MattermostContract } from "../src/mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../src/mattermost/MattermostPlugins.ts"
 import * as PluginRoutes from "../src/http/PluginRoutes.ts"
-import { PluginSupervisor } from "../src/supervisor/PluginSupervisor.ts"
 import { ensureDevVenv, findPython } from "../scripts/python.ts"
 import { rows as goPluginRows } from "./goplugin.ts"
 import { httpReport } from "./http/main.ts"
@@ -49,20 +45,20 @@ const environment = Layer.succeed(HostEnvironment, {
   variables: { ...process.env, PATH: `${dirname(interpreter)}:${process.env["PATH"]}` },
 })
 
-const api = PluginApi.layer({
+const api = MattermostPlugins.layerApi({
   getServerVersion: () => Effect.succeed({ version: "1.0.0" }),
   kVGet: () => Effect.succeed({ value: new Uint8Array() }),
 })
 
 const live = HttpRouter.serve(
-  PluginRoutes.layer(() => Effect.succeed(Option.none())),
+  PluginRoutes.layer(MattermostPlugins, () => Effect.succeed(Option.none())),
   {
     disableLogger: true,
     disableListenLog: true,
   },
 ).pipe(
   Layer.provideMerge(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0, gracefulShutdownTimeout: 500 })),
-  Layer.provideMerge(PluginHost.layer({ directory: "examples", plugins: {} })),
+  Layer.provideMerge(MattermostPlugins.layerFolder({ directory: "examples", plugins: {} })),
   Layer.provide(api),
   Layer.provide(environment),
   Layer.provideMerge(NodeServices.layer),
@@ -74,13 +70,13 @@ const times = (count: number, concurrency: number, call: Effect.Effect<unknown, 
   Effect.forEach(Array.from({ length: count }), () => call, { concurrency, discard: true })
 
 const program = Effect.gen(function* () {
-  const { find, settled } = yield* PluginEnvironment
+  const { find, settled } = yield* MattermostPlugins.Environment
   yield* settled
   const plugin = Option.getOrThrow(yield* find("hello-python"))
-  const { bundle, hooks } = Option.getOrThrow(yield* plugin.run)
+  const { bundle, client: hookClient, hooks } = Option.getOrThrow(yield* plugin.run)
 
-  const method = hookMethods.messageWillBePosted
-  const client = new grpc.Client(hooks.client.target, grpc.credentials.createInsecure(), {
+  const method = PluginHooks.method.messageWillBePosted
+  const client = new grpc.Client(hookClient.client.target, grpc.credentials.createInsecure(), {
     "grpc.max_receive_message_length": -1,
     "grpc.use_local_subchannel_pool": 1,
   })
@@ -103,7 +99,7 @@ const program = Effect.gen(function* () {
   }
   const ourCall = hooks.messageWillBePosted(request)
 
-  const serve = hookMethods.serveHTTP
+  const serve = PluginHooks.method.serveHTTP
   const [serializeHttp, deserializeHttp] = [serializer(serve.input), deserializer(serve.output)]
   const bareHttp = (url: string) =>
     new Promise<number>((resolve, reject) => {
@@ -127,7 +123,7 @@ const program = Effect.gen(function* () {
     for (let index = 0; index < count; index++) await call()
   }
 
-  const supervisor = yield* PluginSupervisor
+  const supervisor = yield* MattermostPlugins.Supervisor
   const importGrpc = Effect.callback<void>((resume) => {
     spawn(interpreter, ["-c", "import grpc"], { stdio: "ignore" }).on("exit", () => resume(Effect.void))
   })
@@ -139,14 +135,16 @@ const program = Effect.gen(function* () {
 
   // Two of fifty plugins implement the hook: both are hello-python under other names.
   const many = yield* Effect.gen(function* () {
-    const active = yield* ActivePlugins
+    const { active } = yield* MattermostPlugins
     for (let index = 0; index < 50; index++) {
-      const idle = testClient(hooks.client, `idle-${index}`, { userHasBeenCreated: () => Effect.succeed({}) })
-      yield* active.register(index < 2 ? { ...hooks, pluginId: `busy-${index}` } : idle)
+      const idle = testClient(MattermostContract, hookClient.client, `idle-${index}`, {
+        userHasBeenCreated: () => Effect.succeed({}),
+      })
+      yield* active.register(index < 2 ? { ...hookClient, pluginId: `busy-${index}` } : idle)
     }
-    return yield* HookDispatcher
+    return yield* MattermostPlugins
     // Not the host's own, in which hello-python is registered already.
-  }).pipe(Effect.provide(Layer.fresh(HookDispatcher.layer)))
+  }).pipe(Effect.provide(Layer.fresh(MattermostPlugins.layer)))
   const dispatched = many.decide("messageWillBePosted", { post: create(PostSchema, { message: "hello" }) })
 
   const rows = [

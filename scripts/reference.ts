@@ -7,10 +7,12 @@ import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { join } from "node:path"
 import { create } from "@bufbuild/protobuf"
 import { Effect, References } from "effect"
-import { PluginApi, type PluginApiError, type PluginApiMethods } from "../src/api/PluginApi.ts"
+import { type PluginApiError } from "../src/api/PluginApi.ts"
 import { PluginAPI } from "../src/generated/mattermost/pluginapi/v1/plugin_api_pb.js"
-import { deciding, notifications } from "../src/hooks/HookKind.ts"
-import { type Hook, hookName, unaryHooks } from "../src/hooks/HookName.ts"
+import { MattermostContract } from "../src/mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../src/mattermost/MattermostPlugins.ts"
+import type { ApiMethods } from "../src/api/PluginApi.ts"
+import { allHooks, hookName, type HookKind } from "../src/contract/Contract.ts"
 import { caller, workspaceLayer } from "../test/workspace/fixture.ts"
 import { ensureDevVenv, findPython, root } from "./python.ts"
 
@@ -19,10 +21,10 @@ export const referenceFolder = join(root, "docs/reference")
 
 /** The rpcs that the embedded workspace answers, if only with an error about what they were given: here, nothing. */
 const answered = Effect.gen(function* () {
-  const api = yield* PluginApi
+  const api = yield* MattermostPlugins.Api
   const names: Array<string> = []
   for (const method of PluginAPI.methods) {
-    const call = api[method.localName as keyof PluginApiMethods] as (
+    const call = api[method.localName as keyof ApiMethods<MattermostContract>] as (
       request: object,
       of: typeof caller,
     ) => Effect.Effect<object, PluginApiError>
@@ -32,23 +34,29 @@ const answered = Effect.gen(function* () {
   return names
 }).pipe(Effect.provide(workspaceLayer), Effect.provideService(References.MinimumLogLevel, "None"))
 
+const nameOf = (hook: string) => hookName(MattermostContract, hook)
+
+/** The hooks of a kind. */
+const ofKind = (kind: HookKind): ReadonlyArray<string> =>
+  [...MattermostContract.unary.values()].filter((hook) => hook.kind === kind).map(({ name }) => name)
+
 /** The hooks that `plugin-supervisor serve` calls: those that its sources name. */
 const called = (): ReadonlyArray<string> => {
   const sources = globSync("src/{workspace,supervisor}/*.ts", { cwd: root }).map((file) =>
     readFileSync(join(root, file), "utf8"),
   )
-  const isNamed = (hook: Hook) =>
-    sources.some((source) =>
-      new RegExp(`\\bdispatcher\\.\\w+\\((?:\\w+, )?"${hook}"|\\bhooks\\.${hook}\\(`).test(source),
-    )
-  return [...unaryHooks.filter(isNamed), "serveHTTP" as const].map(hookName)
+  const isNamed = (hook: string) =>
+    sources.some((source) => new RegExp(`\\b(?:plugins|hooks)\\.\\w+\\((?:\\w+, )?"${hook}"`).test(source))
+  return allHooks(MattermostContract)
+    .filter((hook) => hook === "serveHTTP" || isNamed(hook))
+    .map(nameOf)
 }
 
 /** The pages' texts by their file names, made by the SDK in the environment of this interpreter. */
 export const referencePages = async (interpreter: string): Promise<{ readonly [file: string]: string }> => {
   const host = {
-    deciding: Object.keys(deciding).map((hook) => hookName(hook as Hook)),
-    notifications: [...notifications].map(hookName),
+    deciding: ofKind("decides"),
+    notifications: ofKind("tells"),
     called: called(),
     answered: await Effect.runPromise(answered),
   }

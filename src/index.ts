@@ -2,8 +2,7 @@
  * `effect-plugin-supervisor`: plugins written in Python, or in any language that speaks go-plugin's gRPC protocol, as
  * supervised subprocesses of an Effect backend. Start with {@link PluginHost}.
  */
-export { PluginApi, PluginApiError, type PluginApiMethods, type PluginCaller } from "./api/PluginApi.ts"
-export { pluginHttp, type PluginHttpOptions } from "./api/PluginHttp.ts"
+export { type ApiHandlers, type ApiMethods, PluginApiError, type PluginCaller } from "./api/PluginApi.ts"
 export { PluginApiServer } from "./api/PluginApiServer.ts"
 export { type Manifest, ManifestError } from "./bundle/Manifest.ts"
 export { PathSanitizer, UnsafePathError } from "./bundle/PathSanitizer.ts"
@@ -28,22 +27,28 @@ export { detectRuntime, NoExecutableError, type PluginRuntime } from "./command/
 export { BrokenVenvError, PythonInterpreter, PythonNotFoundError } from "./command/PythonInterpreter.ts"
 export { ServerVersion, ServerVersionError } from "./command/ServerVersion.ts"
 export { WAIT_DELAY } from "./command/WaitDelay.ts"
-export { type EnvironmentOptions, PluginEnvironment } from "./environment/PluginEnvironment.ts"
+export * as Contract from "./contract/Contract.ts"
+export type { BusinessError, BusinessErrors } from "./contract/BusinessErrors.ts"
+export { ContractError } from "./contract/ContractCheck.ts"
+export type { Decision, OnFailure } from "./contract/Decision.ts"
+export type {
+  AskingHook,
+  Decided,
+  DecidingHook,
+  Hook,
+  HookMethod,
+  Notification,
+  UnaryHook,
+} from "./contract/HookNames.ts"
+export type { PluginFacts } from "./contract/PluginFacts.ts"
+export type { EnvironmentOptions, PluginEnvironment } from "./environment/PluginEnvironment.ts"
 export * as PluginHost from "./environment/PluginHost.ts"
 export type { GoPluginError } from "./goplugin/GoPlugin.ts"
 export { GoPluginClient } from "./goplugin/GoPluginClient.ts"
 export { HandshakeError } from "./goplugin/Handshake.ts"
 export { PluginLogRate } from "./goplugin/LogBudget.ts"
-export type { GrpcServerError } from "./grpc/GrpcServer.ts"
-export { type ActivePlugin, ActivePlugins } from "./hooks/ActivePlugins.ts"
-export {
-  type Collected,
-  type Decided,
-  DISMISS_POST_REASON,
-  HookDispatcher,
-  HookRejectedError,
-  type RequestContext,
-} from "./hooks/HookDispatcher.ts"
+export type { ActivePlugin, ActivePlugins } from "./hooks/ActivePlugins.ts"
+export type { Collected, HookDispatcher } from "./hooks/HookDispatcher.ts"
 export {
   HookDeadlineError,
   type HookError,
@@ -52,11 +57,10 @@ export {
   HookSuspendedError,
   HookTransportError,
 } from "./hooks/HookError.ts"
-export { type Hook, hookName, type UnaryHook } from "./hooks/HookName.ts"
-export type { DecidingHook, Notification } from "./hooks/HookKind.ts"
 export { hookPolicies, HookPoliciesError } from "./hooks/HookPolicies.ts"
 export { HOOK_DEADLINE, HOOK_POLICY, type HookPolicy, type HooksOptions } from "./hooks/HookPolicy.ts"
-export { type HookClient, type HookHandlers, Hooks } from "./hooks/Hooks.ts"
+export { HookRejectedError } from "./hooks/HookRejectedError.ts"
+export { type HookClient, type HookHandlers, Hooks, type UnaryHooks } from "./hooks/Hooks.ts"
 export type { PluginHttpServer } from "./hooks/PluginOffers.ts"
 export { type PluginHttpRequest, type PluginHttpResponse, serveHttp } from "./hooks/ServeHttp.ts"
 export { AccessToken, AccessTokenFileError } from "./http/AccessToken.ts"
@@ -66,11 +70,17 @@ export { HttpFailures } from "./http/HttpFailures.ts"
 export { MetricsRoutes } from "./http/MetricsRoutes.ts"
 export { createServer } from "./http/NodeServer.ts"
 export * as PluginRoutes from "./http/PluginRoutes.ts"
-export { PluginStatusRoutes } from "./http/PluginStatusRoutes.ts"
+export * as PluginStatusRoutes from "./http/PluginStatusRoutes.ts"
 export { WorkspaceRoutes } from "./http/WorkspaceRoutes.ts"
+export { DISMISS_POST_REASON, isDismissal } from "./mattermost/Dismissal.ts"
+export { MattermostContract } from "./mattermost/MattermostContract.ts"
+export { type MattermostApiMethods, MattermostPlugins, type RequestContext } from "./mattermost/MattermostPlugins.ts"
+export { pluginHttp, type PluginHttpOptions } from "./mattermost/PluginHttp.ts"
+export { STATE_NUMBER } from "./mattermost/PluginStateNumber.ts"
 export { UseControlGroups } from "./process/ControlGroup.ts"
 export { PluginProcess } from "./process/PluginProcess.ts"
 export { PluginSpawnError, type ProcessExit, type RunningProcess } from "./process/ProcessSpec.ts"
+export type { RpcServerError } from "./rpc/RpcServer.ts"
 export type { PluginState, PluginStateName } from "./supervisor/PluginLife.ts"
 export {
   PluginExitedError,
@@ -83,11 +93,10 @@ export { PluginRuns } from "./supervisor/PluginRuns.ts"
 export {
   DEACTIVATE_LIMIT,
   DRAIN_LIMIT,
-  MATTERMOST_HANDSHAKE,
   PLUGIN_START_TIMEOUT,
   type SupervisorOptions,
 } from "./supervisor/SupervisorOptions.ts"
-export { PluginSupervisor, type SupervisedPlugin } from "./supervisor/PluginSupervisor.ts"
+export type { PluginSupervisor, SupervisedPlugin } from "./supervisor/PluginSupervisor.ts"
 export { Workspace } from "./workspace/Workspace.ts"
 export { WorkspaceLimits } from "./workspace/WorkspaceLimits.ts"
 export { WorkspacePluginApi } from "./workspace/WorkspacePluginApi.ts"

@@ -1,6 +1,6 @@
 import type { DescMethod } from "@bufbuild/protobuf"
-import { Context, Effect, Layer, Schema } from "effect"
-import { PluginAPI } from "../generated/mattermost/pluginapi/v1/plugin_api_pb.js"
+import { Effect, Schema } from "effect"
+import type { AnyContract } from "../contract/Contract.ts"
 import type { Request, ResponseInit } from "../rpc/RpcMethod.ts"
 import { describeProblem, type MessageProblem } from "../rpc/MessageCheck.ts"
 
@@ -12,8 +12,8 @@ export interface PluginCaller {
 }
 
 /**
- * A business error of the host API, as Mattermost's AppError. It travels inside the response where the response has an
- * `error` field, otherwise as the gRPC status that stands for its HTTP status.
+ * A business error of the host API. It travels inside the response where the contract says how (as Mattermost's AppError),
+ * otherwise as the gRPC status that stands for its HTTP status.
  */
 export class PluginApiError extends Schema.TaggedError<PluginApiError>()("PluginApiError", {
   /** A stable name, for example `app.user.missing_account.const`; plugins branch on it. Never empty. */
@@ -45,15 +45,39 @@ export const internalError = (where: string): PluginApiError =>
     where,
   })
 
-type Methods = (typeof PluginAPI)["method"]
-
-type Method<M extends DescMethod> = (
+/** A method of the host API: it is handed the request, and who calls. */
+export type ApiMethod<M extends DescMethod, R = never> = (
   request: Request<M>,
   caller: PluginCaller,
-) => Effect.Effect<ResponseInit<M>, PluginApiError>
+) => Effect.Effect<ResponseInit<M>, PluginApiError, R>
 
-/** All methods of the host API, by rpc name in camelCase, typed from the contract. */
-export type PluginApiMethods = { readonly [K in keyof Methods]: Method<Methods[K]> }
+/** All methods of a contract's host API, by rpc name in camelCase. */
+export type ApiMethods<C extends AnyContract> = {
+  readonly [K in keyof C["api"]["method"]]: ApiMethod<C["api"]["method"][K]>
+}
+
+/** What a backend offers of a contract's host API; its methods may need services. */
+export type ApiHandlers<C extends AnyContract> = {
+  readonly [K in keyof C["api"]["method"]]?: ApiMethod<C["api"]["method"][K], unknown> | undefined
+}
+
+/** The services that handlers need. */
+export type NeedsOf<M> = {
+  [K in keyof M]-?: NonNullable<M[K]> extends (...args: never) => Effect.Effect<unknown, unknown, infer R> ? R : never
+}[keyof M]
+
+/** Names that a contract's host API does not have can't be given. */
+export type NoOthers<C extends AnyContract, M> = {
+  readonly [K in Exclude<keyof M, keyof C["api"]["method"]>]: never
+}
+
+/** A method at run time, whatever its contract. */
+export type AnyApiMethod = (request: never, caller: PluginCaller) => Effect.Effect<object, PluginApiError>
+
+/** The methods that a backend has of a host API, at run time. */
+export interface AnyApiMethods {
+  readonly [method: string]: AnyApiMethod
+}
 
 /** The answer to a method that a backend does not have. */
 export const notImplemented = (method: string): PluginApiError =>
@@ -64,28 +88,11 @@ export const notImplemented = (method: string): PluginApiError =>
     where: method,
   })
 
-/** The methods a backend has, completed with a "not implemented" error (501) for each it does not have. */
-export const complete = (methods: Partial<PluginApiMethods>): PluginApiMethods =>
+/** A host's methods, completed with a "not implemented" error (501) for each that the backend does not have. */
+export const complete = <C extends AnyContract>({ api }: C, methods: ApiHandlers<C>): ApiMethods<C> =>
   Object.fromEntries(
-    PluginAPI.methods.map((method) => [
+    api.methods.map((method) => [
       method.localName,
-      (methods as Record<string, unknown>)[method.localName] ?? (() => Effect.fail(notImplemented(method.name))),
+      (methods as unknown as AnyApiMethods)[method.localName] ?? (() => Effect.fail(notImplemented(method.name))),
     ]),
-  ) as unknown as PluginApiMethods
-
-/**
- * The host API: what plugins call on the backend. A backend implements the methods it wants to offer and provides them
- * with {@link PluginApi.layer}; everything else answers "not implemented".
- */
-export class PluginApi extends Context.Service<PluginApi, PluginApiMethods>()(
-  "effect-plugin-supervisor/api/PluginApi",
-) {
-  /** Offers `methods`. */
-  static readonly layer = (methods: Partial<PluginApiMethods>): Layer.Layer<PluginApi> =>
-    Layer.succeed(PluginApi, complete(methods))
-
-  /** Offers the methods an effect builds, for implementations that need services of their own. */
-  static readonly layerEffect = <E, R>(
-    methods: Effect.Effect<Partial<PluginApiMethods>, E, R>,
-  ): Layer.Layer<PluginApi, E, R> => Layer.effect(PluginApi, Effect.map(methods, complete))
-}
+  ) as unknown as ApiMethods<C>

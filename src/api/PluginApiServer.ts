@@ -1,20 +1,20 @@
 import { timingSafeEqual } from "node:crypto"
 import { join } from "node:path"
-import { create, type DescMethod } from "@bufbuild/protobuf"
+import { create, type DescMethod, type DescService } from "@bufbuild/protobuf"
 import { Cause, Context, Effect, Layer, type Scope } from "effect"
-import { PluginAPI } from "../generated/mattermost/pluginapi/v1/plugin_api_pb.js"
+import type { AnyContract } from "../contract/Contract.ts"
 import { RpcStatus, statusCode } from "../rpc/RpcError.ts"
-import { type CallContext, type Handlers, implement } from "../rpc/RpcHandler.ts"
+import { type CallContext, implement, type ServiceImplementation } from "../rpc/RpcHandler.ts"
 import { MAX_MESSAGE_SIZE } from "../rpc/RpcLimits.ts"
-import { type GrpcServerError, serve } from "../grpc/GrpcServer.ts"
+import { RpcServer, type RpcServerError } from "../rpc/RpcServer.ts"
 import { errorStatus } from "../rpc/ErrorStatus.ts"
 import { describeProblem, messageProblem, OUTGOING } from "../rpc/MessageCheck.ts"
 import {
+  type AnyApiMethods,
+  type AnyApiMethod,
   internalError,
   invalidRequest,
-  PluginApi,
   type PluginApiError,
-  type PluginApiMethods,
   type PluginCaller,
 } from "./PluginApi.ts"
 
@@ -40,10 +40,21 @@ export interface ApiServerOptions {
   readonly maxMessageSize?: number | undefined
 }
 
-/**
- * gRPC statuses for the HTTP statuses of business errors, for responses without an `error` field (contract,
- * "Errors").
- */
+/** A contract, what the host offers of its API, and what it offers beside that. */
+export interface HostApi {
+  readonly contract: AnyContract
+  readonly methods: AnyApiMethods
+  /** Further services, for one plugin. */
+  readonly others?: ((caller: PluginCaller) => ReadonlyArray<OtherService>) | undefined
+}
+
+/** A service beside a contract's own. */
+export interface OtherService {
+  readonly service: DescService
+  readonly methods: AnyApiMethods
+}
+
+/** gRPC statuses for the HTTP statuses of business errors, where they don't travel in responses. */
 const STATUS_BY_HTTP: { readonly [status: number]: number } = {
   400: statusCode.INVALID_ARGUMENT,
   401: statusCode.UNAUTHENTICATED,
@@ -56,24 +67,22 @@ const STATUS_BY_HTTP: { readonly [status: number]: number } = {
   503: statusCode.UNAVAILABLE,
 }
 
-const answerError = (method: DescMethod, error: PluginApiError): Effect.Effect<object, RpcStatus> => {
+const answerError = (
+  { errors }: AnyContract,
+  method: DescMethod,
+  error: PluginApiError,
+): Effect.Effect<object, RpcStatus> => {
+  const { detailedError, id, message, where = method.name } = error
   const status = errorStatus(error.statusCode)
-  return method.output.fields.some((field) => field.localName === "error")
-    ? Effect.succeed({
-        error: {
-          id: error.id,
-          message: error.message,
-          statusCode: status,
-          where: error.where ?? method.name,
-          detailedError: error.detailedError ?? "",
-        },
-      })
-    : Effect.fail(
+  const response = errors?.ofApi(method, { id, message, statusCode: status, where, detailedError })
+  return response === undefined
+    ? Effect.fail(
         new RpcStatus({
           code: STATUS_BY_HTTP[status] ?? statusCode.INTERNAL,
-          details: `${error.id}: ${error.message}`.toWellFormed(),
+          details: `${id}: ${message}`.toWellFormed(),
         }),
       )
+    : Effect.succeed(response)
 }
 
 /** Whether a call may go on, by what it shows. */
@@ -89,14 +98,18 @@ const unauthenticated = new RpcStatus({
     "the call does not show the plugin's own token; only the plugin's process has it, and what it starts has not",
 })
 
-type Call = (request: object, caller: PluginCaller) => Effect.Effect<object, PluginApiError>
-
 /**
  * The handler of one rpc. This is where everything that a plugin asks for is checked, and what is answered as well,
  * since the plugin has to be able to read it; and where whatever goes wrong becomes an answer, and a line in the log
  * if nobody foresaw it.
  */
-const handler = (method: DescMethod, call: Call, caller: PluginCaller, access: ApiAccess | undefined) => {
+const handler = (
+  contract: AnyContract,
+  method: DescMethod,
+  call: AnyApiMethod,
+  caller: PluginCaller,
+  access: ApiAccess | undefined,
+) => {
   const unforeseen = (problem: string, ...details: ReadonlyArray<unknown>) =>
     Effect.andThen(
       Effect.logError(`${method.name} of the host API failed: ${problem}`, ...details),
@@ -111,26 +124,31 @@ const handler = (method: DescMethod, call: Call, caller: PluginCaller, access: A
     if (access !== undefined && !isAllowed(access, metadata[TOKEN_KEY])) return Effect.fail(unauthenticated)
     return Effect.suspend(() => {
       const problem = messageProblem(method.input, request as never)
-      return problem === undefined ? call(request, caller) : Effect.fail(invalidRequest(problem))
+      return problem === undefined ? call(request as never, caller) : Effect.fail(invalidRequest(problem))
     }).pipe(
       Effect.flatMap(answer),
       Effect.catchCauseIf(Cause.hasDies, (cause) => unforeseen("unexpectedly", cause)),
-      Effect.catch((error) => answerError(method, error)),
+      Effect.catch((error) => answerError(contract, method, error)),
     )
   }
 }
 
-/** The handlers of the host API's service, as one plugin sees it: derived from the contract, one for each rpc. */
-const handlersFor = (
-  api: PluginApiMethods,
+/** All that a host offers to one plugin: derived from the services, a handler for each rpc. */
+const servicesFor = (
+  { contract, methods, others }: HostApi,
   caller: PluginCaller,
   access: ApiAccess | undefined,
-): Handlers<typeof PluginAPI> =>
-  Object.fromEntries(
-    PluginAPI.methods.map((method) => [
-      method.localName,
-      handler(method, api[method.localName as keyof PluginApiMethods] as Call, caller, access),
-    ]),
+): ReadonlyArray<ServiceImplementation> =>
+  [{ service: contract.api, methods }, ...(others?.(caller) ?? [])].map(({ methods, service }) =>
+    implement(
+      service,
+      Object.fromEntries(
+        service.methods.flatMap((method) => {
+          const call = methods[method.localName]
+          return call === undefined ? [] : [[method.localName, handler(contract, method, call, caller, access)]]
+        }),
+      ),
+    ),
   )
 
 /** Serves the host API to plugins: each has a server of its own, so that the socket says who calls, and a token to prove it. */
@@ -138,24 +156,25 @@ export class PluginApiServer extends Context.Service<
   PluginApiServer,
   {
     /**
-     * Serves the host API to one plugin until the Scope closes, and answers the value of its
-     * `MATTERMOST_PLUGIN_API_TARGET`: a unix socket in `directory` (which only the plugin's user may enter), or a
-     * loopback port where there are no unix sockets.
+     * Serves a host API to one plugin until the Scope closes, and answers where the plugin finds it, as gRPC writes
+     * addresses: a unix socket in `directory` (which only the plugin's user may enter), or a loopback port where there are
+     * no unix sockets.
      */
     readonly serve: (
+      api: HostApi,
       caller: PluginCaller,
       directory: string,
       options?: ApiServerOptions,
-    ) => Effect.Effect<string, GrpcServerError, Scope.Scope>
+    ) => Effect.Effect<string, RpcServerError, Scope.Scope>
   }
 >()("effect-plugin-supervisor/api/PluginApiServer") {
-  static readonly layer: Layer.Layer<PluginApiServer, never, PluginApi> = Layer.effect(
+  static readonly layer: Layer.Layer<PluginApiServer, never, RpcServer> = Layer.effect(
     PluginApiServer,
-    Effect.map(PluginApi, (api) => ({
-      serve: (caller, directory, { access, maxMessageSize = MAX_MESSAGE_SIZE } = {}) =>
+    Effect.map(RpcServer, ({ serve }) => ({
+      serve: (api, caller, directory, { access, maxMessageSize = MAX_MESSAGE_SIZE } = {}) =>
         serve(
           process.platform === "win32" ? { loopbackPort: 0 } : { unix: join(directory, API_SOCKET) },
-          [implement(PluginAPI, handlersFor(api, caller, access))],
+          servicesFor(api, caller, access),
           { maxMessageSize },
         ).pipe(Effect.annotateLogs({ plugin_id: caller.pluginId })),
     })),
@@ -163,6 +182,6 @@ export class PluginApiServer extends Context.Service<
 
   /** For tests: serves nothing; plugins are told of a socket that isn't there. */
   static readonly layerTest: Layer.Layer<PluginApiServer> = Layer.succeed(PluginApiServer, {
-    serve: (_, directory) => Effect.succeed(`unix:${directory}/${API_SOCKET}`),
+    serve: (_, __, directory) => Effect.succeed(`unix:${directory}/${API_SOCKET}`),
   })
 }

@@ -1,7 +1,7 @@
 import { Console, Effect, Option, Redacted } from "effect"
-import { PluginEnvironment } from "../environment/PluginEnvironment.ts"
-import { ActivePlugins } from "../hooks/ActivePlugins.ts"
-import { ACCESS_TOKEN_VARIABLE, AccessToken } from "../http/AccessToken.ts"
+import { VARIABLES } from "../command/Variables.ts"
+import { AccessToken } from "../http/AccessToken.ts"
+import { MattermostPlugins } from "../mattermost/MattermostPlugins.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../workspace/Workspace.ts"
 import { baseUrl } from "./BaseUrl.ts"
 
@@ -15,7 +15,7 @@ const tokenTold = ({ source, value }: AccessToken["Service"]): { readonly shown:
     case "File":
       return { shown: `$(cat ${quoted(source.file)})`, where: `is in the file ${source.file}` }
     case "Variable":
-      return { shown: `$${ACCESS_TOKEN_VARIABLE}`, where: `is the one in ${ACCESS_TOKEN_VARIABLE}` }
+      return { shown: `$${VARIABLES.accessToken}`, where: `is the one in ${VARIABLES.accessToken}` }
     case "Generated":
       return { shown: Redacted.value(value), where: `made for this run, is ${Redacted.value(value)}` }
   }
@@ -27,15 +27,15 @@ const tokenTold = ({ source, value }: AccessToken["Service"]): { readonly shown:
 export const announce = Effect.fnUntraced(function* (host: string) {
   const token = yield* AccessToken
   const workspace = yield* Workspace
-  const { settled } = yield* PluginEnvironment
-  const active = yield* ActivePlugins
+  const { settled } = yield* MattermostPlugins.Environment
+  const { active } = yield* MattermostPlugins
   const base = yield* baseUrl(host)
   const { shown, where } = tokenTold(token)
   yield* Console.log(`The plugin supervisor listens on ${base}`)
   yield* Console.log(`Its token${token.source._tag === "Generated" ? "," : ""} ${where}`)
   if (token.source._tag === "Variable" && process.platform === "linux") {
     yield* Effect.logWarning(
-      `programs of the same user, plugins among them, can read the token in the host's environment (/proc); keep it in a file with --token-file, and out of ${ACCESS_TOKEN_VARIABLE}`,
+      `programs of the same user, plugins among them, can read the token in the host's environment (/proc); keep it in a file with --token-file, and out of ${VARIABLES.accessToken}`,
     )
   }
 

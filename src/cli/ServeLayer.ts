@@ -3,10 +3,8 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { HttpRouter } from "effect/http"
 import { PluginBundles } from "../bundle/PluginBundle.ts"
 import { ServerVersion } from "../command/ServerVersion.ts"
-import * as PluginHost from "../environment/PluginHost.ts"
 import { PluginLogRate } from "../goplugin/LogBudget.ts"
 import { RuntimeDirectory } from "../goplugin/SocketDirectory.ts"
-import { HookDispatcher } from "../hooks/HookDispatcher.ts"
 import type { HooksOptions } from "../hooks/HookPolicy.ts"
 import { NotificationLimits } from "../hooks/NotificationQueue.ts"
 import { AccessToken } from "../http/AccessToken.ts"
@@ -17,8 +15,10 @@ import { HttpFailures } from "../http/HttpFailures.ts"
 import { MetricsRoutes } from "../http/MetricsRoutes.ts"
 import { createServer } from "../http/NodeServer.ts"
 import * as PluginRoutes from "../http/PluginRoutes.ts"
-import { PluginStatusRoutes } from "../http/PluginStatusRoutes.ts"
+import * as PluginStatusRoutes from "../http/PluginStatusRoutes.ts"
 import { WorkspaceRoutes } from "../http/WorkspaceRoutes.ts"
+import type { MattermostContract } from "../mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../mattermost/MattermostPlugins.ts"
 import { Workspace } from "../workspace/Workspace.ts"
 import { WorkspaceLimits } from "../workspace/WorkspaceLimits.ts"
 import { WorkspacePluginApi } from "../workspace/WorkspacePluginApi.ts"
@@ -54,7 +54,7 @@ export interface ServeOptions {
   /** Bounds that are not the defaults. */
   readonly limits: Limits
   /** What is set for the hooks of single plugins, by id. */
-  readonly hookPolicies: { readonly [pluginId: string]: HooksOptions }
+  readonly hookPolicies: { readonly [pluginId: string]: HooksOptions<MattermostContract> }
 }
 
 /** The supervisor by itself: the plugins of a folder on an embedded workspace, behind HTTP. */
@@ -69,13 +69,13 @@ export const serveLayer = (options: ServeOptions) => {
     Layer.succeed(WorkspaceLimits, limits.workspace),
     Layer.succeed(RuntimeDirectory, Option.getOrUndefined(options.runtimeDirectory)),
   )
-  const workspace = Workspace.layerIn(data).pipe(Layer.provide(HookDispatcher.layer))
-  const environment = PluginHost.layer({
+  const workspace = Workspace.layerIn(data).pipe(Layer.provide(MattermostPlugins.layer))
+  const environment = MattermostPlugins.layerFolder({
     directory: plugins,
     defaults: { allowVariables: allowEnv, logLevel: pluginLogLevel, maxMessageSize: limits.message },
     plugins: Record.map(hookPolicies, (hooks) => ({ hooks })),
   }).pipe(
-    Layer.provide(Layer.provide(WorkspacePluginApi.layer, HookDispatcher.layer)),
+    Layer.provide(Layer.provide(WorkspacePluginApi.layer, MattermostPlugins.layer)),
     Layer.provide(PluginBundles.layer),
     Layer.provideMerge(workspace),
     Layer.provide(Layer.succeed(ServerVersion, SERVER_VERSION)),
@@ -87,13 +87,13 @@ export const serveLayer = (options: ServeOptions) => {
   const httpServer = createServer()
   const routes = Layer.mergeAll(
     WorkspaceRoutes,
-    PluginStatusRoutes,
+    PluginStatusRoutes.layer(MattermostPlugins),
     MetricsRoutes,
     HostCheck.layer({ allowedHosts }),
     Layer.unwrap(
       Effect.gen(function* () {
         const { value } = yield* AccessToken
-        return PluginRoutes.layer(yield* authenticator, {
+        return PluginRoutes.layer(MattermostPlugins, yield* authenticator, {
           allowedHosts,
           isToken: isExactly(Redacted.value(value)),
           maxRequestsInFlight: limits.requests,

@@ -3,8 +3,9 @@ import { CliError, Command, Flag } from "effect/cli"
 import { FetchHttpClient } from "effect/http"
 import { Otlp, OtlpSerialization } from "effect/observability"
 import { hookPolicies } from "../hooks/HookPolicies.ts"
-import { ACCESS_TOKEN_VARIABLE } from "../http/AccessToken.ts"
+import { VARIABLES } from "../command/Variables.ts"
 import { TRUSTED_PROXIES, trustedProxies } from "../http/ClientOrigin.ts"
+import { MattermostContract } from "../mattermost/MattermostContract.ts"
 import { announce } from "./Announcement.ts"
 import { LIMIT_NAMES, limitsOf } from "./Limits.ts"
 import { serveLayer } from "./ServeLayer.ts"
@@ -23,9 +24,6 @@ const siteUrlOf = (given: string): Option.Option<string> => {
     ? Option.some(url.href.replace(/\/+$/, ""))
     : Option.none()
 }
-
-/** Where the proxies are named that are believed, unless the flag does. */
-const TRUSTED_PROXIES_VARIABLE = "PLUGIN_SUPERVISOR_TRUSTED_PROXIES"
 
 /** The proxies in a list; fails with what can't be one. */
 const proxiesOf = (given: string): Effect.Effect<ReadonlyArray<string>, string> => {
@@ -68,7 +66,7 @@ export const serve = Command.make(
     ),
     tokenFile: Flag.String("token-file").pipe(
       Flag.withDescription(
-        `File with the token; made with one, for its user only, when it is missing. Default: the token in ${ACCESS_TOKEN_VARIABLE}, or one made for the run`,
+        `File with the token; made with one, for its user only, when it is missing. Default: the token in ${VARIABLES.accessToken}, or one made for the run`,
       ),
       Flag.optional,
     ),
@@ -80,9 +78,9 @@ export const serve = Command.make(
     ),
     trustedProxies: Flag.String("trusted-proxies").pipe(
       Flag.withDescription(
-        `Proxies that are believed whom they ask for: addresses and ranges such as 10.0.0.0/8, with commas between; empty for none. Default ${TRUSTED_PROXIES_VARIABLE}, else ${TRUSTED_PROXIES.join(",")}`,
+        `Proxies that are believed whom they ask for: addresses and ranges such as 10.0.0.0/8, with commas between; empty for none. Default ${VARIABLES.trustedProxies}, else ${TRUSTED_PROXIES.join(",")}`,
       ),
-      Flag.withFallbackConfig(Config.String(TRUSTED_PROXIES_VARIABLE)),
+      Flag.withFallbackConfig(Config.String(VARIABLES.trustedProxies)),
       Flag.withDefault(TRUSTED_PROXIES.join(",")),
       Flag.mapEffect((given) =>
         Effect.mapError(
@@ -114,7 +112,9 @@ export const serve = Command.make(
     ),
     hookPolicies: Flag.FileParse("hook-policies").pipe(
       Flag.withDescription("JSON, YAML or TOML file of deadlines, and of what a failure means, by plugin and hook"),
-      Flag.mapEffect((written) => Effect.mapError(hookPolicies(written), (cause) => new CliError.UserError({ cause }))),
+      Flag.mapEffect((written) =>
+        Effect.mapError(hookPolicies(MattermostContract, written), (cause) => new CliError.UserError({ cause })),
+      ),
       Flag.withDefault({}),
     ),
   },

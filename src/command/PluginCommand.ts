@@ -31,6 +31,8 @@ export interface PluginCommandOptions {
   readonly allowVariables?: ReadonlyArray<string> | undefined
   /** Variables with values of the operator's own. */
   readonly variables?: { readonly [name: string]: string } | undefined
+  /** Variables that are the host's alone to set, in upper case: those of the plugin's contract. Neither of the above sets them. */
+  readonly reservedVariables?: ReadonlyArray<string> | undefined
   /** SHA-256 by file, relative to the bundle or absolute (the interpreter, say); checked before each start. */
   readonly checksums?: { readonly [file: string]: string } | undefined
   /** Default {@link WAIT_DELAY}. */
@@ -105,7 +107,13 @@ export class PluginCommand extends Context.Service<
         options: PluginCommandOptions,
       ): Command => ({
         ...parts,
-        env: pluginVariables(host.variables, host.platform.platform, options.allowVariables, options.variables),
+        env: pluginVariables(
+          host.variables,
+          host.platform.platform,
+          options.allowVariables,
+          options.variables,
+          options.reservedVariables,
+        ),
         waitDelay: options.waitDelay ?? WAIT_DELAY,
         checksums: Object.entries(options.checksums ?? {}).map(([file, sha256]) => ({
           file: path.resolve(parts.cwd, file),

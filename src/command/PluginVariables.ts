@@ -1,6 +1,6 @@
 import { resolve } from "node:path"
-import { PROTOCOL_VARIABLES } from "./ProtocolVariables.ts"
 import type { Variables } from "./HostEnvironment.ts"
+import { OWN_PREFIX, PROTOCOL_VARIABLES, VARIABLES } from "./Variables.ts"
 
 /** What a program needs to run at all and to treat text and time as its user does; nothing else is inherited. */
 const INHERITED = ["PATH", "HOME", "LANG", "LC_*", "TZ", "TMPDIR"]
@@ -12,36 +12,24 @@ const INHERITED_WINDOWS = ["SystemRoot", "SystemDrive", "TEMP", "TMP", "USERPROF
  * What only the host itself may say. A host that is itself somebody's plugin has some of these in its environment; handed
  * down they would make a plugin answer to a host that isn't its own (go-plugin passes them on).
  */
-const RESERVED: ReadonlySet<string> = new Set([
-  ...PROTOCOL_VARIABLES,
-  "PLUGIN_LIFELINE_FD",
-  "MATTERMOST_PLUGIN",
-  "MATTERMOST_PLUGIN_ID",
-  "MATTERMOST_PLUGIN_PATH",
-  "MATTERMOST_PLUGIN_API_TARGET",
-  "MATTERMOST_PLUGIN_LOG_LEVEL",
-  "MATTERMOST_PLUGIN_HOOK_TIMEOUT",
-  "MATTERMOST_API_TARGET",
-])
-
-/** What the names of the supervisor's own variables begin with: its tokens, the marks of its processes. */
-const RESERVED_PREFIX = "PLUGIN_SUPERVISOR_"
-
-const isReserved = (name: string): boolean => RESERVED.has(name) || name.startsWith(RESERVED_PREFIX)
+const RESERVED: ReadonlySet<string> = new Set([...PROTOCOL_VARIABLES, VARIABLES.lifeline])
 
 const matches = (patterns: ReadonlyArray<string>, name: string): boolean =>
   patterns.some((pattern) => (pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern))
 
 /**
  * The environment of a plugin's process: of the host's variables those every program needs and those the operator
- * allows (`NAME` or `PREFIX_*`), then the operator's own values. The protocol's variables come from the protocol alone.
+ * allows (`NAME` or `PREFIX_*`), then the operator's own values. The variables of the protocol and of the supervisor come
+ * from those alone, and so do `reserved` ones, in upper case: those of the plugin's contract.
  */
 export const pluginVariables = (
   host: Variables,
   platform: string,
   allowed: ReadonlyArray<string> = [],
   values: { readonly [name: string]: string } = {},
+  reserved: ReadonlyArray<string> = [],
 ): { readonly [name: string]: string } => {
+  const isReserved = (name: string) => RESERVED.has(name) || name.startsWith(OWN_PREFIX) || reserved.includes(name)
   const patterns = [...INHERITED, ...(platform === "win32" ? INHERITED_WINDOWS : []), ...allowed]
   // Windows knows its variables in any case.
   const name = (text: string) => (platform === "win32" ? text.toUpperCase() : text)

@@ -1,49 +1,40 @@
-import { Context, Effect, Fiber, Layer, Option, Record, Scope } from "effect"
+import { Effect, Fiber, Option, Record, Scope } from "effect"
 import { PluginBundles } from "../bundle/PluginBundle.ts"
-import { HookDispatcher } from "../hooks/HookDispatcher.ts"
+import type { AnyContract } from "../contract/Contract.ts"
+import type { UnaryHooks } from "../hooks/Hooks.ts"
+import type { HostSide } from "../supervisor/HostSide.ts"
 import type { SupervisorOptions } from "../supervisor/SupervisorOptions.ts"
-import { PluginSupervisor, type SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
+import type { PluginSupervisor, SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
 
 /** Settings of all plugins of a host. */
-export interface EnvironmentOptions {
+export interface EnvironmentOptions<C extends AnyContract> {
   /** The folder that holds the bundles, one folder each. */
   readonly directory: string
   /** Settings of every plugin. */
-  readonly defaults?: SupervisorOptions | undefined
+  readonly defaults?: SupervisorOptions<C> | undefined
   /** Settings of single plugins by id, in place of the defaults of the same name. */
-  readonly plugins?: { readonly [id: string]: SupervisorOptions } | undefined
+  readonly plugins?: { readonly [id: string]: SupervisorOptions<C> } | undefined
 }
 
 /**
- * All plugins of a host. Building the layer discovers the bundles and starts their plugins in the background, all at
- * once; closing it stops them, all at once. A bundle that is wrong and a plugin that can't start are logged and keep no
- * other plugin from running.
+ * All plugins of a host. Making it discovers the bundles and starts their plugins in the background, all at once; the end of
+ * its Scope stops them, all at once. A bundle that is wrong and a plugin that can't start are logged and keep no other plugin
+ * from running.
  */
-export class PluginEnvironment extends Context.Service<
-  PluginEnvironment,
-  {
-    /** The plugins there are now, in the order of their ids. */
-    readonly plugins: Effect.Effect<ReadonlyArray<SupervisedPlugin>>
-    /** The plugin of an id, in any case of its letters. */
-    readonly find: (id: string) => Effect.Effect<Option.Option<SupervisedPlugin>>
-    /** Waits until every plugin that was found at the start is active or has failed. */
-    readonly settled: Effect.Effect<void>
-  }
->()("effect-plugin-supervisor/environment/PluginEnvironment") {
-  static readonly layer = (
-    options: EnvironmentOptions,
-  ): Layer.Layer<PluginEnvironment, never, PluginBundles | PluginSupervisor | HookDispatcher> =>
-    Layer.effect(PluginEnvironment, make(options))
-
-  /** For tests: an environment of these plugins. */
-  static readonly layerTest = (plugins: ReadonlyArray<SupervisedPlugin>): Layer.Layer<PluginEnvironment> =>
-    Layer.succeed(PluginEnvironment, environment(plugins, Effect.void))
+export interface PluginEnvironment<out H = object> {
+  /** The plugins there are now, in the order of their ids. */
+  readonly plugins: Effect.Effect<ReadonlyArray<SupervisedPlugin<H>>>
+  /** The plugin of an id, in any case of its letters. */
+  readonly find: (id: string) => Effect.Effect<Option.Option<SupervisedPlugin<H>>>
+  /** Waits until every plugin that was found at the start is active or has failed. */
+  readonly settled: Effect.Effect<void>
 }
 
-const environment = (
-  plugins: Iterable<SupervisedPlugin>,
+/** An environment of these plugins. */
+export const environment = <H>(
+  plugins: Iterable<SupervisedPlugin<H>>,
   settled: Effect.Effect<void>,
-): PluginEnvironment["Service"] => {
+): PluginEnvironment<H> => {
   const all = Effect.sync(() => [...plugins].sort((a, b) => (a.bundle.manifest.id < b.bundle.manifest.id ? -1 : 1)))
   return {
     plugins: all,
@@ -55,10 +46,13 @@ const environment = (
   }
 }
 
-const make = Effect.fn("PluginEnvironment.make")(function* (options: EnvironmentOptions) {
-  const supervisor = yield* PluginSupervisor
+/** The plugins of a folder, supervised. */
+export const make = Effect.fn("PluginEnvironment.make")(function* <C extends AnyContract>(
+  { require }: Pick<HostSide, "require">,
+  supervisor: PluginSupervisor<C>,
+  options: EnvironmentOptions<C>,
+): Effect.fn.Return<PluginEnvironment<UnaryHooks<C>>, never, PluginBundles | Scope.Scope> {
   const bundles = yield* PluginBundles
-  const dispatcher = yield* HookDispatcher
   // As in a manifest.
   const settings = Record.mapKeys(options.plugins ?? {}, (id) => id.toLowerCase())
   const discovered = yield* bundles
@@ -66,7 +60,7 @@ const make = Effect.fn("PluginEnvironment.make")(function* (options: Environment
     .pipe(Effect.catch((error) => Effect.as(Effect.logError(error.message), [])))
   // Plugins don't depend on each other: stopping takes as long as the slowest, not as all of them.
   const scope = yield* Scope.fork(yield* Effect.scope, "parallel")
-  const plugins = new Map<string, SupervisedPlugin>()
+  const plugins = new Map<string, SupervisedPlugin<UnaryHooks<C>>>()
   for (const entry of discovered) {
     if (entry._tag === "Failure") {
       const { failure } = entry
@@ -83,7 +77,7 @@ const make = Effect.fn("PluginEnvironment.make")(function* (options: Environment
     if (plugins.has(id)) continue
     yield* Effect.logWarning(`there are settings for a plugin ${id}, but none of this id in ${options.directory}`)
     // It may be mistyped, or its bundle broken; either way nobody has agreed.
-    yield* dispatcher.require(id, { ...hooks })
+    yield* require(id, { ...hooks })
   }
   // All are known before the first one starts: whoever has to agree has not agreed yet.
   const starts = yield* Effect.forEach(plugins, ([id, { start }]) =>

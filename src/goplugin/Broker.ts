@@ -5,7 +5,8 @@ import type { BidiCall, RpcClient } from "../rpc/RpcClient.ts"
 import type { RpcError } from "../rpc/RpcError.ts"
 import type { ServiceImplementation } from "../rpc/RpcHandler.ts"
 import type { RequestInit } from "../rpc/RpcMethod.ts"
-import type { GrpcServerError, ServerOptions } from "../grpc/GrpcServer.ts"
+import type { RpcServerError } from "../rpc/RpcServer.ts"
+import type { ServerOptions } from "../grpc/GrpcServer.ts"
 
 /** A brokered connection could not be made. */
 export class BrokerError extends Schema.TaggedError<BrokerError>()("BrokerError", {
@@ -55,7 +56,7 @@ export interface BrokerTransport {
     id: number,
     services: ReadonlyArray<ServiceImplementation<R>>,
     options: ServerOptions,
-  ) => Effect.Effect<RequestInit<typeof GRPCBroker.method.startStream> | undefined, GrpcServerError, R | Scope.Scope>
+  ) => Effect.Effect<RequestInit<typeof GRPCBroker.method.startStream> | undefined, RpcServerError, R | Scope.Scope>
   /** The grpc-js target for the id. */
   readonly dial: (id: number, wire: BrokerWire) => Effect.Effect<string, BrokerError, Scope.Scope>
 }

@@ -4,7 +4,8 @@ import { connect, createServer } from "node:net"
 import { join } from "node:path"
 import { type Duplex, pipeline } from "node:stream"
 import { Deferred, Duration, Effect, Exit, Fiber, Scope, Semaphore } from "effect"
-import { GrpcServerError, serve } from "../grpc/GrpcServer.ts"
+import { RpcServerError } from "../rpc/RpcServer.ts"
+import { serve } from "../grpc/GrpcServer.ts"
 import { BROKER_TIMEOUT, BrokerError, type BrokerTransport, type BrokerWire, MAX_PENDING } from "./Broker.ts"
 import type { SocketAddress } from "./SocketAddress.ts"
 import { YamuxSession } from "./Yamux.ts"
@@ -31,7 +32,7 @@ export const make = Effect.fnUntraced(function* (
   pluginId: string,
   address: SocketAddress,
   socketDirectory: string,
-): Effect.fn.Return<Multiplexer, Error | GrpcServerError, Scope.Scope> {
+): Effect.fn.Return<Multiplexer, Error | RpcServerError, Scope.Scope> {
   /** The sockets of what the host serves, by id. */
   const listeners = new Map<number, string>()
   /** Who waits for the host to serve an id. */
@@ -113,7 +114,7 @@ export const make = Effect.fnUntraced(function* (
         return true
       }),
       listen: Effect.fnUntraced(function* (id, services, options) {
-        if (listeners.has(id)) return yield* new GrpcServerError({ address: `id ${id}`, reason: "it is in use" })
+        if (listeners.has(id)) return yield* new RpcServerError({ address: `id ${id}`, reason: "it is in use" })
         const path = socketPath()
         yield* serve({ unix: path }, services, options)
         yield* Effect.acquireRelease(

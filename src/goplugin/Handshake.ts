@@ -1,4 +1,4 @@
-import { PROTOCOL_VARIABLES } from "../command/ProtocolVariables.ts"
+import { PROTOCOL_VARIABLES, VARIABLES } from "../command/Variables.ts"
 import { Duration, Effect, Result, Schema } from "effect"
 import * as Tls from "../grpc/Tls.ts"
 import type { TlsConfig } from "../grpc/Tls.ts"
@@ -54,13 +54,13 @@ export const environment = (
 ): ProcessSpec["env"] => ({
   ...Object.fromEntries(Object.entries(given).filter(([name]) => !PROTOCOL_VARIABLES.has(name.toUpperCase()))),
   [magicCookieKey]: magicCookieValue,
-  PLUGIN_PROTOCOL_VERSIONS: protocolVersions.join(","),
-  PLUGIN_MIN_PORT: String(ports.min),
-  PLUGIN_MAX_PORT: String(ports.max),
-  PLUGIN_UNIX_SOCKET_DIR: socketDirectory,
-  ...(socketGroup === undefined ? {} : { PLUGIN_UNIX_SOCKET_GROUP: String(socketGroup) }),
-  ...(hostCertificate === undefined ? {} : { PLUGIN_CLIENT_CERT: hostCertificate }),
-  ...(multiplex ? { PLUGIN_MULTIPLEX_GRPC: "true" } : {}),
+  [VARIABLES.protocolVersions]: protocolVersions.join(","),
+  [VARIABLES.minPort]: String(ports.min),
+  [VARIABLES.maxPort]: String(ports.max),
+  [VARIABLES.socketDirectory]: socketDirectory,
+  ...(socketGroup === undefined ? {} : { [VARIABLES.socketGroup]: String(socketGroup) }),
+  ...(hostCertificate === undefined ? {} : { [VARIABLES.clientCertificate]: hostCertificate }),
+  ...(multiplex ? { [VARIABLES.multiplex]: "true" } : {}),
 })
 
 /** No usable connection came of a plugin. */

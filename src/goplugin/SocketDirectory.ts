@@ -5,7 +5,9 @@ import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { promisify } from "node:util"
 import { Context, Duration, Effect, Schedule, Schema, type Scope } from "effect"
-import { GrpcServerError, MAX_UNIX_SOCKET_PATH } from "../grpc/GrpcServer.ts"
+import { VARIABLES } from "../command/Variables.ts"
+import { RpcServerError } from "../rpc/RpcServer.ts"
+import { MAX_UNIX_SOCKET_PATH } from "../grpc/GrpcServer.ts"
 import { makeFolder } from "../process/Folder.ts"
 
 /** No folder for a plugin's sockets could be made. */
@@ -41,7 +43,7 @@ const fits = (parent: string): boolean =>
 
 /** Absolute: plugins have a working directory of their own. */
 const parent: Effect.Effect<string> = Effect.map(RuntimeDirectory, (given) => {
-  const set = given ?? process.env["RUNTIME_DIRECTORY"]?.split(":")[0]
+  const set = given ?? process.env[VARIABLES.runtimeDirectory]?.split(":")[0]
   if (set !== undefined && set !== "") return resolve(set)
   const temporary = resolve(tmpdir())
   return fits(temporary) ? temporary : "/tmp"
@@ -61,13 +63,13 @@ export const share = (
   path: string,
   group: SocketGroup | undefined,
   mode: number,
-): Effect.Effect<void, GrpcServerError> =>
+): Effect.Effect<void, RpcServerError> =>
   group === undefined
     ? Effect.void
     : Effect.tryPromise({
         try: () => shareWith(path, group, mode),
         catch: (cause) =>
-          new GrpcServerError({ address: path, reason: `no access for group ${group}: ${String(cause)}` }),
+          new RpcServerError({ address: path, reason: `no access for group ${group}: ${String(cause)}` }),
       })
 
 /**

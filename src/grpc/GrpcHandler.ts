@@ -67,9 +67,9 @@ export const definitions = <R>(
     ]
   })
 
-const asIs = (bytes: Buffer): Buffer => bytes
+const asIs = (bytes: unknown): never => bytes as never
 
-const definition = (method: DescMethod): grpc.MethodDefinition<any, any> => ({
+const definition = (method: DescMethod): grpc.MethodDefinition<unknown, unknown> => ({
   path: path(method),
   requestStream: method.methodKind !== "unary",
   responseStream: method.methodKind !== "unary",
@@ -85,16 +85,20 @@ type AnyStream<R> = (
   context: CallContext,
 ) => Effect.Effect<void, RpcStatus | RpcError, R>
 
-const handlerOf = <R>(method: DescMethod, handler: any, run: Run<R>): grpc.UntypedHandleCall =>
+/** A handler of any kind; which one it is the method says. */
+type AnyHandler = (given: never, context: CallContext) => unknown
+
+const handlerOf = <R>(method: DescMethod, handler: unknown, run: Run<R>): grpc.UntypedHandleCall =>
   method.methodKind === "unary"
-    ? unaryHandler(method, handler, run)
-    : streamHandler(method, overCall(method.methodKind, handler), run)
+    ? unaryHandler(method, handler as AnyUnary<R>, run)
+    : streamHandler(method, overCall<R>(method.methodKind, handler as AnyHandler), run)
 
 /** A handler of one direction's stream, as one that talks over the call. */
-const overCall = <R>(kind: Exclude<DescMethod["methodKind"], "unary">, handler: any): AnyStream<R> => {
-  if (kind === "bidi_streaming") return handler
+const overCall = <R>(kind: Exclude<DescMethod["methodKind"], "unary">, handler: AnyHandler): AnyStream<R> => {
+  if (kind === "bidi_streaming") return handler as AnyStream<R>
   if (kind === "client_streaming") {
-    return (call, context) => Effect.flatMap(handler(messages(call), context), call.send)
+    return (call, context) =>
+      Effect.flatMap(handler(messages(call) as never, context) as Effect.Effect<object, RpcStatus, R>, call.send)
   }
   return (call, context) =>
     Effect.flatMap(
@@ -103,7 +107,7 @@ const overCall = <R>(kind: Exclude<DescMethod["methodKind"], "unary">, handler: 
         onNone: () =>
           Effect.fail(new RpcStatus({ code: statusCode.INVALID_ARGUMENT, details: "the call has no request" })),
         onSome: (request) =>
-          Stream.runForEach(handler(request, context) as Stream.Stream<object, RpcStatus, R>, call.send),
+          Stream.runForEach(handler(request as never, context) as Stream.Stream<object, RpcStatus, R>, call.send),
       }),
     )
 }
@@ -146,7 +150,7 @@ const streamHandler = <R>(
 }
 
 /** What a call's handler sees of it, and the trailers that it has set. */
-const contextOf = (call: Pick<grpc.ServerUnaryCall<any, any>, "metadata" | "sendMetadata">) => {
+const contextOf = (call: Pick<grpc.ServerUnaryCall<object, Buffer>, "metadata" | "sendMetadata">) => {
   let trailers: grpc.Metadata | undefined
   let received: Metadata | undefined
   const converted = (metadata: Metadata, use: (metadata: grpc.Metadata) => void) =>

@@ -1,15 +1,13 @@
 import { chmod } from "node:fs/promises"
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net"
 import * as grpc from "@grpc/grpc-js"
-import { Duration, Effect, Schema, type Scope } from "effect"
+import { Duration, Effect, Layer, type Scope } from "effect"
 import { definitions, runner } from "./GrpcHandler.ts"
 import type { ServiceImplementation } from "../rpc/RpcHandler.ts"
+import { type ListenAddress, RpcServer, RpcServerError } from "../rpc/RpcServer.ts"
 import { MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS, NO_MESSAGE_LIMIT } from "./GrpcLimits.ts"
 import { guard } from "./GrpcGuard.ts"
 import { serverCredentials, type TlsConfig } from "./Tls.ts"
-
-/** Where a server listens: a unix socket's path, or a TCP port on the loopback interface (0 picks a free one). */
-export type ListenAddress = { readonly unix: string } | { readonly loopbackPort: number }
 
 /** How a server is made. */
 export interface ServerOptions {
@@ -17,16 +15,6 @@ export interface ServerOptions {
   readonly tls?: TlsConfig | undefined
   /** The largest message that is received, in bytes, unzipped. Default {@link NO_MESSAGE_LIMIT}. */
   readonly maxMessageSize?: number | undefined
-}
-
-/** The server could not listen. */
-export class GrpcServerError extends Schema.TaggedError<GrpcServerError>()("GrpcServerError", {
-  address: Schema.String,
-  reason: Schema.String,
-}) {
-  override get message(): string {
-    return `gRPC server can't listen on ${this.address}: ${this.reason}`
-  }
 }
 
 /**
@@ -50,10 +38,10 @@ export const serve = <R = never>(
   address: ListenAddress,
   services: ReadonlyArray<ServiceImplementation<R>>,
   { maxMessageSize = NO_MESSAGE_LIMIT, tls }: ServerOptions = {},
-): Effect.Effect<string, GrpcServerError, R | Scope.Scope> =>
+): Effect.Effect<string, RpcServerError, R | Scope.Scope> =>
   Effect.gen(function* () {
     const target = "unix" in address ? `unix:${address.unix}` : `127.0.0.1:${address.loopbackPort}`
-    const refuse = (reason: string) => new GrpcServerError({ address: target, reason })
+    const refuse = (reason: string) => new RpcServerError({ address: target, reason })
     if ("unix" in address && Buffer.byteLength(address.unix) > MAX_UNIX_SOCKET_PATH) {
       return yield* refuse(`the path is longer than ${MAX_UNIX_SOCKET_PATH} bytes; use a shorter temporary folder`)
     }
@@ -95,6 +83,9 @@ export const serve = <R = never>(
     })
     return target
   })
+
+/** The host API over gRPC. */
+export const layer: Layer.Layer<RpcServer> = Layer.succeed(RpcServer, { serve })
 
 const listen = (listener: Server, address: ListenAddress): Effect.Effect<void, Error> =>
   Effect.callback<void, Error>((resume) => {

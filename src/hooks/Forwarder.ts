@@ -2,12 +2,12 @@ import { type Context, Duration, Effect, Exit, type Scope } from "effect"
 import { HttpTraceContext } from "effect/http"
 import { type DirectAnswer, type DirectRequest, Exchange, type Outcome } from "./Exchange.ts"
 import { brokenResponse, HookDeadlineError, type HookError, HookTransportError } from "./HookError.ts"
-import { failedOutcome, type HookMeter, INTERRUPTED, isTraced, meterOf } from "./HookMetrics.ts"
-import { hookName } from "./HookName.ts"
+import { type HookMeter, isTraced } from "./HookMetrics.ts"
 import type { HookClient } from "./Hooks.ts"
 import type { PluginHttpServer } from "./PluginOffers.ts"
 
-const HOOK = hookName("serveHTTP")
+/** The hook's name in errors, whatever a contract calls its rpc. */
+const HOOK = "ServeHTTP"
 
 /** A request on its way to a plugin's own server. */
 export interface Forwarding {
@@ -30,16 +30,22 @@ export const forward = (
   request: (traceparent: string | undefined) => DirectRequest,
   onAnswer: (answer: DirectAnswer | HookError) => void,
 ): Forwarding => {
-  const { pluginId } = hooks
-  const meter = meterOf(pluginId, HOOK)
+  const { calls, pluginId } = hooks
   const deadlineMillis = Duration.toMillis(hooks.policy("serveHTTP").deadline)
-  const span = isTraced(context) ? openSpan(meter, context) : undefined
-  const count = meter.begin(context)
+  const begun = calls.begin("serveHTTP", context)
+  if (begun === undefined) {
+    onAnswer(calls.suspended("serveHTTP"))
+    return { end: () => {} }
+  }
+  const span = isTraced(context) ? openSpan(begun.meter, context) : undefined
+  const ended = (isOpen: boolean) => {
+    if (isOpen) Effect.runForkWith(context)(calls.logOpen("serveHTTP"))
+  }
   let isOver = false
   const exchange = new Exchange(server, request(span?.traceparent), deadlineMillis, (outcome) => {
     isOver = true
     const error = errorOf(pluginId, deadlineMillis, outcome)
-    count(error === undefined ? "ok" : failedOutcome(error))
+    ended(begun.answered(error))
     span?.end(error === undefined ? Exit.void : Exit.fail(error))
     onAnswer(error ?? (outcome as DirectAnswer))
   })
@@ -48,7 +54,7 @@ export const forward = (
     end: () => {
       if (!isOver) {
         isOver = true
-        count(INTERRUPTED)
+        ended(begun.interrupted())
         span?.end(Exit.interrupt())
       }
       exchange.end()

@@ -67,12 +67,17 @@ export class HookNotImplementedError extends Schema.TaggedError<HookNotImplement
   }
 }
 
-/** Everything that keeps a hook from answering. An answer, whatever it says, is never one of these. */
-export type HookError = HookTransportError | HookDeadlineError | HookPluginError | HookNotImplementedError
-
-/** The plugin kept not answering, and is not asked for a while. No call was made. */
+/** The plugin kept not answering, and is not asked for a while (`CircuitBreaker`). No call was made. */
 export class HookSuspendedError extends Schema.TaggedError<HookSuspendedError>()("HookSuspendedError", fields) {
   override get message(): string {
     return `plugin ${this.pluginId}: ${this.hook} was not called, since the plugin keeps not answering; it is tried again soon`
   }
 }
+
+/** Everything that keeps a hook from answering. An answer, whatever it says, is never one of these. */
+export type HookError =
+  | HookTransportError
+  | HookDeadlineError
+  | HookPluginError
+  | HookNotImplementedError
+  | HookSuspendedError

@@ -19,11 +19,11 @@ const overflows = Metric.counter("plugin_hook_notifications_lost", {
 export const countLost = (plugin: string, hook: string): Effect.Effect<void> =>
   Metric.update(Metric.withAttributes(overflows, { plugin, hook }), 1)
 
-/** Counts a call that was not made, since its plugin rests. */
-export const countSuspended = (plugin: string, hook: string): Effect.Effect<void> =>
-  Metric.update(Metric.withAttributes(calls, { plugin, hook, outcome: "suspended" }), 1)
+/** The outcome of a call that was not made, since the circuit to the hook is open. */
+const SUSPENDED = "suspended"
 
-const outcomeOf = (exit: Exit.Exit<unknown, { readonly _tag: string }>): string => {
+/** The outcome of a call that has ended. */
+export const outcomeOf = (exit: Exit.Exit<unknown, { readonly _tag: string }>): string => {
   if (Exit.isSuccess(exit)) return "ok"
   return Option.match(Cause.findErrorOption(exit.cause), {
     onNone: () => INTERRUPTED,
@@ -66,7 +66,7 @@ const makeMeter = (plugin: string, hook: string): HookMeter => {
         const bound = byOutcome.get(outcome) ?? Metric.withAttributes(calls, { plugin, hook, outcome })
         byOutcome.set(outcome, bound)
         bound.updateUnsafe(1, context)
-        duration.updateUnsafe(clock.currentTimeMillisUnsafe() - began, context)
+        if (outcome !== SUSPENDED) duration.updateUnsafe(clock.currentTimeMillisUnsafe() - began, context)
       }
     },
   }
@@ -81,18 +81,4 @@ export const meterOf = (plugin: string, hook: string): HookMeter => {
   const meter = meters.get(key) ?? makeMeter(plugin, hook)
   meters.set(key, meter)
   return meter
-}
-
-/** Counts and times a call, and makes a span of it. */
-export const measured = <A, E extends { readonly _tag: string }, R>(
-  plugin: string,
-  hook: string,
-  call: Effect.Effect<A, E, R>,
-): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>> => {
-  const meter = meterOf(plugin, hook)
-  return Effect.contextWith((context: Context.Context<R>): Effect.Effect<A, E, R> => {
-    const end = meter.begin(context)
-    const counted = Effect.onExit(call, (exit) => Effect.sync(() => end(outcomeOf(exit))))
-    return isTraced(context) ? meter.traced(counted) : counted
-  }) as Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>>
 }

@@ -1,7 +1,6 @@
 import { Duration, Effect, Schema } from "effect"
 import { mendThese, Problem, problemsOf } from "../bundle/Problem.ts"
-import { deciding } from "./HookKind.ts"
-import { type Hook, hookName, unaryHooks } from "./HookName.ts"
+import { allHooks, type AnyContract, hookName } from "../contract/Contract.ts"
 import type { HooksOptions } from "./HookPolicy.ts"
 
 /** Policies that can't be used. All that is wrong with them is told at once. */
@@ -24,45 +23,51 @@ const Deadline = Schema.DurationFromString.check(
 /** What goes wrong without notice is a name that is mistyped: nothing unknown is passed over. */
 const unknown = (what: string) => ({ messageUnexpectedKey: what })
 
-const policy = (hook: Hook) =>
+const policy = (contract: AnyContract, hook: string) =>
   Schema.Struct({
     deadline: Schema.optionalKey(Deadline),
     onFailure: Schema.optionalKey(
       Schema.Literals(["allow", "refuse"]).check(
         Schema.makeFilter(
           (onFailure: "allow" | "refuse") =>
-            onFailure === "allow" || hook in deciding || `${hookName(hook)} decides nothing that could be refused`,
+            onFailure === "allow" ||
+            contract.unary.get(hook)?.kind === "decides" ||
+            `${hookName(contract, hook)} decides nothing that could be refused`,
         ),
       ),
     ),
   }).annotate(unknown('unknown setting; there are "deadline" and "onFailure"'))
 
-const hooks: ReadonlyArray<Hook> = [...unaryHooks, "serveHTTP"]
-
 /** By the names that the contract and plugins give to hooks, which is how operators know them. */
-const Policies = Schema.Struct(
-  Object.fromEntries(hooks.map((hook) => [hookName(hook), Schema.optionalKey(policy(hook))])),
-).annotate(unknown("there is no such hook"))
-
-const decode = Schema.decodeUnknownEffect(
-  Schema.Record(
-    Schema.String,
-    Schema.Struct({ deadline: Schema.optionalKey(Deadline), policies: Schema.optionalKey(Policies) }).annotate(
-      unknown('unknown setting; there are "deadline" and "policies"'),
+const policies = (contract: AnyContract) =>
+  Schema.Struct(
+    Object.fromEntries(
+      allHooks(contract).map((hook) => [hookName(contract, hook), Schema.optionalKey(policy(contract, hook))]),
     ),
-  ),
-  { errors: "all", onExcessProperty: "error" },
-)
+  ).annotate(unknown("there is no such hook"))
+
+const decoder = (contract: AnyContract) =>
+  Schema.decodeUnknownEffect(
+    Schema.Record(
+      Schema.String,
+      Schema.Struct({
+        deadline: Schema.optionalKey(Deadline),
+        policies: Schema.optionalKey(policies(contract)),
+      }).annotate(unknown('unknown setting; there are "deadline" and "policies"')),
+    ),
+    { errors: "all", onExcessProperty: "error" },
+  )
 
 /**
- * Reads what an operator has written of hooks, by the ids of the plugins:
+ * Reads what an operator has written of the hooks of a contract's plugins, by the plugins' ids:
  * `{ "guard": { "deadline": "5 seconds", "policies": { "MessageWillBePosted": { "onFailure": "refuse" } } } }`.
  */
-export const hookPolicies = Effect.fnUntraced(function* (
+export const hookPolicies = Effect.fnUntraced(function* <C extends AnyContract>(
+  contract: C,
   written: unknown,
-): Effect.fn.Return<{ readonly [pluginId: string]: HooksOptions }, HookPoliciesError> {
+): Effect.fn.Return<{ readonly [pluginId: string]: HooksOptions<C> }, HookPoliciesError> {
   const decoded = yield* Effect.mapError(
-    decode(written),
+    decoder(contract)(written),
     ({ issue }) => new HookPoliciesError({ problems: problemsOf(issue) }),
   )
   const ids = Object.keys(decoded).map((id) => id.toLowerCase())
@@ -73,10 +78,15 @@ export const hookPolicies = Effect.fnUntraced(function* (
     })
   }
   return Object.fromEntries(
-    Object.entries(decoded).map(([id, { deadline, policies = {} }]): [string, HooksOptions] => [
+    Object.entries(decoded).map(([id, { deadline, policies = {} }]): [string, HooksOptions<C>] => [
       // As in a manifest.
       id.toLowerCase(),
-      { deadline, policies: Object.fromEntries(hooks.map((hook) => [hook, policies[hookName(hook)]])) },
+      {
+        deadline,
+        policies: Object.fromEntries(
+          allHooks(contract).map((hook) => [hook, policies[hookName(contract, hook)]]),
+        ) as HooksOptions<C>["policies"],
+      },
     ]),
   )
 })

@@ -1,8 +1,7 @@
-import { create, type DescMessage, type MessageShape } from "@bufbuild/protobuf"
+import { create, type DescMessage } from "@bufbuild/protobuf"
 import { Context, Duration, Effect, Layer } from "effect"
-import { ImplementedRequestSchema } from "../generated/mattermost/pluginapi/v1/hooks_lifecycle_pb.js"
-import type { AppError } from "../generated/mattermost/pluginapi/v1/common_pb.js"
-import { PluginHooks } from "../generated/mattermost/pluginapi/v1/plugin_hooks_pb.js"
+import { allHooks, type AnyContract, hookName } from "../contract/Contract.ts"
+import type { HookMethod, UnaryHook } from "../contract/HookNames.ts"
 import type { RpcClient } from "../rpc/RpcClient.ts"
 import { type RpcError, statusCode } from "../rpc/RpcError.ts"
 import type { Request, RequestInit, Response, ResponseInit } from "../rpc/RpcMethod.ts"
@@ -15,29 +14,23 @@ import {
   HookPluginError,
   HookTransportError,
 } from "./HookError.ts"
-import { measured } from "./HookMetrics.ts"
-import { type Hook, type HookMethods, hookMethods, hookName, type UnaryHook, unaryHooks } from "./HookName.ts"
-import { type EffectivePolicy, type HooksOptions, policyOf } from "./HookPolicy.ts"
+import { type AnyHooksOptions, type EffectivePolicy, policyOf } from "./HookPolicy.ts"
 import * as InFlight from "./InFlight.ts"
+import * as PluginCalls from "./PluginCalls.ts"
 import type { PluginHttpServer } from "./PluginOffers.ts"
 
-/** One call per unary hook, typed from the contract. */
-export type UnaryHooks = {
-  readonly [K in UnaryHook]: (
-    request: RequestInit<HookMethods[K]>,
-  ) => Effect.Effect<Response<HookMethods[K]>, HookError>
-}
-
-/**
- * The typed client of one plugin's hooks. Each unary hook is a method; `client` reaches the plugin for what is not a
- * unary hook (`serveHTTP`, see `ServeHttp`).
- */
-export interface HookClient extends UnaryHooks {
+/** The client of one plugin's hooks, whatever their contract. Hooks are named in camelCase, as generated code has them. */
+export interface HookClient {
+  readonly contract: AnyContract
   readonly pluginId: string
   /** The hooks that the plugin implements; asked once. */
-  readonly implemented: ReadonlySet<Hook>
+  readonly implemented: ReadonlySet<string>
   /** What the operator has set for a hook, or its default. */
-  readonly policy: (hook: Hook) => EffectivePolicy
+  readonly policy: (hook: string) => EffectivePolicy
+  /** Calls a unary hook with a message, or with the fields of one. */
+  readonly call: (hook: string, request: object) => Effect.Effect<object, HookError>
+  /** What every call passes. */
+  readonly calls: PluginCalls.PluginCalls
   /** What the plugin is at work on: unary hooks are counted by themselves, requests by who sends them. */
   readonly inFlight: InFlight.InFlight
   /** The connection to the plugin. */
@@ -45,6 +38,19 @@ export interface HookClient extends UnaryHooks {
   /** Where the plugin serves HTTP itself; requests to others go by `ServeHTTP`. */
   readonly http?: PluginHttpServer | undefined
 }
+
+/** One call per unary hook of a contract, typed from it. */
+export type UnaryHooks<C extends AnyContract> = {
+  readonly [K in UnaryHook<C>]: (
+    request: RequestInit<HookMethod<C, K>>,
+  ) => Effect.Effect<Response<HookMethod<C, K>>, HookError>
+}
+
+/** A client's hooks as methods. */
+export const unaryHooks = <C extends AnyContract>({ call, contract }: HookClient): UnaryHooks<C> =>
+  Object.fromEntries(
+    [...contract.unary.keys()].map((hook) => [hook, (request: object) => call(hook, request)]),
+  ) as unknown as UnaryHooks<C>
 
 /** How long `Implemented` may take: it is answered from memory, so more than this means a stuck plugin. */
 const IMPLEMENTED_DEADLINE = Duration.seconds(10)
@@ -69,36 +75,47 @@ export const hookError = (pluginId: string, name: string, deadline: Duration.Inp
   }
 }
 
-/** An application error inside a response. One without an id is no error (contract, "Errors"). */
-const answeredError = (response: MessageShape<DescMessage>): AppError | undefined => {
-  const error = (response as { readonly error?: AppError }).error
-  return error === undefined || error.id === "" ? undefined : error
-}
-
-/** The contract's rule for a plugin without the `Implemented` rpc: it implements every hook. */
-const allHooks: ReadonlySet<Hook> = new Set<Hook>([...unaryHooks, "serveHTTP"])
-
-const connect = Effect.fn("Hooks.connect")(function* (
+/** Asks a plugin what it implements; undefined for one that can't say, which is taken to implement every hook. */
+const implementedBy = Effect.fnUntraced(function* (
+  contract: AnyContract,
   client: RpcClient,
   pluginId: string,
-  options: HooksOptions = {},
-): Effect.fn.Return<HookClient, HookError> {
-  const told = yield* client
-    .unary(PluginHooks.method.implemented, create(ImplementedRequestSchema), { deadline: IMPLEMENTED_DEADLINE })
+): Effect.fn.Return<ReadonlySet<string> | undefined, HookError> {
+  const { implemented } = contract.lifecycle
+  const answer = yield* client
+    .unary(implemented, create(implemented.input), { deadline: IMPLEMENTED_DEADLINE })
     .pipe(
-      Effect.map(({ hooks }) => new Set([...allHooks].filter((hook) => hooks.includes(hookName(hook))))),
       Effect.catch((error) =>
         error.isUnimplemented
           ? Effect.undefined
-          : Effect.fail(hookError(pluginId, PluginHooks.method.implemented.name, IMPLEMENTED_DEADLINE, error)),
+          : Effect.fail(hookError(pluginId, implemented.name, IMPLEMENTED_DEADLINE, error)),
       ),
     )
-  const implemented = told ?? allHooks
-  const policy = (hook: Hook) => policyOf(hook, options)
-  const call = Effect.fnUntraced(function* (hook: UnaryHook, request: RequestInit<HookMethods[UnaryHook]>) {
-    const method = hookMethods[hook]
-    const { deadline } = policy(hook)
-    const response = yield* Effect.mapError(client.unary(method, request, { deadline }), (error) =>
+  if (answer === undefined) return undefined
+  const told = new Set((answer as unknown as { readonly hooks: ReadonlyArray<string> }).hooks)
+  const known = allHooks(contract).filter((hook) => told.has(hookName(contract, hook)))
+  const unknown = [...told].filter((name) => known.every((hook) => hookName(contract, hook) !== name))
+  if (unknown.length > 0) {
+    yield* Effect.logWarning(
+      `plugin ${pluginId} implements hooks that this host does not know, and does not call: ${unknown.join(", ").slice(0, MAX_NAMES)}; it is made for another version of ${contract.hooks.typeName}`,
+    )
+  }
+  return new Set(known)
+})
+
+/** Characters of hooks' names in a log line. */
+const MAX_NAMES = 500
+
+const connect = Effect.fn("Hooks.connect")(function* (
+  contract: AnyContract,
+  client: RpcClient,
+  pluginId: string,
+  options: AnyHooksOptions = {},
+): Effect.fn.Return<HookClient, HookError> {
+  const told = yield* implementedBy(contract, client, pluginId)
+  const ask = Effect.fnUntraced(function* (hook: string, request: object, deadline: Duration.Input) {
+    const { method } = contract.unary.get(hook)!
+    const response = yield* Effect.mapError(client.unary(method, request as never, { deadline }), (error) =>
       // Whoever has said that it implements the hook can't take it back: then its answer is missing.
       error.isUnimplemented && told === undefined
         ? new HookNotImplementedError({ pluginId, hook: method.name })
@@ -115,94 +132,97 @@ const connect = Effect.fn("Hooks.connect")(function* (
         isAnswer: false,
       })
     }
-    const error = answeredError(response)
+    const error = contract.errors?.ofHook(response)
     if (error === undefined) return response
     return yield* new HookPluginError({
       pluginId,
       hook: method.name,
       id: error.id,
-      reason: error.message === "" ? error.detailedError : error.message,
+      reason: error.message || (error.detailedError ?? ""),
       statusCode: errorStatus(error.statusCode),
       isAnswer: true,
     })
   })
+  return hookClient(contract, client, pluginId, told ?? new Set(allHooks(contract)), options, ask)
+})
+
+/** A client whose calls of hooks that the plugin implements are made by `ask`; the others fail at once. */
+const hookClient = (
+  contract: AnyContract,
+  client: RpcClient,
+  pluginId: string,
+  implemented: ReadonlySet<string>,
+  options: AnyHooksOptions,
+  ask: (hook: string, request: object, deadline: Duration.Input) => Effect.Effect<object, HookError>,
+): HookClient => {
   const inFlight = InFlight.make()
+  const name = (hook: string) => hookName(contract, hook)
+  const policy = (hook: string) => policyOf(contract, hook, options)
+  const calls = PluginCalls.make(pluginId, policy, name)
   return {
-    ...unaryCalls(pluginId, implemented, (hook, request) =>
-      inFlight.track(measured(pluginId, hookName(hook), call(hook, request))),
-    ),
+    contract,
     pluginId,
     implemented,
     policy,
+    calls,
     inFlight,
     client,
+    call: (hook, request) =>
+      implemented.has(hook) && contract.unary.has(hook)
+        ? inFlight.track(calls.run(hook, (deadline) => ask(hook, request, deadline)))
+        : Effect.fail(new HookNotImplementedError({ pluginId, hook: name(hook) })),
   }
-})
+}
 
-/** One method per unary hook: `call` for those the plugin implements, an immediate failure for the others. */
-const unaryCalls = (
-  pluginId: string,
-  implemented: ReadonlySet<Hook>,
-  call: (hook: UnaryHook, request: any) => Effect.Effect<unknown, HookError>,
-): UnaryHooks =>
-  Object.fromEntries(
-    unaryHooks.map((hook) => {
-      const absent = Effect.fail(new HookNotImplementedError({ pluginId, hook: hookName(hook) }))
-      return [hook, implemented.has(hook) ? (request: unknown) => call(hook, request) : () => absent]
-    }),
-  ) as unknown as UnaryHooks
-
-/** The hook RPC layer: makes the typed hooks of a plugin that has been connected to. */
+/** The hook RPC layer: makes the client of a plugin that has been connected to. */
 export class Hooks extends Context.Service<
   Hooks,
   {
     /**
      * Asks the plugin what it implements (once) and answers its hooks. A plugin without the `Implemented` rpc is taken
-     * to implement every hook; names this host does not know are ignored.
+     * to implement every hook; names this host does not know are logged, and ignored.
      */
     readonly connect: (
+      contract: AnyContract,
       client: RpcClient,
       pluginId: string,
-      options?: HooksOptions,
+      options?: AnyHooksOptions,
     ) => Effect.Effect<HookClient, HookError>
   }
 >()("effect-plugin-supervisor/hooks/Hooks") {
   static readonly layer: Layer.Layer<Hooks> = Layer.succeed(Hooks, { connect })
 
-  /** For tests: every plugin answers with `handlers` and implements exactly those hooks, without a process or gRPC. */
-  static readonly layerTest = (handlers: HookHandlers): Layer.Layer<Hooks> =>
+  /** For tests: every plugin answers with `handlers` and implements exactly those hooks, without a process or a connection. */
+  static readonly layerTest = (handlers: AnyHookHandlers): Layer.Layer<Hooks> =>
     Layer.succeed(Hooks, {
-      connect: (client, pluginId) => Effect.sync(() => testClient(client, pluginId, handlers)),
+      connect: (contract, client, pluginId) => Effect.sync(() => testClient(contract, client, pluginId, handlers)),
     })
 }
 
+/** Hooks of any contract, for tests. */
+export type AnyHookHandlers = {
+  readonly [hook: string]: ((request: never) => Effect.Effect<object, HookError>) | undefined
+}
+
 /** Hooks by camelCase name, for tests: each is handed a request and answers a response, or the fields of one. */
-export type HookHandlers = {
-  readonly [K in UnaryHook]?: (
-    request: Request<HookMethods[K]>,
-  ) => Effect.Effect<ResponseInit<HookMethods[K]>, HookError>
+export type HookHandlers<C extends AnyContract> = {
+  readonly [K in UnaryHook<C>]?: (
+    request: Request<HookMethod<C, K>>,
+  ) => Effect.Effect<ResponseInit<HookMethod<C, K>>, HookError>
 }
 
 /** A client that answers from `handlers`; see {@link Hooks.layerTest}. */
 export const testClient = (
+  contract: AnyContract,
   client: RpcClient,
   pluginId: string,
-  handlers: HookHandlers,
-  options: HooksOptions = {},
-): HookClient => {
-  const implemented = new Set(Object.keys(handlers) as Array<UnaryHook>)
-  const call = (hook: UnaryHook, request: any): Effect.Effect<unknown, HookError> => {
-    const { input, output } = hookMethods[hook]
-    const handler = handlers[hook] as (request: unknown) => Effect.Effect<any, HookError>
-    return Effect.map(handler(create(input, request)), (response) => create(output, response))
-  }
-  const inFlight = InFlight.make()
-  return {
-    ...unaryCalls(pluginId, implemented, (hook, request) => inFlight.track(call(hook, request))),
-    pluginId,
-    implemented,
-    policy: (hook) => policyOf(hook, options),
-    inFlight,
-    client,
-  }
-}
+  handlers: AnyHookHandlers,
+  options: AnyHooksOptions = {},
+): HookClient =>
+  hookClient(contract, client, pluginId, new Set(Object.keys(handlers)), options, (hook, request) => {
+    const { input, output } = contract.unary.get(hook)!.method
+    const handler = handlers[hook]!
+    return Effect.map(handler(create(input, request as never) as never), (response) =>
+      create(output, response as never),
+    )
+  })

@@ -1,10 +1,9 @@
 import type { DescMessage } from "@bufbuild/protobuf"
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf"
 import { type Cause, Context, Effect, Fiber, Latch, Option, Queue, type Scope, type Tracer } from "effect"
-import type { CircuitBreaker } from "./CircuitBreaker.ts"
-import type { HookError, HookSuspendedError } from "./HookError.ts"
+import type { AnyContract } from "../contract/Contract.ts"
 import { countLost } from "./HookMetrics.ts"
-import { hookMethods, hookName, type UnaryHook } from "./HookName.ts"
+import type { HookClient } from "./Hooks.ts"
 
 /**
  * How many events may wait for one plugin, and of how many bytes in all. More are dropped: a plugin that is so far behind
@@ -17,18 +16,26 @@ export const NotificationLimits: Context.Reference<{ readonly count: number; rea
 
 /** What plugins are told of, and the span that it happened in. */
 export interface Event {
-  readonly hook: UnaryHook
-  readonly request: unknown
+  readonly hook: string
+  /** The hook's name as the contract has it. */
+  readonly name: string
+  readonly request: object
   /** The size of the request on the wire. */
   readonly bytes: number
   readonly span: Option.Option<Tracer.Span>
 }
 
 /** An event of a request as it is now: the caller may go on changing what it has handed over. */
-export const event = (hook: UnaryHook, request: {}, span: Option.Option<Tracer.Span>): Event => {
-  const schema: DescMessage = hookMethods[hook].input
-  const bytes = toBinary(schema, create(schema, request))
-  return { hook, request: fromBinary(schema, bytes), bytes: bytes.length, span }
+export const event = (
+  { unary }: AnyContract,
+  hook: string,
+  request: object,
+  span: Option.Option<Tracer.Span>,
+): Event => {
+  const { method, name } = unary.get(hook)!
+  const schema: DescMessage = method.input
+  const bytes = toBinary(schema, create(schema, request as never))
+  return { hook, name, request: fromBinary(schema, bytes), bytes: bytes.length, span }
 }
 
 /** The events that wait for one run of a plugin. */
@@ -43,14 +50,14 @@ export interface NotificationQueue {
 }
 
 /**
- * Tells a plugin of events one after the other, in their order, by `ask`. While the plugin rests, they wait for it, unless
- * it is about to end.
+ * Tells a plugin of events one after the other, in their order. While the circuit to a hook is open, they wait, unless the
+ * plugin is about to end.
  */
-export const make = Effect.fnUntraced(function* (
-  pluginId: string,
-  breaker: CircuitBreaker,
-  ask: (hook: UnaryHook, request: unknown) => Effect.Effect<unknown, HookError | HookSuspendedError>,
-): Effect.fn.Return<NotificationQueue, never, Scope.Scope> {
+export const make = Effect.fnUntraced(function* ({
+  call,
+  calls: { breaker },
+  pluginId,
+}: HookClient): Effect.fn.Return<NotificationQueue, never, Scope.Scope> {
   const limits = yield* NotificationLimits
   const queue = yield* Queue.make<Event, Cause.Done>({ capacity: limits.count, strategy: "dropping" })
   /** Events that are neither told nor given up. */
@@ -61,14 +68,14 @@ export const make = Effect.fnUntraced(function* (
   let givenUp = 0
 
   const tell = (event: Event): Effect.Effect<void> =>
-    Effect.catch(Effect.asVoid(ask(event.hook, event.request)), (error) => {
+    Effect.catch(Effect.asVoid(call(event.hook, event.request)), (error) => {
       if (error._tag === "HookNotImplementedError") return Effect.void
       if (error._tag !== "HookSuspendedError") return Effect.logError(error.message)
       if (!isEnding) {
-        return Effect.andThen(Effect.raceFirst(breaker.rested(hookName(event.hook)), ending.await), tell(event))
+        return Effect.andThen(Effect.raceFirst(breaker.rested(event.hook), ending.await), tell(event))
       }
       givenUp++
-      return countLost(pluginId, hookName(event.hook))
+      return countLost(pluginId, event.name)
     })
   const done = (event: Event) => {
     if (waiting.delete(event)) bytes -= event.bytes
@@ -83,7 +90,7 @@ export const make = Effect.fnUntraced(function* (
   })
   yield* Effect.addFinalizer(() =>
     Effect.andThen(
-      Effect.forEach(waiting, ({ hook }) => countLost(pluginId, hookName(hook)), { discard: true }),
+      Effect.forEach(waiting, ({ name }) => countLost(pluginId, name), { discard: true }),
       waiting.size + givenUp === 0
         ? Effect.void
         : Effect.logError(`plugin ${pluginId}: ${waiting.size + givenUp} events are lost, since it has ended`),
@@ -106,11 +113,11 @@ export const make = Effect.fnUntraced(function* (
         }
         done(event)
       }
-      yield* countLost(pluginId, hookName(event.hook))
+      yield* countLost(pluginId, event.name)
       // Said once until there is room again.
       if (!isFull && !isEnding) {
         yield* Effect.logError(
-          `plugin ${pluginId} is ${waiting.size} events (${bytes} bytes) behind; ${hookName(event.hook)} and more are lost`,
+          `plugin ${pluginId} is ${waiting.size} events (${bytes} bytes) behind; ${event.name} and more are lost`,
         )
       }
       isFull = true

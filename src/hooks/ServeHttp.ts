@@ -1,14 +1,9 @@
 import type { MessageInitShape } from "@bufbuild/protobuf"
 import { Duration, Effect, Fiber, Option, Scope, Stream } from "effect"
-import type {
-  ServeHTTPRequestInitSchema,
-  ServeHTTPResponse,
-} from "../generated/mattermost/pluginapi/v1/hooks_http_pb.js"
+import type { ServeHTTPRequestInitSchema, ServeHTTPResponse } from "../generated/plugin_supervisor/v1/plugin_http_pb.js"
 import type { RpcError } from "../rpc/RpcError.ts"
 import { messages } from "../rpc/RpcClient.ts"
 import { brokenResponse, HookDeadlineError, type HookError, HookNotImplementedError } from "./HookError.ts"
-import { measured } from "./HookMetrics.ts"
-import { hookMethods, hookName } from "./HookName.ts"
 import { type HookClient, hookError } from "./Hooks.ts"
 
 /** Size of body chunks to a plugin: what the contract recommends. */
@@ -38,7 +33,8 @@ export interface PluginHttpResponse<E = HookError> {
   readonly body: Stream.Stream<Uint8Array, E>
 }
 
-const HOOK = hookName("serveHTTP")
+/** The hook's name in errors, whatever a contract calls its rpc. */
+const HOOK = "ServeHTTP"
 
 /**
  * Sends one HTTP request to a plugin (`ServeHTTP`) and answers as soon as the head of the response is there; both
@@ -53,9 +49,9 @@ const HOOK = hookName("serveHTTP")
 export const serveHttp = <E>(
   hooks: HookClient,
   request: PluginHttpRequest<E>,
-  deadline: Duration.Input = hooks.policy("serveHTTP").deadline,
+  deadline?: Duration.Input,
 ): Effect.Effect<PluginHttpResponse, HookError, Scope.Scope> =>
-  measured(hooks.pluginId, HOOK, exchange(hooks, request, deadline))
+  hooks.calls.run("serveHTTP", (policy) => exchange(hooks, request, deadline ?? policy))
 
 const exchange = Effect.fnUntraced(function* <E>(
   hooks: HookClient,
@@ -68,7 +64,7 @@ const exchange = Effect.fnUntraced(function* <E>(
   let answered = false
   const scope = yield* Scope.make()
   yield* Scope.provide(hooks.inFlight.hold, scope)
-  const call = yield* Scope.provide(client.bidi(hookMethods.serveHTTP), scope)
+  const call = yield* Scope.provide(client.bidi(hooks.contract.lifecycle.serveHTTP), scope)
   yield* Effect.addFinalizer((exit) => {
     const cancel = Scope.close(scope, exit)
     if (!answered) return cancel
@@ -85,6 +81,8 @@ const exchange = Effect.fnUntraced(function* <E>(
   const broken = (reason: string, statusCode?: number) => Effect.fail(brokenResponse(pluginId, reason, statusCode))
 
   const mapError = Effect.mapError((error: RpcError) => {
+    // One that could not say what it implements.
+    if (error.isUnimplemented) return new HookNotImplementedError({ pluginId, hook: HOOK })
     const mapped = hookError(pluginId, HOOK, deadline, error)
     return mapped._tag === "HookPluginError" ? brokenResponse(pluginId, mapped.reason) : mapped
   })

@@ -1,9 +1,7 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
 import { Config, Context, Effect, FileSystem, Layer, Option, Redacted, Schema } from "effect"
 import type { PlatformError } from "effect/PlatformError"
-
-/** The environment variable that holds the access token. */
-export const ACCESS_TOKEN_VARIABLE = "PLUGIN_SUPERVISOR_TOKEN"
+import { VARIABLES } from "../command/Variables.ts"
 
 /** Length of a token made here: beyond guessing. */
 const TOKEN_BYTES = 32
@@ -56,11 +54,11 @@ export class AccessToken extends Context.Service<
     }
   }
 
-  /** The token in {@link ACCESS_TOKEN_VARIABLE}; where it is unset or empty, one made at random for this run. */
+  /** The token in `VARIABLES.accessToken`; where it is unset or empty, one made at random for this run. */
   static readonly layer: Layer.Layer<AccessToken, Config.ConfigError> = Layer.effect(
     AccessToken,
     Effect.gen(function* () {
-      const configured = yield* Config.option(Config.Redacted(ACCESS_TOKEN_VARIABLE))
+      const configured = yield* Config.option(Config.Redacted(VARIABLES.accessToken))
       const given = Option.filter(configured, (token) => Redacted.value(token) !== "")
       return Option.isSome(given)
         ? AccessToken.make(given.value)

@@ -2,7 +2,7 @@ import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequ
 import { ByteSize, Cause, Context, Effect, Option, type Schema } from "effect"
 import { HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { internalError, PluginApiError } from "../api/PluginApi.ts"
-import { HookRejectedError } from "../hooks/HookDispatcher.ts"
+import type { HookRejectedError } from "../hooks/HookRejectedError.ts"
 import { errorStatus } from "../rpc/ErrorStatus.ts"
 import { rejected } from "../workspace/HookRejection.ts"
 import { invalid, notFound } from "../workspace/WorkspaceError.ts"

@@ -29,8 +29,8 @@ export type Authenticate = (token: string) => Effect.Effect<Option.Option<string
 
 /** What requests for plugins are answered by. */
 export interface PluginDoor extends ResponseOptions {
-  readonly environment: PluginEnvironment["Service"]
-  readonly active: ActivePlugins["Service"]
+  readonly environment: PluginEnvironment
+  readonly active: ActivePlugins
   readonly authenticate: Authenticate
   readonly isToken: IsToken | undefined
   readonly strictCsrf: boolean
@@ -260,6 +260,7 @@ const refuseFailed = (
   return Effect.catchTags(served, {
     HookNotImplementedError: ({ pluginId }) =>
       Effect.succeed(refusal(404, "app.plugin.not_found", `The plugin ${pluginId} serves no HTTP`)),
+    HookSuspendedError: (error) => answer(error, 503, "The plugin keeps not answering", { "retry-after": RETRY_AFTER }),
     HookTransportError: (error) => answer(error, 503, "The plugin can't be reached", { "retry-after": RETRY_AFTER }),
     HookDeadlineError: (error) => answer(error, 504, "The plugin did not answer in time"),
     HookPluginError: (error) => answer(error, error.statusCode, "The plugin failed"),

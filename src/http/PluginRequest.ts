@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http"
 import type { MessageInitShape } from "@bufbuild/protobuf"
-import type { ServeHTTPRequestInitSchema } from "../generated/mattermost/pluginapi/v1/hooks_http_pb.js"
+import type { ServeHTTPRequestInitSchema } from "../generated/plugin_supervisor/v1/plugin_http_pb.js"
 import { type ClientOrigin, type IsTrusted, originOf } from "./ClientOrigin.ts"
 import { type Field, fieldsOf, keyOf, requestFields, valuesOf } from "../hooks/HeaderRules.ts"
 import { carries, type IsToken, isTokenParameter } from "./HostTokens.ts"

@@ -1,8 +1,7 @@
 import type { Server } from "node:http"
 import { type Context, type Duration, Effect, type Layer, Metric } from "effect"
 import { HttpRouter, HttpServer, HttpServerError, HttpServerRequest } from "effect/http"
-import { PluginEnvironment } from "../environment/PluginEnvironment.ts"
-import { ActivePlugins } from "../hooks/ActivePlugins.ts"
+import type { AnyHost, Environment } from "../environment/PluginHost.ts"
 import { makeRequestLimit, MAX_REQUESTS_IN_FLIGHT } from "../hooks/RequestLimit.ts"
 import { CLIENT_STALL_TIMEOUT, exchangeOf, guardExchange } from "./ClientConnection.ts"
 import { TRUSTED_PROXIES, trustedProxies } from "./ClientOrigin.ts"
@@ -50,7 +49,7 @@ export interface PluginRoutesOptions extends HostCheckOptions {
 }
 
 /**
- * `/plugins/{id}/*`, to the plugin's `ServeHTTP`, by Mattermost's rules: 404 for a plugin that is unknown, not active or
+ * `/plugins/{id}/*`, to the plugins of a host, by Mattermost's rules: 404 for a plugin that is unknown, not active or
  * serves no HTTP, 503 with `Retry-After` while it starts. A request without a valid token reaches the plugin too, but
  * without `Mattermost-User-Id`: what needs a user is for the plugin to say. What is below `public/` in an active plugin's
  * bundle is served to everybody, and never by the plugin.
@@ -58,14 +57,15 @@ export interface PluginRoutesOptions extends HostCheckOptions {
  * Under a server that listens on loopback these routes serve nobody who asks for another name (`allowedHosts`);
  * `HostCheck.layer` holds all routes to that.
  */
-export const layer = (
+export const layer = <Self>(
+  host: AnyHost<Self>,
   authenticate: Authenticate,
   options: PluginRoutesOptions = {},
-): Layer.Layer<never, never, HttpRouter.HttpRouter | HttpServer.HttpServer | PluginEnvironment | ActivePlugins> =>
+): Layer.Layer<never, never, HttpRouter.HttpRouter | HttpServer.HttpServer | Self | Environment<Self>> =>
   HttpRouter.use((router) =>
     Effect.gen(function* () {
-      const environment = yield* PluginEnvironment
-      const active = yield* ActivePlugins
+      const environment = yield* host.Environment
+      const { active } = yield* host
       const { address } = yield* HttpServer.HttpServer
       const isTrusted = yield* Effect.orDie(
         Effect.mapError(

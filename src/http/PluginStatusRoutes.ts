@@ -1,8 +1,8 @@
 import { Effect, Layer, SubscriptionRef } from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
-import { PluginEnvironment } from "../environment/PluginEnvironment.ts"
-import { hookName } from "../hooks/HookName.ts"
-import { STATE_NUMBER } from "../supervisor/PluginLife.ts"
+import { hookName } from "../contract/Contract.ts"
+import type { AnyHost, Environment } from "../environment/PluginHost.ts"
+import { STATE_NUMBER } from "../mattermost/PluginStateNumber.ts"
 import type { SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
 import type { AccessToken } from "./AccessToken.ts"
 import { HttpAuthorization } from "./HttpAuthorization.ts"
@@ -22,15 +22,20 @@ const status = Effect.fnUntraced(function* ({ bundle, run, state }: SupervisedPl
     state_name: current.name,
     state_since: current.since,
     error: current.error ?? "",
-    hooks: plugin._tag === "Some" ? [...plugin.value.hooks.implemented].map(hookName) : [],
+    hooks:
+      plugin._tag === "Some"
+        ? [...plugin.value.client.implemented].map((hook) => hookName(plugin.value.client.contract, hook))
+        : [],
   }
 })
 
-/** `GET /api/v4/plugins/statuses`: every plugin with its state and, where it failed, why. */
-export const PluginStatusRoutes: Layer.Layer<never, never, HttpRouter.HttpRouter | PluginEnvironment | AccessToken> =
+/** `GET /api/v4/plugins/statuses`: every plugin of a host with its state and, where it failed, why. */
+export const layer = <Self>(
+  host: AnyHost<Self>,
+): Layer.Layer<never, never, HttpRouter.HttpRouter | Environment<Self> | AccessToken> =>
   HttpRouter.use((router) =>
     Effect.gen(function* () {
-      const { plugins } = yield* PluginEnvironment
+      const { plugins } = yield* host.Environment
       yield* router.add(
         "GET",
         "/api/v4/plugins/statuses",

@@ -1,7 +1,7 @@
 import { Effect, Layer, Option, Schema } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf"
-import type { RequestContext } from "../hooks/HookDispatcher.ts"
+import type { RequestContext } from "../mattermost/MattermostPlugins.ts"
 import { FROM_PLUGIN } from "../workspace/PostRules.ts"
 import { TEAM_NAME, Workspace } from "../workspace/Workspace.ts"
 import { invalid, notFound } from "../workspace/WorkspaceError.ts"

@@ -11,7 +11,7 @@ import * as Watchdog from "./Watchdog.ts"
 /** What a host has to keep hold of its plugins' processes; each part where the platform has it. */
 export interface Containment {
   readonly platform: NodeJS.Platform
-  /** The value of a new start's `MARKER_VARIABLE`. */
+  /** The value of a new start's marker (`VARIABLES.marker`). */
   readonly marker: () => string
   /** Whether a process' descendants can be found by their markers. */
   readonly canSearch: boolean

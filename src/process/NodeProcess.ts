@@ -2,12 +2,12 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { writeFile } from "node:fs/promises"
 import type { Duplex, Readable } from "node:stream"
 import { Deferred, Effect, Exit, type Scope } from "effect"
+import { VARIABLES } from "../command/Variables.ts"
 import { type Child, DRAIN_LIMIT } from "./Child.ts"
 import { type Containment, make as makeContainment } from "./Containment.ts"
 import { diagnose } from "./ExecutableDiagnosis.ts"
 import { ProcessGroup } from "./ProcessGroup.ts"
 import {
-  LIFELINE_VARIABLE,
   PluginSpawnError,
   type ProcessExit,
   type ProcessOutput,
@@ -17,7 +17,6 @@ import {
   type Spawn,
 } from "./ProcessSpec.ts"
 import { stop } from "./ProcessStop.ts"
-import { MARKER_VARIABLE } from "./ProcessTable.ts"
 import { ReadPace } from "./ReadPace.ts"
 import { StderrTail } from "./StderrTail.ts"
 import { canWrap, type CommandLine, refusal, wrap } from "./Wrapper.ts"
@@ -82,8 +81,8 @@ const spawnNode = (
     cwd,
     env: {
       ...env,
-      [LIFELINE_VARIABLE]: String(pipes.lifeline),
-      [MARKER_VARIABLE]: pipes.marker,
+      [VARIABLES.lifeline]: String(pipes.lifeline),
+      [VARIABLES.marker]: pipes.marker,
       ...(secret === undefined || pipes.secret === undefined ? {} : { [secret.variable]: String(pipes.secret) }),
     },
     // A group of its own: one signal reaches the plugin and what it started, and a Ctrl-C meant for the host does not

@@ -98,9 +98,3 @@ export type Spawn = (
   spec: ProcessSpec,
   output: ProcessOutput,
 ) => Effect.Effect<RunningProcess, PluginSpawnError, Scope.Scope>
-
-/**
- * The variable that names the file descriptor of the life line: a pipe the host keeps open. End of file on it means
- * that the host is gone, whatever killed it, and that the plugin must end.
- */
-export const LIFELINE_VARIABLE = "PLUGIN_LIFELINE_FD"

@@ -2,9 +2,7 @@ import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from "no
 import { readFile } from "node:fs/promises"
 import { setImmediate, setTimeout } from "node:timers/promises"
 import { Duration, Effect } from "effect"
-
-/** The variable that marks every process that descends from one plugin start; see {@link ProcessEntry.marker}. */
-export const MARKER_VARIABLE = "PLUGIN_SUPERVISOR_PROCESS"
+import { VARIABLES } from "../command/Variables.ts"
 
 /** A process, as /proc tells of it. */
 export interface ProcessEntry {
@@ -16,7 +14,7 @@ export interface ProcessEntry {
   readonly state: string
   /** In clock ticks since the machine was started. With the id it tells a process from every other one. */
   readonly started: string
-  /** The value of {@link MARKER_VARIABLE} in the environment it was started with, where that can be read. */
+  /** The value of `VARIABLES.marker` in the environment it was started with, where that can be read. */
   readonly marker: string | undefined
 }
 
@@ -88,7 +86,7 @@ const parse = (pid: string, stat: string, environment: string): ProcessEntry => 
   // The command, in parentheses, may hold anything. Fields: proc_pid_stat(5), of which the state is the third.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
   const [state = "X", parent, group, session] = fields
-  const prefix = `${MARKER_VARIABLE}=`
+  const prefix = `${VARIABLES.marker}=`
   const marked = environment.split("\0").find((variable) => variable.startsWith(prefix))
   return {
     pid: Number(pid),

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import type { Socket } from "node:net"
 import { Deferred, Duration, Effect, Exit, Latch, Schedule, type Scope } from "effect"
 import { describeExit, type ProcessExit } from "./ProcessSpec.ts"
-import { MARKER_VARIABLE } from "./ProcessTable.ts"
+import { VARIABLES } from "../command/Variables.ts"
 
 /**
  * Outlives the host by a moment, for what no finalizer does once the host was killed: it waits for the end of its stdin,
@@ -29,7 +29,7 @@ while [ $round -lt 40 ] && [ $empty -lt 2 ]; do
   round=$((round + 1)) left=' ' pids=''
   [ -z "$2" ] || echo 1 >"$2/cgroup.kill"
   for group in $groups; do kill -s STOP -- "-$group" && left="$left$group "; done
-  for file in $(grep -lsF -- "${MARKER_VARIABLE}=$1" /proc/[0-9]*/environ); do
+  for file in $(grep -lsF -- "${VARIABLES.marker}=$1" /proc/[0-9]*/environ); do
     pid=\${file#/proc/} pid=\${pid%/environ}
     kill -s STOP "$pid" && pids="$pids $pid"
   done

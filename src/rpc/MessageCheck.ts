@@ -106,6 +106,7 @@ interface Walk {
 }
 
 /** Looks at one value. `depth` is that of the message it is, or is in. */
+// eslint-disable-next-line typescript/no-explicit-any -- each check is made for the type of its field, which only the descriptor knows
 type Check = (value: any, walk: Walk, depth: number) => Found | undefined
 
 const found = (reason: string): Found => ({ reason, path: [] })

@@ -1,6 +1,6 @@
 import { Schema } from "effect"
 
-/** Where a plugin is in its life. The names, and the numbers in {@link STATE_NUMBER}, are Mattermost's. */
+/** Where a plugin is in its life. The names are Mattermost's. */
 export const PluginStateName = Schema.Literals([
   "NotRunning",
   "Starting",
@@ -18,16 +18,6 @@ export interface PluginState {
   readonly since: number
   /** What went wrong, in the states that tell of a failure. */
   readonly error?: string | undefined
-}
-
-/** The numbers that stand for the states in Mattermost's REST API. */
-export const STATE_NUMBER: { readonly [K in PluginStateName]: number } = {
-  NotRunning: 0,
-  Starting: 1,
-  Running: 2,
-  FailedToStart: 3,
-  FailedToStayRunning: 4,
-  Stopping: 5,
 }
 
 /**

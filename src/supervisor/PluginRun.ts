@@ -3,7 +3,7 @@ import type { PluginBundle } from "../bundle/PluginBundle.ts"
 import type { PluginCommandError } from "../command/PluginCommand.ts"
 import type { GoPlugin, GoPluginError } from "../goplugin/GoPlugin.ts"
 import type { SocketDirectoryError } from "../goplugin/SocketDirectory.ts"
-import type { GrpcServerError } from "../grpc/GrpcServer.ts"
+import type { RpcServerError } from "../rpc/RpcServer.ts"
 import type { HookError } from "../hooks/HookError.ts"
 import type { HookClient } from "../hooks/Hooks.ts"
 import { describeExit, type ProcessExit } from "../process/ProcessSpec.ts"
@@ -40,7 +40,7 @@ export class PluginStoppedError extends Schema.TaggedError<PluginStoppedError>()
 /** What can keep a plugin from becoming active. */
 export type PluginStartError =
   | SocketDirectoryError
-  | GrpcServerError
+  | RpcServerError
   | PluginCommandError
   | GoPluginError
   | HookError
@@ -71,12 +71,14 @@ export const describeEnd = (pluginId: string, end: RunEnd): string => {
   }
 }
 
-/** One start of a plugin, from its activation to its end. */
-export interface PluginRun {
+/** One start of a plugin, from its activation to its end. `H` are its hooks as methods, typed from the contract. */
+export interface PluginRun<out H = object> {
   readonly bundle: PluginBundle
   /** Tells two runs of one plugin apart: a later one has a greater number. */
   readonly generation: number
-  readonly hooks: HookClient
+  readonly hooks: H
+  /** What the hooks are called by, whatever the contract. */
+  readonly client: HookClient
   readonly process: GoPlugin["process"]
   /** Asks the plugin whether it serves. */
   readonly ping: GoPlugin["ping"]

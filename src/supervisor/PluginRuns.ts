@@ -5,19 +5,21 @@ import { PluginCommand } from "../command/PluginCommand.ts"
 import type { GoPlugin } from "../goplugin/GoPlugin.ts"
 import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
 import { MAX_MESSAGE_SIZE } from "../rpc/RpcLimits.ts"
-import { ActivePlugins, type Registration } from "../hooks/ActivePlugins.ts"
-import { type HookClient, Hooks } from "../hooks/Hooks.ts"
+import { VARIABLES } from "../command/Variables.ts"
+import { ownVariables } from "../contract/Contract.ts"
+import type { Registration } from "../hooks/ActivePlugins.ts"
+import { type HookClient, Hooks, unaryHooks } from "../hooks/Hooks.ts"
 import { withOffers } from "../hooks/PluginOffers.ts"
 import { describeExit } from "../process/ProcessSpec.ts"
+import type { HostSide } from "./HostSide.ts"
 import { PluginExitedError, type PluginRun, type PluginStartError, type RunEnd } from "./PluginRun.ts"
 import { keepApi, serveApi, type ServedApi } from "./ServedApi.ts"
 import {
+  type AnySupervisorOptions,
   DEACTIVATE_LIMIT,
   DRAIN_LIMIT,
-  MATTERMOST_HANDSHAKE,
   PLUGIN_START_TIMEOUT,
-  pluginVariables,
-  type SupervisorOptions,
+  variablesOf,
 } from "./SupervisorOptions.ts"
 
 /** How long after a call's failure the end of the process may be seen that is its reason. */
@@ -31,21 +33,19 @@ const EXIT_SEEN_LIMIT = Duration.millis(200)
 export class PluginRuns extends Context.Service<
   PluginRuns,
   {
-    /** Starts a plugin; it is active when this returns. */
+    /** Starts a plugin of a host; it is active when this returns. */
     readonly start: (
+      host: HostSide,
       bundle: PluginBundle,
-      options?: SupervisorOptions,
+      options?: AnySupervisorOptions,
     ) => Effect.Effect<PluginRun, PluginStartError, Scope.Scope>
   }
 >()("effect-plugin-supervisor/supervisor/PluginRuns") {
-  static readonly layer: Layer.Layer<
-    PluginRuns,
-    never,
-    PluginApiServer | PluginCommand | GoPluginClient | Hooks | ActivePlugins
-  > = Layer.effect(
-    PluginRuns,
-    Effect.suspend(() => make),
-  )
+  static readonly layer: Layer.Layer<PluginRuns, never, PluginApiServer | PluginCommand | GoPluginClient | Hooks> =
+    Layer.effect(
+      PluginRuns,
+      Effect.suspend(() => make),
+    )
 
   /** For tests: `start` answers what the given one answers. */
   static readonly layerTest = (start: PluginRuns["Service"]["start"]): Layer.Layer<PluginRuns> =>
@@ -57,21 +57,26 @@ const make = Effect.gen(function* () {
   const commands = yield* PluginCommand
   const goPlugins = yield* GoPluginClient
   const hookClients = yield* Hooks
-  const activePlugins = yield* ActivePlugins
 
-  const launch = Effect.fnUntraced(function* (bundle: PluginBundle, options: SupervisorOptions, api: ServedApi) {
-    const command = yield* commands.fromManifest(bundle, options)
+  const launch = Effect.fnUntraced(function* (
+    { api: { contract } }: HostSide,
+    bundle: PluginBundle,
+    options: AnySupervisorOptions,
+    api: ServedApi,
+  ) {
+    const reservedVariables = ownVariables(contract).map((name) => name.toUpperCase())
+    const command = yield* commands.fromManifest(bundle, { ...options, reservedVariables })
     yield* commands.verifyChecksums(command)
     const started = yield* goPlugins.start({
       process: {
         ...command,
-        env: { ...command.env, ...pluginVariables(bundle, api.target, options) },
-        secret: { variable: "PLUGIN_SUPERVISOR_API_TOKEN_FD", value: api.token },
+        env: { ...command.env, ...variablesOf(contract, bundle, api.target, options) },
+        secret: { variable: VARIABLES.apiToken, value: api.token },
         // The SDK watches its life line; the kernel's signal is for plugins that don't. A Python one gets the chance
         // to end by itself and to take its children along.
         parentDeathSignal: command.kind === "python" ? "SIGTERM" : "SIGKILL",
       },
-      handshake: MATTERMOST_HANDSHAKE,
+      handshake: contract.handshake,
       socketDirectory: api.socketDirectory,
       tls: options.autoMtls === undefined ? undefined : { autoMtls: options.autoMtls },
       shutdownLimit: options.shutdownLimit,
@@ -86,7 +91,11 @@ const make = Effect.gen(function* () {
   })
 
   return {
-    start: Effect.fn("PluginRuns.start")(function* (bundle: PluginBundle, options: SupervisorOptions = {}) {
+    start: Effect.fn("PluginRuns.start")(function* (
+      host: HostSide,
+      bundle: PluginBundle,
+      options: AnySupervisorOptions = {},
+    ) {
       const pluginId = bundle.manifest.id
       const owner = yield* Effect.scope
       const deactivateLimit = options.deactivateLimit ?? DEACTIVATE_LIMIT
@@ -129,14 +138,14 @@ const make = Effect.gen(function* () {
       yield* Scope.addFinalizer(own, stop)
 
       const begin = Effect.gen(function* () {
-        const api = yield* Scope.provide(serveApi(apiServer, bundle, options), scopes.api)
-        const started = yield* Scope.provide(launch(bundle, options, api), scopes.process)
+        const api = yield* Scope.provide(serveApi(apiServer, host.api, bundle, options), scopes.api)
+        const started = yield* Scope.provide(launch(host, bundle, options, api), scopes.process)
         plugin = started
         const run = yield* Effect.catch(activate(started, api), (error) => orExited(pluginId, started, error))
         return { run, unexpected: unexpectedEnd(started, keepApi(pluginId, api)) }
       })
       const activate = Effect.fnUntraced(function* (started: GoPlugin, api: ServedApi) {
-        const connected = yield* hookClients.connect(started.client, pluginId, {
+        const connected = yield* hookClients.connect(host.api.contract, started.client, pluginId, {
           ...options.hooks,
           // The plugin is told the limit there is.
           policies: { ...options.hooks?.policies, onDeactivate: { deadline: deactivateLimit } },
@@ -149,12 +158,13 @@ const make = Effect.gen(function* () {
           allowForeignAddress: options.allowForeignAddress ?? false,
         }
         // Until the process has ended: it may end its answers while it stops.
-        const hooks = yield* Scope.provide(withOffers(connected, owner), scopes.api)
-        registration = yield* Scope.provide(activePlugins.register(hooks), scopes.dispatch)
+        const client = yield* Scope.provide(withOffers(connected, owner), scopes.api)
+        registration = yield* Scope.provide(host.active.register(client), scopes.dispatch)
         return {
           bundle,
           generation: registration.generation,
-          hooks,
+          hooks: unaryHooks(client),
+          client,
           process: started.process,
           ping: started.ping,
           stop,
@@ -188,16 +198,18 @@ const inOrder = (pluginId: string, steps: ReadonlyArray<Effect.Effect<unknown>>)
 /** The contract's order: the configuration first, whose failure is only logged, then the activation, whose isn't. */
 const configureAndActivate = Effect.fn("PluginRuns.activate")(function* (hooks: HookClient) {
   // One that does not say what it implements may not have them.
-  yield* Effect.catch(hooks.onConfigurationChange({}), (error) =>
+  yield* Effect.catch(hooks.call("onConfigurationChange", {}), (error) =>
     error._tag === "HookNotImplementedError" ? Effect.void : Effect.logError(error.message),
   )
-  yield* Effect.catchTag(Effect.asVoid(hooks.onActivate({})), "HookNotImplementedError", () => Effect.void)
+  yield* Effect.catchTag(Effect.asVoid(hooks.call("onActivate", {})), "HookNotImplementedError", () => Effect.void)
 })
 
 const deactivate = Effect.fn("PluginRuns.deactivate")(function* (hooks: HookClient, limit: Duration.Input) {
   if (!hooks.implemented.has("onDeactivate")) return
-  yield* hooks.onDeactivate({}).pipe(
-    Effect.catch((error) => Effect.logWarning(error.message)),
+  yield* hooks.call("onDeactivate", {}).pipe(
+    Effect.catch((error) =>
+      error._tag === "HookNotImplementedError" ? Effect.void : Effect.logWarning(error.message),
+    ),
     Effect.timeoutOrElse({
       duration: limit,
       orElse: () =>

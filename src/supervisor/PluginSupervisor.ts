@@ -1,6 +1,8 @@
-import { Cause, Clock, Context, Effect, Exit, Fiber, Layer, Option, Scope, Semaphore, SubscriptionRef } from "effect"
+import { Cause, Clock, Effect, Exit, Fiber, Option, Scope, Semaphore, SubscriptionRef } from "effect"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
-import { HookDispatcher } from "../hooks/HookDispatcher.ts"
+import type { AnyContract } from "../contract/Contract.ts"
+import type { UnaryHooks } from "../hooks/Hooks.ts"
+import type { HostSide } from "./HostSide.ts"
 import { after, type LifeEvent, type PluginState } from "./PluginLife.ts"
 import { describeEnd, type PluginRun, type PluginStartError, PluginStoppedError } from "./PluginRun.ts"
 import { PluginRuns } from "./PluginRuns.ts"
@@ -8,62 +10,51 @@ import type { SupervisorOptions } from "./SupervisorOptions.ts"
 
 /**
  * A plugin under supervision. Its commands are carried out one after the other, whoever gives them; a stop ends a start
- * that has not come to its end.
+ * that has not come to its end. `H` are its hooks as methods.
  */
-export interface SupervisedPlugin {
+export interface SupervisedPlugin<out H = object> {
   readonly bundle: PluginBundle
   /** The plugin's state, for everybody who wants to see it change. */
   readonly state: SubscriptionRef.SubscriptionRef<PluginState>
   /** The run there is; `None` in every state but `Running`. */
-  readonly run: Effect.Effect<Option.Option<PluginRun>>
+  readonly run: Effect.Effect<Option.Option<PluginRun<H>>>
   /** Starts the plugin, and answers its run when it is active, or when it is so already. */
-  readonly start: Effect.Effect<PluginRun, PluginStartError>
+  readonly start: Effect.Effect<PluginRun<H>, PluginStartError>
   /** Stops the plugin; returns when nothing is left of it. A plugin that does not run is no error. */
   readonly stop: Effect.Effect<void>
 }
 
-/** The lives of plugins, each in one place: who may start and stop it, and what state it is in. */
-export class PluginSupervisor extends Context.Service<
-  PluginSupervisor,
-  {
-    /** Takes a plugin under supervision, and starts nothing yet. It is stopped when the Scope closes. */
-    readonly supervise: (
-      bundle: PluginBundle,
-      options?: SupervisorOptions,
-    ) => Effect.Effect<SupervisedPlugin, never, Scope.Scope>
-    /** Takes a plugin under supervision and starts it; it is active when this returns, and part of every dispatch. */
-    readonly start: (
-      bundle: PluginBundle,
-      options?: SupervisorOptions,
-    ) => Effect.Effect<PluginRun, PluginStartError, Scope.Scope>
-  }
->()("effect-plugin-supervisor/supervisor/PluginSupervisor") {
-  static readonly layer: Layer.Layer<PluginSupervisor, never, PluginRuns | HookDispatcher> = Layer.effect(
-    PluginSupervisor,
-    Effect.gen(function* () {
-      const runs = yield* PluginRuns
-      const dispatcher = yield* HookDispatcher
-      const supervise = Effect.fnUntraced(function* (bundle: PluginBundle, options: SupervisorOptions = {}) {
-        // Outlives what is started: a plugin that has to agree and failed has not agreed.
-        yield* dispatcher.require(bundle.manifest.id, { ...options.hooks })
-        return yield* actor(bundle, (scope) => Scope.provide(runs.start(bundle, options), scope))
-      })
-      return {
-        supervise,
-        start: Effect.fnUntraced(function* (bundle, options) {
-          return yield* (yield* supervise(bundle, options)).start
-        }),
-      }
-    }),
-  )
-
-  /** For tests: `supervise` answers what the given one answers. */
-  static readonly layerTest = (supervise: PluginSupervisor["Service"]["supervise"]): Layer.Layer<PluginSupervisor> =>
-    Layer.succeed(PluginSupervisor, {
-      supervise,
-      start: (bundle, options) => Effect.flatMap(supervise(bundle, options), ({ start }) => start),
-    })
+/** The lives of a host's plugins, each in one place: who may start and stop it, and what state it is in. */
+export interface PluginSupervisor<C extends AnyContract> {
+  /** Takes a plugin under supervision, and starts nothing yet. It is stopped when the Scope closes. */
+  readonly supervise: (
+    bundle: PluginBundle,
+    options?: SupervisorOptions<C>,
+  ) => Effect.Effect<SupervisedPlugin<UnaryHooks<C>>, never, Scope.Scope>
+  /** Takes a plugin under supervision and starts it; it is active when this returns, and part of every dispatch. */
+  readonly start: (
+    bundle: PluginBundle,
+    options?: SupervisorOptions<C>,
+  ) => Effect.Effect<PluginRun<UnaryHooks<C>>, PluginStartError, Scope.Scope>
 }
+
+/** The supervisor of a host's plugins. */
+export const make = <C extends AnyContract>(host: HostSide): Effect.Effect<PluginSupervisor<C>, never, PluginRuns> =>
+  Effect.map(PluginRuns, (runs) => {
+    const supervise = Effect.fnUntraced(function* (bundle: PluginBundle, options: SupervisorOptions<C> = {}) {
+      // Outlives what is started: a plugin that has to agree and failed has not agreed.
+      yield* host.require(bundle.manifest.id, { ...options.hooks })
+      const supervised = yield* actor(bundle, (scope) => Scope.provide(runs.start(host, bundle, options), scope))
+      // Its hooks are those of the host's contract.
+      return supervised as SupervisedPlugin<UnaryHooks<C>>
+    })
+    return {
+      supervise,
+      start: Effect.fnUntraced(function* (bundle, options) {
+        return yield* (yield* supervise(bundle, options)).start
+      }),
+    }
+  })
 
 /** One plugin's actor. `begin` starts a run in a scope. */
 const actor = Effect.fnUntraced(function* (

@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto"
 import { Effect, Scope } from "effect"
-import type { PluginApiServer } from "../api/PluginApiServer.ts"
+import type { HostApi, PluginApiServer } from "../api/PluginApiServer.ts"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
 import * as SocketDirectory from "../goplugin/SocketDirectory.ts"
-import type { GrpcServerError } from "../grpc/GrpcServer.ts"
+import type { RpcServerError } from "../rpc/RpcServer.ts"
 import { KEEP_SOCKETS, type RunEnd } from "./PluginRun.ts"
-import type { SupervisorOptions } from "./SupervisorOptions.ts"
+import type { AnySupervisorOptions } from "./SupervisorOptions.ts"
 
 /** Bytes of a plugin's token for the host API: beyond guessing. */
 const TOKEN_BYTES = 32
@@ -24,19 +24,20 @@ export interface ServedApi {
   /** From here on calls without the token are refused. */
   readonly requireToken: Effect.Effect<void>
   /** Serves it once more, where somebody has removed the socket or the folder. */
-  readonly serveAgain: Effect.Effect<unknown, SocketDirectory.SocketDirectoryError | GrpcServerError>
+  readonly serveAgain: Effect.Effect<unknown, SocketDirectory.SocketDirectoryError | RpcServerError>
 }
 
 /** Serves the host API to one run of a plugin, until the Scope closes. */
 export const serveApi = Effect.fnUntraced(function* (
   apiServer: PluginApiServer["Service"],
+  api: HostApi,
   { directory, manifest }: PluginBundle,
-  options: SupervisorOptions,
-): Effect.fn.Return<ServedApi, SocketDirectory.SocketDirectoryError | GrpcServerError, Scope.Scope> {
+  options: AnySupervisorOptions,
+): Effect.fn.Return<ServedApi, SocketDirectory.SocketDirectoryError | RpcServerError, Scope.Scope> {
   const socketDirectory = yield* SocketDirectory.make(manifest.id)
   const token = randomBytes(TOKEN_BYTES).toString("base64url")
   let isTaken = false
-  const serve = apiServer.serve({ pluginId: manifest.id, bundlePath: directory }, socketDirectory, {
+  const serve = apiServer.serve(api, { pluginId: manifest.id, bundlePath: directory }, socketDirectory, {
     access: { token, isRequired: () => isTaken },
     maxMessageSize: options.maxMessageSize,
   })

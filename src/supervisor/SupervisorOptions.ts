@@ -2,15 +2,9 @@ import { Duration } from "effect"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
 import type { PluginCommandOptions } from "../command/PluginCommand.ts"
 import type { Curve } from "../goplugin/AutoMtls.ts"
-import type { HandshakeConfig } from "../goplugin/Handshake.ts"
-import { HOOK_DEADLINE, type HooksOptions } from "../hooks/HookPolicy.ts"
-
-/** What Mattermost's plugins and hosts agree on (`plugin.handshake` of the contract). */
-export const MATTERMOST_HANDSHAKE: HandshakeConfig = {
-  magicCookieKey: "MATTERMOST_PLUGIN",
-  magicCookieValue: "Securely message teams, anywhere.",
-  protocolVersions: [1],
-}
+import { VARIABLES } from "../command/Variables.ts"
+import type { AnyContract } from "../contract/Contract.ts"
+import { type AnyHooksOptions, HOOK_DEADLINE, type HooksOptions } from "../hooks/HookPolicy.ts"
 
 /**
  * How long a plugin may take from its start to its handshake. Importing grpcio takes a second on a laptop and several on
@@ -24,8 +18,8 @@ export const DRAIN_LIMIT: Duration.Duration = Duration.seconds(5)
 /** How long `OnDeactivate` may take (Mattermost's own limit). */
 export const DEACTIVATE_LIMIT: Duration.Duration = Duration.seconds(10)
 
-/** What an operator may set for one plugin. */
-export interface SupervisorOptions extends PluginCommandOptions {
+/** What an operator may set for one plugin, whatever its contract. */
+export interface AnySupervisorOptions extends Omit<PluginCommandOptions, "reservedVariables"> {
   /** Default {@link PLUGIN_START_TIMEOUT}. */
   readonly startTimeout?: Duration.Input | undefined
   /** Encrypts the connection, for a plugin that speaks AutoMTLS: any on go-plugin does. Default: no encryption. */
@@ -41,25 +35,30 @@ export interface SupervisorOptions extends PluginCommandOptions {
   /** Whether the plugin may say that it listens at an address of somebody else's. Default false. */
   readonly allowForeignAddress?: boolean | undefined
   /** Deadlines of the hooks, and what it means when the plugin does not answer. */
-  readonly hooks?: HooksOptions | undefined
+  readonly hooks?: AnyHooksOptions | undefined
   /** The level from which a plugin logs. Default `INFO`. */
   readonly logLevel?: "DEBUG" | "INFO" | "WARNING" | "ERROR" | undefined
 }
 
-/** Where the plugin finds the host, and what it may know of itself (contract, "Process, environment, handshake"). */
-export const pluginVariables = (
-  bundle: PluginBundle,
+/** What an operator may set for one plugin of a contract. */
+export interface SupervisorOptions<C extends AnyContract> extends AnySupervisorOptions {
+  /** Deadlines of the hooks, and what it means when the plugin does not answer. */
+  readonly hooks?: HooksOptions<C> | undefined
+}
+
+/** Where a plugin finds the host, and what it may know of itself. */
+export const variablesOf = (
+  { variables }: AnyContract,
+  { directory, manifest }: PluginBundle,
   apiTarget: string,
-  options: SupervisorOptions,
+  { hooks, logLevel = "INFO", maxMessageSize }: AnySupervisorOptions,
 ): { readonly [name: string]: string } => ({
-  MATTERMOST_PLUGIN_ID: bundle.manifest.id,
-  MATTERMOST_PLUGIN_PATH: bundle.directory,
-  MATTERMOST_PLUGIN_API_TARGET: apiTarget,
-  // Mattermost's own documentation names it so.
-  MATTERMOST_API_TARGET: apiTarget,
-  MATTERMOST_PLUGIN_LOG_LEVEL: options.logLevel ?? "INFO",
-  MATTERMOST_PLUGIN_HOOK_TIMEOUT: String(
-    Duration.toSeconds(Duration.fromInputUnsafe(options.hooks?.deadline ?? HOOK_DEADLINE)),
-  ),
-  ...(options.maxMessageSize === undefined ? {} : { PLUGIN_SUPERVISOR_MESSAGE_LIMIT: String(options.maxMessageSize) }),
+  ...variables({
+    pluginId: manifest.id,
+    bundlePath: directory,
+    apiTarget,
+    logLevel,
+    hookTimeoutSeconds: Duration.toSeconds(Duration.fromInputUnsafe(hooks?.deadline ?? HOOK_DEADLINE)),
+  }),
+  ...(maxMessageSize === undefined ? {} : { [VARIABLES.messageLimit]: String(maxMessageSize) }),
 })

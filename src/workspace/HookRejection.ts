@@ -1,5 +1,6 @@
 import { PluginApiError } from "../api/PluginApi.ts"
-import { DISMISS_POST_REASON, type HookRejectedError } from "../hooks/HookDispatcher.ts"
+import type { HookRejectedError } from "../hooks/HookRejectedError.ts"
+import { DISMISS_POST_REASON, isDismissal } from "../mattermost/Dismissal.ts"
 
 /** Mattermost's ids of vetoes by hook; the others are about posts. */
 const VETOES: { readonly [hook: string]: string } = {
@@ -12,7 +13,7 @@ const VETOES: { readonly [hook: string]: string } = {
  * as where Mattermost's channel guards fail).
  */
 export const rejected = (error: HookRejectedError): PluginApiError => {
-  if (error.isDismissal) {
+  if (isDismissal(error)) {
     return new PluginApiError({ id: DISMISS_POST_REASON, message: DISMISS_POST_REASON, statusCode: 400 })
   }
   return error.isFailure

@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import type { PluginApiError } from "../api/PluginApi.ts"
 import { type Post, type PostList, PostSchema } from "../generated/mattermost/pluginapi/v1/post_pb.js"
-import type { HookDispatcher } from "../hooks/HookDispatcher.ts"
+import type { MattermostPlugins } from "../mattermost/MattermostPlugins.ts"
 import { approximateBytes } from "../rpc/MessageCheck.ts"
 import { rejected } from "./HookRejection.ts"
 import { asRead, forPlugin } from "./PostRules.ts"
@@ -31,13 +31,13 @@ const batches = (posts: ReadonlyArray<Post>): ReadonlyArray<ReadonlyArray<Post>>
  * Reads posts from a store as the plugins let them be read (`MessagesWillBeConsumed`); what is stored stays as it is.
  * They are asked about all posts of an answer at once, or one time after the other if that is more than a call takes.
  */
-export const postReader = (store: PostReader, dispatcher: HookDispatcher["Service"]): PostReader => {
+export const postReader = (store: PostReader, plugins: MattermostPlugins["Service"]): PostReader => {
   const consumed = Effect.fn("PostReader.consumed")(function* (stored: ReadonlyArray<Post>) {
     const read: Array<Post> = []
     for (const batch of batches(stored)) {
       // No plugin can refuse here; its operator can, for when it fails.
       const { posts } = yield* Effect.mapError(
-        dispatcher.decide("messagesWillBeConsumed", { posts: batch.map(forPlugin) }),
+        plugins.decide("messagesWillBeConsumed", { posts: batch.map(forPlugin) }),
         rejected,
       )
       read.push(...batch.map((post, index) => asRead(post, posts[index]!)))

@@ -2,7 +2,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf"
 import { Clock, Effect, Option } from "effect"
 import { SqlClient } from "effect/sql"
 import { type Post, PostSchema } from "../generated/mattermost/pluginapi/v1/post_pb.js"
-import { HookDispatcher, type RequestContext } from "../hooks/HookDispatcher.ts"
+import { MattermostPlugins, type RequestContext } from "../mattermost/MattermostPlugins.ts"
 import { ChannelStore } from "./ChannelStore.ts"
 import { newId } from "./Id.ts"
 import { checkMessage } from "./MessageColumn.ts"
@@ -27,7 +27,7 @@ export type PostChange = Pick<NewPost, "message" | "props" | "fileIds" | "isPinn
  */
 export const postWriter = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  const dispatcher = yield* HookDispatcher
+  const plugins = yield* MattermostPlugins
   const channels = yield* ChannelStore
   const posts = yield* PostStore
   const users = yield* UserStore
@@ -73,7 +73,7 @@ export const postWriter = Effect.gen(function* () {
     }
     yield* validatePost(post, postProps)
     yield* checkPlace(post)
-    const decided = yield* dispatcher.decide("messageWillBePosted", { pluginContext, post: forPlugin(post) })
+    const decided = yield* plugins.decide("messageWillBePosted", { pluginContext, post: forPlugin(post) })
     yield* check(decided.post)
     const stored = afterPlugins(post, decided.post)
     yield* validatePost(stored, postProps)
@@ -84,7 +84,7 @@ export const postWriter = Effect.gen(function* () {
       .withTransaction(insert)
       .pipe(
         storing("Workspace.createPost"),
-        Effect.andThen(dispatcher.notify("messageHasBeenPosted", { pluginContext, post: forPlugin(stored) })),
+        Effect.andThen(plugins.notify("messageHasBeenPosted", { pluginContext, post: forPlugin(stored) })),
         Effect.uninterruptible,
       )
     return stored
@@ -99,7 +99,7 @@ export const postWriter = Effect.gen(function* () {
     if (post.message !== old.message) post.editAt = now
     yield* check(post)
     yield* validatePost(post, postProps)
-    const decided = yield* dispatcher.decide("messageWillBeUpdated", {
+    const decided = yield* plugins.decide("messageWillBeUpdated", {
       pluginContext,
       newPost: forPlugin(post),
       oldPost: forPlugin(old),
@@ -110,7 +110,7 @@ export const postWriter = Effect.gen(function* () {
     return yield* posts.update(stored, version).pipe(
       Effect.tap((isStored) =>
         isStored
-          ? dispatcher.notify("messageHasBeenUpdated", {
+          ? plugins.notify("messageHasBeenUpdated", {
               pluginContext,
               newPost: forPlugin(stored),
               oldPost: forPlugin(old),
@@ -128,7 +128,7 @@ export const postWriter = Effect.gen(function* () {
 
   const deletePost = Effect.fn("Workspace.deletePost")(function* (postId: string, pluginContext: RequestContext = {}) {
     const post = yield* posts.delete(postId)
-    yield* dispatcher.notify("messageHasBeenDeleted", { pluginContext, post: forPlugin(post) })
+    yield* plugins.notify("messageHasBeenDeleted", { pluginContext, post: forPlugin(post) })
   }, Effect.uninterruptible)
 
   return { createPost, updatePost, deletePost }

@@ -8,7 +8,7 @@ import {
   CommandResponseSchema,
   CommandSchema,
 } from "../generated/mattermost/pluginapi/v1/api_command_pb.js"
-import { HookDispatcher, type RequestContext } from "../hooks/HookDispatcher.ts"
+import { MattermostPlugins, type RequestContext } from "../mattermost/MattermostPlugins.ts"
 import { errorStatus } from "../rpc/ErrorStatus.ts"
 import { encodeMessage } from "./MessageColumn.ts"
 import { invalid, notFound } from "./WorkspaceError.ts"
@@ -44,7 +44,7 @@ export class SlashCommands extends Context.Service<
     readonly execute: (args: TypedCommand, context?: RequestContext) => Effect.Effect<CommandResponse, PluginApiError>
   }
 >()("effect-plugin-supervisor/workspace/SlashCommands") {
-  static readonly layer: Layer.Layer<SlashCommands, never, HookDispatcher> = Layer.effect(
+  static readonly layer: Layer.Layer<SlashCommands, never, MattermostPlugins> = Layer.effect(
     SlashCommands,
     Effect.suspend(() => make),
   )
@@ -53,7 +53,7 @@ export class SlashCommands extends Context.Service<
 const isOf = ({ command }: Registered, teamId: string) => command.teamId === "" || command.teamId === teamId
 
 const make = Effect.gen(function* () {
-  const dispatcher = yield* HookDispatcher
+  const plugins = yield* MattermostPlugins
   const limits = yield* WorkspaceLimits
   let registered: ReadonlyArray<Registered> = []
 
@@ -72,7 +72,7 @@ const make = Effect.gen(function* () {
     const unknown = notFound("api.command.execute_command.not_found.app_error", `command /${trigger}`)
     const candidates = registered.filter((entry) => entry.command.trigger === trigger && isOf(entry, args.teamId ?? ""))
     for (const { pluginId } of candidates) {
-      const answer = yield* dispatcher.call(pluginId, "executeCommand", { pluginContext, args }).pipe(
+      const answer = yield* plugins.call(pluginId, "executeCommand", { pluginContext, args }).pipe(
         Effect.mapError((error) =>
           error._tag === "HookPluginError" && error.isAnswer
             ? new PluginApiError({ id: error.id, message: error.reason, statusCode: errorStatus(error.statusCode) })

@@ -7,7 +7,8 @@ import { type Channel, type ChannelSchema, ChannelType } from "../generated/matt
 import type { Post } from "../generated/mattermost/pluginapi/v1/post_pb.js"
 import { TeamType } from "../generated/mattermost/pluginapi/v1/team_pb.js"
 import type { User, UserSchema } from "../generated/mattermost/pluginapi/v1/user_pb.js"
-import { HookDispatcher, type HookRejectedError, type RequestContext } from "../hooks/HookDispatcher.ts"
+import type { HookRejectedError } from "../hooks/HookRejectedError.ts"
+import { MattermostPlugins, type RequestContext } from "../mattermost/MattermostPlugins.ts"
 import { ChannelStore } from "./ChannelStore.ts"
 import { newId } from "./Id.ts"
 import { KeyValueStore } from "./KeyValueStore.ts"
@@ -99,7 +100,7 @@ export class Workspace extends Context.Service<
   }
 >()("effect-plugin-supervisor/workspace/Workspace") {
   /** On the database of a `SqlClient` made by {@link WorkspaceDatabase}. A new database is filled first. */
-  static readonly layer: Layer.Layer<Workspace, PluginApiError, SqlClient.SqlClient | HookDispatcher> = Layer.effect(
+  static readonly layer: Layer.Layer<Workspace, PluginApiError, SqlClient.SqlClient | MattermostPlugins> = Layer.effect(
     Workspace,
     Effect.suspend(() => make),
   ).pipe(
@@ -118,11 +119,11 @@ export class Workspace extends Context.Service<
   /** In a data folder, which is made when it is missing. */
   static readonly layerIn = (
     directory: string,
-  ): Layer.Layer<Workspace, PluginApiError | WorkspaceOpenError, HookDispatcher> =>
+  ): Layer.Layer<Workspace, PluginApiError | WorkspaceOpenError, MattermostPlugins> =>
     Workspace.layer.pipe(Layer.provide(WorkspaceDatabase.layer(directory)))
 
   /** For tests: a new workspace in memory, gone at the end. */
-  static readonly layerTest: Layer.Layer<Workspace, PluginApiError | WorkspaceOpenError, HookDispatcher> =
+  static readonly layerTest: Layer.Layer<Workspace, PluginApiError | WorkspaceOpenError, MattermostPlugins> =
     Workspace.layer.pipe(Layer.provide(Layer.fresh(WorkspaceDatabase.layerMemory)))
 }
 
@@ -162,7 +163,7 @@ const initialize = Effect.fn("Workspace.initialize")(function* () {
 })
 
 const make = Effect.gen(function* () {
-  const dispatcher = yield* HookDispatcher
+  const plugins = yield* MattermostPlugins
   const pluginConfigs = yield* PluginConfigStore
   const channels = yield* ChannelStore
   const posts = yield* PostStore
@@ -180,7 +181,7 @@ const make = Effect.gen(function* () {
     pluginContext: RequestContext = {},
   ) {
     const user = yield* users.create(init)
-    yield* dispatcher.notify("userHasBeenCreated", { pluginContext, user })
+    yield* plugins.notify("userHasBeenCreated", { pluginContext, user })
     return user
   }, Effect.uninterruptible)
 
@@ -191,7 +192,7 @@ const make = Effect.gen(function* () {
     yield* teams.get(init.teamId ?? "")
     if (init.creatorId) yield* users.get(init.creatorId)
     const channel = yield* channels.create(init)
-    yield* dispatcher.notify("channelHasBeenCreated", { pluginContext, channel })
+    yield* plugins.notify("channelHasBeenCreated", { pluginContext, channel })
     return channel
   }, Effect.uninterruptible)
 
@@ -199,7 +200,7 @@ const make = Effect.gen(function* () {
     yield* users.get(userId1)
     yield* users.get(userId2)
     const { channel, isNew } = yield* channels.direct(userId1, userId2)
-    if (isNew) yield* dispatcher.notify("channelHasBeenCreated", { pluginContext: {}, channel })
+    if (isNew) yield* plugins.notify("channelHasBeenCreated", { pluginContext: {}, channel })
     return channel
   }, Effect.uninterruptible)
 
@@ -207,7 +208,7 @@ const make = Effect.gen(function* () {
     const before = yield* pluginConfigs.all
     const given = { ...before, [pluginId]: config }
     yield* checkPluginConfigs(before, given, limits.pluginSettings)
-    const { newConfig } = yield* dispatcher.decide("configurationWillBeSaved", {
+    const { newConfig } = yield* plugins.decide("configurationWillBeSaved", {
       newConfig: serverConfig(yield* siteUrl, given),
     })
     const decided = yield* pluginConfigsOf(newConfig.configJson)
@@ -222,7 +223,7 @@ const make = Effect.gen(function* () {
     })
     return yield* sql.withTransaction(save).pipe(
       storing("Workspace.savePluginConfig"),
-      Effect.tap((saved) => (Option.isSome(saved) ? dispatcher.notify("onConfigurationChange", {}) : Effect.void)),
+      Effect.tap((saved) => (Option.isSome(saved) ? plugins.notify("onConfigurationChange", {}) : Effect.void)),
       Effect.uninterruptible,
     )
   })
@@ -266,7 +267,7 @@ const make = Effect.gen(function* () {
     createUser,
     createChannel,
     directChannel,
-    posts: postReader(posts, dispatcher),
+    posts: postReader(posts, plugins),
     users,
     teams,
     channels,

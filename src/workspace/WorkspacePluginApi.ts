@@ -1,10 +1,11 @@
 import { Effect, Layer, Option } from "effect"
-import { PluginApi, PluginApiError, type PluginApiMethods, type PluginCaller } from "../api/PluginApi.ts"
-import { pluginHttp } from "../api/PluginHttp.ts"
+import { PluginApiError, type PluginCaller } from "../api/PluginApi.ts"
 import { PluginBundles } from "../bundle/PluginBundle.ts"
 import type { GetUsersRequest } from "../generated/mattermost/pluginapi/v1/api_user_pb.js"
-import type { ActivePlugins } from "../hooks/ActivePlugins.ts"
-import type { HookRejectedError } from "../hooks/HookDispatcher.ts"
+import type { Api } from "../environment/PluginHost.ts"
+import type { HookRejectedError } from "../hooks/HookRejectedError.ts"
+import { type MattermostApiMethods, MattermostPlugins } from "../mattermost/MattermostPlugins.ts"
+import { pluginHttp } from "../mattermost/PluginHttp.ts"
 import { channelOf, commandOf, postOf, userOf } from "./GivenByPlugins.ts"
 import { rejected } from "./HookRejection.ts"
 import { setAlways, setIfUnchanged } from "./KeyValueStore.ts"
@@ -26,9 +27,9 @@ const orRejected = <A, R>(
  * that it is not implemented.
  */
 export const WorkspacePluginApi: {
-  readonly layer: Layer.Layer<PluginApi, never, Workspace | PluginBundles | ActivePlugins>
+  readonly layer: Layer.Layer<Api<MattermostPlugins>, never, Workspace | PluginBundles | MattermostPlugins>
 } = {
-  layer: PluginApi.layerEffect(Effect.suspend(() => make)),
+  layer: MattermostPlugins.layerApiEffect(Effect.suspend(() => make)),
 }
 
 const make = Effect.gen(function* () {
@@ -174,7 +175,7 @@ const make = Effect.gen(function* () {
     getPostsBefore: ({ channelId, page, perPage, postId }) =>
       Effect.map(posts.before(channelId, postId, { page, perPage }), (postList) => ({ postList })),
     getPostThread: ({ postId }) => Effect.map(posts.thread(postId), (postList) => ({ postList })),
-  } satisfies Partial<PluginApiMethods>
+  } satisfies MattermostApiMethods
 })
 
 const SUPPORTED_FILTERS = new Set(["$typeName", "page", "perPage", "active", "inactive", "role"])

@@ -2,14 +2,17 @@
 import { create } from "@bufbuild/protobuf"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger, References } from "effect"
-import { PluginApi, PluginApiError, type PluginApiMethods } from "../../src/api/PluginApi.ts"
+import { PluginApiError } from "../../src/api/PluginApi.ts"
 import { PluginApiServer } from "../../src/api/PluginApiServer.ts"
 import { PluginAPI } from "../../src/generated/mattermost/pluginapi/v1/plugin_api_pb.js"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { UserSchema } from "../../src/generated/mattermost/pluginapi/v1/user_pb.js"
 import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
+import * as GrpcServer from "../../src/grpc/GrpcServer.ts"
+import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
 import type { RpcClient } from "../../src/rpc/RpcClient.ts"
 import { statusCode } from "../../src/rpc/RpcError.ts"
+import { type MattermostApiMethods, MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { errorStatus } from "../../src/rpc/ErrorStatus.ts"
 import { temporaryFolder } from "../support/folder.ts"
 
@@ -17,7 +20,7 @@ const { method } = PluginAPI
 
 /** A plugin's connection to a host with these methods, and what the host logs meanwhile. */
 const connected = <A, E>(
-  methods: Partial<PluginApiMethods>,
+  methods: MattermostApiMethods,
   use: (client: RpcClient, log: ReadonlyArray<string>) => Effect.Effect<A, E>,
 ) => {
   const log: Array<string> = []
@@ -26,11 +29,13 @@ const connected = <A, E>(
   )
   return Effect.gen(function* () {
     const server = yield* PluginApiServer
-    const target = yield* server.serve({ pluginId: "p", bundlePath: "/nowhere" }, yield* temporaryFolder)
+    const offered = { contract: MattermostContract, methods: (yield* MattermostPlugins.Api) as never }
+    const target = yield* server.serve(offered, { pluginId: "p", bundlePath: "/nowhere" }, yield* temporaryFolder)
     return yield* use(yield* GrpcClient.make(target), log)
   }).pipe(
     Effect.scoped,
-    Effect.provide(PluginApiServer.layer.pipe(Layer.provide(PluginApi.layer(methods)))),
+    Effect.provide(Layer.provide(PluginApiServer.layer, GrpcServer.layer)),
+    Effect.provide(MattermostPlugins.layerApi(methods)),
     Effect.provide(Logger.layer([logger])),
     Effect.provideService(References.MinimumLogLevel, "All"),
   )

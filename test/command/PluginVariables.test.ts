@@ -1,5 +1,7 @@
 import { resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import { ownVariables } from "../../src/contract/Contract.ts"
+import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
 import { pluginVariables } from "../../src/command/PluginVariables.ts"
 
 const host = {
@@ -22,6 +24,9 @@ const host = {
   UNSET: undefined,
 }
 const basic = { PATH: "/bin", HOME: "/home/me", LANG: "C", LC_ALL: "C", TZ: "UTC", TMPDIR: "/tmp" }
+
+/** Those of a contract, in upper case. */
+const reserved = ownVariables(MattermostContract).map((name) => name.toUpperCase())
 
 describe("pluginVariables", () => {
   it("denies by default", () => {
@@ -65,9 +70,9 @@ describe("pluginVariables", () => {
     }
   })
 
-  it("takes the protocol's variables from nobody but the protocol", () => {
+  it("takes the variables of the protocol and of the contract from nobody but those", () => {
     assert.deepStrictEqual(
-      pluginVariables(host, "linux", ["*"], { PLUGIN_MULTIPLEX_GRPC: "1", MATTERMOST_PLUGIN_ID: "x" }),
+      pluginVariables(host, "linux", ["*"], { PLUGIN_MULTIPLEX_GRPC: "1", MATTERMOST_PLUGIN_ID: "x" }, reserved),
       {
         ...basic,
         AWS_SECRET_ACCESS_KEY: "secret",
@@ -88,7 +93,8 @@ describe("pluginVariables", () => {
     "Mattermost_Api_Target",
   ])("neither inherits nor lets the operator set %s", (name) => {
     for (const platform of ["linux", "win32"]) {
-      assert.deepStrictEqual(pluginVariables({ [name]: "host" }, platform, [name, "PLUGIN_*"], { [name]: "own" }), {})
+      const found = pluginVariables({ [name]: "host" }, platform, [name, "PLUGIN_*"], { [name]: "own" }, reserved)
+      assert.deepStrictEqual(found, {})
     }
   })
 

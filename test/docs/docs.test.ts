@@ -10,8 +10,9 @@ import { checkout, served } from "../support/checkout.ts"
 import { read, root, snippets } from "../support/documents.ts"
 import { eventually, host, noPython } from "../support/host.ts"
 import { hookPolicies } from "../../src/hooks/HookPolicies.ts"
+import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
-import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
 
 const documents = globSync(["*.md", "docs/**/*.md", "python-sdk/*.md"], { cwd: root }).toSorted()
 
@@ -68,7 +69,7 @@ describe("the documents", () => {
 describe("docs/hooks.md", () => {
   it.effect("shows policies that serve takes", () =>
     Effect.gen(function* () {
-      const { guard } = yield* hookPolicies(JSON.parse(snippets("docs/hooks.md", "json")[0]!))
+      const { guard } = yield* hookPolicies(MattermostContract, JSON.parse(snippets("docs/hooks.md", "json")[0]!))
       assert.strictEqual(guard?.policies?.messageWillBePosted?.onFailure, "refuse")
     }),
   )
@@ -139,7 +140,7 @@ describe.skipIf(noPython)("the plugins in the documents", () => {
       )
       writeFileSync(join(folder, "plugin.py"), program)
       const bundle = yield* (yield* PluginBundles).load(folder)
-      const { hooks } = yield* (yield* PluginSupervisor).start(bundle)
+      const { hooks } = yield* (yield* MattermostPlugins.Supervisor).start(bundle)
       const [message, reason] = refused[file] ?? []
       if (message !== undefined) {
         const { rejectionReason } = yield* hooks.messageWillBePosted({ post: { message } })

@@ -6,8 +6,8 @@ import { runInNewContext } from "node:vm"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger } from "effect"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { RuntimeDirectory } from "../../src/goplugin/SocketDirectory.ts"
-import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
 import { folder } from "../support/folder.ts"
 import { noPython } from "../support/host.ts"
 import { rounds } from "../support/soak.ts"
@@ -49,7 +49,7 @@ describe.skipIf(process.platform !== "linux" || noPython)("a host whose plugins 
         })
         const cycles = Effect.gen(function* () {
           const { load } = yield* PluginBundles
-          const supervisor = yield* PluginSupervisor
+          const supervisor = yield* MattermostPlugins.Supervisor
           const supervise = Effect.fnUntraced(function* (name: string) {
             return yield* supervisor.supervise(yield* load(join(root, name)))
           })

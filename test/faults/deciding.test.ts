@@ -3,14 +3,14 @@ import { create } from "@bufbuild/protobuf"
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import type { HookError } from "../../src/hooks/HookError.ts"
-import { deciding, type DecidingHook, type Notification, notifications } from "../../src/hooks/HookKind.ts"
-import { unaryHooks } from "../../src/hooks/HookName.ts"
+import type { UnaryHook } from "../../src/contract/HookNames.ts"
+import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
 import { brief, type FaultName, type Kind, kinds, peer } from "./support.ts"
 
-const decide = Effect.flatMap(HookDispatcher, ({ decide }) =>
+const decide = Effect.flatMap(MattermostPlugins, ({ decide }) =>
   decide("messageWillBePosted", { post: create(PostSchema, { message: "hello" }) }),
 )
 
@@ -103,17 +103,19 @@ kinds("a plugin that", {
     outcome: ({ start }) =>
       Effect.gen(function* () {
         const { hooks } = yield* start
-        const { collect, decide, notify } = yield* HookDispatcher
-        for (const hook of [...unaryHooks, ...unaryHooks]) {
-          const request: any = requests[hook] ?? {}
-          const ask = hooks[hook] as (request: object) => Effect.Effect<unknown, HookError>
+        const { collect, decide, notify } = yield* MattermostPlugins
+        for (const [hook, { kind }] of [...MattermostContract.unary, ...MattermostContract.unary]) {
+          const request: object = requests[hook] ?? {}
+          const ask = hooks[hook as UnaryHook<MattermostContract>] as (
+            request: object,
+          ) => Effect.Effect<unknown, HookError>
           const answer = yield* Effect.result(ask(request))
           if (answer._tag === "Failure") assert.strictEqual(answer.failure._tag, "HookPluginError")
-          yield* hook in deciding
-            ? Effect.ignore(decide(hook as DecidingHook, request))
-            : notifications.has(hook)
-              ? notify(hook as Notification, request)
-              : collect(hook as "executeCommand", request)
+          const dispatch = { asks: collect, decides: decide, tells: notify }[kind] as (
+            hook: string,
+            request: object,
+          ) => Effect.Effect<unknown, unknown>
+          yield* Effect.ignore(dispatch(hook, request))
         }
       }),
   },

@@ -2,8 +2,8 @@
 import { join } from "node:path"
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { brief, type Bundle, type FaultName, fails, type Kind, kinds, peer, sh, starts } from "./support.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 
 const LEFT_OUT = /hostile wrote more than \d+ lines a second: \d+ lines, \d+ bytes were left out of the log/
 const MIB = 1024 * 1024
@@ -67,7 +67,7 @@ const events = (bundle: Bundle, count: number): Kind => ({
   outcome: ({ logged, start, stop }) =>
     Effect.gen(function* () {
       yield* start
-      const { notify } = yield* HookDispatcher
+      const { notify } = yield* MattermostPlugins
       yield* Effect.repeat(notify("messageHasBeenPosted", {}), { times: count })
       yield* logged(/plugin hostile is \d+ events \(\d+ bytes\) behind; MessageHasBeenPosted and more are lost/)
       yield* stop

@@ -4,9 +4,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Logger, Option, Redacted } from "effect"
 import { FetchHttpClient, HttpServer } from "effect/http"
 import { served } from "../support/served.ts"
-import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { AccessToken } from "../../src/http/AccessToken.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
 import { folder } from "../support/folder.ts"
 import { hostEnvironment, noPython } from "../support/host.ts"
@@ -65,13 +64,13 @@ describe.skipIf(process.platform !== "linux" || noPython)("a host at work", () =
         const counts = { posts: 0, pages: 0, commands: 0, crashes: 0 }
 
         const load = Effect.gen(function* () {
-          const { find, settled } = yield* PluginEnvironment
+          const { find, settled } = yield* MattermostPlugins.Environment
           yield* bounded("the plugins' start", settled)
           const { address } = yield* HttpServer.HttpServer
           const base = `http://127.0.0.1:${"port" in address ? address.port : 0}`
           const headers = { Authorization: `Bearer ${Redacted.value((yield* AccessToken).value)}` }
           const { channel, user } = yield* workspaceOf
-          const { call } = yield* HookDispatcher
+          const { call } = yield* MattermostPlugins
           const ask = (path: string, init: RequestInit = {}) =>
             bounded(
               `an answer of ${path}`,

@@ -12,10 +12,10 @@ const byContract = (fault: FaultName): Kind => ({
   bundle: peer(fault),
   outcome: ({ start, stop }) =>
     Effect.gen(function* () {
-      const { hooks } = yield* start
-      assert.isUndefined(hooks.http)
+      const { client } = yield* start
+      assert.isUndefined(client.http)
       const init = { method: "GET", url: "/" }
-      assert.strictEqual((yield* Effect.scoped(serveHttp(hooks, { init }))).status, 200)
+      assert.strictEqual((yield* Effect.scoped(serveHttp(client, { init }))).status, 200)
       yield* stop
     }),
 })

@@ -1,9 +1,10 @@
 /** Plugins that die, hang or lie while they are active, and when they are stopped. */
 import { assert } from "@effect/vitest"
 import { Effect, Fiber, Stream } from "effect"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { serveHttp } from "../../src/hooks/ServeHttp.ts"
 import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.ts"
+import type { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
 import { eventually } from "../support/host.ts"
 import { brief, type Bundle, bounded, type FaultName, type Kind, kinds, peer, python } from "./support.ts"
@@ -71,7 +72,7 @@ kinds("a plugin that is active and", {
     outcome: (situation) =>
       Effect.gen(function* () {
         const { process: running } = yield* situation.start
-        const { notify } = yield* HookDispatcher
+        const { notify } = yield* MattermostPlugins
         yield* Effect.repeat(notify("messageHasBeenPosted", {}), { times: 9 })
         process.kill(running.pid, "SIGKILL")
         yield* ended(situation, /signal SIGKILL/)
@@ -130,7 +131,7 @@ kinds("a plugin that is active and", {
 })
 
 /** A plugin that is stopped and does what it should not: it is gone all the same, and the log may say something of it. */
-const stops = (bundle: Bundle, logged?: RegExp, options: SupervisorOptions = brief): Kind => ({
+const stops = (bundle: Bundle, logged?: RegExp, options: SupervisorOptions<MattermostContract> = brief): Kind => ({
   bundle,
   options,
   outcome: (situation) =>
@@ -164,9 +165,9 @@ kinds("a plugin that is stopped and", {
     options: brief,
     outcome: ({ start, stop }) =>
       Effect.gen(function* () {
-        const { hooks } = yield* start
+        const { client, hooks } = yield* start
         const asking = yield* Effect.forkChild(Effect.flip(hooks.messageWillBePosted({})))
-        yield* eventually("it is asked", () => hooks.inFlight.count() === 1)
+        yield* eventually("it is asked", () => client.inFlight.count() === 1)
         yield* stop
         const error = yield* bounded("the call's end", Fiber.join(asking))
         assert.strictEqual(error._tag, "HookTransportError")
@@ -180,13 +181,13 @@ const served = (fault: FaultName, tag: string, words: RegExp, isHeadSent = false
   options: brief,
   outcome: ({ start, stop }) =>
     Effect.gen(function* () {
-      const { hooks } = yield* start
+      const { client } = yield* start
       const body = Stream.forever(Stream.make(new Uint8Array(65_536)))
       const request = { init: { method: "POST", url: "/" }, body: fault.includes("upload") ? body : Stream.empty }
       const deadline = tag === "HookDeadlineError" ? "2 seconds" : "60 seconds"
       yield* Effect.scoped(
         Effect.gen(function* () {
-          const answer = yield* bounded("the answer's head", Effect.result(serveHttp(hooks, request, deadline)))
+          const answer = yield* bounded("the answer's head", Effect.result(serveHttp(client, request, deadline)))
           assert.strictEqual(answer._tag, isHeadSent ? "Success" : "Failure")
           const error =
             answer._tag === "Failure"
@@ -286,9 +287,9 @@ kinds("a Python plugin whose async handler blocks", {
     options: { ...brief, hooks: { policies: { executeCommand: { deadline: "10 minutes" } } } },
     outcome: ({ logged, start }) =>
       Effect.gen(function* () {
-        const { hooks, ping } = yield* start
+        const { client, hooks, ping } = yield* start
         const blocked = yield* Effect.forkChild(hooks.executeCommand({}))
-        yield* eventually("it is asked", () => hooks.inFlight.count() === 1)
+        yield* eventually("it is asked", () => client.inFlight.count() === 1)
         yield* ping
         assert.strictEqual((yield* hooks.messageWillBePosted(asked("x"))).modifiedPost?.message, "x (seen)")
         yield* logged(/asked about x/)

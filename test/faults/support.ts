@@ -7,17 +7,17 @@ import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Logger, Option, Scope, SubscriptionRef } from "effect"
-import { PluginApi, type PluginApiMethods } from "../../src/api/PluginApi.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
-import { supervisorLayer } from "../../src/environment/PluginHost.ts"
 import { PluginLogRate } from "../../src/goplugin/LogBudget.ts"
 import { RuntimeDirectory } from "../../src/goplugin/SocketDirectory.ts"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import * as ControlGroup from "../../src/process/ControlGroup.ts"
-import { MARKER_VARIABLE } from "../../src/process/ProcessTable.ts"
+import { VARIABLES } from "../../src/command/Variables.ts"
 import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.ts"
-import { PluginSupervisor, type SupervisedPlugin } from "../../src/supervisor/PluginSupervisor.ts"
+import type { UnaryHooks } from "../../src/hooks/Hooks.ts"
+import type { SupervisedPlugin } from "../../src/supervisor/PluginSupervisor.ts"
 import { Workspace } from "../../src/workspace/Workspace.ts"
+import type { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { type MattermostApiMethods, MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { WorkspacePluginApi } from "../../src/workspace/WorkspacePluginApi.ts"
 import { folder, type Node } from "../support/folder.ts"
 import { eventually, hostEnvironment, isAlive, noPython } from "../support/host.ts"
@@ -62,13 +62,13 @@ export const python = (code: string, id = "hostile"): Bundle => ({
 })
 
 /** A host as in production, on a workspace in a folder of its own. `methods` take the place of some of its API's. */
-export const host = (root: string, methods: Partial<PluginApiMethods> = {}) => {
-  const workspace = Workspace.layerIn(join(root, "data")).pipe(Layer.provide(HookDispatcher.layer))
+export const host = (root: string, methods: MattermostApiMethods = {}) => {
+  const workspace = Workspace.layerIn(join(root, "data")).pipe(Layer.provide(MattermostPlugins.layer))
   const api = Layer.effect(
-    PluginApi,
-    Effect.map(PluginApi, (own) => ({ ...own, ...methods })),
-  ).pipe(Layer.provide(WorkspacePluginApi.layer), Layer.provide(HookDispatcher.layer))
-  return supervisorLayer.pipe(
+    MattermostPlugins.Api,
+    Effect.map(MattermostPlugins.Api, (own) => ({ ...own, ...methods })),
+  ).pipe(Layer.provide(WorkspacePluginApi.layer), Layer.provide(MattermostPlugins.layer))
+  return MattermostPlugins.layerSupervisor.pipe(
     Layer.provide(api),
     Layer.provide(PluginBundles.layer),
     Layer.provideMerge(workspace),
@@ -95,13 +95,14 @@ export interface Situation {
   readonly logged: (pattern: RegExp) => Effect.Effect<void, Error>
 }
 
-type Started = Effect.Success<SupervisedPlugin["start"]>
+type Supervised = SupervisedPlugin<UnaryHooks<MattermostContract>>
+type Started = Effect.Success<Supervised["start"]>
 
 /** A kind of bad plugin. */
 export interface Kind {
   readonly bundle: Bundle
-  readonly options?: SupervisorOptions
-  readonly methods?: Partial<PluginApiMethods>
+  readonly options?: SupervisorOptions<MattermostContract>
+  readonly methods?: MattermostApiMethods
   /** Who is beside it: a plugin that answers commands with `well`. */
   readonly bystander?: Bundle
   /** What comes of it. */
@@ -114,7 +115,7 @@ export const bounded = <A, E, R>(what: string, effect: Effect.Effect<A, E, R>, d
 
 /** Asks the healthy plugin. */
 const bystanderAnswers = Effect.gen(function* () {
-  const { call } = yield* HookDispatcher
+  const { call } = yield* MattermostPlugins
   const answer = yield* bounded("the bystander's answer", call("bystander", "executeCommand", {}))
   assert.strictEqual(Option.getOrUndefined(answer)?.response?.text, "well")
 })
@@ -140,7 +141,7 @@ export const nobodyHas = (text: string) =>
 
 /** What all markers of a host begin with, as one of its plugins shows it. */
 const hostOf = (pid: number): string =>
-  new RegExp(`(?:^|\0)${MARKER_VARIABLE}=([^:\0]+):`).exec(textOf(pid, "environ"))?.[1] ?? ""
+  new RegExp(`(?:^|\0)${VARIABLES.marker}=([^:\0]+):`).exec(textOf(pid, "environ"))?.[1] ?? ""
 
 const controlGroupsOf = (host: string) =>
   Effect.map(ControlGroup.ownGroup, (own) =>
@@ -174,12 +175,12 @@ const situated = Effect.fnUntraced(function* ({ bundle, bystander, methods, opti
 
   const beside = Effect.gen(function* () {
     const { load } = yield* PluginBundles
-    const supervisor = yield* PluginSupervisor
+    const supervisor = yield* MattermostPlugins.Supervisor
     const { process: healthy } = yield* supervisor.start(yield* load(join(root, "bystander")))
     const name = hostOf(healthy.pid)
     assert.notStrictEqual(name, "")
     const scope = yield* Scope.make()
-    let plugin: SupervisedPlugin | undefined
+    let plugin: Supervised | undefined
     const situation: Situation = {
       root,
       start: bounded(
@@ -252,7 +253,7 @@ export const fails = (
   bundle: Bundle,
   tag: string,
   words: ReadonlyArray<RegExp>,
-  options: SupervisorOptions = {},
+  options: SupervisorOptions<MattermostContract> = {},
 ): Kind => ({
   bundle,
   options,
@@ -267,7 +268,11 @@ export const fails = (
 })
 
 /** A plugin that starts all the same, and can be used and stopped. */
-export const starts = (bundle: Bundle, options: SupervisorOptions = {}, logged: ReadonlyArray<RegExp> = []): Kind => ({
+export const starts = (
+  bundle: Bundle,
+  options: SupervisorOptions<MattermostContract> = {},
+  logged: ReadonlyArray<RegExp> = [],
+): Kind => ({
   bundle,
   options,
   outcome: ({ logged: isLogged, start, state, stop }) =>

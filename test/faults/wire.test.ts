@@ -5,8 +5,8 @@ import { join } from "node:path"
 import { create } from "@bufbuild/protobuf"
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { bounded, brief, type FaultName, fails, type Kind, kinds, peer, python, sh, starts } from "./support.ts"
 
 const FOREIGN = /it may be another's.*for one that can't, set allowForeignAddress/s
@@ -119,7 +119,7 @@ const noAnswer = (fault: FaultName, why: RegExp, deadline: "5 seconds" | "60 sec
   outcome: ({ logged, start }) =>
     Effect.gen(function* () {
       const { hooks } = yield* start
-      const { decide } = yield* HookDispatcher
+      const { decide } = yield* MattermostPlugins
       const error = yield* Effect.flip(decide("messageWillBePosted", { post: create(PostSchema, { message: "x" }) }))
       assert.deepInclude(error, { pluginId: "hostile", isFailure: true })
       yield* logged(why)

@@ -266,7 +266,7 @@ describe.skipIf(process.platform === "win32")("GrpcServer", () => {
       const broken = { authorities: "none", identity: { certificate: "none", privateKey: "none" } }
       assert.strictEqual(
         (yield* Effect.flip(serve({ unix: join(folder, "tls") }, [service], { tls: broken })))._tag,
-        "GrpcServerError",
+        "RpcServerError",
       )
     }).pipe(Effect.scoped),
   )

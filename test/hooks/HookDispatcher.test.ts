@@ -5,19 +5,23 @@ import { Deferred, type Duration, Effect, Exit, Fiber, Metric, Option, Scope } f
 import { TestClock } from "effect/testing"
 import { EmailNotificationContentSchema } from "../../src/generated/mattermost/pluginapi/v1/hooks_message_pb.js"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
-import { ActivePlugins } from "../../src/hooks/ActivePlugins.ts"
 import { BREAKER_FAILURES } from "../../src/hooks/CircuitBreaker.ts"
-import { DISMISS_POST_REASON, HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { HookDeadlineError, HookNotImplementedError, HookPluginError } from "../../src/hooks/HookError.ts"
-import { notifications } from "../../src/hooks/HookKind.ts"
 import type { HooksOptions } from "../../src/hooks/HookPolicy.ts"
 import { NotificationLimits } from "../../src/hooks/NotificationQueue.ts"
+import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
+import { DISMISS_POST_REASON, isDismissal } from "../../src/mattermost/Dismissal.ts"
 import { type HookHandlers, testClient } from "../../src/hooks/Hooks.ts"
 import { recordLog } from "../support/log.ts"
 
-const register = (pluginId: string, handlers: HookHandlers, options?: HooksOptions) =>
-  Effect.flatMap(ActivePlugins, (active) =>
-    active.register(testClient(undefined as never, pluginId, handlers, options)),
+const register = (
+  pluginId: string,
+  handlers: HookHandlers<MattermostContract>,
+  options?: HooksOptions<MattermostContract>,
+) =>
+  Effect.flatMap(MattermostPlugins, ({ active }) =>
+    active.register(testClient(MattermostContract, undefined as never, pluginId, handlers, options)),
   )
 
 const late = (pluginId: string) =>
@@ -28,8 +32,8 @@ const crash = (isAnswer: boolean, reason = "no such configuration") =>
 
 const post = (message: string) => ({ post: create(PostSchema, { id: "1", message, metadata: {} }) })
 
-const test = <E>(name: string, effect: Effect.Effect<unknown, E, HookDispatcher | ActivePlugins | Scope.Scope>) =>
-  it.effect(name, () => effect.pipe(Effect.scoped, Effect.provide(HookDispatcher.layer)))
+const test = <E>(name: string, effect: Effect.Effect<unknown, E, MattermostPlugins | Scope.Scope>) =>
+  it.effect(name, () => effect.pipe(Effect.scoped, Effect.provide(MattermostPlugins.layer)))
 
 /** Lets what runs in the background run. */
 const settle = Effect.repeat(Effect.yieldNow, { times: 50 })
@@ -38,7 +42,7 @@ describe("HookDispatcher.decide", () => {
   test(
     "asks in the order of the ids, each about what the one before made of it, with every field kept",
     Effect.gen(function* () {
-      const append = (text: string): HookHandlers => ({
+      const append = (text: string): HookHandlers<MattermostContract> => ({
         messageWillBePosted: ({ post }) =>
           Effect.succeed({ modifiedPost: { ...post!, message: `${post!.message}${text}` } }),
       })
@@ -47,7 +51,7 @@ describe("HookDispatcher.decide", () => {
       yield* register("no-opinion", { messageWillBePosted: () => Effect.succeed({}) })
       yield* register("b", append("b"))
       yield* register("without the hook", { userHasBeenCreated: () => Effect.succeed({}) })
-      const { decide } = yield* HookDispatcher
+      const { decide } = yield* MattermostPlugins
       const decided = yield* decide("messageWillBePosted", post(""))
       assert.strictEqual(decided.post.message, "abc")
       assert.strictEqual(decided.post.id, "1")
@@ -64,12 +68,12 @@ describe("HookDispatcher.decide", () => {
           Effect.succeed({ rejectionReason: post!.message === "noise" ? DISMISS_POST_REASON : "no" }),
       })
       yield* register("b", { messageWillBePosted: () => Effect.sync(() => (asked++, {})) })
-      const { decide } = yield* HookDispatcher
+      const { decide } = yield* MattermostPlugins
       const refused = yield* Effect.flip(decide("messageWillBePosted", post("x")))
       assert.deepInclude(refused, { pluginId: "a", hook: "MessageWillBePosted", reason: "no", isFailure: false })
       assert.strictEqual(refused.message, "Post rejected by plugin. no")
-      assert.isFalse(refused.isDismissal)
-      assert.isTrue((yield* Effect.flip(decide("messageWillBePosted", post("noise")))).isDismissal)
+      assert.isFalse(isDismissal(refused))
+      assert.isTrue(isDismissal(yield* Effect.flip(decide("messageWillBePosted", post("noise")))))
       assert.strictEqual(asked, 0)
     }),
   )
@@ -78,10 +82,13 @@ describe("HookDispatcher.decide", () => {
     "passes over a plugin that fails, or refuses where its operator says so; either way it is logged",
     Effect.gen(function* () {
       const log = recordLog()
-      const failing: HookHandlers = { messageWillBePosted: () => crash(false), userWillLogIn: () => late("b") }
+      const failing: HookHandlers<MattermostContract> = {
+        messageWillBePosted: () => crash(false),
+        userWillLogIn: () => late("b"),
+      }
       yield* register("a", failing)
       yield* register("b", failing, { policies: { userWillLogIn: { onFailure: "refuse" } } })
-      const { decide } = yield* HookDispatcher
+      const { decide } = yield* MattermostPlugins
       yield* Effect.gen(function* () {
         assert.strictEqual((yield* decide("messageWillBePosted", post("kept"))).post.message, "kept")
         const refused = yield* Effect.flip(decide("userWillLogIn", {}))
@@ -98,10 +105,12 @@ describe("HookDispatcher.decide", () => {
     "refuses for a plugin that has to agree and is not there: it has not been started, or has died",
     Effect.gen(function* () {
       const log = recordLog()
-      const { decide, require } = yield* HookDispatcher
-      const refusing: HooksOptions = { policies: { messageWillBePosted: { onFailure: "refuse" } } }
+      const { decide, require } = yield* MattermostPlugins
+      const refusing: HooksOptions<MattermostContract> = { policies: { messageWillBePosted: { onFailure: "refuse" } } }
       let asked = ""
-      const agree: HookHandlers = { messageWillBePosted: () => Effect.sync(() => ((asked += "c"), {})) }
+      const agree: HookHandlers<MattermostContract> = {
+        messageWillBePosted: () => Effect.sync(() => ((asked += "c"), {})),
+      }
       yield* register("c", agree)
       const requirement = yield* Scope.make()
       yield* Scope.provide(require("b", refusing), requirement)
@@ -128,10 +137,10 @@ describe("HookDispatcher.decide", () => {
     "warns of a plugin that has to agree and does not have the hook, which then is no refusal",
     Effect.gen(function* () {
       const log = recordLog()
-      const refusing: HooksOptions = { policies: { messageWillBePosted: { onFailure: "refuse" } } }
+      const refusing: HooksOptions<MattermostContract> = { policies: { messageWillBePosted: { onFailure: "refuse" } } }
       yield* Effect.provide(register("a", {}, refusing), log.layer)
       assert.deepStrictEqual(log.messages(), ["plugin a has to agree in MessageWillBePosted and does not implement it"])
-      const { decide } = yield* HookDispatcher
+      const { decide } = yield* MattermostPlugins
       assert.strictEqual((yield* decide("messageWillBePosted", post("kept"))).post.message, "kept")
     }),
   )
@@ -143,7 +152,7 @@ describe("HookDispatcher.decide", () => {
         configurationWillBeSaved: ({ newConfig }) =>
           Effect.succeed({ modifiedConfig: { configJson: Buffer.concat([newConfig!.configJson, Buffer.from("a")]) } }),
       })
-      const { decide } = yield* HookDispatcher
+      const { decide } = yield* MattermostPlugins
       const save = decide("configurationWillBeSaved", { newConfig: { configJson: Buffer.from("{}") } })
       assert.strictEqual(Buffer.from((yield* save).newConfig.configJson).toString(), "{}a")
       yield* register("b", { configurationWillBeSaved: () => crash(true) })
@@ -169,7 +178,7 @@ describe("HookDispatcher.decide", () => {
           Effect.succeed({ modifiedNotification: { ...pushNotification!, message: "pushed" } }),
         emailNotificationWillBeSent: () => Effect.succeed({ modifiedContent: { subject: "new", messageHtml: "<b>" } }),
       })
-      const { decide } = yield* HookDispatcher
+      const { decide } = yield* MattermostPlugins
       const updated = yield* decide("messageWillBeUpdated", {
         newPost: create(PostSchema, { message: "n" }),
         oldPost: create(PostSchema, { message: "o" }),
@@ -214,7 +223,7 @@ describe("HookDispatcher.decide", () => {
       yield* register("slow", {
         messageWillBePosted: () => Effect.suspend(() => (asked++, isWell ? Effect.succeed({}) : late("slow"))),
       })
-      const { decide } = yield* HookDispatcher
+      const { decide } = yield* MattermostPlugins
       const ask = Effect.provide(decide("messageWillBePosted", post("x")), log.layer)
       yield* Effect.repeat(ask, { times: BREAKER_FAILURES + 3 })
       assert.strictEqual(asked, BREAKER_FAILURES)
@@ -244,7 +253,7 @@ describe("HookDispatcher.decide", () => {
         messageHasBeenPosted: () => Effect.succeed({}),
         userWillLogIn: () => Effect.succeed({ rejectionReason: "no" }),
       })
-      const { decide, notify } = yield* HookDispatcher
+      const { decide, notify } = yield* MattermostPlugins
       const ask = Effect.provide(decide("messageWillBePosted", post("x")), log.layer)
       for (let count = 0; count < 10; count++) {
         yield* ask
@@ -272,7 +281,7 @@ describe("HookDispatcher.decide", () => {
       let asked = 0
       let answer: Effect.Effect<{}> = Effect.never
       yield* register("silent", { messageWillBePosted: () => Effect.suspend(() => (asked++, answer)) })
-      const { decide } = yield* HookDispatcher
+      const { decide } = yield* MattermostPlugins
       const giveUp = (after: Duration.Input) =>
         Effect.gen(function* () {
           const asking = yield* Effect.forkChild(decide("messageWillBePosted", post("x")))
@@ -308,7 +317,7 @@ describe("HookDispatcher.decide", () => {
         configurationWillBeSaved: () => Effect.fail(raised),
         onSAMLLogin: () => crash(true, "no entry"),
       }
-      const { decide, require } = yield* HookDispatcher
+      const { decide, require } = yield* MattermostPlugins
       // Only who has to agree by an operator's word is missed; here nobody has said so.
       yield* require("absent", {})
       yield* register("o", handlers, { policies: { configurationWillBeSaved: { onFailure: "allow" } } })
@@ -323,7 +332,7 @@ describe("HookDispatcher.decide", () => {
   test(
     "does not ask who was stopped while others were asked, and refuses if that one had to agree",
     Effect.gen(function* () {
-      const { decide } = yield* HookDispatcher
+      const { decide } = yield* MattermostPlugins
       const scopes = [yield* Scope.make(), yield* Scope.make()] as const
       let asked = 0
       let stopping = scopes[0]
@@ -334,8 +343,8 @@ describe("HookDispatcher.decide", () => {
             {},
           ),
       })
-      const refuse: HooksOptions = { policies: { messageWillBePosted: { onFailure: "refuse" } } }
-      const handlers: HookHandlers = { messageWillBePosted: () => Effect.sync(() => (asked++, {})) }
+      const refuse: HooksOptions<MattermostContract> = { policies: { messageWillBePosted: { onFailure: "refuse" } } }
+      const handlers: HookHandlers<MattermostContract> = { messageWillBePosted: () => Effect.sync(() => (asked++, {})) }
       yield* Scope.provide(register("b", handlers), scopes[0])
       yield* decide("messageWillBePosted", post("x"))
       stopping = scopes[1]
@@ -352,7 +361,7 @@ describe("HookDispatcher.decide", () => {
         messageWillBePosted: () => Effect.fail(new HookNotImplementedError({ pluginId: "p", hook: "H" })),
       }
       yield* register("lenient", absent)
-      const { decide } = yield* HookDispatcher
+      const { decide } = yield* MattermostPlugins
       yield* decide("messageWillBePosted", post("x"))
       yield* register("strict", absent, { policies: { messageWillBePosted: { onFailure: "refuse" } } })
       const { isFailure, pluginId } = yield* Effect.flip(decide("messageWillBePosted", post("x")))
@@ -363,9 +372,9 @@ describe("HookDispatcher.decide", () => {
   test(
     "asks the later of two runs of a plugin, and the earlier one again when that ends",
     Effect.gen(function* () {
-      const { decide } = yield* HookDispatcher
+      const { decide } = yield* MattermostPlugins
       const asked: Array<string> = []
-      const run = (name: string): HookHandlers => ({
+      const run = (name: string): HookHandlers<MattermostContract> => ({
         messageWillBePosted: () => Effect.sync(() => (asked.push(name), {})),
       })
       const scopes = [yield* Scope.make(), yield* Scope.make()] as const
@@ -392,7 +401,7 @@ describe("HookDispatcher.decide", () => {
   test(
     "waits for what a plugin that is withdrawn is at work on",
     Effect.gen(function* () {
-      const { decide } = yield* HookDispatcher
+      const { decide } = yield* MattermostPlugins
       const gate = yield* Deferred.make<void>()
       const { hooks, withdraw } = yield* register("a", {
         messageWillBePosted: () => Effect.as(Deferred.await(gate), { rejectionReason: "no" }),
@@ -415,7 +424,7 @@ describe("HookDispatcher.decide", () => {
     Effect.gen(function* () {
       let asked = 0
       yield* register("failing", { messageWillBePosted: () => Effect.suspend(() => (asked++, crash(false))) })
-      const { decide } = yield* HookDispatcher
+      const { decide } = yield* MattermostPlugins
       yield* Effect.repeat(decide("messageWillBePosted", post("x")), { times: 9 })
       assert.strictEqual(asked, 10)
     }),
@@ -425,7 +434,7 @@ describe("HookDispatcher.decide", () => {
 describe("HookDispatcher.notify", () => {
   it("tells of every hook that answers nothing", () => {
     assert.sameMembers(
-      [...notifications],
+      [...MattermostContract.unary].filter(([, { kind }]) => kind === "tells").map(([hook]) => hook),
       [
         "onConfigurationChange",
         "onSendDailyTelemetry",
@@ -462,7 +471,7 @@ describe("HookDispatcher.notify", () => {
         messageHasBeenPosted: ({ post }) =>
           Effect.suspend(() => (told.push(post!.message), isWell ? Effect.succeed({}) : late("slow"))),
       }).pipe(Scope.provide(scope), Effect.provide(log.layer))
-      const { notify } = yield* HookDispatcher
+      const { notify } = yield* MattermostPlugins
       const tell = (messages: ReadonlyArray<string>) =>
         Effect.andThen(
           Effect.forEach(messages, (message) => notify("messageHasBeenPosted", post(message))),
@@ -490,7 +499,7 @@ describe("HookDispatcher.notify", () => {
       const log = recordLog()
       const gate = yield* Deferred.make<void>()
       yield* register("heavy", { messageHasBeenPosted: () => Effect.as(Deferred.await(gate), {}) })
-      const { notify } = yield* HookDispatcher
+      const { notify } = yield* MattermostPlugins
       const large = post("x".repeat(8 * 1024 * 1024))
       yield* Effect.provide(Effect.repeat(notify("messageHasBeenPosted", large), { times: 9 }), log.layer)
       assert.lengthOf(log.messages(), 1)
@@ -507,13 +516,13 @@ describe("HookDispatcher.notify", () => {
     Effect.gen(function* () {
       const heard: Array<string> = []
       const gate = yield* Deferred.make<void>()
-      const listener = (id: string, wait: Effect.Effect<void>): HookHandlers => ({
+      const listener = (id: string, wait: Effect.Effect<void>): HookHandlers<MattermostContract> => ({
         messageHasBeenPosted: ({ post }) =>
           Effect.as(wait, {}).pipe(Effect.tap(() => Effect.sync(() => heard.push(id + post!.message)))),
       })
       yield* register("quick", listener("q", Effect.void))
       yield* register("slow", listener("s", Deferred.await(gate)))
-      const { notify } = yield* HookDispatcher
+      const { notify } = yield* MattermostPlugins
       for (const message of ["1", "2", "3"]) {
         const event = post(message)
         yield* notify("messageHasBeenPosted", event)
@@ -533,7 +542,7 @@ describe("HookDispatcher.notify", () => {
       const log = recordLog()
       const gate = yield* Deferred.make<void>()
       yield* register("stuck", { messageHasBeenPosted: () => Effect.as(Deferred.await(gate), {}) })
-      const { notify } = yield* HookDispatcher
+      const { notify } = yield* MattermostPlugins
       yield* Effect.gen(function* () {
         for (let index = 0; index < 1100; index++) yield* notify("messageHasBeenPosted", post(String(index)))
       }).pipe(Effect.provide(log.layer))
@@ -566,7 +575,7 @@ describe("HookDispatcher.notify", () => {
         }),
         scope,
       )
-      const { notify } = yield* HookDispatcher
+      const { notify } = yield* MattermostPlugins
       for (const message of ["1", "2", "stuck"]) yield* notify("messageHasBeenPosted", post(message))
       const withdrawing = yield* Effect.forkChild(withdraw("5 seconds"))
       yield* settle
@@ -593,7 +602,7 @@ describe("HookDispatcher.collect", () => {
       yield* register("b", { runDataRetention: () => Effect.succeed({ deletedCount: 2n }) })
       yield* register("a", { runDataRetention: ({ batchSize }) => Effect.succeed({ deletedCount: batchSize }) })
       yield* register("c", { runDataRetention: () => crash(true) })
-      const { collect } = yield* HookDispatcher
+      const { collect } = yield* MattermostPlugins
       const answers = yield* collect("runDataRetention", { batchSize: 40n })
       assert.deepStrictEqual(
         answers.map(({ pluginId, response }) => [pluginId, response.deletedCount]),
@@ -610,7 +619,7 @@ describe("HookDispatcher.call", () => {
   test(
     "asks the plugin of an id and no other, and tells what fails",
     Effect.gen(function* () {
-      const { call } = yield* HookDispatcher
+      const { call } = yield* MattermostPlugins
       const command = { args: { command: "/x" } }
       assert.isTrue(Option.isNone(yield* call("a", "executeCommand", command)))
       yield* register("a", {
@@ -639,7 +648,7 @@ describe("HookDispatcher.call", () => {
             late("a"),
           ),
       })
-      const { call } = yield* HookDispatcher
+      const { call } = yield* MattermostPlugins
       const failures = yield* Effect.forEach(Array.from({ length: BREAKER_FAILURES + 1 }), () =>
         Effect.flip(call("a", "executeCommand", {})),
       )

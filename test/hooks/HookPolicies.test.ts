@@ -1,18 +1,20 @@
 /** Policies as an operator writes them. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
-import { deciding } from "../../src/hooks/HookKind.ts"
-import { hookName, unaryHooks } from "../../src/hooks/HookName.ts"
 import { hookPolicies } from "../../src/hooks/HookPolicies.ts"
+import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { allHooks, hookName } from "../../src/contract/Contract.ts"
 import { HOOK_POLICY, policyOf } from "../../src/hooks/HookPolicy.ts"
 
 const problems = (written: unknown) =>
-  Effect.map(Effect.flip(hookPolicies(written)), (error) => error.problems.map(({ message, path }) => [path, message]))
+  Effect.map(Effect.flip(hookPolicies(MattermostContract, written)), (error) =>
+    error.problems.map(({ message, path }) => [path, message]),
+  )
 
 describe("hookPolicies", () => {
   it.effect("reads deadlines and what a failure means, by plugin and hook", () =>
     Effect.gen(function* () {
-      const { guard, slow } = yield* hookPolicies({
+      const { guard, slow } = yield* hookPolicies(MattermostContract, {
         Guard: {
           deadline: "5 seconds",
           policies: {
@@ -22,14 +24,23 @@ describe("hookPolicies", () => {
         },
         slow: { policies: { ServeHTTP: { deadline: "2 minutes" } } },
       })
-      assert.deepInclude(policyOf("messageWillBePosted", guard!), {
+      assert.deepInclude(policyOf(MattermostContract, "messageWillBePosted", guard!), {
         onFailure: "refuse",
         deadline: Duration.millis(700),
       })
-      assert.deepInclude(policyOf("userWillLogIn", guard!), { onFailure: "refuse", deadline: Duration.seconds(5) })
-      assert.deepInclude(policyOf("serveHTTP", guard!), { onFailure: "allow", deadline: Duration.seconds(5) })
-      assert.deepInclude(policyOf("serveHTTP", slow!), { onFailure: "allow", deadline: Duration.minutes(2) })
-      assert.deepInclude(policyOf("messageWillBePosted", slow!), HOOK_POLICY)
+      assert.deepInclude(policyOf(MattermostContract, "userWillLogIn", guard!), {
+        onFailure: "refuse",
+        deadline: Duration.seconds(5),
+      })
+      assert.deepInclude(policyOf(MattermostContract, "serveHTTP", guard!), {
+        onFailure: "allow",
+        deadline: Duration.seconds(5),
+      })
+      assert.deepInclude(policyOf(MattermostContract, "serveHTTP", slow!), {
+        onFailure: "allow",
+        deadline: Duration.minutes(2),
+      })
+      assert.deepInclude(policyOf(MattermostContract, "messageWillBePosted", slow!), HOOK_POLICY)
     }),
   )
 
@@ -59,7 +70,7 @@ describe("hookPolicies", () => {
         ["third.policies.OnActivate.deadline", "Expected string"],
         ["fourth", "Expected object"],
       ])
-      const error = yield* Effect.flip(hookPolicies({ g: { policies: { Nothing: {} } } }))
+      const error = yield* Effect.flip(hookPolicies(MattermostContract, { g: { policies: { Nothing: {} } } }))
       assert.strictEqual(
         error.message,
         "These hook policies can't be used; mend this: g.policies.Nothing: there is no such hook",
@@ -69,23 +80,23 @@ describe("hookPolicies", () => {
 
   it.effect("takes a refusal for the hooks that decide, and for no other", () =>
     Effect.gen(function* () {
-      for (const hook of [...unaryHooks, "serveHTTP" as const]) {
-        const name = hookName(hook)
+      for (const hook of allHooks(MattermostContract)) {
+        const name = hookName(MattermostContract, hook)
         const written = { p: { policies: { [name]: { onFailure: "refuse" } } } }
-        if (hook in deciding) yield* hookPolicies(written)
+        if (MattermostContract.unary.get(hook)?.kind === "decides") yield* hookPolicies(MattermostContract, written)
         else {
           assert.deepStrictEqual(yield* problems(written), [
             [`p.policies.${name}.onFailure`, `${name} decides nothing that could be refused`],
           ])
         }
-        yield* hookPolicies({ p: { policies: { [name]: { onFailure: "allow" } } } })
+        yield* hookPolicies(MattermostContract, { p: { policies: { [name]: { onFailure: "allow" } } } })
       }
     }),
   )
 
   it.effect("takes each plugin once, in whatever case its id is written", () =>
     Effect.gen(function* () {
-      const error = yield* Effect.flip(hookPolicies({ guard: {}, Guard: { deadline: "1 second" } }))
+      const error = yield* Effect.flip(hookPolicies(MattermostContract, { guard: {}, Guard: { deadline: "1 second" } }))
       assert.include(error.message, "Guard: the plugin has settings already; ids are in lower case")
     }),
   )

@@ -3,12 +3,17 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
 import { RpcStatus, statusCode } from "../../src/rpc/RpcError.ts"
 import type { HooksOptions } from "../../src/hooks/HookPolicy.ts"
-import { Hooks } from "../../src/hooks/Hooks.ts"
+import { Hooks, unaryHooks } from "../../src/hooks/Hooks.ts"
+import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
 import * as FakePlugin from "../../src/testing/FakePlugin.ts"
 
-const connect = Effect.fnUntraced(function* (hooks: FakePlugin.FakeHooks, options?: HooksOptions) {
-  const { client } = yield* FakePlugin.start(hooks)
-  return yield* (yield* Hooks).connect(client, "fake", options)
+const connect = Effect.fnUntraced(function* (
+  hooks: FakePlugin.FakeHooks<MattermostContract>,
+  options?: HooksOptions<MattermostContract>,
+) {
+  const { client } = yield* FakePlugin.start(MattermostContract, hooks)
+  const connected = yield* (yield* Hooks).connect(MattermostContract, client, "fake", options)
+  return { ...connected, ...unaryHooks<MattermostContract>(connected) }
 })
 const status = (code: number) => () => Effect.fail(new RpcStatus({ code, details: "details" }))
 

@@ -5,9 +5,10 @@ import type { ServeHTTPRequest } from "../../src/generated/mattermost/pluginapi/
 import { RpcStatus, statusCode } from "../../src/rpc/RpcError.ts"
 import { Hooks } from "../../src/hooks/Hooks.ts"
 import { CHUNK_SIZE, serveHttp } from "../../src/hooks/ServeHttp.ts"
+import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
 import * as FakePlugin from "../../src/testing/FakePlugin.ts"
 
-type Call = Parameters<NonNullable<FakePlugin.FakeHooks["serveHTTP"]>>[0]
+type Call = Parameters<NonNullable<FakePlugin.FakeHooks<MattermostContract>["serveHTTP"]>>[0]
 type Message = Parameters<Call["send"]>[0]
 
 /** What a handler may do; what the transport says of it is the host's affair here. */
@@ -16,9 +17,9 @@ const handled = (handler: (call: Call) => Effect.Effect<void, unknown>) => (call
     error instanceof RpcStatus ? error : new RpcStatus({ code: statusCode.INTERNAL, details: String(error) }),
   )
 
-const connect = Effect.fnUntraced(function* (handler: (call: Call) => Effect.Effect<void, unknown>) {
-  const { client } = yield* FakePlugin.start({ serveHTTP: handled(handler) })
-  return yield* (yield* Hooks).connect(client, "fake")
+const connect = Effect.fnUntraced(function* (handler: (call: Call) => Effect.Effect<void, unknown>, pluginId = "fake") {
+  const { client } = yield* FakePlugin.start(MattermostContract, { serveHTTP: handled(handler) })
+  return yield* (yield* Hooks).connect(MattermostContract, client, pluginId)
 })
 const answers = (...messages: ReadonlyArray<Message>) =>
   connect((call) => Effect.forEach(messages, (message) => call.send(message), { discard: true }))
@@ -100,7 +101,7 @@ describe("serveHttp", () => {
   live(
     "counts and times requests, as all calls of hooks",
     Effect.gen(function* () {
-      const hooks = { ...(yield* answers({ init: {}, bodyComplete: true })), pluginId: "counted" }
+      const hooks = yield* connect((call) => call.send({ init: {}, bodyComplete: true }), "counted")
       yield* serveHttp(hooks, { init })
       yield* serveHttp(hooks, { init })
       yield* Effect.flip(serveHttp({ ...hooks, implemented: new Set() }, { init }))

@@ -4,9 +4,10 @@ import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Inspectable, Layer, Option, Redacted } from "effect"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
-import { ACCESS_TOKEN_VARIABLE, AccessToken, AccessTokenFileError } from "../../src/http/AccessToken.ts"
+import { VARIABLES } from "../../src/command/Variables.ts"
+import { AccessToken, AccessTokenFileError } from "../../src/http/AccessToken.ts"
 import { authenticator } from "../../src/http/HttpAuthorization.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { Workspace } from "../../src/workspace/Workspace.ts"
 import { temporaryFolder } from "../support/folder.ts"
 
@@ -21,7 +22,7 @@ const tokenIn = (file: string) => Effect.provide(AccessToken, Layer.fresh(Access
 describe("the access token", () => {
   it.effect("comes from the environment", () =>
     Effect.gen(function* () {
-      const token = yield* tokenFrom({ [ACCESS_TOKEN_VARIABLE]: "s3cret" })
+      const token = yield* tokenFrom({ [VARIABLES.accessToken]: "s3cret" })
       assert.deepStrictEqual(token.source, { _tag: "Variable" })
       assert.isTrue(token.matches("s3cret"))
       for (const wrong of [undefined, "", "s3cre", "s3cret ", "S3CRET", "\u{10000}"]) {
@@ -33,7 +34,7 @@ describe("the access token", () => {
 
   it.effect("is made at random when there is none, or an empty one", () =>
     Effect.gen(function* () {
-      const made = [yield* tokenFrom({}), yield* tokenFrom({ [ACCESS_TOKEN_VARIABLE]: "" })]
+      const made = [yield* tokenFrom({}), yield* tokenFrom({ [VARIABLES.accessToken]: "" })]
       for (const token of made) {
         assert.deepStrictEqual(token.source, { _tag: "Generated" })
         assert.match(Redacted.value(token.value), /^[A-Za-z0-9_-]{43}$/)
@@ -105,7 +106,7 @@ describe("the access token", () => {
     }).pipe(
       Effect.provide(
         Layer.mergeAll(
-          Workspace.layerTest.pipe(Layer.provide(HookDispatcher.layer)),
+          Workspace.layerTest.pipe(Layer.provide(MattermostPlugins.layer)),
           Layer.succeed(AccessToken, AccessToken.make(Redacted.make("t"))),
         ),
       ),

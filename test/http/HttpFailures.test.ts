@@ -9,17 +9,16 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Layer, Redacted, SubscriptionRef } from "effect"
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { PluginApiError } from "../../src/api/PluginApi.ts"
-import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
 import { CommandSchema } from "../../src/generated/mattermost/pluginapi/v1/api_command_pb.js"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { HookPluginError } from "../../src/hooks/HookError.ts"
 import { AccessToken } from "../../src/http/AccessToken.ts"
 import { HttpAuthorization } from "../../src/http/HttpAuthorization.ts"
 import { HttpFailures } from "../../src/http/HttpFailures.ts"
 import { MetricsRoutes } from "../../src/http/MetricsRoutes.ts"
-import { PluginStatusRoutes } from "../../src/http/PluginStatusRoutes.ts"
+import * as PluginStatusRoutes from "../../src/http/PluginStatusRoutes.ts"
 import { WorkspaceRoutes } from "../../src/http/WorkspaceRoutes.ts"
 import type { PluginState } from "../../src/supervisor/PluginLife.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { Workspace } from "../../src/workspace/Workspace.ts"
 import { create } from "@bufbuild/protobuf"
 import { recordLog } from "../support/log.ts"
@@ -59,7 +58,7 @@ const broken = (gone: Deferred.Deferred<void>) =>
 
 const plugins = Layer.unwrap(
   Effect.map(SubscriptionRef.make<PluginState>({ name: "NotRunning", since: 0 }), (state) =>
-    PluginEnvironment.layerTest([
+    MattermostPlugins.layerEnvironmentTest([
       {
         bundle: { directory: "/p", manifest: { id: "p", name: "P" } },
         state,
@@ -73,14 +72,16 @@ const plugins = Layer.unwrap(
 
 const served = (gone = Deferred.makeUnsafe<void>()) =>
   HttpRouter.serve(
-    Layer.mergeAll(WorkspaceRoutes, PluginStatusRoutes, MetricsRoutes, broken(gone)).pipe(Layer.provide(HttpFailures)),
+    Layer.mergeAll(WorkspaceRoutes, PluginStatusRoutes.layer(MattermostPlugins), MetricsRoutes, broken(gone)).pipe(
+      Layer.provide(HttpFailures),
+    ),
     { disableLogger: true, disableListenLog: true },
   ).pipe(
     Layer.provide(plugins),
     Layer.provideMerge(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0 })),
     Layer.provide(Layer.succeed(AccessToken, AccessToken.make(Redacted.make(TOKEN)))),
     Layer.provideMerge(Workspace.layerTest),
-    Layer.provideMerge(HookDispatcher.layer),
+    Layer.provideMerge(MattermostPlugins.layer),
   )
 
 const client = Effect.map(HttpServer.HttpServer, ({ address }) => {

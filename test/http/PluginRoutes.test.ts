@@ -4,17 +4,17 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Metric, type Scope } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
-import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
 import { createServer as createHostServer } from "../../src/http/NodeServer.ts"
 import * as PluginRoutes from "../../src/http/PluginRoutes.ts"
 import * as FakePlugin from "../../src/testing/FakePlugin.ts"
-import { ActivePlugins } from "../../src/hooks/ActivePlugins.ts"
+import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { Hooks } from "../../src/hooks/Hooks.ts"
 import { eventually } from "../support/host.ts"
 import { recordLog } from "../support/log.ts"
 import { head, type Wire, wire } from "../support/rawHttp.ts"
 
-type Handler = NonNullable<FakePlugin.FakeHooks["serveHTTP"]>
+type Handler = NonNullable<FakePlugin.FakeHooks<MattermostContract>["serveHTTP"]>
 
 /** Asks a server with one plugin, `fake`, whose ServeHTTP is `handler`. */
 const serving = <A, E>(
@@ -32,23 +32,26 @@ const serving = <A, E>(
   test: (connect: Effect.Effect<Wire, never, Scope.Scope>) => Effect.Effect<A, E, Scope.Scope>,
 ) =>
   Effect.gen(function* () {
-    const { client } = yield* FakePlugin.start({ serveHTTP: handler })
-    const hooks = yield* (yield* Hooks).connect(client, "fake")
-    const active = yield* ActivePlugins
+    const { client } = yield* FakePlugin.start(MattermostContract, { serveHTTP: handler })
+    const hooks = yield* (yield* Hooks).connect(MattermostContract, client, "fake")
+    const { active } = yield* MattermostPlugins
     yield* active.register(hooks)
-    const served = HttpRouter.serve(PluginRoutes.layer(authenticate ?? (() => Effect.succeedNone), routes), {
-      disableLogger: true,
-      disableListenLog: true,
-    }).pipe(
+    const served = HttpRouter.serve(
+      PluginRoutes.layer(MattermostPlugins, authenticate ?? (() => Effect.succeedNone), routes),
+      {
+        disableLogger: true,
+        disableListenLog: true,
+      },
+    ).pipe(
       Layer.provideMerge(NodeHttpServer.layer(() => createServer({ ...node }), { host: "127.0.0.1", port: 0 })),
-      Layer.provide(PluginEnvironment.layerTest([])),
-      Layer.provide(Layer.succeed(ActivePlugins, active)),
+      Layer.provide(MattermostPlugins.layerEnvironmentTest([])),
+      Layer.provide(Layer.succeed(MattermostPlugins, yield* MattermostPlugins)),
     )
     return yield* Effect.gen(function* () {
       const { address } = yield* HttpServer.HttpServer
       return yield* Effect.scoped(test(wire("port" in address ? address.port : 0)))
     }).pipe(Effect.provide(served))
-  }).pipe(Effect.scoped, Effect.provide([Hooks.layer, ActivePlugins.layer]))
+  }).pipe(Effect.scoped, Effect.provide([Hooks.layer, MattermostPlugins.layer]))
 
 const get = head("GET", "/plugins/fake/x", ["Connection: close"])
 

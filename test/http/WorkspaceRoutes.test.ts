@@ -3,9 +3,10 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Layer, Redacted } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
-import { DISMISS_POST_REASON, HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { AccessToken } from "../../src/http/AccessToken.ts"
 import { WorkspaceRoutes } from "../../src/http/WorkspaceRoutes.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
+import { DISMISS_POST_REASON } from "../../src/mattermost/Dismissal.ts"
 import { Workspace } from "../../src/workspace/Workspace.ts"
 import { registerPlugin } from "../workspace/fixture.ts"
 
@@ -15,7 +16,7 @@ const served = HttpRouter.serve(WorkspaceRoutes, { disableLogger: true, disableL
   Layer.provideMerge(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0 })),
   Layer.provide(Layer.succeed(AccessToken, AccessToken.make(Redacted.make(TOKEN)))),
   Layer.provideMerge(Workspace.layerTest),
-  Layer.provideMerge(HookDispatcher.layer),
+  Layer.provideMerge(MattermostPlugins.layer),
 )
 
 interface Answer {

@@ -6,8 +6,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PluginAPI } from "../../src/generated/mattermost/pluginapi/v1/plugin_api_pb.js"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
-import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
 import { folder, ownTemporaryFolder } from "../support/folder.ts"
 import { host, noPython, socketFolders } from "../support/host.ts"
 
@@ -44,7 +44,7 @@ describe.skipIf(noPython)("the host API's token", () => {
     })
     return Effect.gen(function* () {
       const bundle = yield* (yield* PluginBundles).load(yield* folder(asking))
-      const { process } = yield* (yield* PluginSupervisor).start(bundle)
+      const { process } = yield* (yield* MattermostPlugins.Supervisor).start(bundle)
       assert.strictEqual(stored["version"], "1.2.3")
       assert.include(stored["child"], "does not show the plugin's own token", "what a plugin starts has no token")
       assert.include(stored["told"], "1.2.3", "unless it was handed over")

@@ -8,16 +8,15 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, type Tracer } from "effect"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
-import type { HookError } from "../../src/hooks/HookError.ts"
-import { hookName, unaryHooks } from "../../src/hooks/HookName.ts"
+import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
+import { hookName } from "../../src/contract/Contract.ts"
 import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.ts"
-import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
 import { recordLog } from "../support/log.ts"
 import { eventually, fixture, host, noPython } from "../support/host.ts"
 
 /** Starts a copy of the plugin under a name of its own. */
-const start = Effect.fnUntraced(function* (name: string, options: SupervisorOptions = {}) {
+const start = Effect.fnUntraced(function* (name: string, options: SupervisorOptions<MattermostContract> = {}) {
   const directory = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), `${name}-`))),
     (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true })),
@@ -26,11 +25,11 @@ const start = Effect.fnUntraced(function* (name: string, options: SupervisorOpti
   const manifest = join(directory, "plugin.json")
   writeFileSync(manifest, readFileSync(manifest, "utf8").replace('"dispatch"', JSON.stringify(`plugin-${name}`)))
   const bundle = yield* (yield* PluginBundles).load(directory)
-  return yield* (yield* PluginSupervisor).start(bundle, { ...options, variables: { NAME: name } })
+  return yield* (yield* MattermostPlugins.Supervisor).start(bundle, { ...options, variables: { NAME: name } })
 })
 
 const decide = (message: string) =>
-  Effect.flatMap(HookDispatcher, ({ decide }) =>
+  Effect.flatMap(MattermostPlugins, ({ decide }) =>
     Effect.map(
       decide("messageWillBePosted", {
         post: create(PostSchema, { id: "p", message, props: { mine: [1, { two: 3 }] } }),
@@ -44,16 +43,16 @@ describe.skipIf(noPython)("the hooks of real plugins", () => {
     const log = recordLog()
     return Effect.gen(function* () {
       const bundle = yield* (yield* PluginBundles).load(fixture("every-hook"))
-      const { hooks } = yield* (yield* PluginSupervisor).start(bundle)
-      assert.strictEqual(hooks.implemented.size, 41)
-      const calls = hooks as unknown as Record<string, (request: object) => Effect.Effect<unknown, HookError>>
-      for (const hook of unaryHooks) yield* calls[hook]!({})
+      const { client } = yield* (yield* MattermostPlugins.Supervisor).start(bundle)
+      assert.strictEqual(client.implemented.size, 41)
+      const unary = [...MattermostContract.unary.keys()]
+      for (const hook of unary) yield* client.call(hook, {})
       const called = () =>
         new Set(log.entries.filter(({ message }) => message === "called").map(({ fields }) => fields["hook"]))
-      yield* eventually("all are logged", () => called().size >= unaryHooks.length)
+      yield* eventually("all are logged", () => called().size >= unary.length)
       assert.sameMembers(
         [...called()],
-        unaryHooks.map((hook) => hookName(hook)),
+        unary.map((hook) => hookName(MattermostContract, hook)),
       )
     }).pipe(Effect.scoped, Effect.provide(host()), Effect.provide(log.layer))
   })
@@ -84,7 +83,7 @@ describe.skipIf(noPython)("the hooks of real plugins", () => {
     Effect.gen(function* () {
       yield* start("a")
       yield* start("b")
-      const { decide } = yield* HookDispatcher
+      const { decide } = yield* MattermostPlugins
       const file = randomBytes(60 * 1024 * 1024)
       const upload = (name: string) =>
         decide("fileWillBeUploaded", { fileInfo: { name, size: BigInt(file.length) }, fileContent: file })
@@ -123,7 +122,7 @@ describe.skipIf(noPython)("the hooks of real plugins", () => {
       assert.isTrue((yield* Effect.flip(decide("b:raise"))).isFailure)
       assert.isTrue((yield* Effect.flip(decide("b:hang"))).isFailure)
 
-      const { notify } = yield* HookDispatcher
+      const { notify } = yield* MattermostPlugins
       for (const message of ["1", "2", "3"]) yield* notify("messageHasBeenPosted", { post: { message } })
       const told = (id: string) =>
         log.entries

@@ -3,8 +3,8 @@ import { createServer } from "node:http"
 import { NodeHttpServer, NodeServices } from "@effect/platform-node"
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { PluginEnvironment } from "effect-plugin-supervisor"
 import { backend } from "../../examples/embedded-backend/src/backend.ts"
+import { MattermostPlugins } from "effect-plugin-supervisor"
 import { examples, hostEnvironment, noPython } from "../support/host.ts"
 import { address } from "../support/server.ts"
 
@@ -18,7 +18,7 @@ describe.skipIf(noPython)("the embedded backend", () => {
   layer(live, { timeout: "180 seconds", excludeTestServices: true })((it) => {
     it.effect("is vetoed, answered and reached by hello-python", () =>
       Effect.gen(function* () {
-        yield* (yield* PluginEnvironment).settled
+        yield* (yield* MattermostPlugins.Environment).settled
         const base = yield* address
         const send = (text: string) =>
           Effect.promise(() => fetch(`${base}/comments`, { method: "POST", body: JSON.stringify({ text }) }))

@@ -6,10 +6,8 @@ import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger, Option, SubscriptionRef } from "effect"
 import { afterAll } from "vitest"
-import { PluginApi } from "../../src/api/PluginApi.ts"
-import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
-import * as PluginHost from "../../src/environment/PluginHost.ts"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
+import type { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.ts"
 import { folder } from "../support/folder.ts"
 import { hostEnvironment, isAlive, noPython, socketFolders } from "../support/host.ts"
@@ -48,16 +46,18 @@ describe.skipIf(noPython)("PluginEnvironment", () => {
         "broken/plugin.json": "{",
         "twin/plugin.json": manifest("good-plugin"),
       })
-      const guard: SupervisorOptions = { hooks: { policies: { userWillLogIn: { onFailure: "refuse" } } } }
+      const guard: SupervisorOptions<MattermostContract> = {
+        hooks: { policies: { userWillLogIn: { onFailure: "refuse" } } },
+      }
       // Ids are in lower case, and settings find theirs all the same. A plugin's PATH is no affair of the host's.
       const plugins = { "Mistyped-plugin": guard, "Good-Plugin": { variables: { PATH: "/nowhere" } } }
-      const live = PluginHost.layer({ directory, plugins }).pipe(
-        Layer.provide(PluginApi.layer({})),
+      const live = MattermostPlugins.layerFolder({ directory, plugins }).pipe(
+        Layer.provide(MattermostPlugins.layerApi({})),
         Layer.provide(hostEnvironment),
         Layer.provide(NodeServices.layer),
       )
       const pids = yield* Effect.gen(function* () {
-        const { find, plugins, settled } = yield* PluginEnvironment
+        const { find, plugins, settled } = yield* MattermostPlugins.Environment
         yield* settled
         const states = (yield* plugins).map(({ bundle, state }) => {
           const { error = "", name } = SubscriptionRef.getUnsafe(state)
@@ -79,7 +79,7 @@ describe.skipIf(noPython)("PluginEnvironment", () => {
         assert.include(error("no-server"), "names no executable")
         assert.include(error("raising-plugin"), "no license")
         assert.include(error("syntax-plugin"), "SyntaxError")
-        const { decide } = yield* HookDispatcher
+        const { decide } = yield* MattermostPlugins
         const { isFailure, pluginId } = yield* Effect.flip(decide("userWillLogIn", {}))
         assert.deepStrictEqual([pluginId, isFailure], ["mistyped-plugin", true])
         for (const text of [

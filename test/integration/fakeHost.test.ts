@@ -6,18 +6,16 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schedule } from "effect"
 import { inject } from "vitest"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
-import { supervisorLayer } from "../../src/environment/PluginHost.ts"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
-import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { WorkspacePluginApi } from "../../src/workspace/WorkspacePluginApi.ts"
 import { fixture, hostEnvironment, noPython } from "../support/host.ts"
 
-const live = supervisorLayer.pipe(
+const live = MattermostPlugins.layerSupervisor.pipe(
   Layer.provide(WorkspacePluginApi.layer),
   Layer.provideMerge(PluginBundles.layer),
   Layer.provideMerge(Workspace.layerTest),
-  Layer.provide(HookDispatcher.layer),
+  Layer.provide(MattermostPlugins.layer),
   Layer.provide(hostEnvironment),
   Layer.provideMerge(NodeServices.layer),
 )
@@ -45,7 +43,7 @@ describe.skipIf(noPython)("the SDK's host for tests", () => {
 
       const workspace = yield* Workspace
       yield* workspace.savePluginConfig("compared", { MODE: "set", Own: 1 })
-      yield* (yield* PluginSupervisor).start(yield* (yield* PluginBundles).load(fixture("compared")))
+      yield* (yield* MattermostPlugins.Supervisor).start(yield* (yield* PluginBundles).load(fixture("compared")))
       const { id: userId } = yield* workspace.me
       const team = yield* workspace.teams.getByName(TEAM_NAME)
       const { id: channelId } = yield* workspace.channels.getByName(team.id, CHANNEL_NAME)

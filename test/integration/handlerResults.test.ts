@@ -4,9 +4,8 @@ import { type DescMessage, type JsonObject, toJson } from "@bufbuild/protobuf"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
-import type { HookError } from "../../src/hooks/HookError.ts"
-import { hookMethods, hookName, unaryHooks } from "../../src/hooks/HookName.ts"
-import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
+import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { fixture, host, noPython } from "../support/host.ts"
 
 const sdk = join(import.meta.dirname, "../../python-sdk")
@@ -25,20 +24,20 @@ describe.skipIf(noPython)("results of Python handlers", () => {
     return Effect.gen(function* () {
       const bundle = yield* (yield* PluginBundles).load(fixture("results"))
       const variables = { HANDLERS: handlers, PYTHONPATH: sdk }
-      const { hooks } = yield* (yield* PluginSupervisor).start(bundle, { variables })
-      const deciding = unaryHooks.filter((hook) => hookMethods[hook].output.fields.length > 0)
+      const { client } = yield* (yield* MattermostPlugins.Supervisor).start(bundle, { variables })
+      const deciding = [...MattermostContract.unary.values()].filter(({ method }) => method.output.fields.length > 0)
       assert.sameMembers(
         [...stored.keys()],
-        deciding.map((hook) => hookName(hook)),
+        deciding.map(({ name }) => name),
       )
-      const calls = hooks as unknown as Record<string, (request: object) => Effect.Effect<never, HookError>>
       let seen = 0
-      for (const hook of deciding) {
-        const output: DescMessage = hookMethods[hook].output
-        for (const expected of JSON.parse(stored.get(hookName(hook))!) as ReadonlyArray<JsonObject>) {
-          const result = yield* Effect.result(calls[hook]!(requests[hook] ?? {}))
+      for (const { method, name } of deciding) {
+        const output: DescMessage = method.output
+        const hook = method.localName
+        for (const expected of JSON.parse(stored.get(name)!) as ReadonlyArray<JsonObject>) {
+          const result = yield* Effect.result(client.call(hook, requests[hook] ?? {}))
           if (Result.isSuccess(result)) {
-            assert.deepStrictEqual(toJson(output, result.success), expected, `${hook} ${seen}`)
+            assert.deepStrictEqual(toJson(output, result.success as never), expected, `${hook} ${seen}`)
           } else {
             const { id, message: reason, statusCode } = expected["error"] as JsonObject
             assert.deepInclude<object>(result.failure, {

@@ -9,11 +9,11 @@ import { Effect, Logger, Layer, Option } from "effect"
 import { HttpServer } from "effect/http"
 import { describe } from "vitest"
 import { served } from "../support/served.ts"
-import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
 import { folder, type Node } from "../support/folder.ts"
 import { eventually, hostEnvironment, noPython } from "../support/host.ts"
 import { exchange, head, wire } from "../support/rawHttp.ts"
 import { server, TOKEN as USERS_TOKEN } from "../support/server.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 
 const TOKEN = "token-of-the-test"
 
@@ -122,7 +122,7 @@ interface Asked {
 }
 
 const port = Effect.gen(function* () {
-  yield* (yield* PluginEnvironment).settled
+  yield* (yield* MattermostPlugins.Environment).settled
   const { address } = yield* HttpServer.HttpServer
   return "port" in address ? address.port : 0
 })
@@ -413,7 +413,7 @@ describe.skipIf(noPython)("Mattermost's rules for HTTP", () => {
 
     it.effect("serve files of active plugins alone, as they are now", () =>
       Effect.gen(function* () {
-        const plugin = Option.getOrThrow(yield* (yield* PluginEnvironment).find("two"))
+        const plugin = Option.getOrThrow(yield* (yield* MattermostPlugins.Environment).find("two"))
         const file = join(plugin.bundle.directory, "../one/public/changing.txt")
         writeFileSync(file, "first")
         const path = "/plugins/one/public/changing.txt"
@@ -423,7 +423,7 @@ describe.skipIf(noPython)("Mattermost's rules for HTTP", () => {
         const headers = { "If-None-Match": String(first.headers["etag"]) }
         assert.strictEqual((yield* send(path, { headers })).text, "second")
 
-        const one = Option.getOrThrow(yield* (yield* PluginEnvironment).find("one"))
+        const one = Option.getOrThrow(yield* (yield* MattermostPlugins.Environment).find("one"))
         yield* one.stop
         assert.strictEqual((yield* send(path)).status, 404)
         yield* one.start
@@ -433,7 +433,7 @@ describe.skipIf(noPython)("Mattermost's rules for HTTP", () => {
 
     it.effect("let go of a file whose client goes, and cut off what is not what was announced", () =>
       Effect.gen(function* () {
-        const { bundle } = Option.getOrThrow(yield* (yield* PluginEnvironment).find("one"))
+        const { bundle } = Option.getOrThrow(yield* (yield* MattermostPlugins.Environment).find("one"))
         const file = join(bundle.directory, "public/big")
         // More than all buffers between the file and a client that reads nothing.
         writeFileSync(file, "")

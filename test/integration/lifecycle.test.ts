@@ -9,22 +9,22 @@ import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { PluginAPI } from "../../src/generated/mattermost/pluginapi/v1/plugin_api_pb.js"
 import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
+import type { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.ts"
-import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
 import { ownTemporaryFolder } from "../support/folder.ts"
 import { recordLog } from "../support/log.ts"
 import { eventually, examples, fixture, host, isAlive, noPython, socketFolders } from "../support/host.ts"
 
 ownTemporaryFolder()
 
-const start = Effect.fnUntraced(function* (directory: string, options: SupervisorOptions = {}) {
+const start = Effect.fnUntraced(function* (directory: string, options: SupervisorOptions<MattermostContract> = {}) {
   const bundle = yield* (yield* PluginBundles).load(directory)
-  const { start, state } = yield* (yield* PluginSupervisor).supervise(bundle, options)
+  const { start, state } = yield* (yield* MattermostPlugins.Supervisor).supervise(bundle, options)
   return { ...(yield* start), state }
 })
 
-const mode = (MODE: string): SupervisorOptions => ({ variables: { MODE } })
+const mode = (MODE: string): SupervisorOptions<MattermostContract> => ({ variables: { MODE } })
 
 describe.skipIf(noPython)("the life of a Python plugin", () => {
   it.live.each(["P-256", "P-384", "P-521"] as const)("goes over TLS on %s where that is asked for", (autoMtls) =>
@@ -46,7 +46,7 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
       assert.isTrue(isAlive(pid))
       assert.strictEqual(SubscriptionRef.getUnsafe(plugin.state).name, "Running")
       assert.strictEqual(socketFolders().length, before.length + 1)
-      assert.deepStrictEqual([...plugin.hooks.implemented].sort(), [
+      assert.deepStrictEqual([...plugin.client.implemented].sort(), [
         "messageHasBeenPosted",
         "messageWillBePosted",
         "onActivate",
@@ -115,7 +115,7 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
     Effect.gen(function* () {
       const bundle = yield* (yield* PluginBundles).load(fixture("lifecycle"))
       const before = socketFolders()
-      const { start, state } = yield* (yield* PluginSupervisor).supervise(bundle, mode("fail"))
+      const { start, state } = yield* (yield* MattermostPlugins.Supervisor).supervise(bundle, mode("fail"))
       const error = yield* Effect.flip(start)
       assert.strictEqual(error._tag, "HookPluginError")
       assert.include(error.message, "no license")
@@ -267,7 +267,7 @@ describe.skipIf(noPython)("the life of a Python plugin", () => {
 
   it.live("hello-python vetoes, rewrites and is part of the dispatch while it is active", () =>
     Effect.gen(function* () {
-      const dispatcher = yield* HookDispatcher
+      const dispatcher = yield* MattermostPlugins
       const post = (message: string) =>
         Effect.map(
           dispatcher.decide("messageWillBePosted", { post: create(PostSchema, { message }) }),

@@ -8,12 +8,10 @@ import { create } from "@bufbuild/protobuf"
 import { Effect, Exit, Layer, Logger, Option, Scope } from "effect"
 import { afterAll } from "vitest"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
-import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { PluginHooks } from "../../src/generated/mattermost/pluginapi/v1/plugin_hooks_pb.js"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
-import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
 import { eventually, examples, isAlive, noPython } from "../support/host.ts"
 import { baseUrl, server } from "../support/server.ts"
 
@@ -51,9 +49,9 @@ describe.skipIf(noGo || noPython)("a Go plugin", () => {
     it.effect("is activated, called, served and calls back, beside a Python plugin", () =>
       Effect.gen(function* () {
         const base = yield* baseUrl
-        const { find } = yield* PluginEnvironment
+        const { find } = yield* MattermostPlugins.Environment
         const active = Option.getOrThrow(yield* Option.getOrThrow(yield* find("hello-go")).run)
-        assert.deepStrictEqual([...active.hooks.implemented].toSorted(), [
+        assert.deepStrictEqual([...active.client.implemented].toSorted(), [
           "messageHasBeenPosted",
           "messageWillBePosted",
           "onActivate",
@@ -63,7 +61,7 @@ describe.skipIf(noGo || noPython)("a Go plugin", () => {
         assert.isTrue(Option.isSome(yield* Option.getOrThrow(yield* find("hello-python")).run))
         yield* active.ping
 
-        const dispatcher = yield* HookDispatcher
+        const dispatcher = yield* MattermostPlugins
         const draft = (message: string) => create(PostSchema, { id: "1", channelId: "c", message })
         const refused = yield* Effect.flip(dispatcher.decide("messageWillBePosted", { post: draft("forbidden") }))
         assert.strictEqual(refused.pluginId, "hello-go", "its id comes first")
@@ -86,12 +84,12 @@ describe.skipIf(noGo || noPython)("a Go plugin", () => {
     it.effect.each(["P-256", "P-384", "P-521"] as const)("speaks AutoMTLS on %s", (autoMtls) =>
       Effect.gen(function* () {
         const bundle = yield* (yield* PluginBundles).load(join(plugins, "go"))
-        const { hooks, ping } = yield* (yield* PluginSupervisor).start(bundle, { autoMtls })
+        const { client, hooks, ping } = yield* (yield* MattermostPlugins.Supervisor).start(bundle, { autoMtls })
         yield* ping
         const { rejectionReason } = yield* hooks.messageWillBePosted({ post: { message: "forbidden" } })
         assert.include(rejectionReason, "not allowed")
         // Whoever has no certificate of the host's is not let in.
-        const stranger = yield* GrpcClient.make(hooks.client.target)
+        const stranger = yield* GrpcClient.make(client.client.target)
         const refused = yield* Effect.flip(
           stranger.unary(PluginHooks.method.implemented, {}, { deadline: "60 seconds" }),
         )
@@ -102,7 +100,7 @@ describe.skipIf(noGo || noPython)("a Go plugin", () => {
     it.effect("ends when it is asked to, and is checked before it runs", () =>
       Effect.gen(function* () {
         const bundle = yield* (yield* PluginBundles).load(join(plugins, "go"))
-        const supervisor = yield* PluginSupervisor
+        const supervisor = yield* MattermostPlugins.Supervisor
         const scope = yield* Scope.make()
         const { process } = yield* Scope.provide(supervisor.start(bundle, { shutdownLimit: "60 seconds" }), scope)
         yield* Scope.close(scope, Exit.void)

@@ -3,8 +3,8 @@ import { join } from "node:path"
 import { create } from "@bufbuild/protobuf"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Option } from "effect"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { recordLog } from "../support/log.ts"
 import { folder } from "../support/folder.ts"
 import { eventually, fixture, noPython } from "../support/host.ts"
@@ -41,7 +41,7 @@ describe.skipIf(noPython).each(WAYS)("a plugin with routers, by %s", (way) => {
         ])
         assert.deepStrictEqual(commands, ["remind"])
 
-        const { call, notify } = yield* HookDispatcher
+        const { call, notify } = yield* MattermostPlugins
         yield* notify("messageHasBeenPosted", { post: create(PostSchema, { message: "the milk" }) })
         yield* logged("remembered the milk")
         yield* logged("MessageHasBeenPosted (Parts.fail) failed")

@@ -7,7 +7,8 @@ import { join } from "node:path"
 import { assert, it, layer } from "@effect/vitest"
 import { Effect, Exit, Layer, Logger, Option } from "effect"
 import { describe } from "vitest"
-import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
+import type { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.ts"
 import { folder } from "../support/folder.ts"
 import { eventually, fixture, noPython } from "../support/host.ts"
@@ -20,7 +21,7 @@ const recorder = Logger.make<unknown, void>(({ message }) => {
 })
 
 /** A server of plugins that are reached in one way. */
-const serverOf = (way: Way, plugins: ReadonlyArray<string>, options: SupervisorOptions = {}) =>
+const serverOf = (way: Way, plugins: ReadonlyArray<string>, options: SupervisorOptions<MattermostContract> = {}) =>
   Layer.unwrap(
     Effect.map(folder({}), (directory) => {
       for (const plugin of plugins) copyPlugin(fixture(plugin), join(directory, plugin), way)
@@ -252,7 +253,7 @@ describe.skipIf(noPython).each(WAYS)("ServeHTTP, by %s", (way) => {
 
   const life = <A, E>(
     name: string,
-    options: SupervisorOptions,
+    options: SupervisorOptions<MattermostContract>,
     test: Effect.Effect<A, E, Layer.Success<ReturnType<typeof server>>>,
   ) => it.live(name, () => Effect.provide(test, serverOf(way, ["http-cases"], options)))
 
@@ -277,7 +278,7 @@ describe.skipIf(noPython).each(WAYS)("ServeHTTP, by %s", (way) => {
       assert.strictEqual(early.headers.get("retry-after"), "1")
       writeFileSync(gate, "")
       yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(gate)))
-      const { find, settled } = yield* PluginEnvironment
+      const { find, settled } = yield* MattermostPlugins.Environment
       yield* settled
       assert.strictEqual((yield* ask).status, 200)
       const plugin = Option.getOrThrow(yield* Option.getOrThrow(yield* find("http-cases")).run)

@@ -3,9 +3,8 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { create } from "@bufbuild/protobuf"
 import { Effect, Layer } from "effect"
-import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { folder } from "../support/folder.ts"
 import { examples, noPython } from "../support/host.ts"
 import { baseUrl, server } from "../support/server.ts"
@@ -33,7 +32,7 @@ const serverOf = (way: Way) =>
 describe.skipIf(noPython).each(WAYS)("web applications as plugins, by %s", (way) => {
   it.live("Flask answers, and reaches the host API; FastAPI streams events, and hears when a browser goes", () =>
     Effect.gen(function* () {
-      yield* (yield* PluginEnvironment).settled
+      yield* (yield* MattermostPlugins.Environment).settled
       const base = yield* baseUrl
       assert.deepStrictEqual(yield* json(`${base}/plugins/flask-app/`), { visits: 1, hello: "stranger" })
       assert.deepStrictEqual(yield* json(`${base}/plugins/flask-app/`), { visits: 2, hello: "stranger" })
@@ -52,7 +51,7 @@ describe.skipIf(noPython).each(WAYS)("web applications as plugins, by %s", (way)
       const reader = events.body!.pipeThrough(new TextDecoderStream()).getReader()
       const next = Effect.promise(() => reader.read().then(({ value }) => value))
       assert.strictEqual(yield* next, ": welcome\n\n")
-      const { notify } = yield* HookDispatcher
+      const { notify } = yield* MattermostPlugins
       yield* notify("messageHasBeenPosted", { post: create(PostSchema, { message: "news" }) })
       assert.strictEqual(yield* next, 'data: {"message": "news"}\n\n')
 

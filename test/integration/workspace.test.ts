@@ -3,19 +3,17 @@ import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
-import { supervisorLayer } from "../../src/environment/PluginHost.ts"
-import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { WorkspacePluginApi } from "../../src/workspace/WorkspacePluginApi.ts"
 import { eventually, fixture, hostEnvironment, noPython } from "../support/host.ts"
 import { recordLog } from "../support/log.ts"
 
-const live = supervisorLayer.pipe(
+const live = MattermostPlugins.layerSupervisor.pipe(
   Layer.provide(WorkspacePluginApi.layer),
   Layer.provide(PluginBundles.layer),
   Layer.provideMerge(Workspace.layerTest),
-  Layer.provide(HookDispatcher.layer),
+  Layer.provide(MattermostPlugins.layer),
   Layer.provide(hostEnvironment),
   Layer.provideMerge(NodeServices.layer),
 )
@@ -26,7 +24,7 @@ describe.skipIf(noPython)("the hooks of the workspace's actions", () => {
     const heard = () =>
       log.entries.filter(({ message }) => message === "heard").map(({ fields }) => [fields["hook"], fields["of"]])
     return Effect.gen(function* () {
-      yield* (yield* PluginSupervisor).start(yield* (yield* PluginBundles).load(fixture("told")))
+      yield* (yield* MattermostPlugins.Supervisor).start(yield* (yield* PluginBundles).load(fixture("told")))
       const workspace = yield* Workspace
       const me = yield* workspace.me
       const team = yield* workspace.teams.getByName(TEAM_NAME)

@@ -1,12 +1,7 @@
 /** The state machine as a table: what every event makes of every state. */
 import { assert, describe, it } from "@effect/vitest"
-import {
-  after,
-  type LifeEvent,
-  type PluginStateName,
-  STATE_NUMBER,
-  TRANSITIONS,
-} from "../../src/supervisor/PluginLife.ts"
+import { STATE_NUMBER } from "../../src/mattermost/PluginStateNumber.ts"
+import { after, type LifeEvent, type PluginStateName, TRANSITIONS } from "../../src/supervisor/PluginLife.ts"
 
 const events: ReadonlyArray<LifeEvent> = ["start", "started", "failed", "ended", "stop", "stopped"]
 

@@ -1,10 +1,10 @@
 /** One plugin's actor, on runs that the test ends: no two commands interleave, and every one comes to an end. */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Option, Scope, SubscriptionRef } from "effect"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import type { PluginRun, PluginStartError, RunEnd } from "../../src/supervisor/PluginRun.ts"
+import * as PluginHost from "../../src/environment/PluginHost.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { PluginRuns } from "../../src/supervisor/PluginRuns.ts"
-import { PluginSupervisor } from "../../src/supervisor/PluginSupervisor.ts"
 import { recordLog } from "../support/log.ts"
 
 const bundle = { directory: "/nowhere", manifest: { id: "p-1", name: "P" } }
@@ -47,13 +47,22 @@ const scripted = () => {
       } as unknown as PluginRun
     }),
   )
-  return { events, gates, runs, layer: PluginSupervisor.layer.pipe(Layer.provide([layer, HookDispatcher.layer])) }
+  return {
+    events,
+    gates,
+    runs,
+    layer: PluginHost.supervisorOn(MattermostPlugins).pipe(
+      Layer.provide([layer, MattermostPlugins.layer, MattermostPlugins.layerApi({})]),
+    ),
+  }
 }
 
-const supervised = Effect.flatMap(PluginSupervisor, ({ supervise }) => supervise(bundle))
+const supervised = Effect.flatMap(MattermostPlugins.Supervisor, ({ supervise }) => supervise(bundle))
 const test = (
   name: string,
-  run: (script: ReturnType<typeof scripted>) => Effect.Effect<unknown, unknown, PluginSupervisor | Scope.Scope>,
+  run: (
+    script: ReturnType<typeof scripted>,
+  ) => Effect.Effect<unknown, unknown, PluginHost.Supervisor<MattermostPlugins> | Scope.Scope>,
 ) =>
   it.effect(name, () => {
     const script = scripted()

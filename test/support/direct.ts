@@ -6,13 +6,14 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { assert } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Option, Scope } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
-import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
-import { ActivePlugins, type Registration } from "../../src/hooks/ActivePlugins.ts"
+import { type Registration } from "../../src/hooks/ActivePlugins.ts"
 import type { HooksOptions } from "../../src/hooks/HookPolicy.ts"
 import { type HookClient, Hooks } from "../../src/hooks/Hooks.ts"
 import { connectTo, type PluginHttpServer } from "../../src/hooks/PluginOffers.ts"
 import { createServer } from "../../src/http/NodeServer.ts"
 import * as PluginRoutes from "../../src/http/PluginRoutes.ts"
+import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import * as FakePlugin from "../../src/testing/FakePlugin.ts"
 import { temporaryFolder } from "./folder.ts"
 import { eventually } from "./host.ts"
@@ -24,7 +25,7 @@ export const TOKEN = "token-of-a-user"
 export interface Settings {
   /** What the plugin is; nobody listens without one. */
   readonly plugin?: Server | HttpServerOfNode | undefined
-  readonly hooks?: HooksOptions
+  readonly hooks?: HooksOptions<MattermostContract>
   readonly routes?: PluginRoutes.PluginRoutesOptions
   /** Routes beside the plugins'. */
   readonly others?: Layer.Layer<never, never, HttpRouter.HttpRouter>
@@ -95,17 +96,22 @@ const started = Effect.fnUntraced(function* (
         }),
     )
   }
-  const context = yield* Layer.build(Layer.mergeAll(Hooks.layer, ActivePlugins.layer))
-  const { client } = yield* FakePlugin.start({ serveHTTP: () => Effect.die(new Error("not by gRPC")) })
-  const connected = yield* Context.get(context, Hooks).connect(client, "fake", options)
+  const context = yield* Layer.build(Layer.mergeAll(Hooks.layer, MattermostPlugins.layer))
+  const { client } = yield* FakePlugin.start(MattermostContract, {
+    serveHTTP: () => Effect.die(new Error("not by gRPC")),
+  })
+  const connected = yield* Context.get(context, Hooks).connect(MattermostContract, client, "fake", options)
   const http = yield* connectTo(path)
   const hooks = { ...connected, http }
-  const active = Context.get(context, ActivePlugins)
-  const registration = yield* active.register(hooks)
+  const host = Context.get(context, MattermostPlugins)
+  const registration = yield* host.active.register(hooks)
   const authenticate: PluginRoutes.Authenticate = (token) =>
     Effect.succeed(token === TOKEN ? Option.some("user-1") : Option.none())
   const server = make()
-  const plugins = PluginRoutes.layer(authenticate, { ...routes, ...(entrance === "door" && { server }) })
+  const plugins = PluginRoutes.layer(MattermostPlugins, authenticate, {
+    ...routes,
+    ...(entrance === "door" && { server }),
+  })
   const served = HttpRouter.serve(Layer.merge(plugins, others), {
     disableLogger: true,
     disableListenLog: true,
@@ -113,13 +119,13 @@ const started = Effect.fnUntraced(function* (
     Layer.provideMerge(
       NodeHttpServer.layer(() => server, { host: "127.0.0.1", port: 0, gracefulShutdownTimeout: stopLimit }),
     ),
-    Layer.provide(PluginEnvironment.layerTest([])),
-    Layer.provide(Layer.succeed(ActivePlugins, active)),
+    Layer.provide(MattermostPlugins.layerEnvironmentTest([])),
+    Layer.provide(Layer.succeed(MattermostPlugins, host)),
   )
   const scope = yield* Scope.make()
   yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
-  const host = yield* Effect.orDie(Scope.provide(Layer.build(served), scope))
-  const { address } = Context.get(host, HttpServer.HttpServer)
+  const running = yield* Effect.orDie(Scope.provide(Layer.build(served), scope))
+  const { address } = Context.get(running, HttpServer.HttpServer)
   const port = "port" in address ? address.port : 0
   return {
     port,

@@ -5,10 +5,9 @@ import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { Effect, Layer, Schedule } from "effect"
 import { inject } from "vitest"
-import { PluginApi, type PluginApiMethods } from "../../src/api/PluginApi.ts"
 import { currentPlatform } from "../../src/command/PluginRuntime.ts"
+import { type MattermostApiMethods, MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { HostEnvironment } from "../../src/command/HostEnvironment.ts"
-import { supervisorLayer } from "../../src/environment/PluginHost.ts"
 
 const python = inject("python")
 
@@ -25,9 +24,9 @@ export const hostEnvironment = Layer.succeed(HostEnvironment, {
 })
 
 /** The supervisor with everything below it, on a host API of `methods`. */
-export const host = (methods: Partial<PluginApiMethods> = {}) =>
-  supervisorLayer.pipe(
-    Layer.provide(PluginApi.layer(methods)),
+export const host = (methods: MattermostApiMethods = {}) =>
+  MattermostPlugins.layerSupervisor.pipe(
+    Layer.provide(MattermostPlugins.layerApi(methods)),
     Layer.provide(hostEnvironment),
     Layer.provideMerge(NodeServices.layer),
   )

@@ -3,11 +3,10 @@ import type { ServerOptions } from "node:http"
 import { NodeHttpServer, NodeServices } from "@effect/platform-node"
 import { Effect, Layer, Option } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
-import { PluginApi, type PluginApiMethods } from "../../src/api/PluginApi.ts"
-import { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
-import * as PluginHost from "../../src/environment/PluginHost.ts"
 import { createServer } from "../../src/http/NodeServer.ts"
 import * as PluginRoutes from "../../src/http/PluginRoutes.ts"
+import type { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { type MattermostApiMethods, MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.ts"
 import { hostEnvironment } from "./host.ts"
 
@@ -28,11 +27,11 @@ export interface ServerSettings {
 /** Serves the plugins of a folder on a free port. */
 export const server = (
   directory: string,
-  methods: Partial<PluginApiMethods> = {},
-  plugins: { readonly [id: string]: SupervisorOptions } = {},
+  methods: MattermostApiMethods = {},
+  plugins: { readonly [id: string]: SupervisorOptions<MattermostContract> } = {},
   settings: ServerSettings = {},
 ) =>
-  HttpRouter.serve(PluginRoutes.layer(settings.authenticate ?? authenticate, settings.routes), {
+  HttpRouter.serve(PluginRoutes.layer(MattermostPlugins, settings.authenticate ?? authenticate, settings.routes), {
     disableLogger: true,
     disableListenLog: true,
   }).pipe(
@@ -43,8 +42,8 @@ export const server = (
         gracefulShutdownTimeout: 500,
       }),
     ),
-    Layer.provideMerge(PluginHost.layer({ directory, plugins })),
-    Layer.provide(PluginApi.layer(methods)),
+    Layer.provideMerge(MattermostPlugins.layerFolder({ directory, plugins })),
+    Layer.provide(MattermostPlugins.layerApi(methods)),
     Layer.provide(hostEnvironment),
     Layer.provideMerge(NodeServices.layer),
   )
@@ -56,6 +55,6 @@ export const address = Effect.map(HttpServer.HttpServer, ({ address }) => {
 
 /** The server's address, once every plugin is active or has failed. */
 export const baseUrl = Effect.andThen(
-  Effect.flatMap(PluginEnvironment, ({ settled }) => settled),
+  Effect.flatMap(MattermostPlugins.Environment, ({ settled }) => settled),
   address,
 )

@@ -6,10 +6,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { setAlways } from "../../src/workspace/KeyValueStore.ts"
 import { layerNodeSqlite } from "../../src/workspace/NodeSqlite.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { DATABASE_FILE, WorkspaceDatabase, WorkspaceInUseError } from "../../src/workspace/WorkspaceDatabase.ts"
 import { temporaryFolder } from "../support/folder.ts"
 import { eventually } from "../support/host.ts"
@@ -19,7 +19,10 @@ import { program } from "../support/program.ts"
 /** A workspace in a folder, with its database's client. */
 const workspaceIn = (directory: string) =>
   Layer.fresh(
-    Workspace.layer.pipe(Layer.provideMerge(WorkspaceDatabase.layer(directory)), Layer.provide(HookDispatcher.layer)),
+    Workspace.layer.pipe(
+      Layer.provideMerge(WorkspaceDatabase.layer(directory)),
+      Layer.provide(MattermostPlugins.layer),
+    ),
   )
 
 /** Another program that has the database's lock until it lets go. */

@@ -9,10 +9,10 @@ import { ChannelSchema, ChannelType } from "../../src/generated/mattermost/plugi
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { TeamSchema } from "../../src/generated/mattermost/pluginapi/v1/team_pb.js"
 import { UserSchema } from "../../src/generated/mattermost/pluginapi/v1/user_pb.js"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { layerNodeSqlite } from "../../src/workspace/NodeSqlite.ts"
 import { Workspace } from "../../src/workspace/Workspace.ts"
 import { DATABASE_FILE } from "../../src/workspace/WorkspaceDatabase.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { workspaceMigrations } from "../../src/workspace/WorkspaceMigrations.ts"
 import { temporaryFolder } from "../support/folder.ts"
 import { recordLog } from "../support/log.ts"
@@ -156,7 +156,7 @@ describe("a database of a version without the checks", () => {
         yield* workspace.deletePost("root")
         assert.deepStrictEqual((yield* posts.forChannel("channel", page)).order, [made.id])
         assert.deepInclude(yield* Effect.flip(posts.get("garbage")), { statusCode: 404 })
-      }).pipe(Effect.provide(Layer.fresh(Workspace.layerIn(directory)).pipe(Layer.provide(HookDispatcher.layer))))
+      }).pipe(Effect.provide(Layer.fresh(Workspace.layerIn(directory)).pipe(Layer.provide(MattermostPlugins.layer))))
       const told = log.messages().filter((message) => message.includes("can't be read and is left out"))
       for (const id of [...Object.keys(BAD_POSTS), "odd", "oddteam", "oddchannel", "broken"]) {
         const times = told.filter((message) => message.includes(` ${id} `)).length

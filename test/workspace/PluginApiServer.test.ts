@@ -6,6 +6,9 @@ import { Effect, Layer } from "effect"
 import { PluginApiServer } from "../../src/api/PluginApiServer.ts"
 import { PluginAPI } from "../../src/generated/mattermost/pluginapi/v1/plugin_api_pb.js"
 import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
+import * as GrpcServer from "../../src/grpc/GrpcServer.ts"
+import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { caller, otherCaller, workspaceLayer } from "./fixture.ts"
 
 const { method } = PluginAPI
@@ -14,12 +17,13 @@ describe("the host API on a workspace, over gRPC", () => {
   it.live("answers each plugin for itself, with errors in the response", () =>
     Effect.gen(function* () {
       const server = yield* PluginApiServer
+      const offered = { contract: MattermostContract, methods: (yield* MattermostPlugins.Api) as never }
       const connect = Effect.fnUntraced(function* (as: typeof caller) {
         const directory = yield* Effect.acquireRelease(
           Effect.sync(() => mkdtempSync(join(tmpdir(), "api-"))),
           (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true })),
         )
-        return yield* GrpcClient.make(yield* server.serve(as, directory))
+        return yield* GrpcClient.make(yield* server.serve(offered, as, directory))
       })
       const one = yield* connect(caller)
       const two = yield* connect(otherCaller)
@@ -40,6 +44,6 @@ describe("the host API on a workspace, over gRPC", () => {
         statusCode: 404,
         where: "CreatePost",
       })
-    }).pipe(Effect.provide(PluginApiServer.layer.pipe(Layer.provideMerge(workspaceLayer)))),
+    }).pipe(Effect.provide([Layer.provide(PluginApiServer.layer, GrpcServer.layer), workspaceLayer])),
   )
 })

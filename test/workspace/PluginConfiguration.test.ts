@@ -3,11 +3,10 @@ import { Effect, Layer } from "effect"
 import { NodeServices } from "@effect/platform-node"
 import type { Manifest } from "../../src/bundle/Manifest.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
-import { PluginApi } from "../../src/api/PluginApi.ts"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { configurationOf, oneSpelling } from "../../src/workspace/PluginConfiguration.ts"
 import { pluginConfigsOf, jsonBytes } from "../../src/workspace/ServerConfig.ts"
 import { Workspace } from "../../src/workspace/Workspace.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { WorkspacePluginApi } from "../../src/workspace/WorkspacePluginApi.ts"
 import { folder } from "../support/folder.ts"
 
@@ -50,7 +49,7 @@ describe("a key with several spellings", () => {
     Effect.gen(function* () {
       const bundlePath = yield* folder({ "plugin.json": JSON.stringify(manifest) })
       const caller = { pluginId: "plugin", bundlePath }
-      const { loadPluginConfiguration, savePluginConfig } = yield* PluginApi
+      const { loadPluginConfiguration, savePluginConfig } = yield* MattermostPlugins.Api
       const { pluginConfigs, savePluginConfig: save } = yield* Workspace
       for (const config of [
         { ApiToken: "new", apitoken: "stale" },
@@ -72,7 +71,7 @@ describe("a key with several spellings", () => {
           Layer.provide(PluginBundles.layer),
           Layer.provide(NodeServices.layer),
           Layer.provideMerge(Workspace.layerTest),
-          Layer.provideMerge(HookDispatcher.layer),
+          Layer.provideMerge(MattermostPlugins.layer),
         ),
       ),
     ),

@@ -3,10 +3,12 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Queue, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { type Post, PostMetadataSchema, PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
-import { DISMISS_POST_REASON, HookDispatcher, HookRejectedError } from "../../src/hooks/HookDispatcher.ts"
 import { HookTransportError } from "../../src/hooks/HookError.ts"
 import { MAX_MESSAGE_LENGTH } from "../../src/workspace/PostRules.ts"
 import type { NewPost } from "../../src/workspace/PostWriter.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
+import { DISMISS_POST_REASON, isDismissal } from "../../src/mattermost/Dismissal.ts"
+import { HookRejectedError } from "../../src/hooks/HookRejectedError.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
 import { registerPlugin, workspaceLayer } from "./fixture.ts"
 
@@ -162,8 +164,8 @@ describe("createPost", () => {
       })
       const vetoed = yield* rejection(workspace.createPost({ ...draft, message: "bad" }))
       assert.strictEqual(vetoed.message, "Post rejected by plugin. no bad words")
-      assert.strictEqual(vetoed.isDismissal, false)
-      assert.strictEqual((yield* rejection(workspace.createPost({ ...draft, message: "noise" }))).isDismissal, true)
+      assert.isFalse(isDismissal(vetoed))
+      assert.isTrue(isDismissal(yield* rejection(workspace.createPost({ ...draft, message: "noise" }))))
       yield* workspace.createPost({ ...draft, message: "good" })
       assert.strictEqual(yield* Queue.take(told), "good")
       assert.strictEqual((yield* workspace.posts.forChannel(channel.id, { page: 0, perPage: 10 })).order.length, 1)
@@ -410,7 +412,7 @@ describe("reading posts", () => {
       yield* Scope.close(plugin, Exit.void)
       assert.deepInclude(yield* workspace.posts.get(id), { message: "stored", isPinned: true })
 
-      const { require } = yield* HookDispatcher
+      const { require } = yield* MattermostPlugins
       yield* require("guard", { policies: { messagesWillBeConsumed: { onFailure: "refuse" } } })
       assert.deepInclude(yield* Effect.flip(workspace.posts.get(id)), {
         id: "app.plugin.guard_hook_failed",

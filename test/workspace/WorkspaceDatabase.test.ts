@@ -4,10 +4,10 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Layer, Stream } from "effect"
 import { SqlClient } from "effect/sql"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { setAlways } from "../../src/workspace/KeyValueStore.ts"
 import { layerNodeSqlite } from "../../src/workspace/NodeSqlite.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import {
   DATABASE_FILE,
   WorkspaceDatabase,
@@ -25,7 +25,7 @@ const mode = (path: string) => (statSync(path).mode & 0o777).toString(8)
 const inWorkspace = <A, E>(directory: string, use: (workspace: Workspace["Service"]) => Effect.Effect<A, E>) =>
   Effect.provide(
     Effect.flatMap(Workspace, use),
-    Layer.fresh(Workspace.layerIn(directory).pipe(Layer.provide(HookDispatcher.layer))),
+    Layer.fresh(Workspace.layerIn(directory).pipe(Layer.provide(MattermostPlugins.layer))),
   )
 
 describe("the workspace's database", () => {

@@ -8,9 +8,9 @@ import { CommandSchema } from "../../src/generated/mattermost/pluginapi/v1/api_c
 import { ChannelSchema } from "../../src/generated/mattermost/pluginapi/v1/channel_pb.js"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { UserSchema } from "../../src/generated/mattermost/pluginapi/v1/user_pb.js"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
 import { WorkspaceDatabase } from "../../src/workspace/WorkspaceDatabase.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { MAX_POST_BYTES, WorkspaceLimits } from "../../src/workspace/WorkspaceLimits.ts"
 import { pluginApi, registerPlugin, workspaceLayer } from "./fixture.ts"
 
@@ -173,7 +173,7 @@ describe("lists", () => {
       Effect.provide(
         Workspace.layer.pipe(
           Layer.provideMerge(Layer.fresh(WorkspaceDatabase.layerMemory)),
-          Layer.provide(HookDispatcher.layer),
+          Layer.provide(MattermostPlugins.layer),
         ),
       ),
     ),

@@ -6,13 +6,14 @@ import { ValueSchema } from "@bufbuild/protobuf/wkt"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Layer, Logger, Queue, References, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { PluginApi } from "../../src/api/PluginApi.ts"
 import { OnConfigurationChangeResponseSchema } from "../../src/generated/mattermost/pluginapi/v1/hooks_lifecycle_pb.js"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { HookPluginError } from "../../src/hooks/HookError.ts"
 import type { HookHandlers } from "../../src/hooks/Hooks.ts"
 import { jsonBytes } from "../../src/workspace/ServerConfig.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
+import type { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { SERVER_VERSION, WorkspaceSettings } from "../../src/workspace/WorkspaceSettings.ts"
 import { caller, pluginApi, registerPlugin, workspaceLayer } from "./fixture.ts"
 
@@ -58,7 +59,7 @@ describe("the host API on a workspace", () => {
       const { one, two } = yield* pluginApi
       yield* two.savePluginConfig({ config: { Token: "other" } })
       const told = yield* Queue.unbounded<string>()
-      const ask = (answer: (config: any) => unknown): HookHandlers => ({
+      const ask = (answer: (config: any) => unknown): HookHandlers<MattermostContract> => ({
         configurationWillBeSaved: ({ newConfig }) =>
           Effect.sync(() => ({ modifiedConfig: { configJson: jsonBytes(answer(json(newConfig?.configJson))) } })),
       })
@@ -169,7 +170,7 @@ describe("the host API on a workspace", () => {
           },
         }),
       )
-      const api = yield* PluginApi
+      const api = yield* MattermostPlugins.Api
       const { one } = yield* pluginApi
       yield* one.savePluginConfig({ config: { LEVEL: 7, Extra: "x" } })
       const { configJson } = yield* api.loadPluginConfiguration({} as never, { ...caller, bundlePath })

@@ -7,16 +7,16 @@ import { Deferred, Effect, Fiber, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import { ChannelSchema } from "../../src/generated/mattermost/pluginapi/v1/channel_pb.js"
-import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { jsonBytes } from "../../src/workspace/ServerConfig.ts"
 import { MAX_ATTEMPTS } from "../../src/workspace/Undisturbed.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { WorkspaceDatabase } from "../../src/workspace/WorkspaceDatabase.ts"
 import { registerPlugin } from "./fixture.ts"
 
 const live = Workspace.layer.pipe(
   Layer.provideMerge(Layer.fresh(WorkspaceDatabase.layerMemory)),
-  Layer.provideMerge(HookDispatcher.layer),
+  Layer.provideMerge(MattermostPlugins.layer),
 )
 
 const setUp = Effect.gen(function* () {

@@ -1,7 +1,7 @@
 /** The backend's own business: comments, which plugins may veto, change and react to. */
 import { create } from "@bufbuild/protobuf"
 import { Clock, Context, Effect, Layer, Ref } from "effect"
-import { HookDispatcher, type HookRejectedError } from "effect-plugin-supervisor"
+import { type HookRejectedError, MattermostPlugins } from "effect-plugin-supervisor"
 import { type Post, PostSchema } from "effect-plugin-supervisor/contract/post"
 
 /** Every comment is a post of this channel, as far as plugins are concerned. */
@@ -18,16 +18,16 @@ export class Comments extends Context.Service<
   static readonly layer = Layer.effect(
     Comments,
     Effect.gen(function* () {
-      const dispatcher = yield* HookDispatcher
+      const plugins = yield* MattermostPlugins
       const comments = yield* Ref.make<ReadonlyArray<Post>>([])
 
       const add = Effect.fn("Comments.add")(function* (text: string, userId: string, rootId = "") {
         const createAt = BigInt(yield* Clock.currentTimeMillis)
         const id = crypto.randomUUID()
         const draft = create(PostSchema, { id, channelId: CHANNEL_ID, userId, rootId, message: text, createAt })
-        const { post } = yield* dispatcher.decide("messageWillBePosted", { post: draft })
+        const { post } = yield* plugins.decide("messageWillBePosted", { post: draft })
         yield* Ref.update(comments, (all) => [...all, post])
-        yield* dispatcher.notify("messageHasBeenPosted", { post })
+        yield* plugins.notify("messageHasBeenPosted", { post })
         return post
       })
 

@@ -1,9 +1,9 @@
 /** What plugins may call on this backend. Everything else answers "not implemented". */
 import { Effect, Ref } from "effect"
-import { PluginApi, PluginApiError } from "effect-plugin-supervisor"
+import { MattermostPlugins, PluginApiError } from "effect-plugin-supervisor"
 import { CHANNEL_ID, Comments } from "./Comments.ts"
 
-export const layer = PluginApi.layerEffect(
+export const layer = MattermostPlugins.layerApiEffect(
   Effect.gen(function* () {
     const comments = yield* Comments
     // Each plugin has keys of its own: the host says which plugin calls, whatever the plugin says.

@@ -1,7 +1,7 @@
 /** The backend with its plugins: its own services, the plugin host's layers, and the HTTP doors of both. */
 import { Effect, Layer, Option } from "effect"
 import { HttpRouter } from "effect/http"
-import { HookDispatcher, PluginHost, PluginRoutes } from "effect-plugin-supervisor"
+import { MattermostPlugins, PluginRoutes } from "effect-plugin-supervisor"
 import { Comments } from "./Comments.ts"
 import * as CommentsPluginApi from "./CommentsPluginApi.ts"
 import * as Routes from "./routes.ts"
@@ -10,10 +10,12 @@ import * as Routes from "./routes.ts"
 const authenticate = () => Effect.succeed(Option.none())
 
 export const backend = (plugins: string) => {
-  const comments = Comments.layer.pipe(Layer.provide(HookDispatcher.layer))
-  const host = PluginHost.layer({ directory: plugins }).pipe(
+  const comments = Comments.layer.pipe(Layer.provide(MattermostPlugins.layer))
+  const host = MattermostPlugins.layerFolder({ directory: plugins }).pipe(
     Layer.provide(CommentsPluginApi.layer),
     Layer.provideMerge(comments),
   )
-  return HttpRouter.serve(Layer.mergeAll(Routes.layer, PluginRoutes.layer(authenticate))).pipe(Layer.provideMerge(host))
+  return HttpRouter.serve(Layer.mergeAll(Routes.layer, PluginRoutes.layer(MattermostPlugins, authenticate))).pipe(
+    Layer.provideMerge(host),
+  )
 }

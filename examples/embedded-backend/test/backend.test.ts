@@ -1,7 +1,7 @@
 /** How a backend tests what it does with plugins, without a plugin: copy what fits. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { HookDispatcher, PluginSupervisor } from "effect-plugin-supervisor"
+import { MattermostPlugins } from "effect-plugin-supervisor"
 import { FakePlugin } from "effect-plugin-supervisor/testing"
 import { vi } from "vitest"
 import { Comments } from "../src/Comments.ts"
@@ -20,7 +20,7 @@ describe("Comments", () => {
       Effect.provide(Comments.layer),
       // No plugin, no process: the dispatcher itself is the mock.
       Effect.provide(
-        HookDispatcher.layerTest({
+        MattermostPlugins.layerTest({
           messageWillBePosted: ({ post }) =>
             Effect.succeed({ modifiedPost: { ...post!, message: post!.message.toUpperCase() } }),
         }),
@@ -37,7 +37,7 @@ describe("Comments", () => {
     }).pipe(
       Effect.provide(Comments.layer),
       Effect.provide(
-        HookDispatcher.layerTest({
+        MattermostPlugins.layerTest({
           messageWillBePosted: () => Effect.succeed({ rejectionReason: "not today" }),
         }),
       ),
@@ -46,7 +46,7 @@ describe("Comments", () => {
 
   it.effect("reaches a plugin over gRPC, whose process is a fake", () => {
     const seen: Array<string> = []
-    const plugin = FakePlugin.supervisor({
+    const plugin = FakePlugin.supervisor(MattermostPlugins, {
       onActivate: () => Effect.succeed({}),
       messageWillBePosted: ({ post }) =>
         Effect.succeed(
@@ -58,11 +58,11 @@ describe("Comments", () => {
     const live = plugin.pipe(
       Layer.provide(CommentsPluginApi.layer),
       Layer.provideMerge(Comments.layer),
-      Layer.provideMerge(HookDispatcher.layer),
+      Layer.provideMerge(MattermostPlugins.layer),
     )
     return Effect.gen(function* () {
       const { add } = yield* Comments
-      yield* (yield* PluginSupervisor).start(bundle)
+      yield* (yield* MattermostPlugins.Supervisor).start(bundle)
       assert.strictEqual((yield* Effect.flip(add("bad", "somebody"))).reason, "no")
       assert.strictEqual((yield* add("good", "somebody")).message, "better")
       // Notifications are told in the background.

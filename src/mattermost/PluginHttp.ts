@@ -3,13 +3,14 @@ import { ByteSize, Duration, Effect, Option, Result, type Scope, Stream } from "
 import type { PluginHTTPRequest } from "../generated/mattermost/pluginapi/v1/api_plugin_pb.js"
 import type { PluginAPI } from "../generated/mattermost/pluginapi/v1/plugin_api_pb.js"
 import type { ResponseInit } from "../rpc/RpcMethod.ts"
-import { ActivePlugins } from "../hooks/ActivePlugins.ts"
 import { askPlugin, type WholeRequest } from "../hooks/AskPlugin.ts"
 import { type Field, hasNoBody, isField, keyOf, requestFields, responseFields, TOKEN } from "../hooks/HeaderRules.ts"
 import type { HookError } from "../hooks/HookError.ts"
 import { makeRequestLimit } from "../hooks/RequestLimit.ts"
 import * as RequestTarget from "../hooks/RequestTarget.ts"
-import { PluginApiError, type PluginApiMethods, type PluginCaller } from "./PluginApi.ts"
+import { type ApiMethods, PluginApiError, type PluginCaller } from "../api/PluginApi.ts"
+import type { MattermostContract } from "./MattermostContract.ts"
+import { MattermostPlugins } from "./MattermostPlugins.ts"
 
 /**
  * How long a request to another plugin may take as a whole: less than the 30 s after which callers on our SDK give up, so
@@ -45,14 +46,18 @@ type Answer = ResponseInit<(typeof PluginAPI)["method"]["pluginHTTP"]>
  * from answering: 503 (unreachable, or too many requests of the caller's in flight), 504 (too slow), 502 and 500 (what it
  * answered can't be passed on).
  *
- * A backend spreads it into its `PluginApi`; `WorkspacePluginApi` has it.
+ * A backend spreads it into its host API; `WorkspacePluginApi` has it.
  */
 export const pluginHttp = ({
   limit: duration = PLUGIN_HTTP_LIMIT,
   maxAnswer = Number(MAX_PLUGIN_HTTP_ANSWER),
   maxInFlight = MAX_PLUGIN_HTTP_IN_FLIGHT,
-}: PluginHttpOptions = {}): Effect.Effect<Pick<PluginApiMethods, "pluginHTTP">, never, ActivePlugins> =>
-  Effect.map(ActivePlugins, (active) => {
+}: PluginHttpOptions = {}): Effect.Effect<
+  Pick<ApiMethods<MattermostContract>, "pluginHTTP">,
+  never,
+  MattermostPlugins
+> =>
+  Effect.map(MattermostPlugins, ({ active }) => {
     const limit = makeRequestLimit(maxInFlight)
     const ask = Effect.fnUntraced(function* (
       request: PluginHTTPRequest,
@@ -91,6 +96,7 @@ export const pluginHttp = ({
           HookDeadlineError: (error) => logged(error, late),
           HookTransportError: (error) => logged(error, failure(503, `The plugin ${id} can't be reached`)),
           HookPluginError: (error) => logged(error, failure(error.statusCode, `The plugin ${id} failed`)),
+          HookSuspendedError: (error) => logged(error, failure(503, `The plugin ${id} keeps not answering`)),
           HookNotImplementedError: () => Effect.succeed(textAnswer(404, `The plugin ${id} serves no HTTP`)),
         }),
       )

@@ -4,21 +4,22 @@ import { join } from "node:path"
 import { create } from "@bufbuild/protobuf"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Latch, Option, type Scope } from "effect"
-import { pluginHttp, type PluginHttpOptions } from "../../src/api/PluginHttp.ts"
 import {
   type PluginHTTPRequest,
   PluginHTTPRequestSchema,
 } from "../../src/generated/mattermost/pluginapi/v1/api_plugin_pb.js"
 import type { ServeHTTPRequest } from "../../src/generated/mattermost/pluginapi/v1/hooks_http_pb.js"
 import { RpcStatus, statusCode } from "../../src/rpc/RpcError.ts"
-import { ActivePlugins } from "../../src/hooks/ActivePlugins.ts"
 import type { HooksOptions } from "../../src/hooks/HookPolicy.ts"
 import { Hooks } from "../../src/hooks/Hooks.ts"
 import { connectTo } from "../../src/hooks/PluginOffers.ts"
+import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
+import { pluginHttp, type PluginHttpOptions } from "../../src/mattermost/PluginHttp.ts"
 import * as FakePlugin from "../../src/testing/FakePlugin.ts"
 import { temporaryFolder } from "../support/folder.ts"
 
-type Handler = NonNullable<FakePlugin.FakeHooks["serveHTTP"]>
+type Handler = NonNullable<FakePlugin.FakeHooks<MattermostContract>["serveHTTP"]>
 type Message = Parameters<Parameters<Handler>[0]["send"]>[0]
 
 const caller = { pluginId: "com.example.caller", bundlePath: "/nowhere" }
@@ -53,7 +54,7 @@ const ownServer = Effect.fnUntraced(function* (listener: RequestListener) {
 
 /** Makes requests of a plugin's to another one, `Other`. */
 const asking = <A, E>(
-  hooks: FakePlugin.FakeHooks,
+  hooks: FakePlugin.FakeHooks<MattermostContract>,
   test: (
     ask: (
       request: Partial<Pick<PluginHTTPRequest, "body" | "headers" | "method" | "url">>,
@@ -63,15 +64,17 @@ const asking = <A, E>(
     hooks: policy = {},
     own,
     ...options
-  }: PluginHttpOptions & { readonly hooks?: HooksOptions; readonly own?: RequestListener } = {},
+  }: PluginHttpOptions & { readonly hooks?: HooksOptions<MattermostContract>; readonly own?: RequestListener } = {},
 ) =>
   Effect.gen(function* () {
-    const { client } = yield* FakePlugin.start(hooks)
-    const hooked = yield* (yield* Hooks).connect(client, "other", policy)
-    yield* (yield* ActivePlugins).register(own === undefined ? hooked : { ...hooked, http: yield* ownServer(own) })
+    const { client } = yield* FakePlugin.start(MattermostContract, hooks)
+    const hooked = yield* (yield* Hooks).connect(MattermostContract, client, "other", policy)
+    yield* (yield* MattermostPlugins).active.register(
+      own === undefined ? hooked : { ...hooked, http: yield* ownServer(own) },
+    )
     const { pluginHTTP } = yield* pluginHttp(options)
     return yield* test((request) => pluginHTTP(create(PluginHTTPRequestSchema, request), caller))
-  }).pipe(Effect.scoped, Effect.provide([Hooks.layer, ActivePlugins.layer]), Effect.timeout("60 seconds"))
+  }).pipe(Effect.scoped, Effect.provide([Hooks.layer, MattermostPlugins.layer]), Effect.timeout("60 seconds"))
 
 const OK: Message = { init: { statusCode: 200 }, bodyComplete: true }
 const bodyOf = (answer: { readonly body?: Uint8Array | undefined }) => Buffer.from(answer.body ?? []).toString()
@@ -312,7 +315,7 @@ describe("a request to another plugin", () => {
 })
 
 /** No request is to come by the contract here. */
-const NEVER: FakePlugin.FakeHooks = { serveHTTP: () => Effect.die("asked by the contract") }
+const NEVER: FakePlugin.FakeHooks<MattermostContract> = { serveHTTP: () => Effect.die("asked by the contract") }
 
 describe.skipIf(process.platform === "win32")("a request to a plugin that serves HTTP itself", () => {
   it.live("goes to its own server, with what the host says of it", () => {

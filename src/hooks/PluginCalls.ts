@@ -1,0 +1,99 @@
+import { Clock, Context, Duration, Effect, type Exit, type Tracer } from "effect"
+import {
+  BREAKER_PAUSE,
+  type CallEnd,
+  type CircuitBreaker,
+  endOfExit,
+  endOfInterrupted,
+  endOf,
+  make as makeBreaker,
+} from "./CircuitBreaker.ts"
+import { type HookError, HookSuspendedError } from "./HookError.ts"
+import { failedOutcome, type HookMeter, INTERRUPTED, isTraced, meterOf, outcomeOf } from "./HookMetrics.ts"
+import type { EffectivePolicy } from "./HookPolicy.ts"
+
+/** A call that has begun; one of these says how it has ended. Each answers whether its hook's circuit is open by that. */
+export interface BegunCall {
+  readonly meter: HookMeter
+  /** The plugin has answered, or this has kept it from answering. */
+  readonly answered: (error: HookError | undefined) => boolean
+  /** Nobody waits for it any more. */
+  readonly interrupted: () => boolean
+  readonly exited: (exit: Exit.Exit<unknown, HookError>) => boolean
+}
+
+/**
+ * What every call to one run of a plugin passes, whatever carries it, a message or HTTP: the hook's deadline, the circuit
+ * breaker, metrics, and a span.
+ */
+export interface PluginCalls {
+  readonly breaker: CircuitBreaker
+  /** Makes a call, which is handed the hook's deadline. */
+  readonly run: <A, R>(
+    hook: string,
+    call: (deadline: Duration.Input) => Effect.Effect<A, HookError, R>,
+  ) => Effect.Effect<A, HookError, Exclude<R, Tracer.ParentSpan>>
+  /** The same for code without a fiber, which keeps the deadline and makes the span itself. Undefined while the circuit is open. */
+  readonly begin: (hook: string, context: Context.Context<never>) => BegunCall | undefined
+  /** A call that is not made, since the circuit is open. */
+  readonly suspended: (hook: string) => HookSuspendedError
+  /** Tells the operator that the circuit to a hook has just been opened. */
+  readonly logOpen: (hook: string) => Effect.Effect<void>
+}
+
+/** Makes the calls of one run. `name` is a hook's name as the contract has it. */
+export const make = (
+  pluginId: string,
+  policy: (hook: string) => EffectivePolicy,
+  name: (hook: string) => string,
+): PluginCalls => {
+  const breaker = makeBreaker()
+  const suspended = (hook: string) => new HookSuspendedError({ pluginId, hook: name(hook) })
+  const begin = (hook: string, context: Context.Context<never>): BegunCall | undefined => {
+    const clock = Context.get(context, Clock.Clock)
+    const began = clock.currentTimeMillisUnsafe()
+    const meter = meterOf(pluginId, name(hook))
+    const count = meter.begin(context)
+    const passage = breaker.pass(hook, began)
+    if (passage === undefined) {
+      count(failedOutcome(suspended(hook)))
+      return undefined
+    }
+    const end = (outcome: string, howFor: (millis: number) => CallEnd): boolean => {
+      const now = clock.currentTimeMillisUnsafe()
+      count(outcome)
+      return passage.end(howFor(now - began), now)
+    }
+    return {
+      meter,
+      answered: (error) => end(error === undefined ? "ok" : failedOutcome(error), () => endOf(error)),
+      interrupted: () => end(INTERRUPTED, endOfInterrupted),
+      exited: (exit) => end(outcomeOf(exit), (millis) => endOfExit(exit, millis)),
+    }
+  }
+  const logOpen = (hook: string) =>
+    Effect.annotateLogs(
+      Effect.logError(
+        `plugin ${pluginId}: ${name(hook)} was not answered ${breaker.circuit(hook).failures} times in a row; it is not called for ${Duration.format(BREAKER_PAUSE)}`,
+      ),
+      { plugin_id: pluginId },
+    )
+  return {
+    breaker,
+    begin,
+    suspended,
+    logOpen,
+    // From where a call is let through to where its end is seen nothing interrupts: an interruption in between would leave
+    // the circuit half-open for ever.
+    run: <A, R>(hook: string, call: (deadline: Duration.Input) => Effect.Effect<A, HookError, R>) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.contextWith((context: Context.Context<R>): Effect.Effect<A, HookError, R> => {
+          const begun = begin(hook, context)
+          if (begun === undefined) return Effect.fail(suspended(hook))
+          const made = restore(call(policy(hook).deadline))
+          const ended = Effect.onExit(made, (exit) => (begun.exited(exit) ? logOpen(hook) : Effect.void))
+          return isTraced(context) ? begun.meter.traced(ended) : ended
+        }),
+      ) as Effect.Effect<A, HookError, Exclude<R, Tracer.ParentSpan>>,
+  }
+}
