@@ -138,8 +138,12 @@ interface UntypedDispatcher {
   readonly call: (pluginId: string, hook: string, request: object) => Effect.Effect<Option.Option<object>, HookError>
 }
 
-const logFailure = (pluginId: string, { message }: HookError) =>
+const logError = (pluginId: string, { message }: HookError) =>
   Effect.annotateLogs(Effect.logError(message), { plugin_id: pluginId })
+
+/** That a plugin lacks a hook, which it could not say beforehand, is no failure. */
+const logFailure = (pluginId: string, error: HookError) =>
+  error._tag === "HookNotImplementedError" ? Effect.void : logError(pluginId, error)
 
 /** A plugin to ask. */
 interface Asked {
@@ -178,7 +182,7 @@ const askOrPassOver = (
       if (errors?.isRefusal({ id, message, statusCode })) return reject(plugin, spec, message)
     }
     return Effect.andThen(
-      logFailure(plugin.pluginId, error),
+      logError(plugin.pluginId, error),
       onFailure === "allow"
         ? Effect.undefined
         : reject(plugin, spec, "the plugin that has to agree could not be asked", true),

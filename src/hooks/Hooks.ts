@@ -23,7 +23,7 @@ import type { PluginHttpServer } from "./PluginOffers.ts"
 export interface HookClient {
   readonly contract: AnyContract
   readonly pluginId: string
-  /** The hooks that the plugin implements; asked once. */
+  /** The hooks that the plugin implements; asked once. Of one that can't say, all but those that it has turned out to lack. */
   readonly implemented: ReadonlySet<string>
   /** What the operator has set for a hook, or its default. */
   readonly policy: (hook: string) => EffectivePolicy
@@ -113,12 +113,19 @@ const connect = Effect.fn("Hooks.connect")(function* (
   options: AnyHooksOptions = {},
 ): Effect.fn.Return<HookClient, HookError> {
   const told = yield* implementedBy(contract, client, pluginId)
+  const implemented = new Set(told ?? allHooks(contract))
+  /** One that could not say what it implements turns out not to have a hook. */
+  const absent = (hook: string, name: string) => {
+    // Where its word is needed it is asked again, so that this is no agreement.
+    if (!policyOf(contract, hook, options).mustAgree) implemented.delete(hook)
+    return new HookNotImplementedError({ pluginId, hook: name })
+  }
   const ask = Effect.fnUntraced(function* (hook: string, request: object, deadline: Duration.Input) {
     const { method } = contract.unary.get(hook)!
     const response = yield* Effect.mapError(client.unary(method, request as never, { deadline }), (error) =>
       // Whoever has said that it implements the hook can't take it back: then its answer is missing.
       error.isUnimplemented && told === undefined
-        ? new HookNotImplementedError({ pluginId, hook: method.name })
+        ? absent(hook, method.name)
         : hookError(pluginId, method.name, deadline, error),
     )
     const problem = messageProblem<DescMessage>(method.output, response)
@@ -143,7 +150,7 @@ const connect = Effect.fn("Hooks.connect")(function* (
       isAnswer: true,
     })
   })
-  return hookClient(contract, client, pluginId, told ?? new Set(allHooks(contract)), options, ask)
+  return hookClient(contract, client, pluginId, implemented, options, ask)
 })
 
 /** A client whose calls of hooks that the plugin implements are made by `ask`; the others fail at once. */

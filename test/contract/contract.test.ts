@@ -142,7 +142,7 @@ describe("generated stubs", () => {
   it("are, byte for byte, what the .proto files generate", () => {
     const again = mkdtempSync(join(tmpdir(), "generated-"))
     onTestFinished(() => rmSync(again, { recursive: true, force: true }))
-    for (const folder of ["", "test/fixtures/goplugin/", "examples/own-protocol/"]) {
+    for (const folder of ["", "test/fixtures/goplugin/", "examples/own-protocol/", "examples/own-contract/"]) {
       buf("generate", "--template", `${folder}buf.gen.yaml`, "--output", again)
     }
     const filesIn = (base: string) => globSync("{src,test,examples/*}/**/generated/**/*.*", { cwd: base }).toSorted()
