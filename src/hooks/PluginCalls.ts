@@ -41,6 +41,9 @@ export interface PluginCalls {
   readonly logOpen: (hook: string) => Effect.Effect<void>
 }
 
+/** The outcome of a call that did not get to the plugin. */
+const UNREACHED = "transport"
+
 /** Makes the calls of one run. `name` is a hook's name as the contract has it. */
 export const make = (
   pluginId: string,
@@ -62,7 +65,10 @@ export const make = (
     const end = (outcome: string, howFor: (millis: number) => CallEnd): boolean => {
       const now = clock.currentTimeMillisUnsafe()
       count(outcome)
-      return passage.end(howFor(now - began), now)
+      const how = howFor(now - began)
+      // A page that is slow says nothing of the others; a server that can't be reached does.
+      const isSlowPage = hook === "serveHTTP" && how === "unanswered" && outcome !== UNREACHED
+      return passage.end(isSlowPage ? "unknown" : how, now)
     }
     return {
       meter,

@@ -59,7 +59,9 @@ describe("the documents", () => {
     const found = documents.flatMap((file) => snippets(file, "ts"))
     assert.isAbove(found.length, 1)
     found.forEach((snippet, index) => writeFileSync(join(folder, `snippet${index}.ts`), snippet))
-    cpSync(join(root, "examples/own-protocol/generated"), join(folder, "generated"), { recursive: true })
+    for (const example of ["own-protocol", "own-contract"]) {
+      cpSync(join(root, "examples", example, "generated"), join(folder, "generated"), { recursive: true })
+    }
     cpSync(join(root, "examples/own-protocol/streams.ts"), join(folder, "streams.ts"))
     writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ extends: "../../tsconfig.json", include: ["*.ts"] }))
     execFileSync(join(root, "node_modules/.bin/tsc"), ["-p", folder], { stdio: "inherit" })
