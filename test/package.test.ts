@@ -26,7 +26,7 @@ describe("the package", () => {
        const { FakePlugin } = await import("effect-plugin-supervisor/testing")
        const { GoPluginClient } = await import("effect-plugin-supervisor/goplugin")
        const { PostSchema } = await import("effect-plugin-supervisor/contract/post")
-       console.log(typeof host.PluginHost.layer, typeof FakePlugin.supervisor, GoPluginClient === host.GoPluginClient, PostSchema.typeName)`,
+       console.log(typeof host.PluginHost.Service, typeof FakePlugin.supervisor, GoPluginClient === host.GoPluginClient, PostSchema.typeName)`,
     )
     assert.strictEqual(names, "function function true mattermost.pluginapi.v1.Post\n")
     assert.include(run(bin["plugin-supervisor"], "--version"), version)

@@ -1,4 +1,4 @@
-import type { DescMethod, DescMethodBiDiStreaming, DescMethodUnary, DescService } from "@bufbuild/protobuf"
+import type { DescMethod, DescMethodUnary, DescService } from "@bufbuild/protobuf"
 import type { HandshakeConfig } from "../goplugin/Handshake.ts"
 import type { AnyDecision, Decision } from "./Decision.ts"
 import type { BusinessErrors } from "./BusinessErrors.ts"
@@ -49,9 +49,17 @@ export interface ContractOptions<
   readonly errors?: BusinessErrors | undefined
   /** Whether the host serves `HostKeyValues`, `HostSettings`, `HostLog` and `HostIdentity` beside the API. Default true. */
   readonly hostServices?: boolean | undefined
+  /**
+   * The header by which plugins are told whose request an HTTP request is. No client can set either of them. Default
+   * `Plugin-Supervisor-User-Id`.
+   */
+  readonly userHeader?: UserHeader | undefined
   /** The variables by which a plugin finds the host. Default: those of `plugin_supervisor.v1` (see docs/contracts.md). */
   readonly variables?: ((facts: PluginFacts) => { readonly [name: string]: string }) | undefined
 }
+
+/** Names of headers that say whose request a request is, and that `HeaderRules` takes from clients. */
+export type UserHeader = "Plugin-Supervisor-User-Id" | "Mattermost-User-Id"
 
 /** A contract between a backend and its plugins; made by {@link make}. */
 export interface Contract<
@@ -69,6 +77,7 @@ export interface Contract<
   readonly lifecycle: Lifecycle
   readonly errors: BusinessErrors | undefined
   readonly hostServices: boolean
+  readonly userHeader: UserHeader
   readonly variables: (facts: PluginFacts) => { readonly [name: string]: string }
   /** For types alone. */
   readonly "~names": { readonly deciding: D; readonly notifying: T; readonly single: S }
@@ -92,7 +101,8 @@ export const make = <
 >(
   options: ContractOptions<H, A, D, T, S>,
 ): Contract<H, A, D, T, S> => {
-  const { api, errors, handshake, hooks, hostServices = true, variables = standardVariables } = options
+  const { api, errors, handshake, hooks, hostServices = true } = options
+  const { userHeader = "Plugin-Supervisor-User-Id", variables = standardVariables } = options
   const deciding: { readonly [hook: string]: AnyDecision | undefined } = options.deciding ?? {}
   checkContract(options as never)
   const lifecycle = lifecycleOf(hooks, options.lifecycle)
@@ -121,6 +131,7 @@ export const make = <
     lifecycle,
     errors,
     hostServices,
+    userHeader,
     variables,
     "~names": {} as Contract<H, A, D, T, S>["~names"],
   }
@@ -140,5 +151,3 @@ export const ownVariables = ({ handshake, variables }: AnyContract): ReadonlyArr
   handshake.magicCookieKey,
   ...Object.keys(variables({ pluginId: "", bundlePath: "", apiTarget: "", logLevel: "INFO", hookTimeoutSeconds: 0 })),
 ]
-
-export type { DescMethodBiDiStreaming }

@@ -207,6 +207,7 @@ const serve = (
   const isTheirs = shown !== undefined && isOwnRequest(incoming, target, shown, door.strictCsrf)
   const asked = pluginRequest(incoming, target, {
     userId: isTheirs ? shown.holder : undefined,
+    userHeader: hooks.contract.userHeader,
     requestId,
     isToken,
     isTrusted: door.isTrusted,

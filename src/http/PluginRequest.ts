@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http"
 import type { MessageInitShape } from "@bufbuild/protobuf"
 import type { ServeHTTPRequestInitSchema } from "../generated/plugin_supervisor/v1/plugin_http_pb.js"
+import type { UserHeader } from "../contract/Contract.ts"
 import { type ClientOrigin, type IsTrusted, originOf } from "./ClientOrigin.ts"
 import { type Field, fieldsOf, keyOf, requestFields, valuesOf } from "../hooks/HeaderRules.ts"
 import { carries, type IsToken, isTokenParameter } from "./HostTokens.ts"
@@ -10,6 +11,8 @@ import { type PluginTarget, withoutParameters } from "../hooks/RequestTarget.ts"
 export interface RequestIdentity {
   /** The user, when the request carried a valid token. */
   readonly userId?: string | undefined
+  /** By which header the plugin is told of the user. */
+  readonly userHeader: UserHeader
   /** Made for each request. */
   readonly requestId: string
   /** What no plugin may see. */
@@ -113,12 +116,12 @@ export const hasTokenInPath = ({ path }: PluginTarget, isToken: IsToken): boolea
 /** What of the client's head goes on, and behind it what the host says. */
 const pluginFields = (
   request: IncomingMessage,
-  { isToken, userId }: RequestIdentity,
+  { isToken, userHeader, userId }: RequestIdentity,
   { address, host, scheme }: ClientOrigin,
 ): ReadonlyArray<Field> => {
   const kept = requestFields(fieldsOf(request.rawHeaders), (value) => carries(value, isToken))
   const said: ReadonlyArray<Field> = [
-    ...(userId === undefined ? [] : [["Mattermost-User-Id", userId] as const]),
+    ...(userId === undefined ? [] : [[userHeader, userId] as const]),
     ["X-Forwarded-For", address],
     ["X-Forwarded-Proto", scheme],
     ...(host === "" ? [] : [["X-Forwarded-Host", host] as const]),

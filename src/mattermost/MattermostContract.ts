@@ -62,6 +62,7 @@ const contract = Contract.make({
     serveHTTP: "serveHTTP",
   },
   hostServices: false,
+  userHeader: "Mattermost-User-Id",
   errors,
   // A failure of the first is logged, and the second is for one plugin.
   notifying: ["onConfigurationChange"],
