@@ -13,6 +13,7 @@ const rooms = [
   "goplugin",
   "hooks",
   "api",
+  "storage",
   "workspace",
   "supervisor",
   "environment",
@@ -22,7 +23,7 @@ const rooms = [
 ]
 
 /** Rooms that must not know which transport is under them. */
-const aboveTransports = new Set(["hooks", "workspace", "environment", "http", "cli"])
+const aboveTransports = new Set(["hooks", "storage", "workspace", "environment", "http", "cli"])
 
 export default defineConfig({
   plugins: ["typescript", "import", "unicorn", "oxc"],

@@ -10,7 +10,7 @@ import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.
 import { TeamSchema } from "../../src/generated/mattermost/pluginapi/v1/team_pb.js"
 import { UserSchema } from "../../src/generated/mattermost/pluginapi/v1/user_pb.js"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
-import { layerNodeSqlite } from "../../src/workspace/NodeSqlite.ts"
+import { layerNodeSqlite } from "../../src/storage/NodeSqlite.ts"
 import { Workspace } from "../../src/workspace/Workspace.ts"
 import { DATABASE_FILE } from "../../src/workspace/WorkspaceDatabase.ts"
 import { workspaceMigrations } from "../../src/workspace/WorkspaceMigrations.ts"

@@ -6,7 +6,7 @@ import { Context, Deferred, Effect, Exit, Fiber, Layer, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { HookDispatcher } from "../../src/hooks/HookDispatcher.ts"
 import { setAlways } from "../../src/workspace/KeyValueStore.ts"
-import { layerNodeSqlite } from "../../src/workspace/NodeSqlite.ts"
+import { layerNodeSqlite } from "../../src/storage/NodeSqlite.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../../src/workspace/Workspace.ts"
 import {
   DATABASE_FILE,
