@@ -50,6 +50,7 @@ export class PluginSettings extends Context.Service<
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const { settings: maxBytes } = yield* StorageLimits
+  const reader = rowReader("settings of plugin", Row)
 
   const save = Effect.fnUntraced(function* (settings: SettingsByPlugin) {
     const rows: Array<{ plugin_id: string; config: string }> = []
@@ -71,13 +72,13 @@ const make = Effect.gen(function* () {
   return PluginSettings.of({
     get: (pluginId) =>
       sql`SELECT plugin_id AS id, config FROM plugin_configs WHERE plugin_id = ${pluginId}`.pipe(
-        Effect.flatMap(rows.first),
+        Effect.flatMap(reader.first),
         Effect.map((row) => row?.config ?? {}),
         storing("PluginSettings.get"),
       ),
     save,
     all: sql`SELECT plugin_id AS id, config FROM plugin_configs ORDER BY plugin_id`.pipe(
-      Effect.flatMap(rows.all),
+      Effect.flatMap(reader.all),
       Effect.map((found) => Object.fromEntries(found.map(({ config, id }) => [id, config]))),
       storing("PluginSettings.all"),
     ),
@@ -91,7 +92,4 @@ const Config = Schema.Record(Schema.String, Schema.MutableJson).check(
     return problem === undefined ? undefined : describeProblem(problem)
   }),
 )
-const rows = rowReader(
-  "settings of plugin",
-  Schema.Struct({ id: Schema.String, config: Schema.fromJsonString(Config) }),
-)
+const Row = Schema.Struct({ id: Schema.String, config: Schema.fromJsonString(Config) })
