@@ -40,7 +40,7 @@ export class ValueTooLargeError extends Schema.TaggedError<ValueTooLargeError>()
 }
 
 /** How a value is set. */
-export interface SetOptions {
+export interface SetValueOptions {
   /** From now. Unset or infinite for never; a value that is not set again meanwhile is gone then. */
   readonly expiresIn?: Duration.Input | undefined
   /** Set only if there is no value (`absent`), or if this is the value there is. Unset: whatever there is. */
@@ -48,7 +48,7 @@ export interface SetOptions {
 }
 
 /** Which keys are listed: of those that begin with `prefix` and come after `after`, `limit` from `offset`. */
-export interface ListOptions {
+export interface ListKeysOptions {
   readonly prefix?: string | undefined
   /** The last key of the page before; itself it is not listed. */
   readonly after?: string | undefined
@@ -78,7 +78,7 @@ export class KeyValues extends Context.Service<
       pluginId: string,
       key: string,
       value: Uint8Array,
-      options?: SetOptions,
+      options?: SetValueOptions,
     ) => Effect.Effect<boolean, BadKeyError | ValueTooLargeError | StorageError>
     /** Deletes a key, with `equals` only if that is its value, and answers whether there was one to delete. */
     readonly delete: (
@@ -91,7 +91,7 @@ export class KeyValues extends Context.Service<
     /** A plugin's keys in the order of their UTF-8 bytes. */
     readonly list: (
       pluginId: string,
-      options?: ListOptions,
+      options?: ListKeysOptions,
     ) => Effect.Effect<ReadonlyArray<string>, BadKeyError | StorageError>
   }
 >()("effect-plugin-supervisor/storage/KeyValues") {
@@ -132,7 +132,7 @@ const make = Effect.gen(function* () {
     pluginId: string,
     key: string,
     value: Uint8Array,
-    { condition, expiresIn }: SetOptions = {},
+    { condition, expiresIn }: SetValueOptions = {},
   ) {
     const reason = keyProblem(key)
     if (reason !== undefined) return yield* new BadKeyError({ pluginId, reason })
@@ -169,7 +169,7 @@ const make = Effect.gen(function* () {
 
   const list = Effect.fnUntraced(function* (
     pluginId: string,
-    { after = "", limit = 0, offset = 0, prefix = "" }: ListOptions = {},
+    { after = "", limit = 0, offset = 0, prefix = "" }: ListKeysOptions = {},
   ) {
     const reason = textProblem(after) ?? textProblem(prefix)
     if (reason !== undefined) return yield* new BadKeyError({ pluginId, reason })

@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { type Duration, Effect, Layer, Option, type Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
-import { KeyValues, MAX_KEY_LENGTH, type SetOptions } from "../../src/storage/KeyValues.ts"
+import { KeyValues, MAX_KEY_LENGTH, type SetValueOptions } from "../../src/storage/KeyValues.ts"
 import { StorageLimits } from "../../src/storage/StorageLimits.ts"
 import { databases } from "./databases.ts"
 
@@ -18,7 +18,7 @@ const read = (key: string, pluginId = P) =>
     return Option.getOrUndefined(Option.map(value, (found) => new TextDecoder().decode(found)))
   })
 
-type Condition = SetOptions["condition"] | "none"
+type Condition = SetValueOptions["condition"] | "none"
 const equals = (text: string): Condition => ({ equals: bytes(text) })
 
 /** The value before, the condition; whether it is met. `expired` has expired, `later` will do so. */

@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Option, String } from "effect"
 import { SqlClient } from "effect/sql"
-import { KeyValues, type SetOptions, type ValueTooLargeError } from "../../src/storage/KeyValues.ts"
+import { KeyValues, type SetValueOptions, type ValueTooLargeError } from "../../src/storage/KeyValues.ts"
 import { PluginSettings } from "../../src/storage/PluginSettings.ts"
 import { PluginStorage } from "../../src/storage/PluginStorage.ts"
 import type { StorageError } from "../../src/storage/StorageError.ts"
@@ -102,7 +102,7 @@ describe.skipIf(noPostgres)("the storage on PostgreSQL", () => {
 
   it.live("says what its user lacks", () =>
     Effect.gen(function* () {
-      const client = yield* (yield* postgres).database
+      const { client } = yield* (yield* postgres).database
       const { sql } = yield* hostOn(client())
       yield* sql`CREATE ROLE guest LOGIN`
       const guest = client({ username: "guest" })
@@ -116,7 +116,7 @@ describe.skipIf(noPostgres)("the storage on PostgreSQL", () => {
 
   it.live("does not mind how a backend spells its columns", () =>
     Effect.gen(function* () {
-      const client = yield* (yield* postgres).database
+      const { client } = yield* (yield* postgres).database
       const spelling = { transformQueryNames: String.camelToSnake, transformResultNames: String.snakeToCamel }
       const { settings, values } = yield* hostOn(client(spelling))
       yield* values.set("p", "k", bytes("v"), { expiresIn: "1 hour" })
@@ -129,10 +129,10 @@ describe.skipIf(noPostgres)("the storage on PostgreSQL", () => {
 
   it.live("has one winner under serializable isolation, too, and tells the others to try again", () =>
     Effect.gen(function* () {
-      const client = yield* (yield* postgres).database
+      const { client } = yield* (yield* postgres).database
       const serializable = client({ startupOptions: "-c default_transaction_isolation=serializable" })
       const { values } = yield* hostOn(serializable)
-      const race = (options: SetOptions) =>
+      const race = (options: SetValueOptions) =>
         Effect.gen(function* () {
           const attempt = Effect.result(values.set("p", "k", bytes("new"), options))
           const results = yield* Effect.all(
@@ -158,7 +158,7 @@ describe.skipIf(noPostgres)("the storage on PostgreSQL", () => {
   it.live("fails while the server is away, at once and with a name, and works again after", () =>
     Effect.gen(function* () {
       const server = yield* postgresServer
-      const client = yield* server.database
+      const { client } = yield* server.database
       const { settings, sql, values } = yield* hostOn(client())
       yield* values.set("p", "k", bytes("kept"))
       yield* settings.save({ p: { kept: true } })

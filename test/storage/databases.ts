@@ -30,7 +30,7 @@ export const databases = (): ReadonlyArray<Kind> => {
     {
       name: "PostgreSQL",
       missing: noPostgres,
-      open: Effect.flatMap(postgres, ({ database }) => Effect.map(database, (client) => Layer.fresh(client()))),
+      open: Effect.flatMap(postgres, ({ database }) => Effect.map(database, ({ client }) => Layer.fresh(client()))),
     },
   ]
 }

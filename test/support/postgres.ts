@@ -39,15 +39,23 @@ rm -rf "$1"
 
 /** A server that listens on a socket in a folder of its own, and on nothing else. */
 export interface Postgres {
-  /** A new, empty database, as a layer of its client. Each build of the layer has connections of its own. */
-  readonly database: Effect.Effect<(config?: PgClient.PgPoolConfig) => PgClientLayer>
+  /** Makes a new, empty database. */
+  readonly database: Effect.Effect<PostgresDatabase>
   /** Ends the server as a crash does: its clients are cut off. */
   readonly kill: Effect.Effect<void, Error>
   /** Starts it again, on the same data. */
   readonly start: Effect.Effect<void, Error>
 }
 
-export type PgClientLayer = Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, SqlError.SqlError>
+/** A database of such a server. */
+export interface PostgresDatabase {
+  /** The layer of a client. Each build of it has connections of its own. */
+  readonly client: (config?: PgClient.PgPoolConfig) => PgClientLayer
+  /** Where it is, for other programs. */
+  readonly url: string
+}
+
+type PgClientLayer = Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, SqlError.SqlError>
 
 /** A server that lives as long as the Scope. */
 export const postgresServer: Effect.Effect<Postgres, Error, Scope.Scope> = Effect.gen(function* () {
@@ -95,7 +103,10 @@ export const postgresServer: Effect.Effect<Postgres, Error, Scope.Scope> = Effec
       const sql = yield* SqlClient.SqlClient
       const database = `test_${++databases}`
       yield* sql.unsafe(`CREATE DATABASE ${database}`)
-      return (config: PgClient.PgPoolConfig = {}) => connect({ database, ...config })
+      return {
+        client: (config: PgClient.PgPoolConfig = {}) => connect({ database, ...config }),
+        url: `postgres:///${database}?host=${encodeURIComponent(directory)}&user=${USER}`,
+      }
     }).pipe(Effect.provide(Layer.fresh(connect({ database: "postgres" }))), Effect.orDie),
     kill: until("database system is shut down", tell("kill")),
     start: until(READY, tell("start")),
