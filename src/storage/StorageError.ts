@@ -1,4 +1,4 @@
-import { Effect, Schema } from "effect"
+import { Duration, Effect, Schema } from "effect"
 import { SqlError } from "effect/sql"
 
 /** What to do about a failure of the database, by what kind it is of. */
@@ -44,7 +44,13 @@ export const storageError = (operation: string, error: { readonly cause?: unknow
   })
 }
 
-/** Turns failures of the database, and rows that are none of ours, into a {@link StorageError}. */
+/**
+ * How long the database is waited for: a server that is cut off says nothing, and another's transaction may hold the
+ * row. Large values over a slow line take seconds.
+ */
+export const STORAGE_LIMIT = Duration.seconds(30)
+
+/** Turns failures of the database, its silence, and rows that are none of ours, into a {@link StorageError}. */
 export const storing =
   (operation: string) =>
   <A, E, R>(
@@ -55,4 +61,12 @@ export const storing =
       (error): error is Extract<E, SqlError.SqlError | Schema.SchemaError> =>
         SqlError.isSqlError(error) || Schema.isSchemaError(error),
       (error) => Effect.fail(storageError(operation, error as Error)),
+    ).pipe(
+      Effect.timeoutOrElse({
+        duration: STORAGE_LIMIT,
+        orElse: () => {
+          const reason = `it has not answered for ${Duration.format(STORAGE_LIMIT)}; another transaction may be in the way`
+          return Effect.fail(new StorageError({ operation, reason, isRetryable: true }))
+        },
+      }),
     ) as never

@@ -54,7 +54,7 @@ export const storing =
       self,
       (error): error is Extract<E, Failure> => isFailure(error),
       (failure) => {
-        const error = failure instanceof StorageError ? failure.cause : failure
+        const error = failure instanceof StorageError ? (failure.cause ?? failure) : failure
         const known = failureOf(error)
         const [statusCode, message, cure] = known ?? [500, "failed", "what happened is below"]
         const details = known === undefined ? [error] : []

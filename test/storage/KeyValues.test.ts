@@ -1,11 +1,13 @@
 /** Keys and values, the same on every database. */
 import { randomInt } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
-import { type Duration, Effect, Layer, Option, type Scope } from "effect"
+import { Context, Deferred, type Duration, Effect, Fiber, Layer, Option, type Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import { KeyValues, MAX_KEY_LENGTH, type SetValueOptions } from "../../src/storage/KeyValues.ts"
+import { STORAGE_LIMIT } from "../../src/storage/StorageError.ts"
 import { StorageLimits } from "../../src/storage/StorageLimits.ts"
+import { prepareTables } from "../../src/storage/StorageTables.ts"
 import { databases } from "./databases.ts"
 
 const bytes = (text: string) => new TextEncoder().encode(text)
@@ -177,21 +179,54 @@ for (const kind of databases()) {
       }),
     )
 
-    test(
-      "that have expired are deleted once a day",
+    it.effect("that have expired are deleted when a host starts, and once a day", () =>
       Effect.gen(function* () {
-        const values = yield* KeyValues
         const sql = yield* SqlClient.SqlClient
-        yield* values.set(P, "k", bytes("v"), { expiresIn: "1 second" })
-        yield* values.set(P, "l", bytes("v"))
+        yield* prepareTables
         const stored = Effect.map(sql<{ key: string }>`SELECT key FROM plugin_key_values`, (rows) =>
           rows.map(({ key }) => key).sort(),
         )
+        // What the host does of its own accord is waited for by nobody.
+        const gone = (key: string) => Effect.repeat(stored, { until: (keys) => !keys.includes(key) })
+        yield* sql`INSERT INTO plugin_key_values ${sql.insert({ plugin_id: P, key: "old", value: bytes("v"), expire_at: -1 })}`
+        const values = yield* KeyValues.make
+        yield* gone("old")
+        yield* values.set(P, "k", bytes("v"), { expiresIn: "1 second" })
+        yield* values.set(P, "l", bytes("v"))
+        yield* TestClock.adjust("23 hours")
         assert.deepStrictEqual(yield* stored, ["k", "l"])
-        yield* TestClock.adjust("1 day")
-        // The clock doesn't wait for what the database does.
-        while ((yield* stored).length > 1) yield* Effect.yieldNow
-        assert.deepStrictEqual(yield* stored, ["l"])
+        yield* TestClock.adjust("1 hour")
+        assert.deepStrictEqual(yield* gone("k"), ["l"])
+      }).pipe(Effect.provide(Layer.unwrap(kind.open))),
+    )
+
+    it.effect("say so when the database does not answer", () =>
+      Effect.gen(function* () {
+        const client = yield* kind.open
+        const host = Effect.map(
+          Layer.build(KeyValues.layer.pipe(Layer.provideMerge(client), Layer.fresh)),
+          (built) => ({
+            values: Context.get(built, KeyValues),
+            sql: Context.get(built, SqlClient.SqlClient),
+          }),
+        )
+        const { sql, values } = yield* host
+        const held = yield* Deferred.make<void>()
+        const release = yield* Deferred.make<void>()
+        const other = yield* Effect.andThen(values.set(P, "k", bytes("other")), Deferred.succeed(held, undefined)).pipe(
+          Effect.andThen(Deferred.await(release)),
+          sql.withTransaction,
+          Effect.forkChild,
+        )
+        yield* Deferred.await(held)
+        const waiting = yield* Effect.forkChild(Effect.flip(values.set(P, "k", bytes("mine"))))
+        yield* TestClock.adjust(STORAGE_LIMIT)
+        const error = yield* Fiber.join(waiting)
+        assert.deepInclude(error, { _tag: "StorageError", operation: "KeyValues.set", isRetryable: true })
+        assert.include(error.message, "it has not answered for 30s")
+        yield* Deferred.succeed(release, undefined)
+        yield* Fiber.join(other)
+        assert.isTrue(yield* values.set(P, "k", bytes("mine"), { condition: { equals: bytes("other") } }))
       }),
     )
 
