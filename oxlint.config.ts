@@ -12,6 +12,7 @@ const rooms = [
   "grpc",
   "goplugin",
   "contract",
+  "storage",
   "hooks",
   "api",
   "supervisor",
@@ -24,7 +25,17 @@ const rooms = [
 ]
 
 /** Rooms that must not know which transport is under them; `environment` is where it is chosen. */
-const aboveTransports = new Set(["contract", "hooks", "api", "supervisor", "mattermost", "workspace", "http", "cli"])
+const aboveTransports = new Set([
+  "contract",
+  "storage",
+  "hooks",
+  "api",
+  "supervisor",
+  "mattermost",
+  "workspace",
+  "http",
+  "cli",
+])
 
 /** Rooms that must not know of any contract, and do not come before those that do. */
 const withoutContract = new Set(["testing"])

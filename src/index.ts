@@ -81,6 +81,19 @@ export { UseControlGroups } from "./process/ControlGroup.ts"
 export { PluginProcess } from "./process/PluginProcess.ts"
 export { PluginSpawnError, type ProcessExit, type RunningProcess } from "./process/ProcessSpec.ts"
 export type { RpcServerError } from "./rpc/RpcServer.ts"
+export {
+  BadKeyError,
+  KeyValues,
+  type ListKeysOptions,
+  type SetValueOptions,
+  ValueTooLargeError,
+} from "./storage/KeyValues.ts"
+export { BadSettingsError, PluginSettings, type SettingsByPlugin } from "./storage/PluginSettings.ts"
+export { PluginStorage } from "./storage/PluginStorage.ts"
+export { UnreadableError } from "./storage/Rows.ts"
+export { StorageError } from "./storage/StorageError.ts"
+export { StorageLimits, type StorageLimitsValues } from "./storage/StorageLimits.ts"
+export { type StorageOpenError, StorageVersionError } from "./storage/StorageTables.ts"
 export type { PluginState, PluginStateName } from "./supervisor/PluginLife.ts"
 export {
   PluginExitedError,

@@ -1,6 +1,9 @@
-import { Clock, Context, Duration, Effect, Layer, Schedule, Schema } from "effect"
-import { SqlClient } from "effect/sql"
+import { Context, Duration, Effect, Layer, Option } from "effect"
+import type { SqlClient } from "effect/sql"
 import { PluginApiError } from "../api/PluginApi.ts"
+import { type BadKeyError, KeyValues, type ValueTooLargeError } from "../storage/KeyValues.ts"
+import { StorageLimits } from "../storage/StorageLimits.ts"
+import type { StorageError } from "../storage/StorageError.ts"
 import { tooMany } from "./Paging.ts"
 import { invalid, storing } from "./WorkspaceError.ts"
 import { WorkspaceLimits } from "./WorkspaceLimits.ts"
@@ -10,9 +13,6 @@ export const MAX_KEY_LENGTH = 150
 
 /** How many keys a list has when its caller names no number (Mattermost). */
 const DEFAULT_LIST_LENGTH = 10
-
-/** How often values that have expired, and can't be read any more, are deleted. */
-const PURGE_INTERVAL = Duration.days(1)
 
 /** How a value is set. An empty `oldValue` stands for no value: the contract can't tell them apart. */
 export interface KeyValueSetOptions {
@@ -32,7 +32,10 @@ export const setAlways: KeyValueSetOptions = { atomic: false, oldValue: NO_VALUE
 /** A value that replaces `oldValue` and no other; it never expires. */
 export const setIfUnchanged = (oldValue: Uint8Array): KeyValueSetOptions => ({ ...setAlways, atomic: true, oldValue })
 
-/** The plugins' keys and values, each plugin's apart. An empty value is none: setting it deletes the key. */
+/**
+ * {@link KeyValues} as Mattermost's plugins know them: an empty value is none, so setting it deletes the key, and errors
+ * have Mattermost's ids.
+ */
 export class KeyValueStore extends Context.Service<
   KeyValueStore,
   {
@@ -60,24 +63,9 @@ export class KeyValueStore extends Context.Service<
   static readonly layer: Layer.Layer<KeyValueStore, never, SqlClient.SqlClient> = Layer.effect(
     KeyValueStore,
     Effect.gen(function* () {
-      const sql = yield* SqlClient.SqlClient
       const { keyValue, pageItems } = yield* WorkspaceLimits
-
-      const get = Effect.fnUntraced(function* (pluginId: string, key: string) {
-        const now = yield* Clock.currentTimeMillis
-        // A larger one, from a time without this limit, is not even read.
-        const rows = yield* decodeValues(
-          yield* sql`SELECT CASE WHEN length(value) <= ${keyValue} THEN value END AS value FROM plugin_key_values
-            WHERE plugin_id = ${pluginId} AND key = ${key} AND ${live(now)}`,
-        )
-        const [row] = rows
-        return row === undefined ? NO_VALUE : (row.value ?? (yield* tooLarge(keyValue)))
-      }, storing("KeyValueStore.get"))
-
-      const live = (now: number) => sql`(expire_at = 0 OR expire_at > ${now})`
-
-      const remove = (pluginId: string, key: string) =>
-        sql`DELETE FROM plugin_key_values WHERE plugin_id = ${pluginId} AND key = ${key}`
+      const limits = { ...(yield* StorageLimits), value: keyValue }
+      const values = yield* Effect.provideService(KeyValues.make, StorageLimits, limits)
 
       const set = Effect.fnUntraced(function* (
         pluginId: string,
@@ -86,70 +74,38 @@ export class KeyValueStore extends Context.Service<
         options: KeyValueSetOptions,
       ) {
         yield* validate(key, options)
-        if (value.length > keyValue) return yield* tooLarge(keyValue)
-        const now = yield* Clock.currentTimeMillis
-        if (!options.atomic) {
-          if (value.length === 0) yield* remove(pluginId, key)
-          else {
-            yield* sql`INSERT INTO plugin_key_values ${sql.insert({ plugin_id: pluginId, key, value, expire_at: expiry(now, options) })}
-              ON CONFLICT (plugin_id, key) DO UPDATE SET value = excluded.value, expire_at = excluded.expire_at`
-          }
+        const { atomic, expireInSeconds, oldValue } = options
+        const expiresIn = expireInSeconds === 0n ? undefined : Duration.seconds(Number(expireInSeconds))
+        if (!atomic) {
+          if (value.length > 0) return yield* values.set(pluginId, key, value, { expiresIn })
+          yield* values.delete(pluginId, key)
           return true
         }
-        if (options.oldValue.length === 0) {
-          if (value.length === 0) return false
-          // A row that has expired counts as absent, so it is taken over in place.
-          const inserted =
-            yield* sql`INSERT INTO plugin_key_values ${sql.insert({ plugin_id: pluginId, key, value, expire_at: expiry(now, options) })}
-              ON CONFLICT (plugin_id, key) DO UPDATE SET value = excluded.value, expire_at = excluded.expire_at
-              WHERE plugin_key_values.expire_at <> 0 AND plugin_key_values.expire_at <= ${now}
-              RETURNING key`
-          return inserted.length === 1
+        if (value.length === 0) {
+          return oldValue.length > 0 && (yield* values.delete(pluginId, key, { equals: oldValue }))
         }
-        const unchanged = sql`plugin_id = ${pluginId} AND key = ${key} AND value = ${options.oldValue} AND ${live(now)}`
-        const changed =
-          value.length === 0
-            ? yield* sql`DELETE FROM plugin_key_values WHERE ${unchanged} RETURNING key`
-            : yield* sql`UPDATE plugin_key_values SET value = ${value}, expire_at = ${expiry(now, options)}
-                WHERE ${unchanged} RETURNING key`
-        return changed.length === 1
-      }, storing("KeyValueStore.set"))
+        const condition = oldValue.length === 0 ? "absent" : { equals: oldValue }
+        return yield* values.set(pluginId, key, value, { condition, expiresIn })
+      })
 
       const list = Effect.fnUntraced(function* (pluginId: string, page: number, perPage: number) {
-        const now = yield* Clock.currentTimeMillis
         const limit = perPage > 0 ? perPage : DEFAULT_LIST_LENGTH
         if (limit > pageItems) return yield* tooMany("per_page", limit, pageItems)
-        const rows = yield* decodeKeys(
-          yield* sql`SELECT key FROM plugin_key_values WHERE plugin_id = ${pluginId} AND ${live(now)}
-            ORDER BY key LIMIT ${limit} OFFSET ${Math.max(0, page * perPage)}`,
-        )
-        return rows.map(({ key }) => key)
-      }, storing("KeyValueStore.list"))
-
-      const purge = Effect.gen(function* () {
-        const now = yield* Clock.currentTimeMillis
-        yield* sql`DELETE FROM plugin_key_values WHERE expire_at <> 0 AND expire_at <= ${now}`
-      }).pipe(storing("KeyValueStore.purge"), Effect.ignore)
-      yield* Effect.forkScoped(Effect.repeat(purge, Schedule.spaced(PURGE_INTERVAL)))
+        return yield* values.list(pluginId, { limit, offset: page * perPage })
+      })
 
       return {
-        get,
-        set,
-        delete: (pluginId, key) => Effect.asVoid(remove(pluginId, key)).pipe(storing("KeyValueStore.delete")),
-        deleteAll: (pluginId) =>
-          Effect.asVoid(sql`DELETE FROM plugin_key_values WHERE plugin_id = ${pluginId}`).pipe(
-            storing("KeyValueStore.deleteAll"),
-          ),
-        list,
+        get: (pluginId, key) =>
+          values.get(pluginId, key).pipe(Effect.map(Option.getOrElse(() => NO_VALUE)), asApiError("KeyValueStore.get")),
+        set: (pluginId, key, value, options) =>
+          set(pluginId, key, value, options).pipe(asApiError("KeyValueStore.set")),
+        delete: (pluginId, key) => Effect.asVoid(values.delete(pluginId, key)).pipe(asApiError("KeyValueStore.delete")),
+        deleteAll: (pluginId) => values.deleteAll(pluginId).pipe(asApiError("KeyValueStore.deleteAll")),
+        list: (pluginId, page, perPage) => list(pluginId, page, perPage).pipe(asApiError("KeyValueStore.list")),
       }
     }),
   )
 }
-
-const decodeValues = Schema.decodeUnknownEffect(
-  Schema.Array(Schema.Struct({ value: Schema.NullOr(Schema.Uint8Array) })),
-)
-const decodeKeys = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({ key: Schema.String })))
 
 const validate = (key: string, options: KeyValueSetOptions): Effect.Effect<void, PluginApiError> => {
   if (!options.atomic && options.oldValue.length > 0) {
@@ -160,13 +116,10 @@ const validate = (key: string, options: KeyValueSetOptions): Effect.Effect<void,
   const { length } = Array.from(key)
   return length >= 1 && length <= MAX_KEY_LENGTH
     ? Effect.void
-    : Effect.fail(
-        invalid(
-          "model.plugin_key_value.is_valid.key.app_error",
-          `A key has 1 to ${MAX_KEY_LENGTH} characters, this one has ${length}`,
-        ),
-      )
+    : Effect.fail(badKey(`A key has 1 to ${MAX_KEY_LENGTH} characters, this one has ${length}`))
 }
+
+const badKey = (message: string) => invalid("model.plugin_key_value.is_valid.key.app_error", message)
 
 const tooLarge = (limit: number) =>
   new PluginApiError({
@@ -175,9 +128,16 @@ const tooLarge = (limit: number) =>
     statusCode: 413,
   })
 
-/** The time of expiry in milliseconds; 0 for never, so a time that comes out as 0 becomes another one in the past. */
-const expiry = (now: number, { expireInSeconds }: KeyValueSetOptions): number => {
-  if (expireInSeconds === 0n) return 0
-  const at = now + Number(expireInSeconds) * 1000
-  return Math.min(Math.max(at === 0 ? -1 : at, Number.MIN_SAFE_INTEGER), Number.MAX_SAFE_INTEGER)
-}
+/** The storage's errors as Mattermost's plugins know them. */
+const asApiError =
+  (where: string) =>
+  <A, R>(
+    self: Effect.Effect<A, PluginApiError | BadKeyError | ValueTooLargeError | StorageError, R>,
+  ): Effect.Effect<A, PluginApiError, R> =>
+    self.pipe(
+      Effect.catchTags({
+        BadKeyError: ({ reason }) => Effect.fail(badKey(`A key can't be stored that ${reason}`)),
+        ValueTooLargeError: ({ limit }) => Effect.fail(tooLarge(limit)),
+      }),
+      storing(where),
+    )

@@ -1,7 +1,7 @@
 import { Effect, Equal, Schema } from "effect"
 import { invalidRequest, PluginApiError } from "../api/PluginApi.ts"
 import { jsonProblem } from "../rpc/MessageCheck.ts"
-import type { PluginConfigs } from "./PluginConfigStore.ts"
+import type { SettingsByPlugin } from "../storage/PluginSettings.ts"
 import { invalid } from "./WorkspaceError.ts"
 import { MAX_ALL_SETTINGS_BYTES } from "./WorkspaceLimits.ts"
 
@@ -12,7 +12,7 @@ const decoder = new TextDecoder()
 export const jsonBytes = (value: unknown): Uint8Array => encoder.encode(JSON.stringify(value))
 
 /** The part of Mattermost's configuration that the workspace has an opinion on. */
-export const serverConfig = (siteUrl: string, plugins: PluginConfigs): { readonly configJson: Uint8Array } => ({
+export const serverConfig = (siteUrl: string, plugins: SettingsByPlugin): { readonly configJson: Uint8Array } => ({
   configJson: jsonBytes({
     ServiceSettings: { SiteURL: siteUrl },
     PluginSettings: { Enable: true, Plugins: plugins },
@@ -32,7 +32,7 @@ const decode = Schema.decodeUnknownEffect(Config)
  * The plugins' settings in a configuration that plugins have had in their hands; nothing else of it is the
  * workspace's.
  */
-export const pluginConfigsOf = (configJson: Uint8Array): Effect.Effect<PluginConfigs, PluginApiError> =>
+export const pluginConfigsOf = (configJson: Uint8Array): Effect.Effect<SettingsByPlugin, PluginApiError> =>
   Effect.mapBoth(decode(decoder.decode(configJson)), {
     // Ids are in lower case, as in a manifest.
     onSuccess: ({ PluginSettings }) =>
@@ -55,8 +55,8 @@ const bytesOf = (json: unknown): number => Buffer.byteLength(JSON.stringify(json
  * together. What was stored by a version without these limits may stay.
  */
 export const checkPluginConfigs = (
-  before: PluginConfigs,
-  wanted: PluginConfigs,
+  before: SettingsByPlugin,
+  wanted: SettingsByPlugin,
   limit: number,
 ): Effect.Effect<void, PluginApiError> =>
   Effect.gen(function* () {

@@ -1,8 +1,10 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect, Layer, Option, Schema, type Scope } from "effect"
-import { Migrator, SqlClient } from "effect/sql"
-import { isBusy, layerNodeSqlite, lockFile } from "./NodeSqlite.ts"
+import type { SqlClient } from "effect/sql"
+import { migrate } from "../storage/Migrations.ts"
+import { isBusy, layerNodeSqlite, lockFile } from "../storage/NodeSqlite.ts"
+import { prepareTables } from "../storage/StorageTables.ts"
 import { workspaceMigrations } from "./WorkspaceMigrations.ts"
 
 /** The workspace's database could not be opened. */
@@ -47,26 +49,13 @@ export const DATABASE_FILE = "workspace.db"
 
 const MIGRATIONS_TABLE = "workspace_migrations"
 
-const migrate = Migrator.make({})({
-  loader: Migrator.fromRecord(workspaceMigrations),
-  table: MIGRATIONS_TABLE,
-})
-
-const supported = Math.max(...Object.keys(workspaceMigrations).map((name) => Number.parseInt(name)))
-
-const latest = Effect.gen(function* () {
-  const sql = yield* SqlClient.SqlClient
-  const rows = yield* sql<{
-    readonly version: number
-  }>`SELECT max(migration_id) AS version FROM ${sql(MIGRATIONS_TABLE)}`
-  return rows[0]!.version
-})
-
 /** Brings a database to the newest version. One from the future is left as it is: there is no step to run on it. */
 const prepare = Effect.fn("WorkspaceDatabase.prepare")(function* (file: string) {
-  yield* migrate
-  const found = yield* latest
+  const { found, supported } = yield* migrate(workspaceMigrations, MIGRATIONS_TABLE)
   if (found > supported) return yield* new WorkspaceVersionError({ file, found, supported })
+  yield* Effect.catchTag(prepareTables, "StorageVersionError", ({ found, supported }) =>
+    Effect.fail(new WorkspaceVersionError({ file, found, supported })),
+  )
 })
 
 /** Locked by whoever works in the data folder, who writes its process id into the other file, for others to see. */
@@ -111,7 +100,9 @@ const failed = (file: string) => (error: { readonly message: string; readonly ca
 const layerFile = (file: string): DatabaseLayer => {
   return Layer.effectDiscard(prepare(file)).pipe(
     Layer.provideMerge(layerNodeSqlite(file)),
-    Layer.catchTag(["SqlError", "MigrationError"], (error) => Layer.effectContext(Effect.fail(failed(file)(error)))),
+    Layer.catchTag(["SqlError", "MigrationError", "StorageError"], (error) =>
+      Layer.effectContext(Effect.fail(failed(file)(error))),
+    ),
   )
 }
 

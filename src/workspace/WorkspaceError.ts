@@ -1,6 +1,7 @@
 import { Effect, Schema } from "effect"
 import { SqlError } from "effect/sql"
 import { PluginApiError } from "../api/PluginApi.ts"
+import { StorageError } from "../storage/StorageError.ts"
 
 /** What somebody has asked for goes into a message up to this many characters. */
 const MAX_SHOWN = 200
@@ -32,6 +33,11 @@ const FAILURES: { readonly [code: number]: readonly [status: number, message: st
   13: [507, "has no room left on its disk", "make room; nothing else is needed"],
 }
 
+type Failure = SqlError.SqlError | Schema.SchemaError | StorageError
+
+const isFailure = (error: unknown): error is Failure =>
+  SqlError.isSqlError(error) || Schema.isSchemaError(error) || error instanceof StorageError
+
 const failureOf = (error: unknown) => {
   const cause = SqlError.isSqlError(error) ? error.reason.cause : undefined
   return cause instanceof Error && "errcode" in cause ? FAILURES[Number(cause.errcode) & 0xff] : undefined
@@ -43,14 +49,12 @@ const failureOf = (error: unknown) => {
  */
 export const storing =
   (where: string) =>
-  <A, E, R>(
-    self: Effect.Effect<A, E, R>,
-  ): Effect.Effect<A, Exclude<E, SqlError.SqlError | Schema.SchemaError> | PluginApiError, R> =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, Exclude<E, Failure> | PluginApiError, R> =>
     Effect.catchIf(
       self,
-      (error): error is Extract<E, SqlError.SqlError | Schema.SchemaError> =>
-        SqlError.isSqlError(error) || Schema.isSchemaError(error),
-      (error) => {
+      (error): error is Extract<E, Failure> => isFailure(error),
+      (failure) => {
+        const error = failure instanceof StorageError ? (failure.cause ?? failure) : failure
         const known = failureOf(error)
         const [statusCode, message, cure] = known ?? [500, "failed", "what happened is below"]
         const details = known === undefined ? [error] : []

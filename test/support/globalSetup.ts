@@ -5,6 +5,7 @@ import { dirname, join } from "node:path"
 import type { TestProject } from "vitest/node"
 import { ensureDevVenv, findPython, root } from "../../scripts/python.ts"
 import { BROWSERS, browserPath } from "./browser.ts"
+import { noPostgres } from "./findPostgres.ts"
 import { LAST_PID, mayChooseIds, mayMount, MOUNTING } from "./privileges.ts"
 
 declare module "vitest" {
@@ -55,6 +56,7 @@ export default function setup(project: TestProject): () => void {
   if (browserPath === undefined) {
     skipped("The test in a browser", `there is none of ${BROWSERS.join(", ")} on the PATH`)
   }
+  if (noPostgres !== undefined) skipped("Tests with PostgreSQL", noPostgres)
   const examples = mkdtempSync(join(tmpdir(), "examples-"))
   cpSync(join(root, "examples"), examples, {
     recursive: true,

@@ -163,6 +163,9 @@ describe("the key-value store", () => {
         assert.strictEqual(yield* read(key), undefined)
         yield* one.kVDelete({ key })
       }
+      const error = yield* Effect.flip(one.kVSet({ key: "a\0b", value: bytes("v") }))
+      assert.deepInclude(error, { id: "model.plugin_key_value.is_valid.key.app_error", statusCode: 400 })
+      assert.include(error.message, "U+0000")
     }).pipe(Effect.provide(workspaceLayer)),
   )
 

@@ -9,7 +9,8 @@ import { ChannelSchema, ChannelType } from "../../src/generated/mattermost/plugi
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { TeamSchema } from "../../src/generated/mattermost/pluginapi/v1/team_pb.js"
 import { UserSchema } from "../../src/generated/mattermost/pluginapi/v1/user_pb.js"
-import { layerNodeSqlite } from "../../src/workspace/NodeSqlite.ts"
+import { layerNodeSqlite } from "../../src/storage/NodeSqlite.ts"
+import { setIfUnchanged } from "../../src/workspace/KeyValueStore.ts"
 import { Workspace } from "../../src/workspace/Workspace.ts"
 import { DATABASE_FILE } from "../../src/workspace/WorkspaceDatabase.ts"
 import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
@@ -96,7 +97,10 @@ const write = (directory: string) =>
     for (const [id, config] of Object.entries(configs)) {
       yield* sql`INSERT INTO plugin_configs ${sql.insert({ plugin_id: id, config })}`
     }
-    yield* sql`INSERT INTO plugin_key_values ${sql.insert({ plugin_id: "p", key: "large", value: new Uint8Array(9_000_000) })}`
+    const values = { large: new Uint8Array(9_000_000), small: new Uint8Array([1]) }
+    for (const [key, value] of Object.entries(values)) {
+      yield* sql`INSERT INTO plugin_key_values ${sql.insert({ plugin_id: "p", key, value })}`
+    }
   }).pipe(Effect.provide(Layer.fresh(layerNodeSqlite(join(directory, DATABASE_FILE)))))
 
 describe("a database of a version without the checks", () => {
@@ -148,7 +152,9 @@ describe("a database of a version without the checks", () => {
         yield* savePluginConfig("broken", { a: 2 })
         assert.deepStrictEqual(yield* pluginConfigs.all, { p: { a: 1 }, broken: { a: 2 } })
         assert.deepInclude(yield* Effect.flip(keyValues.get("p", "large")), { statusCode: 413 })
-        assert.deepStrictEqual(yield* keyValues.list("p", 0, 10), ["large"])
+        assert.deepStrictEqual([...(yield* keyValues.get("p", "small"))], [1])
+        assert.isTrue(yield* keyValues.set("p", "small", new Uint8Array([2]), setIfUnchanged(new Uint8Array([1]))))
+        assert.deepStrictEqual(yield* keyValues.list("p", 0, 10), ["large", "small"])
 
         // New things are made beside them; and what can't be read goes with the root of its thread.
         const made = yield* workspace.createPost({ userId: "me", channelId: "channel", message: "new" })

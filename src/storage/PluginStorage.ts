@@ -1,0 +1,31 @@
+import { Effect, Layer } from "effect"
+import type { SqlClient } from "effect/sql"
+import { KeyValues } from "./KeyValues.ts"
+import { layerNodeSqlite } from "./NodeSqlite.ts"
+import { PluginSettings } from "./PluginSettings.ts"
+import { storageError } from "./StorageError.ts"
+import type { StorageOpenError } from "./StorageTables.ts"
+
+const layer: Layer.Layer<KeyValues | PluginSettings, StorageOpenError, SqlClient.SqlClient> = Layer.mergeAll(
+  KeyValues.layer,
+  PluginSettings.layer,
+)
+
+const layerFile = (file: string): Layer.Layer<KeyValues | PluginSettings, StorageOpenError> =>
+  layer.pipe(
+    Layer.provide(
+      layerNodeSqlite(file).pipe(
+        Layer.catchTag("SqlError", (error) => Layer.effectContext(Effect.fail(storageError(`opening ${file}`, error)))),
+      ),
+    ),
+  )
+
+/** {@link KeyValues} and {@link PluginSettings} together, which is what plugins may ask their host for. */
+export const PluginStorage = {
+  /** On any `SqlClient` of SQLite or PostgreSQL, in tables that are made when they are missing. */
+  layer,
+  /** On a SQLite database in a file, which is made (mode 0600, in a folder with mode 0700) when it is missing. */
+  layerFile,
+  /** In memory: empty at first, gone at the end. For tests. */
+  layerMemory: Layer.fresh(layerFile(":memory:")),
+} as const
