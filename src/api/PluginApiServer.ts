@@ -44,8 +44,8 @@ export interface ApiServerOptions {
 export interface HostApi {
   readonly contract: AnyContract
   readonly methods: AnyApiMethods
-  /** Further services, for one plugin. */
-  readonly others?: ((caller: PluginCaller) => ReadonlyArray<OtherService>) | undefined
+  /** Further services. */
+  readonly others?: ReadonlyArray<OtherService> | undefined
 }
 
 /** A service beside a contract's own. */
@@ -135,11 +135,11 @@ const handler = (
 
 /** All that a host offers to one plugin: derived from the services, a handler for each rpc. */
 const servicesFor = (
-  { contract, methods, others }: HostApi,
+  { contract, methods, others = [] }: HostApi,
   caller: PluginCaller,
   access: ApiAccess | undefined,
 ): ReadonlyArray<ServiceImplementation> =>
-  [{ service: contract.api, methods }, ...(others?.(caller) ?? [])].map(({ methods, service }) =>
+  [{ service: contract.api, methods }, ...others].map(({ methods, service }) =>
     implement(
       service,
       Object.fromEntries(

@@ -7,6 +7,7 @@ import {
   type NeedsOf,
   type NoOthers,
 } from "../api/PluginApi.ts"
+import { hostServices } from "../api/HostServices.ts"
 import { PluginApiServer } from "../api/PluginApiServer.ts"
 import { PathSanitizer } from "../bundle/PathSanitizer.ts"
 import { PluginBundles } from "../bundle/PluginBundle.ts"
@@ -202,7 +203,7 @@ const hostSide = <Self, C extends AnyContract>(host: Tags<Self, C>): Effect.Effe
     const { active, require } = yield* host
     const methods = yield* host.Api
     return {
-      api: { contract, methods },
+      api: { contract, methods, others: yield* hostServices(contract) },
       active,
       require: require as unknown as HostSide["require"],
     }
