@@ -109,7 +109,8 @@ export const supervisor = <Self, Id extends string, C extends AnyContract>(
   hooks: FakeHooks<C>,
 ): Layer.Layer<Self | PluginHost.Supervisor<Self>, never, PluginHost.Api<Self>> =>
   PluginHost.supervisorOn(host).pipe(
-    Layer.provide(PluginRuns.layer),
+    // Its own: another host's in the same program starts other plugins.
+    Layer.provide(Layer.fresh(PluginRuns.layer)),
     Layer.provide([
       PluginApiServer.layer.pipe(Layer.provide(GrpcServer.layer)),
       PluginCommand.layerTest,

@@ -2,7 +2,7 @@
 import { create } from "@bufbuild/protobuf"
 import { Effect, Layer, Option, Schema } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
-import { PluginApiError, PluginRoutes } from "effect-plugin-supervisor"
+import { PluginApiError, PluginRoutes, PluginStorage } from "effect-plugin-supervisor"
 import { InvoiceSchema } from "../generated/billing/v1/billing_pb.js"
 import { BillingPlugins } from "./Billing.ts"
 
@@ -53,9 +53,11 @@ const routes = HttpRouter.use((router) =>
 /** Nobody logs in here. */
 const nobody = () => Effect.succeed(Option.none())
 
-/** The backend, with the plugins of a folder. */
-export const backend = (directory: string) =>
+/** The backend, with the plugins of a folder, and what is stored for them. */
+export const backend = (directory: string, database: string) =>
   HttpRouter.serve(Layer.merge(routes, PluginRoutes.layer(BillingPlugins, nobody))).pipe(
     Layer.provideMerge(BillingPlugins.layerFolder({ directory })),
     Layer.provide(api),
+    // Keys, values and settings of the plugins.
+    Layer.provide(PluginStorage.layerFile(database)),
   )
