@@ -77,6 +77,14 @@ describe("docs/hooks.md", () => {
   )
 })
 
+describe("docs/contracts.md", () => {
+  it("shows the example's plugin, and the commands of its README", () => {
+    assert.strictEqual(snippets("docs/contracts.md", "py")[0], read("examples/own-contract/plugins/taxes/plugin.py"))
+    const [commands = ""] = snippets("docs/contracts.md", "sh")
+    assert.include(snippets("examples/own-contract/README.md", "sh")[0], commands.trim())
+  })
+})
+
 describe("docs/go-plugin.md", () => {
   it("shows the example as it is, and so does the SDK's", () => {
     const [host, , streams] = snippets("docs/go-plugin.md", "ts")

@@ -9,7 +9,9 @@ import { noPostgres } from "../support/findPostgres.ts"
 import { temporaryFolder } from "../support/folder.ts"
 import { postgresOfFile } from "../support/postgres.ts"
 
-const [program = "", onPostgres = ""] = snippets("docs/contracts.md", "ts")
+const [program = "", onPostgres = ""] = snippets("docs/contracts.md", "ts").filter(
+  (snippet) => snippet.includes("PluginStorage") && !snippet.includes("Contract.make"),
+)
 /** Where the package's name leads to it. */
 const folder = join(root, ".cache/docs-storage")
 
