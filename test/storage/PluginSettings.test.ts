@@ -18,7 +18,7 @@ for (const kind of databases()) {
   ) =>
     it.effect(name, () =>
       Effect.gen(function* () {
-        const layer = PluginSettings.layer.pipe(Layer.provideMerge(yield* kind.open), Layer.fresh)
+        const layer = PluginSettings.layer.pipe(Layer.provideMerge(yield* kind.open()), Layer.fresh)
         yield* Effect.provide(body, layer)
       }).pipe(Effect.provideService(StorageLimits, limits)),
     )

@@ -2,16 +2,17 @@
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, Option, String } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, Option, String } from "effect"
 import { SqlClient } from "effect/sql"
+import { TestClock } from "effect/testing"
 import { KeyValues, type SetValueOptions, type ValueTooLargeError } from "../../src/storage/KeyValues.ts"
 import { PluginSettings } from "../../src/storage/PluginSettings.ts"
 import { PluginStorage } from "../../src/storage/PluginStorage.ts"
-import type { StorageError } from "../../src/storage/StorageError.ts"
+import { STORAGE_LIMIT, type StorageError } from "../../src/storage/StorageError.ts"
 import { noPostgres } from "../support/findPostgres.ts"
 import { temporaryFolder } from "../support/folder.ts"
 import { postgresOfFile, postgresServer } from "../support/postgres.ts"
-import { databases } from "./databases.ts"
+import { databases, untilBlocked } from "./databases.ts"
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 
@@ -28,7 +29,7 @@ for (const kind of databases()) {
     it.live("is made by several hosts that start at once, and is there for later ones", () =>
       Effect.gen(function* () {
         for (let round = 0; round < 5; round++) {
-          const client = yield* kind.open
+          const client = yield* kind.open()
           const hosts = yield* Effect.all(
             Array.from({ length: 4 }, () => hostOn(client)),
             { concurrency: "unbounded" },
@@ -41,9 +42,33 @@ for (const kind of databases()) {
       }),
     )
 
+    it.effect("does not wait for ever for somebody else's transaction", () =>
+      Effect.gen(function* () {
+        const { sql, values } = yield* hostOn(yield* kind.open())
+        const held = yield* Deferred.make<void>()
+        const release = yield* Deferred.make<void>()
+        // It ends before the connections do, whatever comes.
+        const other = yield* Effect.gen(function* () {
+          yield* values.set("p", "k", bytes("other"))
+          yield* Deferred.succeed(held, undefined)
+          yield* Deferred.await(release)
+        }).pipe(sql.withTransaction, Effect.forkScoped)
+        yield* Deferred.await(held)
+        const waiting = yield* Effect.forkScoped(Effect.flip(values.set("p", "k", bytes("mine"))))
+        yield* kind.untilBlocked(sql)
+        yield* TestClock.adjust(STORAGE_LIMIT)
+        const error = yield* Fiber.join(waiting)
+        assert.deepInclude(error, { _tag: "StorageError", operation: "KeyValues.set", isRetryable: true })
+        assert.include(error.message, "it has not answered for 30s")
+        yield* Deferred.succeed(release, undefined)
+        yield* Fiber.join(other)
+        assert.isTrue(yield* values.set("p", "k", bytes("mine"), { condition: { equals: bytes("other") } }))
+      }),
+    )
+
     it.live("of a later version is refused, and left as it was", () =>
       Effect.gen(function* () {
-        const client = yield* kind.open
+        const client = yield* kind.open()
         const { sql } = yield* hostOn(client)
         yield* sql`INSERT INTO plugin_storage_migrations (migration_id, name) VALUES (9999, 'future')`
         const error = yield* Effect.flip(hostOn(client))
@@ -54,7 +79,7 @@ for (const kind of databases()) {
 
     it.live("says which table it can't use", () =>
       Effect.gen(function* () {
-        const { settings, sql, values } = yield* hostOn(yield* kind.open)
+        const { settings, sql, values } = yield* hostOn(yield* kind.open())
         yield* sql`DROP TABLE plugin_key_values`
         const error = yield* Effect.flip(values.get("p", "k"))
         assert.deepInclude(error, { _tag: "StorageError", operation: "KeyValues.get", isRetryable: false })
@@ -170,8 +195,7 @@ describe.skipIf(noPostgres)("the storage on PostgreSQL", () => {
             Effect.gen(function* () {
               yield* other.values.set("p", "k", bytes("lost"))
               const waiting = yield* Effect.forkChild(Effect.flip(values.set("p", "k", bytes("lost"))))
-              const blocked = sql`SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'`
-              yield* Effect.repeat(blocked, { until: (rows) => rows.length > 0 })
+              yield* untilBlocked(sql)
               yield* server.kill
               assert.deepInclude(yield* Fiber.join(waiting), { _tag: "StorageError", operation: "KeyValues.set" })
             }),
