@@ -6,7 +6,11 @@ import { hookPolicies } from "../hooks/HookPolicies.ts"
 import { VARIABLES } from "../command/Variables.ts"
 import { TRUSTED_PROXIES, trustedProxies } from "../http/ClientOrigin.ts"
 import { MattermostContract } from "../mattermost/MattermostContract.ts"
-import { announce } from "./Announcement.ts"
+import type { AnyContract } from "../contract/Contract.ts"
+import { MattermostPlugins } from "../mattermost/MattermostPlugins.ts"
+import { announce, postLine } from "./Announcement.ts"
+import { contractLayer, loadBackend } from "./ContractBackend.ts"
+import type { DaemonOptions } from "./DaemonLayer.ts"
 import { LIMIT_NAMES, limitsOf } from "./Limits.ts"
 import { serveLayer } from "./ServeLayer.ts"
 import * as StderrLog from "./StderrLog.ts"
@@ -33,6 +37,29 @@ const proxiesOf = (given: string): Effect.Effect<ReadonlyArray<string>, string> 
     .filter((proxy) => proxy !== "")
   return Effect.as(Effect.fromResult(trustedProxies(proxies)), proxies)
 }
+
+/** What the flags say, but for policies that are not read yet. */
+type Flags = DaemonOptions & { readonly hookPolicies: unknown }
+
+/** Reads the operator's policies for a contract. */
+const policiesFor = <C extends AnyContract>(contract: C, { hookPolicies: written }: Flags) =>
+  Effect.mapError(hookPolicies(contract, written), (cause) => new CliError.UserError({ cause }))
+
+/** Mattermost's plugins, on the embedded workspace. */
+const serveWorkspace = Effect.fnUntraced(function* (flags: Flags) {
+  const options = { ...flags, hookPolicies: yield* policiesFor(MattermostContract, flags) }
+  return yield* Effect.andThen(announce(MattermostPlugins, flags.host, postLine), Effect.never).pipe(
+    Effect.provide(serveLayer(options)),
+  )
+})
+
+/** The plugins of a contract that a module brings. */
+const serveBackend = Effect.fnUntraced(function* (file: string, flags: Flags) {
+  const backend = yield* loadBackend(file)
+  const options = { ...flags, hookPolicies: yield* policiesFor(backend.host.contract, flags) }
+  const announced = announce(backend.host, flags.host, () => Effect.succeed([]))
+  return yield* Effect.andThen(announced, Effect.never).pipe(Effect.provide(contractLayer(options, backend)))
+})
 
 /** `plugin-supervisor serve`. */
 export const serve = Command.make(
@@ -112,17 +139,28 @@ export const serve = Command.make(
     ),
     hookPolicies: Flag.FileParse("hook-policies").pipe(
       Flag.withDescription("JSON, YAML or TOML file of deadlines, and of what a failure means, by plugin and hook"),
-      Flag.mapEffect((written) =>
-        Effect.mapError(hookPolicies(MattermostContract, written), (cause) => new CliError.UserError({ cause })),
-      ),
       Flag.withDefault({}),
     ),
+    backend: Flag.File("backend", { mustExist: true }).pipe(
+      Flag.withDescription(
+        "Module of a contract of your own: it exports { host, api } as its default. Default: Mattermost's, on an embedded workspace",
+      ),
+      Flag.optional,
+    ),
   },
-  (options) =>
-    Effect.andThen(announce(options.host), Effect.never).pipe(
-      Effect.provide(serveLayer(options)),
+  ({ backend, ...options }) =>
+    Effect.gen(function* () {
+      return Option.isSome(backend) ? yield* serveBackend(backend.value, options) : yield* serveWorkspace(options)
+    }).pipe(
       Effect.catchTag(
-        ["AccessTokenFileError", "WorkspaceDatabaseError", "WorkspaceInUseError", "WorkspaceVersionError"],
+        [
+          "AccessTokenFileError",
+          "StorageError",
+          "StorageVersionError",
+          "WorkspaceDatabaseError",
+          "WorkspaceInUseError",
+          "WorkspaceVersionError",
+        ],
         (error) => Effect.fail(new CliError.UserError({ cause: error.message })),
       ),
       Effect.catchTag("ServeError", ({ cause }) => {

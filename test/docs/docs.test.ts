@@ -175,7 +175,7 @@ describe.skipIf(noPython)("examples/moderator", () => {
             const response = await fetch(`${base}/api/v4${path}`, {
               method: "POST",
               headers: { authorization },
-              body: JSON.stringify({ channel_id: channelId, ...body }),
+              body: JSON.stringify({ channel_id: channelId(), ...body }),
             })
             return (await response.json()) as Record<string, unknown>
           })

@@ -7,7 +7,7 @@ import { BillingPlugins } from "../../examples/own-contract/src/Billing.ts"
 import { HookNotImplementedError } from "../../src/hooks/HookError.ts"
 import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import * as FakePlugin from "../../src/testing/FakePlugin.ts"
-import { checkout } from "../support/checkout.ts"
+import { checkout, served } from "../support/checkout.ts"
 import { snippets } from "../support/documents.ts"
 import { eventually, noPython } from "../support/host.ts"
 import { program } from "../support/program.ts"
@@ -19,9 +19,10 @@ describe.skipIf(noPython || noGo)("examples/own-contract", () => {
     "runs by the commands of its README",
     () =>
       Effect.gen(function* () {
-        const [setUp = "", requests = ""] = snippets("examples/own-contract/README.md", "sh")
+        const [setUp = "", requests = "", byItself = ""] = snippets("examples/own-contract/README.md", "sh")
+        const cwd = yield* checkout
         const script = setUp.replace("npx node", "exec node").replace(/ 3000\n/, " 0\n")
-        const backend = yield* program("sh", ["-ec", script], { cwd: yield* checkout })
+        const backend = yield* program("sh", ["-ec", script], { cwd })
         const isUp = () =>
           backend.child.exitCode !== null || ["audit", "taxes"].every((id) => backend.log().includes(`${id} is active`))
         yield* eventually("both plugins are active", isUp, 590_000)
@@ -41,6 +42,16 @@ describe.skipIf(noPython || noGo)("examples/own-contract", () => {
         assert.deepStrictEqual(JSON.parse(answers[2]!), { reason: "too much for Alice without a second look" })
         assert.deepStrictEqual(JSON.parse(answers[3]!), [{ pluginId: "taxes", name: "TVA", percent: 20 }])
         assert.strictEqual(answers[4], "1 invoices were sent")
+
+        const { authorization, base } = yield* served(byItself, cwd, /\/plugins\/taxes\/\n/)
+        const get = (path: string) =>
+          Effect.promise(() => fetch(base + path, { headers: { authorization } }).then((response) => response.text()))
+        assert.strictEqual(yield* get("/plugins/taxes/"), "0 invoices were sent", "it has a store of its own")
+        const statuses = JSON.parse(yield* get("/api/v4/plugins/statuses")) as ReadonlyArray<{ readonly state: number }>
+        assert.deepStrictEqual(
+          statuses.map(({ state }) => state),
+          [2, 2],
+        )
       }).pipe(Effect.scoped),
     600_000,
   )

@@ -18,18 +18,21 @@ export const checkout = Effect.map(temporaryFolder, (folder) => {
   return folder
 })
 
-/** Runs commands whose last starts the supervisor, until its plugins serve; answers its address. It is stopped after. */
-export const served = Effect.fnUntraced(function* (commands: string, cwd: string) {
+/**
+ * Runs commands whose last starts the supervisor, until its plugins serve and it has printed `last`; answers its address. It is
+ * stopped after.
+ */
+export const served = Effect.fnUntraced(function* (commands: string, cwd: string, last = /\/api\/v4\/posts\n/) {
   const script = `${commands.trim().replace(/^(npx )?node (?=.* serve )/m, "exec node ")} --port 0`
   const supervisor = yield* program("sh", ["-ec", script], { cwd })
   // Its last words, when every plugin is active or has failed.
-  const settled = () => supervisor.child.exitCode !== null || /\/api\/v4\/posts\n/.test(supervisor.output())
+  const settled = () => supervisor.child.exitCode !== null || last.test(supervisor.output())
   yield* eventually("the plugins serve", settled, 590_000)
   assert.isNull(supervisor.child.exitCode, supervisor.log())
   const found = (pattern: RegExp) => pattern.exec(supervisor.output())![1]!
   return {
     base: found(/listens on (\S+)/),
-    channelId: found(/"channel_id":"(\w+)"/),
+    channelId: () => found(/"channel_id":"(\w+)"/),
     authorization: found(/-H "Authorization: ([^"]+)"/),
     output: supervisor.output,
     log: supervisor.log,

@@ -12,7 +12,7 @@ const customers = [
 ]
 
 /** What plugins may call. */
-const api = BillingPlugins.layerApi({
+export const api = BillingPlugins.layerApi({
   getCustomer: ({ id }) =>
     Effect.fromNullishOr(customers.find((customer) => customer.id === id)).pipe(
       Effect.map((customer) => ({ customer })),

@@ -1,0 +1,85 @@
+import { resolve } from "node:path"
+import { pathToFileURL } from "node:url"
+import { Effect, type FileSystem, Layer, Option, type Path, Record } from "effect"
+import { CliError } from "effect/cli"
+import type { AnyContract } from "../contract/Contract.ts"
+import type { Api, HostClass } from "../environment/PluginHost.ts"
+import type { AnyHooksOptions } from "../hooks/HookPolicy.ts"
+import { AccessToken } from "../http/AccessToken.ts"
+import type { KeyValues } from "../storage/KeyValues.ts"
+import type { PluginSettings } from "../storage/PluginSettings.ts"
+import { PluginStorage } from "../storage/PluginStorage.ts"
+import { daemonLayer, type DaemonOptions, pluginDefaults } from "./DaemonLayer.ts"
+
+/**
+ * What a module exports as its default for `plugin-supervisor serve --backend FILE`: the host of a contract's plugins, and what
+ * is behind their API. The daemon provides the plugins' store, files and paths.
+ */
+export interface ServedBackend<Self, C extends AnyContract, E = never> {
+  readonly host: HostClass<Self, string, C>
+  /** Default: every method answers "not implemented". */
+  readonly api?:
+    | Layer.Layer<Api<Self>, E, KeyValues | PluginSettings | FileSystem.FileSystem | Path.Path | NoInfer<Self>>
+    | undefined
+}
+
+/** Whoever a module's host is. */
+interface Loaded {
+  readonly loaded: unique symbol
+}
+
+/** The file in the data folder in which plugins' keys, values and settings are. */
+const DATABASE = "plugins.db"
+
+/** Whose requests to plugins are that carry the daemon's token. */
+const OPERATOR = "operator"
+
+const refuse = (cause: string) => Effect.fail(new CliError.UserError({ cause }))
+
+/** Loads the module of a backend. */
+export const loadBackend = Effect.fnUntraced(function* (
+  file: string,
+): Effect.fn.Return<ServedBackend<Loaded, AnyContract>, CliError.UserError> {
+  const path = resolve(file)
+  const module = yield* Effect.tryPromise({
+    try: () =>
+      import(pathToFileURL(path).href) as Promise<{ readonly default?: Partial<ServedBackend<Loaded, AnyContract>> }>,
+    catch: (error) => `--backend: ${path} can't be loaded: ${error instanceof Error ? error.message : String(error)}`,
+  }).pipe(Effect.catch(refuse))
+  const { api, host } = module.default ?? {}
+  if (typeof host?.layerFolder !== "function") {
+    return yield* refuse(
+      `--backend: ${path} has to export the host of its plugins, a class made by PluginHost.Service: export default { host: MyPlugins, api: MyPlugins.layerApi({ … }) }`,
+    )
+  }
+  if (api !== undefined && !Layer.isLayer(api)) {
+    return yield* refuse(`--backend: the api that ${path} exports is no Layer; make it by layerApi`)
+  }
+  return { host, api }
+})
+
+/** A daemon with the plugins of a backend's own contract. */
+export const contractLayer = (
+  options: DaemonOptions & { readonly hookPolicies: { readonly [pluginId: string]: AnyHooksOptions } },
+  { api, host }: ServedBackend<Loaded, AnyContract>,
+) =>
+  daemonLayer(options, {
+    host,
+    authenticate: Effect.map(
+      AccessToken,
+      (accessToken) => (token: string) =>
+        Effect.succeed(accessToken.matches(token) ? Option.some(OPERATOR) : Option.none()),
+    ),
+    routes: Layer.empty,
+    environment: () =>
+      host
+        .layerFolder({
+          directory: options.plugins,
+          defaults: pluginDefaults(options),
+          plugins: Record.map(options.hookPolicies, (hooks) => ({ hooks })),
+        })
+        .pipe(
+          Layer.provide(Layer.provide(api ?? host.layerApi({}), host.layer)),
+          Layer.provide(PluginStorage.layerFile(resolve(options.data, DATABASE))),
+        ),
+  })

@@ -1,0 +1,122 @@
+import { Deferred, Duration, Effect, Layer, Option, Redacted } from "effect"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import { HttpRouter } from "effect/http"
+import type { AnyHost, Environment } from "../environment/PluginHost.ts"
+import { PluginLogRate } from "../goplugin/LogBudget.ts"
+import { RuntimeDirectory } from "../goplugin/SocketDirectory.ts"
+import { NotificationLimits } from "../hooks/NotificationQueue.ts"
+import { AccessToken } from "../http/AccessToken.ts"
+import * as HostCheck from "../http/HostCheck.ts"
+import { isExactly } from "../http/HostTokens.ts"
+import { HttpFailures } from "../http/HttpFailures.ts"
+import { MetricsRoutes } from "../http/MetricsRoutes.ts"
+import { createServer } from "../http/NodeServer.ts"
+import * as PluginRoutes from "../http/PluginRoutes.ts"
+import * as PluginStatusRoutes from "../http/PluginStatusRoutes.ts"
+import { baseUrl, isAnyAddress } from "./BaseUrl.ts"
+import type { Limits } from "./Limits.ts"
+
+/** How long requests in flight may go on when the supervisor stops; what streams for ever is cut then. */
+const HTTP_STOP_LIMIT = Duration.seconds(2)
+
+/** What an operator sets for the daemon, whatever the contract of its plugins. */
+export interface DaemonOptions {
+  /** Folder of the plugins' bundles. */
+  readonly plugins: string
+  /** Folder of what is stored. */
+  readonly data: string
+  readonly host: string
+  /** 0 picks a free one. */
+  readonly port: number
+  /** Where people reach the host; none for the address that it listens on. */
+  readonly siteUrl: Option.Option<string>
+  /** The file with the access token; none for the environment's. */
+  readonly tokenFile: Option.Option<string>
+  /** Variables of the host that plugins may see: `NAME` or `PREFIX_*`. */
+  readonly allowEnv: ReadonlyArray<string>
+  /** Names by which clients may ask for the host; empty for the default of `HostCheckOptions`. */
+  readonly allowHost: ReadonlyArray<string>
+  /** Proxies that are believed whom they ask for: addresses, and ranges of them. */
+  readonly trustedProxies: ReadonlyArray<string>
+  readonly pluginLogLevel: "DEBUG" | "INFO" | "WARNING" | "ERROR"
+  /** Folder of the plugins' sockets. */
+  readonly runtimeDirectory: Option.Option<string>
+  /** Bounds that are not the defaults. */
+  readonly limits: Limits
+}
+
+/** The settings of every plugin. */
+export const pluginDefaults = ({ allowEnv, limits, pluginLogLevel }: DaemonOptions) => ({
+  allowVariables: allowEnv,
+  logLevel: pluginLogLevel,
+  maxMessageSize: limits.message,
+})
+
+/** What a daemon serves. */
+export interface Backend<Self, Given, E, R, RoutesError, RoutesNeeds, AuthNeeds> {
+  readonly host: AnyHost<Self>
+  /** The host with its plugins, and what is behind their API; `siteUrl` is known when the daemon listens. */
+  readonly environment: (siteUrl: Effect.Effect<string>) => Layer.Layer<Self | Environment<Self> | Given, E, R>
+  /** Routes beside those that every daemon has. */
+  readonly routes: Layer.Layer<never, RoutesError, RoutesNeeds>
+  readonly authenticate: Effect.Effect<PluginRoutes.Authenticate, never, AuthNeeds>
+}
+
+/** The supervisor by itself, behind HTTP: a backend's plugins, their states, metrics, and its own routes. */
+export const daemonLayer = <Self, Given, E, R, RoutesError, RoutesNeeds, AuthNeeds>(
+  options: DaemonOptions,
+  backend: Backend<Self, Given, E, R, RoutesError, RoutesNeeds, AuthNeeds>,
+) => {
+  const { host, limits, port } = options
+  // Which port it is, is known when it listens; whoever asks before that waits.
+  const siteUrl = Deferred.makeUnsafe<string>()
+  const allowedHosts = options.allowHost.length === 0 ? undefined : options.allowHost
+  const settings = Layer.mergeAll(
+    Layer.succeed(PluginLogRate, limits.logLines),
+    Layer.succeed(NotificationLimits, { count: limits.notifications, bytes: limits.notificationBytes }),
+    Layer.succeed(RuntimeDirectory, Option.getOrUndefined(options.runtimeDirectory)),
+  )
+  const httpServer = createServer()
+  const routes = Layer.mergeAll(
+    backend.routes,
+    PluginStatusRoutes.layer(backend.host),
+    MetricsRoutes,
+    HostCheck.layer({ allowedHosts }),
+    Layer.unwrap(
+      Effect.gen(function* () {
+        const { value } = yield* AccessToken
+        return PluginRoutes.layer(backend.host, yield* backend.authenticate, {
+          allowedHosts,
+          isToken: isExactly(Redacted.value(value)),
+          maxRequestsInFlight: limits.requests,
+          server: httpServer,
+          trustedProxies: options.trustedProxies,
+        })
+      }),
+    ),
+    // First, so that it is around all others.
+  ).pipe(Layer.provide(HttpFailures))
+  const listening = Layer.effectDiscard(
+    Effect.gen(function* () {
+      const base = yield* baseUrl(host)
+      yield* Deferred.succeed(
+        siteUrl,
+        Option.getOrElse(options.siteUrl, () => base),
+      )
+      if (Option.isNone(options.siteUrl) && isAnyAddress(host)) {
+        yield* Effect.logWarning(
+          `plugins are told that people reach the host at ${base}; say where they do with --site-url`,
+        )
+      }
+    }),
+  )
+  const server = Layer.provideMerge(
+    listening,
+    NodeHttpServer.layer(() => httpServer, { host, port, gracefulShutdownTimeout: HTTP_STOP_LIMIT }),
+  )
+  return HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
+    Layer.provideMerge(server),
+    Layer.provideMerge(Layer.provide(backend.environment(Deferred.await(siteUrl)), settings)),
+    Layer.provideMerge(AccessToken.layerFrom(options.tokenFile)),
+  )
+}

@@ -1,0 +1,39 @@
+/** Modules that bring a contract to the daemon, and some that don't. */
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { BillingPlugins } from "../../examples/own-contract/src/Billing.ts"
+import { loadBackend } from "../../src/cli/ContractBackend.ts"
+import { temporaryFolder } from "../support/folder.ts"
+
+/** What is said of a module with this text. */
+const refusal = (text: string) =>
+  Effect.gen(function* () {
+    const file = join(yield* temporaryFolder, "backend.mjs")
+    writeFileSync(file, text)
+    return String((yield* Effect.flip(loadBackend(file))).cause)
+  })
+
+describe("loadBackend", () => {
+  it.effect("takes a host, and what is behind its API", () =>
+    Effect.gen(function* () {
+      const { api, host } = yield* loadBackend(join(import.meta.dirname, "../../examples/own-contract/src/serve.ts"))
+      assert.strictEqual(host.key, BillingPlugins.key)
+      assert.isDefined(api)
+    }),
+  )
+
+  it.effect("says what a module lacks", () =>
+    Effect.gen(function* () {
+      assert.match(yield* refusal("export const host = 1"), /backend\.mjs has to export the host of its plugins/)
+      assert.match(yield* refusal("export default { host: class {} }"), /a class made by PluginHost\.Service/)
+      assert.match(
+        yield* refusal("export default { host: { layerFolder() {} }, api: {} }"),
+        /the api that .* exports is no Layer; make it by layerApi/,
+      )
+      assert.match(yield* refusal("throw new Error('broken')"), /can't be loaded: broken/)
+      assert.match(yield* refusal("export default {"), /can't be loaded: /)
+    }).pipe(Effect.scoped),
+  )
+})
