@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import ssl
 
-import grpc
 import pytest
+from effect_plugin.goplugin import listener
 
-from mattermost_plugin.goplugin import listener
+import grpc
 
 from .conftest import LIMIT, RunningPlugin
 from .wire import HealthCheckRequest, HealthCheckResponse
@@ -16,7 +16,7 @@ from .wire import HealthCheckRequest, HealthCheckResponse
 #: A plugin on the generic layer, without a service of its own.
 PLUGIN = """
     import logging
-    from mattermost_plugin import goplugin, logs
+    from effect_plugin import goplugin, logs
 
     HANDSHAKE = goplugin.HandshakeConfig("MATTERMOST_PLUGIN", "Securely message teams, anywhere.")
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pytest
-from google.protobuf import descriptor_pb2
-
 import mattermost_plugin
-from generator.contract import Contract
-from generator.hooks import hooks_table
-from mattermost_plugin.contract import API
+import pytest
+from generator.contract import MattermostContract
+from generator.mattermost_hooks import MattermostHooks
+from google.protobuf import descriptor_pb2
 from mattermost_plugin.testing import PluginHost
+
+from .wire import API
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENT = (DOCS / "python-sdk.md").read_text()
@@ -31,8 +31,8 @@ def snippets(language: str, document: str = DOCUMENT) -> list[str]:
 
 def test_the_table_of_hooks_is_the_contract_s() -> None:
     described = Path(mattermost_plugin.__file__).parent / "_generated" / "descriptors.binpb"
-    contract = Contract(descriptor_pb2.FileDescriptorSet.FromString(described.read_bytes()).file)
-    assert f"\n{hooks_table(contract)}\n" in DOCUMENT, "run python generate.py"
+    contract = MattermostContract(descriptor_pb2.FileDescriptorSet.FromString(described.read_bytes()).file)
+    assert f"\n{MattermostHooks(contract).table()}\n" in DOCUMENT, "run python generate.py"
 
 
 def test_both_clients_have_the_methods_of_the_reference() -> None:

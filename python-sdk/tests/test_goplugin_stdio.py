@@ -7,17 +7,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import grpc
+from effect_plugin.goplugin.stdio import Stdio
 from google.protobuf import empty_pb2
 
-from mattermost_plugin.goplugin.stdio import Stdio
+import grpc
 
 from .conftest import LIMIT, RunningPlugin, StartPlugin, code_of
 from .wire import StdioData
 
 PRINTING = """
     import logging
-    from mattermost_plugin import goplugin, logs
+    from effect_plugin import goplugin, logs
 
     HANDSHAKE = goplugin.HandshakeConfig("MATTERMOST_PLUGIN", "Securely message teams, anywhere.")
 

@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import grpc
 import pytest
-
 from mattermost_plugin import HTTPRequest
+
+import grpc
 
 from .conftest import LIMIT, RunningPlugin, StartPlugin, code_of
 from .wire import HTTPHeader, ServeHTTPRequest, ServeHTTPRequestInit

@@ -8,11 +8,11 @@ import logging
 import threading
 from typing import Any
 
-import grpc
 import pytest
-
 from mattermost_plugin import HookName, HookRegistrationError, Plugin, every, hook
 from mattermost_plugin.testing import PluginHost
+
+import grpc
 
 from .conftest import LIMIT, StartPlugin
 
@@ -120,7 +120,7 @@ class Backgrounds(Plugin):
 
 
 def test_background_tasks_of_sync_and_async_handlers(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.ERROR, "mattermost_plugin"):
+    with caplog.at_level(logging.ERROR, "effect_plugin"):
         with PluginHost(Backgrounds) as host:
             assert host.plugin.ran.wait(LIMIT)
             plugin = host.plugin

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from mattermost_plugin.config import HANDSHAKE
 
 from .conftest import IDLE, LIMIT, STUCK, StartPlugin

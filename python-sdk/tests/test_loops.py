@@ -8,8 +8,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-
-from mattermost_plugin.loops import EventLoop, on_thread
+from effect_plugin._loops import EventLoop, on_thread
 
 from .conftest import LIMIT
 

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-
 from mattermost_plugin import Plugin, UnavailableError
 from mattermost_plugin.testing import PluginHost
 

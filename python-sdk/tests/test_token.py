@@ -8,13 +8,13 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
+from effect_plugin._descriptors import message_class
 
-from mattermost_plugin.contract import API
-from mattermost_plugin.descriptors import message_class
+import grpc
 
 from .conftest import IDLE, LIMIT, RunningPlugin, StartPlugin
+from .wire import API
 
 TOKEN = "a-token-of-this-plugin"
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from effect_plugin.web import _environ, _scope, asgi, wsgi
 from fastapi import FastAPI
 from flask import Flask
-
 from mattermost_plugin.http import HTTPRequest
-from mattermost_plugin.web import _environ, _scope, asgi, wsgi
 
 from .conftest import StartPlugin
 from .test_http import body_of, get

@@ -1,9 +1,8 @@
 from pathlib import Path
 
 import pytest
-from plugin import Thanks
-
 from mattermost_plugin.types import CommandArgs, Post, User
+from plugin import Thanks
 
 
 @pytest.fixture
