@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from effect_plugin import goplugin
-
 import grpc
+
+from effect_plugin import goplugin
 
 sys.path.append(str(Path(__file__).parent / "proto"))
 messages, services = grpc.protos_and_services("calculator/calculator.proto")

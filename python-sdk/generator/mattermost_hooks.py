@@ -45,6 +45,10 @@ class MattermostHooks(Hooks):
         # Only what is declared optional can be missing.
         return annotation if field.proto3_optional else annotation.removesuffix(" | None")
 
+    def verdicts(self, response: Any) -> list[str]:
+        """The names of the fields by which a response says no."""
+        return [field.name for field in response.field if field.name in self.contract.refusals]
+
     def values(self, hook: Any) -> list[str]:
         """The types of what a handler may answer that takes the place of what was asked about."""
         return [] if hook.name == "ServeHTTP" else super().values(hook)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable
 
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
 import mattermost_plugin
 from effect_plugin._descriptors import message_class
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from mattermost_plugin import DISMISS_POST_ERROR
 from mattermost_plugin.models import Model
 from mattermost_plugin.types import (

@@ -17,12 +17,12 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any, Callable
 
+import grpc
 import pytest
+
 from effect_plugin._descriptors import message_class
 from mattermost_plugin.config import HANDSHAKE
 from mattermost_plugin.models import fill
-
-import grpc
 
 from .wire import API, HOOKS
 

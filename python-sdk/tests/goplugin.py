@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import ssl
 
-import pytest
-from effect_plugin.goplugin import listener
-
 import grpc
+import pytest
+
+from effect_plugin.goplugin import listener
 
 from .conftest import LIMIT, RunningPlugin
 from .wire import HealthCheckRequest, HealthCheckResponse

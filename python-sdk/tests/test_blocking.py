@@ -6,11 +6,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+
 from effect_plugin._descriptors import message_class
 from mattermost_plugin.types import Post
-
-import grpc
 
 from .conftest import IN_GOOD_TIME, LIMIT, RunningPlugin, StartPlugin, code_of
 from .goplugin import check

@@ -7,6 +7,7 @@ import textwrap
 from typing import Any
 
 import pytest
+
 from mattermost_plugin._contract import contract_message
 
 from .conftest import StartPlugin

@@ -10,12 +10,14 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any, Callable, cast
 
+import grpc
 import pytest
+from google.protobuf import json_format
+
 from effect_plugin._descriptors import message_class
 from effect_plugin._generator.names import snake_case
 from effect_plugin._limits import MESSAGE_LIMIT, message_options
 from generator.mattermost_api import DECLARED_OTHERWISE
-from google.protobuf import json_format
 from mattermost_plugin import (
     AlreadyExistsError,
     AsyncPluginAPIClient,
@@ -45,8 +47,6 @@ from mattermost_plugin.types import (
     PropertyField,
     User,
 )
-
-import grpc
 
 from .wire import API, build_request, read_response
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from mattermost_plugin import CommandResponse, HookName, HookRegistrationError, Plugin, command, hook
 from mattermost_plugin.commands import Commands
 from mattermost_plugin.testing import PluginHost

@@ -9,11 +9,12 @@ import re
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
 from effect_plugin._descriptors import message_class
 from effect_plugin._dispatch import HookResultError
 from effect_plugin._fields import is_repeated
 from effect_plugin._limits import MESSAGE_LIMIT
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from mattermost_plugin.types import (
     FileData,
     FileInfo,

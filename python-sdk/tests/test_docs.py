@@ -10,11 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import mattermost_plugin
 import pytest
+from google.protobuf import descriptor_pb2
+
+import mattermost_plugin
 from generator.contract import MattermostContract
 from generator.mattermost_hooks import MattermostHooks
-from google.protobuf import descriptor_pb2
 from mattermost_plugin.testing import PluginHost
 
 from .wire import API

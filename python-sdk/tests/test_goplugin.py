@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+
 from effect_plugin import goplugin
 from effect_plugin.goplugin import listener, tls
-
-import grpc
 
 from .conftest import IDLE, LIMIT, StartPlugin
 from .goplugin import PLUGIN, check, listen_on_tcp

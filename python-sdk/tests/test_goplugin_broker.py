@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import grpc
 import grpc.aio
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from effect_plugin.goplugin import BrokerError, GRPCBroker, broker, relay, tls
 
-import grpc
+from effect_plugin.goplugin import BrokerError, GRPCBroker, broker, relay, tls
 
 from .conftest import LIMIT, StartPlugin, code_of
 from .goplugin import PLUGIN, check, listen_on_tcp

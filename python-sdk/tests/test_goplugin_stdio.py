@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from effect_plugin.goplugin.stdio import Stdio
+import grpc
 from google.protobuf import empty_pb2
 
-import grpc
+from effect_plugin.goplugin.stdio import Stdio
 
 from .conftest import LIMIT, RunningPlugin, StartPlugin, code_of
 from .wire import StdioData

@@ -7,12 +7,12 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from effect_plugin.goplugin import tls
 
-import grpc
+from effect_plugin.goplugin import tls
 
 from .conftest import IDLE, LIMIT, RunningPlugin, StartPlugin
 from .goplugin import PLUGIN, certificate_of, check, secure

@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 import pytest
+
 from effect_plugin._plugin import make_plugin
 from mattermost_plugin import HookName, HookRegistrationError, Plugin, RuntimeConfig, hook
 

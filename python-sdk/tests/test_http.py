@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-from mattermost_plugin import HTTPRequest
-
 import grpc
+import pytest
+
+from mattermost_plugin import HTTPRequest
 
 from .conftest import LIMIT, RunningPlugin, StartPlugin, code_of
 from .wire import HTTPHeader, ServeHTTPRequest, ServeHTTPRequestInit

@@ -8,11 +8,11 @@ import logging
 import threading
 from typing import Any
 
+import grpc
 import pytest
+
 from mattermost_plugin import HookName, HookRegistrationError, Plugin, every, hook
 from mattermost_plugin.testing import PluginHost
-
-import grpc
 
 from .conftest import LIMIT, StartPlugin
 

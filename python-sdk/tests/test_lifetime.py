@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from mattermost_plugin.config import HANDSHAKE
 
 from .conftest import IDLE, LIMIT, STUCK, StartPlugin

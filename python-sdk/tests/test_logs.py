@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from effect_plugin.logs import HclogHandler, LogWriter, format_record
 from mattermost_plugin import RuntimeConfig, load_runtime_config
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+
 from effect_plugin._loops import EventLoop, on_thread
 
 from .conftest import LIMIT

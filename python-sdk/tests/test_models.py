@@ -10,10 +10,11 @@ import re
 from typing import Any, cast
 
 import pytest
-from effect_plugin._descriptors import message_class
-from effect_plugin._fields import is_map, is_optional, is_repeated
 from google.protobuf import json_format, struct_pb2
 from google.protobuf.descriptor import FieldDescriptor
+
+from effect_plugin._descriptors import message_class
+from effect_plugin._fields import is_map, is_optional, is_repeated
 from mattermost_plugin import types
 from mattermost_plugin._contract import contract_message
 from mattermost_plugin._internal import wrappers

@@ -11,10 +11,10 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
-import pytest
-from effect_plugin.goplugin import handshake
-
 import grpc
+import pytest
+
+from effect_plugin.goplugin import handshake
 
 from .conftest import HEADER, IDLE, LIMIT, STUCK, StartPlugin
 from .wire import HealthCheckRequest, HealthCheckResponse

@@ -7,7 +7,9 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+
 from mattermost_plugin import DISMISS_POST_ERROR, HTTPResponseWriter, NotFoundError, Plugin, PluginAPIError
 from mattermost_plugin.testing import FakeHostAPI
 from mattermost_plugin.testing import StartPlugin as StartPluginHost
@@ -22,8 +24,6 @@ from mattermost_plugin.types import (
     TeamMemberWithError,
     User,
 )
-
-import grpc
 
 from .conftest import StartPlugin
 from .test_http import body_of, get, headers_of

@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 import pytest
+
 from effect_plugin._descriptors import message_class
 from effect_plugin._dispatch import HookResultError
 from mattermost_plugin import HookName, HookRegistrationError, Plugin, Router, command, every, hook, include

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Callable
 
 import pytest
+
 from effect_plugin._jobs import Background
 from effect_plugin._schedule import Clock, Cron, Every
 from mattermost_plugin import HookRegistrationError, Plugin, cron, every

@@ -6,12 +6,12 @@ import functools
 from concurrent import futures
 from typing import Any
 
+import grpc
 import pytest
+
 from effect_plugin._descriptors import message_class
 from mattermost_plugin._contract import CONTRACT
 from mattermost_plugin.types import Post
-
-import grpc
 
 from .conftest import IN_GOOD_TIME, LIMIT, STUCK, StartPlugin, code_of
 from .test_http import headers_of, init

@@ -8,6 +8,7 @@ from typing import Any, Literal, Optional
 
 import pydantic
 import pytest
+
 from mattermost_plugin import HookName, Plugin, SettingsError, hook, read_settings
 from mattermost_plugin.testing import PluginHost
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from mattermost_plugin import Plugin, UnavailableError
 from mattermost_plugin.testing import PluginHost
 

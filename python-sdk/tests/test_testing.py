@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from effect_plugin.testing import plugin_host
 from mattermost_plugin import HookName, NotFoundError, Plugin, PluginAPIError, UnavailableError, hook
 from mattermost_plugin.testing import FakeKeyValueStore, PluginHost

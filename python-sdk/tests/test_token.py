@@ -8,10 +8,10 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
-import pytest
-from effect_plugin._descriptors import message_class
-
 import grpc
+import pytest
+
+from effect_plugin._descriptors import message_class
 
 from .conftest import IDLE, LIMIT, RunningPlugin, StartPlugin
 from .wire import API

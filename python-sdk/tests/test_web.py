@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from effect_plugin.web import _environ, _scope, asgi, wsgi
 from fastapi import FastAPI
 from flask import Flask
+
+from effect_plugin.web import _environ, _scope, asgi, wsgi
 from mattermost_plugin.http import HTTPRequest
 
 from .conftest import StartPlugin

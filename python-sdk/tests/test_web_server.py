@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import unix_connect
+
 from effect_plugin._loops import EventLoop
 from effect_plugin._serving.handler import RequestHandler
 from effect_plugin._serving.web_server import WebServer
 from mattermost_plugin import HookName, Plugin, hook
 from mattermost_plugin.http import HTTPRequest, HTTPResponseWriter
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import unix_connect
 
 from .conftest import LIMIT, RunningPlugin, StartPlugin
 from .test_http import ASYNC, HTTP

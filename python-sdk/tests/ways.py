@@ -9,10 +9,10 @@ import time
 from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple, Protocol
 
-import pytest
-from effect_plugin._descriptors import message_class
-
 import grpc
+import pytest
+
+from effect_plugin._descriptors import message_class
 
 from .conftest import LIMIT, RunningPlugin
 from .wire import HTTPHeader, ServeHTTPRequest, ServeHTTPRequestInit

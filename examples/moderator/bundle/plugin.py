@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from word_commands import WordCommands
+
 from mattermost_plugin import HookName, Plugin, hook, include, run_plugin
 from mattermost_plugin.types import PluginContext, Post
-from word_commands import WordCommands
 
 
 class Moderator(Plugin):

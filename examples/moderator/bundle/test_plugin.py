@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from plugin import Moderator
+
 from mattermost_plugin.testing import PluginHost, StartPlugin
 from mattermost_plugin.types import CommandArgs, Post
-from plugin import Moderator
 
 
 @pytest.fixture

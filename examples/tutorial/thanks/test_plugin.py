@@ -1,8 +1,9 @@
 from pathlib import Path
 
 import pytest
-from mattermost_plugin.types import CommandArgs, Post, User
 from plugin import Thanks
+
+from mattermost_plugin.types import CommandArgs, Post, User
 
 
 @pytest.fixture

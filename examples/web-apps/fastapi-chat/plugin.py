@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fastapi import FastAPI, WebSocket
 from fastapi.responses import FileResponse
+
 from mattermost_plugin import Plugin, run_plugin
 from mattermost_plugin.web import asgi
 

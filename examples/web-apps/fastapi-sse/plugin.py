@@ -5,6 +5,7 @@ import json
 
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
+
 from mattermost_plugin import HookName, Plugin, hook, run_plugin
 from mattermost_plugin.web import asgi
 

@@ -1,6 +1,7 @@
 """A Flask application that counts its visitors in the host's key-value store."""
 
 from flask import Flask, request
+
 from mattermost_plugin import Plugin, run_plugin
 from mattermost_plugin.web import wsgi
 

@@ -9,10 +9,9 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar, cast
 
+import grpc
 import grpc.aio
 from google.protobuf.message import Message
-
-import grpc
 
 from . import _deadline as deadline
 from . import _process as process

@@ -9,9 +9,8 @@ from __future__ import annotations
 import pkgutil
 from typing import Any, Callable
 
-from google.protobuf import descriptor, descriptor_pb2, descriptor_pool, message_factory
-
 import grpc
+from google.protobuf import descriptor, descriptor_pb2, descriptor_pool, message_factory
 
 
 class Descriptors:

@@ -10,20 +10,19 @@ import dataclasses
 import functools
 import inspect
 import json
-import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import InitVar
-from datetime import datetime, timedelta, timezone
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar, cast
 
 from google.protobuf import descriptor
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from ._descriptors import ENGINE, message_class, rules_of
+from ._descriptors import message_class, rules_of
+from ._enums import ENUMS, contract_enum
 from ._fields import is_map, is_optional, is_repeated, is_struct
 from ._generator.names import attribute_of
+from ._well_known import READERS, Properties, to_well_known
 
 __all__ = [
     "Json",
@@ -56,20 +55,6 @@ else:
 
 
 Self = TypeVar("Self", bound="Model")
-Enumerated = TypeVar("Enumerated", bound=Enum)
-
-#: The largest number up to which every integer is a number of JSON's, a double.
-_EXACT = 2**53
-
-_GOOGLE = "google.protobuf."
-
-#: Messages around one value, which can be left out.
-_WRAPPERS = {
-    f"{_GOOGLE}{kind}Value"
-    for kind in ("Bool", "Bytes", "Double", "Float", "Int32", "Int64", "String", "UInt32", "UInt64")
-}
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 #: Methods of protobuf's messages that change them.
 _CHANGES = {"Clear", "ClearField", "CopyFrom", "MergeFrom", "MergeFromString", "ParseFromString"}
@@ -93,17 +78,6 @@ class Json(bytes):
     def json(self) -> Any:
         """What the bytes say; None when there are none. Raises ValueError if they are no JSON."""
         return json.loads(self) if self else None
-
-
-class Properties(dict):  # type: ignore[type-arg]
-    """A dict of JSON values. For code that expects protobuf's Struct it has `fields`; `MessageToDict` takes it, too."""
-
-    DESCRIPTOR: ClassVar[Any] = ENGINE.message("google.protobuf.Struct")
-
-    @property
-    def fields(self) -> Any:
-        """The values as protobuf has them; to be read."""
-        return to_message(self.DESCRIPTOR, self).fields
 
 
 class _Signature:
@@ -259,49 +233,6 @@ class Model:
 _MODELS: dict[descriptor.Descriptor, type[Model]] = {}
 
 
-class _EnumModel(NamedTuple):
-    """How an enum's numbers are written in Python."""
-
-    enum: type[Enum]
-    #: The member of a number; the number where there is none, as from a host of tomorrow.
-    read: Callable[[int], Any]
-    #: The number of what is given. Raises ValueError for what is none.
-    write: Callable[[Any], int]
-
-
-_ENUMS: dict[descriptor.EnumDescriptor, _EnumModel] = {}
-
-
-def contract_enum(
-    of: descriptor.EnumDescriptor,
-    read: Callable[[Any, int], Any] | None = None,
-    write: Callable[[Any, Any], int] | None = None,
-) -> Callable[[type[Enumerated]], type[Enumerated]]:
-    """Makes an enum the model of a contract's, whose values are the numbers.
-
-    One with other values says how those are read and written, by functions that are given the enum's class first.
-    """
-
-    def register(enum: type[Enumerated]) -> type[Enumerated]:
-        _ENUMS[of] = _EnumModel(
-            enum, functools.partial(read or _read_number, enum), functools.partial(write or _write_number, enum)
-        )
-        return enum
-
-    return register
-
-
-def _read_number(enum: Any, number: int) -> Any:
-    try:
-        return enum(number)
-    except ValueError:
-        return number
-
-
-def _write_number(enum: Any, value: Any) -> int:
-    return operator.index(enum[value] if isinstance(value, str) else value)
-
-
 def _from_bytes(of: type[Model], data: bytes) -> Model:
     return of.from_proto(message_class(of.DESCRIPTOR).FromString(data))
 
@@ -341,7 +272,7 @@ def _empty(of: descriptor.Descriptor) -> list[tuple[str, Callable[[], Any]]]:
                 return known._absent if reads_empty else lambda: None
             if is_optional(field):
                 return lambda: None
-            if field.message_type.full_name == f"{_GOOGLE}ListValue":
+            if field.message_type.full_name == "google.protobuf.ListValue":
                 return list
             return Properties if is_struct(field) else lambda: None
         value = None if is_optional(field) else reader(field)(field.default_value)
@@ -360,44 +291,16 @@ def reader(field: FieldDescriptor) -> Callable[[Any], Any]:
     return (lambda value: [one(item) for item in value]) if is_repeated(field) else one
 
 
-#: How messages that Python has types of its own for are read.
-_READERS: dict[str, Callable[[Any], Any]] = {
-    f"{_GOOGLE}Struct": lambda struct: _read_struct(struct),
-    f"{_GOOGLE}Value": lambda value: _read_value(value),
-    f"{_GOOGLE}ListValue": lambda items: [_read_value(item) for item in items.values],
-    f"{_GOOGLE}Timestamp": lambda at: _EPOCH + timedelta(seconds=at.seconds, microseconds=at.nanos // 1000),
-    f"{_GOOGLE}Duration": lambda span: timedelta(seconds=span.seconds, microseconds=span.nanos / 1000),
-    **{name: lambda wrapper: wrapper.value for name in _WRAPPERS},
-}
-
-
 def _reader_of_one(field: FieldDescriptor) -> Callable[[Any], Any]:
     if field.message_type is not None:
         known = _MODELS.get(field.message_type)
         if known is not None:
             return known.from_proto
-        return _READERS.get(field.message_type.full_name, lambda value: value)
+        return READERS.get(field.message_type.full_name, lambda value: value)
     if field.enum_type is not None:
-        return _ENUMS[field.enum_type].read
+        return ENUMS[field.enum_type].read
     is_json = field.type == field.TYPE_BYTES and field.name.endswith("_json") and rules_of(field).json_bytes
     return Json if is_json else lambda value: value
-
-
-def _read_struct(struct: Any) -> Properties:
-    return Properties({key: _read_value(value) for key, value in struct.fields.items()})
-
-
-def _read_value(value: Any) -> Any:
-    kind = value.WhichOneof("kind")
-    if kind == "struct_value":
-        return _read_struct(value.struct_value)
-    if kind == "list_value":
-        return [_read_value(item) for item in value.list_value.values]
-    if kind == "number_value":
-        # JSON's numbers are doubles on the wire. What was an integer is one again.
-        number = value.number_value
-        return int(number) if abs(number) <= _EXACT and number.is_integer() else number
-    return None if kind in (None, "null_value") else getattr(value, kind)
 
 
 def is_there(message: Any, field: FieldDescriptor) -> bool:
@@ -470,7 +373,7 @@ def _fill(message: Any, field: FieldDescriptor, value: Any) -> None:
 
 def _scalar(field: FieldDescriptor, value: Any) -> Any:
     if field.enum_type is not None:
-        known = _ENUMS.get(field.enum_type)
+        known = ENUMS.get(field.enum_type)
         try:
             return value if known is None else known.write(value)
         except (KeyError, ValueError):
@@ -478,32 +381,6 @@ def _scalar(field: FieldDescriptor, value: Any) -> Any:
     if isinstance(value, (dict, list)) and field.type == field.TYPE_BYTES:
         return json_bytes(value)
     return value
-
-
-def _struct(of: descriptor.Descriptor, values: Mapping[str, Any]) -> Any:
-    struct = message_class(of)()
-    try:
-        struct.update(values)
-    except UnicodeError:
-        raise
-    except ValueError as error:
-        # protobuf's word for a value of a type that JSON does not have.
-        raise TypeError(error) from None
-    return struct
-
-
-def _timestamp(of: descriptor.Descriptor, value: datetime) -> Any:
-    if value.utcoffset() is None:
-        raise ValueError("a time needs its time zone, as datetime.now(timezone.utc) has one")
-    return _seconds(of, value - _EPOCH)
-
-
-def _seconds(of: descriptor.Descriptor, span: timedelta) -> Any:
-    # Truncated towards zero in both parts, as a Duration is written; a Timestamp counts its nanoseconds forward.
-    seconds, micros = span.days * 86400 + span.seconds, span.microseconds
-    if of.name == "Duration" and seconds < 0 and micros:
-        seconds, micros = seconds + 1, micros - 1_000_000
-    return message_class(of)(seconds=seconds, nanos=micros * 1000)
 
 
 def to_message(of: descriptor.Descriptor, value: Any) -> Any:
@@ -521,24 +398,6 @@ def to_message(of: descriptor.Descriptor, value: Any) -> Any:
         return known(**value).to_proto()
     elif known is not None and isinstance(value, tuple):
         return known(*value).to_proto()
-    elif (made := _to_well_known(of, value)) is not None:
+    elif (made := to_well_known(of, value)) is not None:
         return made
     raise TypeError(f"a {of.name} is needed")
-
-
-def _to_well_known(of: descriptor.Descriptor, value: Any) -> Any:
-    """A message of protobuf's own of what Python has for it; None for any other."""
-    name = of.full_name
-    if name == f"{_GOOGLE}Value":
-        of_struct: Any = of.fields_by_name["struct_value"].message_type
-        return _struct(of_struct, {"value": value}).fields["value"]
-    if name == f"{_GOOGLE}Struct" and isinstance(value, Mapping):
-        return _struct(of, value)
-    if name == f"{_GOOGLE}ListValue" and isinstance(value, (list, tuple)):
-        of_value: Any = of.fields_by_name["values"].message_type
-        return message_class(of)(values=[_to_well_known(of_value, item) for item in value])
-    if name == f"{_GOOGLE}Timestamp" and isinstance(value, datetime):
-        return _timestamp(of, value)
-    if name == f"{_GOOGLE}Duration" and isinstance(value, timedelta):
-        return _seconds(of, value)
-    return message_class(of)(value=value) if name in _WRAPPERS else None

@@ -10,9 +10,8 @@ import threading
 import time
 from typing import Any, Callable
 
-import grpc.aio
-
 import grpc
+import grpc.aio
 
 from . import _deadline as deadline
 from . import _process as process

@@ -15,15 +15,27 @@ from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor, Servic
 from . import _process as process
 from . import _watchdog as watchdog
 from . import logs
+from ._client import BaseAPIClient, BaseAsyncAPIClient
 from ._config import RuntimeConfig, Variables
 from ._descriptors import ENGINE, Descriptors
+from ._fields import is_repeated
 from ._generated import models as _models_of_the_engine  # noqa: F401
 from ._hooks import mark
 from ._models import Model, contract_enum, is_there, json_bytes, model, model_of, reader
 from ._store import HostKeyValues, KeyValueCalls
 from .goplugin.handshake import HandshakeConfig
 
-__all__ = ["Contract", "Descriptors", "Model", "Variables", "contract_enum", "json_bytes", "model"]
+__all__ = [
+    "BaseAPIClient",
+    "BaseAsyncAPIClient",
+    "Contract",
+    "Descriptors",
+    "Model",
+    "Variables",
+    "contract_enum",
+    "json_bytes",
+    "model",
+]
 
 #: What every host has beside the API of its contract.
 HOST_SERVICES = ("HostKeyValues", "HostSettings", "HostLog", "HostIdentity")
@@ -140,7 +152,9 @@ class Contract:
     def verdict_field(self, method: MethodDescriptor) -> FieldDescriptor | None:
         """The field of a response that refuses, or says what has failed."""
         fields = method.output_type.fields
-        return next((f for f in fields if f.name in self.refusals and f.type == f.TYPE_STRING), None)
+        return next(
+            (f for f in fields if f.name in self.refusals and f.type == f.TYPE_STRING and not is_repeated(f)), None
+        )
 
     def payload_fields(self, method: MethodDescriptor) -> list[FieldDescriptor]:
         """The fields of a response that take what a handler answers."""

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from ._body import ClientDisconnected as ClientDisconnected
 from ._body import Incoming, complete
-from ._generated.models import HTTPRequestContext
+from ._generated.models import HTTPRequestContext as HTTPRequestContext
 from ._models import json_bytes
 from ._outgoing import Head, Outgoing
 from .logs import own_logger

@@ -7,13 +7,14 @@ from datetime import timedelta
 from math import ceil
 from typing import Any, Callable
 
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor, ServiceDescriptor
+
 from effect_plugin._descriptors import message_class
 from effect_plugin._dispatch import sayable
 from effect_plugin._generator.names import snake_case
 from effect_plugin._models import reader
 from effect_plugin._store import PAGE, Steps, call
 from effect_plugin.contract import Contract
-from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor, ServiceDescriptor
 
 from ._descriptors import DESCRIPTORS
 from .config import HANDSHAKE, PROTOCOL_VERSION, VARIABLES, RuntimeConfig, load_runtime_config

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, Callable, TypeVar, cast
 
+from google.protobuf import descriptor
+
 from effect_plugin._models import (
     Json,
     Model,
@@ -17,7 +19,6 @@ from effect_plugin._models import (
     reader,
     to_message,
 )
-from google.protobuf import descriptor
 
 __all__ = [
     "ContractEnum",

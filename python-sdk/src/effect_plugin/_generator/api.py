@@ -55,7 +55,9 @@ class Method:
     @property
     def result_name(self) -> str:
         """The class of what a method answers, if that is several fields."""
-        return f"{self.rpc.name}Result"
+        taken = self.contract.names.values()
+        names = [f"{self.rpc.name}{end}" for end in ("Result", "Answer", "Answer_")]
+        return next(name for name in names if name not in taken)
 
     def returns(self) -> str:
         """The type of what the method answers."""

@@ -49,6 +49,8 @@ _GROUP, _MESSAGE, _ENUM = 10, 11, 14
 _RESERVED = frozenset(
     {
         "Any",
+        "CONTRACT",
+        "DESCRIPTORS",
         "AsyncPluginAPIClient",
         "Awaitable",
         "Callable",
@@ -70,7 +72,16 @@ _RESERVED = frozenset(
         "TYPE_CHECKING",
         "True",
         "TypeVar",
+        "builtins",
+        "contract_enum",
         "dataclass",
+        "dataclasses",
+        "datetime",
+        "field",
+        "hook",
+        "model",
+        "overload",
+        "timedelta",
     }
 )
 
@@ -158,7 +169,7 @@ class Described:
             for service in self.all_services.values()
             for rpc in service.method
             for name, suffix in ((rpc.input_type, "Request"), (rpc.output_type, "Response"))
-            if name.endswith(suffix)
+            if name.endswith(suffix) or name == ".google.protobuf.Empty"
         }
         used = {field.type_name for message in self.messages.values() for field in message.field}
         left_out = {self.names.get(name) for name in asked - used}
@@ -178,13 +189,18 @@ class Described:
             if (heading := re.search(r"--- (.+) ---", comment))
         }
 
+        def said(path: tuple[int, ...]) -> str:
+            text = comments.get(path, "")
+            # protobuf's own have pages of them.
+            return text if file.package != "google.protobuf" else text.partition(". ")[0]
+
         def declared(proto: Any, path: tuple[int, ...], outer: str, members: str) -> str:
             within = f"{outer}.{proto.name}" if outer else proto.name
             full = f"{package}.{within}"
             self._found[full] = _Found(proto, file.package, within, file.syntax)
-            self._comments[full] = comments.get(path, "")
+            self._comments[full] = said(path)
             for number, member in enumerate(getattr(proto, members)):
-                self._comments[f"{full}.{member.name}"] = comments.get((*path, 2, number), "")
+                self._comments[f"{full}.{member.name}"] = said((*path, 2, number))
             return within
 
         def message(proto: Any, path: tuple[int, ...], outer: str) -> None:
@@ -240,12 +256,15 @@ class Described:
         return [full for full, found in self._found.items() if full in reached and not _is_entry(found.proto)]
 
     def _named(self, reached: list[str], packages: Sequence[str]) -> dict[str, str]:
-        own = [full for full in reached if self._found[full].package in packages]
+        def rank(full: str) -> tuple[bool, int]:
+            # What is added within a message, or in another package, renames nothing of the contract's own.
+            return self._found[full].package not in packages, self._found[full].path.count(".")
+
         names: dict[str, str] = {}
-        for full in [*own, *(full for full in reached if full not in own)]:
+        for full in sorted(reached, key=rank):
             proto, package, path, _ = self._found[full]
             name = path.replace(".", "")
-            if name in self.reserved or f"{name}Result" in names.values():
+            if name in self.reserved:
                 name += "Message" if hasattr(proto, "field") else "Enum"
             if name in names.values():
                 # Its package's name tells it from the other.

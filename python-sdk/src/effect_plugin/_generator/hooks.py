@@ -33,6 +33,11 @@ HOOK_DOC = '''
 _LIFE_RESULT = "None | str | BaseException"
 
 
+def is_text(field: Any) -> bool:
+    """Whether a field is one text."""
+    return bool(field.type == 9 and field.label != 3)
+
+
 class Hooks:
     """What the hooks of a contract are given and may answer."""
 
@@ -48,6 +53,9 @@ class Hooks:
                 )
             if rpc.client_streaming or rpc.server_streaming:
                 raise ContractError(f"{service}.{rpc.name} streams; a hook takes one message and answers one")
+            # Both are messages that a handler can be told of.
+            contract.message_of(rpc.input_type)
+            contract.message_of(rpc.output_type)
 
     def rpcs(self) -> list[Any]:
         """The rpcs that are hooks."""
@@ -69,18 +77,16 @@ class Hooks:
             )
         return f"{annotation} | Mapping[str, Any]" if field.type_name in self.contract.names else annotation
 
-    def _verdicts(self, response: Any) -> list[str]:
-        """The names of the fields by which a response says no."""
-        return [
-            field.name for field in response.field if field.name in self.contract.refusals and field.type in (9, 11)
-        ]
+    def verdicts(self, response: Any) -> list[str]:
+        """The names of the fields by which a response says no: the first text that may."""
+        return [field.name for field in response.field if field.name in self.contract.refusals and is_text(field)][:1]
 
     def result(self, hook: Any) -> str:
         """The type of what a handler may return. The rules are those of `effect_plugin._dispatch`."""
         response = self.contract.message_of(hook.output_type)
         if not response.field:
             return "object"
-        verdict, verdicts = "str | BaseException", self._verdicts(response)
+        verdict, verdicts = "str | BaseException", self.verdicts(response)
         payloads = [self._payload(f, response) for f in response.field if f.name not in verdicts]
         if self.contract.is_whole(hook.output_type, "Response"):
             payloads = [f"{self.contract.name_of(hook.output_type)} | Mapping[str, Any]"]
@@ -127,6 +133,10 @@ class Hooks:
             made[hook.name] = [*arguments.values()], accepted
         return made
 
+    def signatures_by_name(self) -> dict[str, list[str]]:
+        """The names of the arguments of each hook of the contract's own."""
+        return {hook.name: [*self.handler(hook)[0]] for hook in self.rpcs()}
+
     def source(self, imports: str, made_by: str) -> str:
         """The module of the hooks' names and types."""
         names = self.names()
@@ -153,5 +163,5 @@ class Hooks:
         return [
             self._payload(field, response).replace(" | Mapping[str, Any]", "").replace("Iterable", "list")
             for field in response.field
-            if field.name not in self._verdicts(response)
+            if field.name not in self.verdicts(response)
         ]

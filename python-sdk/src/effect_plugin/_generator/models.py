@@ -6,18 +6,11 @@ import re
 from collections.abc import Iterator
 
 from .described import Described, documented, enum_members, shadows, with_builtins
+from .imports import imports_of
 from .names import attribute_of
 
-#: The modules of Python's that a module of types may need, by what is named of them.
-IMPORTS = {
-    "builtins": "import builtins",
-    "dataclasses": "import dataclasses",
-    "field": "from dataclasses import field",
-    "datetime": "from datetime import datetime",
-    "timedelta": "from datetime import timedelta",
-    "IntEnum": "from enum import IntEnum",
-    "Any": "from typing import Any",
-}
+#: What a module of types may need of Python's own.
+IMPORTED = ("builtins", "dataclasses", "field", "datetime", "timedelta", "IntEnum", "Any")
 
 
 class ModelsSource:
@@ -31,11 +24,6 @@ class ModelsSource:
 
     def __init__(self, contract: Described) -> None:
         self.contract = contract
-
-    def imports(self, body: str) -> str:
-        """What the module needs of others, of Python and of the SDK."""
-        needed = [line for word, line in IMPORTS.items() if re.search(rf"\b{word}\b", body)]
-        return "\n".join(needed) + f"\n\n{self.own_imports}\n"
 
     #: What the module needs of the SDK.
     own_imports = (
@@ -81,7 +69,7 @@ class ModelsSource:
         out.append(f"\n__all__ = {sorted(names)!r}".replace("'", '"'))
         body = "\n".join(out) + "\n"
         head = f'"""The types of the contract. {self.made_by}"""\n\nfrom __future__ import annotations\n\n'
-        return head + self.imports(body) + body
+        return head + imports_of(body, *IMPORTED) + f"\n\n{self.own_imports}\n" + body
 
 
 def _qualified(default: str) -> str:

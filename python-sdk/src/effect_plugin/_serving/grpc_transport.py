@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
-import grpc.aio
-
 import grpc
+import grpc.aio
 
 from .. import _trace as trace
 from .._body import Incoming

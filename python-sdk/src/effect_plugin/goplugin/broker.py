@@ -9,9 +9,8 @@ import weakref
 from collections.abc import AsyncIterator
 from typing import Any, Callable
 
-import grpc.aio
-
 import grpc
+import grpc.aio
 
 from .._descriptors import message_class
 from .._limits import message_options

@@ -8,9 +8,8 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 
-import grpc.aio
-
 import grpc
+import grpc.aio
 
 from .._limits import message_options
 from . import relay

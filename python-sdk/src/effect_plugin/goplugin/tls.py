@@ -10,9 +10,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import grpc.aio
-
 import grpc
+import grpc.aio
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec

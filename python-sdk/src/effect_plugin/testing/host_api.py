@@ -11,7 +11,7 @@ import grpc
 from .._descriptors import message_class, service_handler
 from .._exceptions import PluginAPIError
 from .._generator.names import attribute_of, method_of
-from .._models import fill, reader, to_message
+from .._models import fill, is_there, reader, to_message
 from ..contract import Contract
 from .host_services import HostServices
 from .key_values import FakeKeyValueStore
@@ -82,7 +82,10 @@ class FakeHostAPI:
 
     def respond(self, method: str, request: Any) -> Any:
         """The response to a request, as protobuf has both. Raises PluginAPIError for one that is a status."""
-        given = {attribute_of(field.name): reader(field)(getattr(request, field.name)) for field in _fields(request)}
+        given = {
+            attribute_of(field.name): reader(field)(getattr(request, field.name)) if is_there(request, field) else None
+            for field in _fields(request)
+        }
         self.calls.append(APICall(method, SimpleNamespace(**given)))
         described = self._rpcs[method]
         response = message_class(described.output_type)()

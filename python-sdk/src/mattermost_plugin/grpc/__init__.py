@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from effect_plugin._descriptors import message_class
 from google.protobuf import descriptor
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
+
+from effect_plugin._descriptors import message_class
 
 from .. import types
 from .._contract import CONTRACT

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+import grpc
+
 from effect_plugin._descriptors import message_class
 from effect_plugin._models import fill, reader
 from effect_plugin.testing import host_api
-
-import grpc
 
 from .._contract import CONTRACT
 from ..exceptions import PluginAPIError, to_app_error
