@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 
 import mattermost_plugin
+from effect_plugin import generate
 from generator.contract import MattermostContract
 from generator.mattermost_hooks import MattermostHooks
 from mattermost_plugin.testing import PluginHost
@@ -104,3 +106,15 @@ def test_the_plugin_for_the_published_sdk_runs(pytester: pytest.Pytester) -> Non
     (test,) = snippets("py", (DOCS / "from-the-published-sdk.md").read_text())
     pytester.makepyfile(test)
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_the_contract_of_one_s_own(pytester: pytest.Pytester) -> None:
+    document = (DOCS / "own-contract-in-python.md").read_text()
+    (contract,), (shell,) = snippets("protobuf", document), snippets("sh", document)
+    (plugin,), (tests,) = snippets("python", document), snippets("py", document)
+    pytester.mkdir("proto").joinpath("billing.proto").write_text(contract)
+    (command,) = re.findall(r"^python -m effect_plugin.generate((?:.*\\\n)*.*)", shell, re.MULTILINE)
+    assert generate.main(shlex.split(command.replace("\\\n", ""))) == 0
+    pytester.makepyfile(plugin=plugin, test_plugin=tests)
+    pytester.makeini("[pytest]\npythonpath = billing-plugin .")
+    pytester.runpytest_subprocess().assert_outcomes(passed=tests.count("def test_"))
