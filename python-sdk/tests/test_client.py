@@ -31,9 +31,10 @@ from mattermost_plugin import (
     convert_app_error,
     convert_grpc_error,
 )
+from mattermost_plugin._contract import CONTRACT
 from mattermost_plugin._generated.api import PluginAPIMethods, PluginHTTPResult
 from mattermost_plugin.client import log_entry
-from mattermost_plugin.models import Properties, to_message
+from mattermost_plugin.models import to_message
 from mattermost_plugin.types import (
     AppError,
     Channel,
@@ -62,7 +63,7 @@ def response(rpc: str, **fields: Any) -> Any:
 
 
 def struct(values: dict[str, Any]) -> Any:
-    return to_message(Properties.DESCRIPTOR, values)
+    return to_message(CONTRACT.descriptors.message("google.protobuf.Struct"), values)
 
 
 @pytest.mark.parametrize("client", [PluginAPIClient, AsyncPluginAPIClient])
