@@ -111,7 +111,7 @@ def test_the_plugin_for_the_published_sdk_runs(pytester: pytest.Pytester) -> Non
 def test_the_contract_of_one_s_own(pytester: pytest.Pytester) -> None:
     document = (DOCS / "own-contract-in-python.md").read_text()
     (contract,), (shell,) = snippets("protobuf", document), snippets("sh", document)
-    (plugin,), (tests,) = snippets("python", document), snippets("py", document)
+    (plugin,), (tests,) = snippets("python taxes", document), snippets("py", document)
     pytester.mkdir("proto").joinpath("billing.proto").write_text(contract)
     (command,) = re.findall(r"^python -m effect_plugin.generate((?:.*\\\n)*.*)", shell, re.MULTILINE)
     assert generate.main(shlex.split(command.replace("\\\n", ""))) == 0
