@@ -15,6 +15,7 @@ import pytest
 import mattermost_plugin
 from effect_plugin import HookRegistrationError, NotFoundError, NotImplementedByHostError, PluginAPIError, every
 from effect_plugin._dispatch import HookResultError
+from effect_plugin.host import LogLevel
 from effect_plugin.testing import PluginHost, StartPlugin
 from effect_plugin.web import asgi, wsgi
 
@@ -74,6 +75,14 @@ def test_errors_of_the_api_are_statuses(billing: Any, types: Any) -> None:
             host.call("InvoiceWillBeSent", types.Invoice())
 
 
+def test_an_answer_that_the_test_does_not_say(billing: Any, types: Any) -> None:
+    host: Any = PluginHost(taxes(billing))
+    with pytest.raises(PluginAPIError, match="the test does not say what get_customer answers"):
+        host.call("InvoiceWillBeSent", types.Invoice())
+    with pytest.raises(AssertionError, match="the plugin has called get_customer, and the test says no answer"):
+        host.close()
+
+
 def test_a_method_that_the_host_lacks(billing: Any) -> None:
     with PluginHost(taxes(billing)) as host:
         host.api.answer("block_customer", PluginAPIError("Method not found!", code=grpc.StatusCode.UNIMPLEMENTED))
@@ -110,7 +119,7 @@ def test_what_every_plugin_has(billing: Any) -> None:
             self.kv.update("c", lambda count: count + 1, default=0)
             self.seen = [self.kv.get("a"), self.kv.get("c"), self.kv.keys(), self.kv.keys("c")]
             self.kv.delete("a")
-            self.host.log(message="activated", fields={"a": "b"})
+            self.host.log(LogLevel.WARNING, "activated", {"a": "b"})
 
         @billing.hook(billing.HookName.OnConfigurationChange)  # type: ignore[untyped-decorator]
         def configured(self) -> None:
@@ -132,7 +141,7 @@ def test_what_every_plugin_has(billing: Any) -> None:
         assert host.plugin.seen == [{"n": 1}, 2, ["a", "b", "c"], ["c"]]
         assert dict(host.api.kv) == {"b": b"2", "c": b"2"}
         (line,) = host.api.logged
-        assert (line.message, line.fields) == ("activated", {"a": "b"})
+        assert (line.level, line.message, line.fields) == (LogLevel.WARNING, "activated", {"a": "b"})
         assert host.plugin.settings == Settings(19)
         host.configure(rate=20)
         assert host.plugin.settings == Settings(20)

@@ -17,6 +17,7 @@ from effect_plugin._generator.protoc import described
 from .conftest import LIMIT, RunningPlugin, StartPlugin, code_of
 from .own_contracts import COOKIE, PROTO, OwnContracts
 from .own_contracts import own_contracts as own_contracts
+from .ways import WAYS
 
 #: As another language would have them: the contract's files, and those of every contract.
 HOST = Descriptors(described([PROTO, Path(__file__).parents[2] / "proto/plugin_supervisor"]).SerializeToString())
@@ -252,9 +253,10 @@ def test_http(start: Any) -> None:
     )
     answers = list(stub(iter(messages), timeout=LIMIT))
     assert (answers[0].init.status_code, b"".join(answer.body_chunk for answer in answers)) == (200, b"s /a body")
-    # And by HTTP itself.
-    offered = call(plugin, f"{EVERY}PluginOffers/Describe").http.address
-    assert offered.startswith("unix:") and offered.endswith("/http.sock")
+    # And by HTTP itself, of which this host knows.
+    (over_http,) = (way for way in WAYS if way.name == "http")
+    answer = over_http.ask(plugin, "/a", "POST", body=b"body")
+    assert (answer.status, answer.body) == (200, b" /a body")
 
 
 @pytest.mark.parametrize(

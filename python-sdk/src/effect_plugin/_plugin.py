@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar
 from ._calls import HandlerCall
 from ._config import RuntimeConfig
 from ._hooks import HOOK_ATTRIBUTE, HookRegistrationError, signature_of
-from ._host import AsyncHost, Host
 from ._jobs import Background
 from ._registry import Handlers, members_of
 from ._router import Included, Router
 from ._settings import Settings, read_settings
 from ._store import AsyncKeyValueStore, KeyValueStore
+from .host import AsyncHost, Host
 from .http import STALL_LIMIT
 
 if TYPE_CHECKING:

@@ -134,11 +134,10 @@ class FakeHostAPI:
             return () if self.contract.answers_whole(self._rpcs[method]) else None
         return self._lacks(method)
 
-    def _lacks(self, method: str) -> Any:
+    def _lacks(self, method: str, status: int = 0) -> Any:
         self.unanswered.add(method)
-        raise PluginAPIError(
-            f"the test does not say what {method} answers; say it with api.answer({method!r}, ...)", status_code=501
-        )
+        rule = f"the test does not say what {method} answers; say it with api.answer({method!r}, ...)"
+        raise PluginAPIError(rule, status_code=status)
 
     def _known(self, method: str) -> str:
         if method not in self._rpcs:

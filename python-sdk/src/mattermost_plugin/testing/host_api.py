@@ -93,7 +93,7 @@ class FakeHostAPI(host_api.FakeHostAPI):
             if getattr(echoed, "id", None) == "":
                 echoed.id = f"id{next(self._ids)}"
             return echoed
-        return self._lacks(method)
+        return self._lacks(method, 501)
 
 
 def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:

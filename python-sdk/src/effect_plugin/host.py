@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ._descriptors import ENGINE
-from ._generated.host import AsyncPluginAPIMethods, PluginAPIMethods
+from ._generated.host import AsyncPluginAPIMethods, DescribeHostResult, PluginAPIMethods
+from ._generated.models import LogLevel
+
+__all__ = ["AsyncHost", "DescribeHostResult", "Host", "LogLevel"]
 
 #: The service of each rpc.
 _SERVICES = {
