@@ -4,23 +4,51 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tempfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+SOURCES = HERE / "src"
 sys.path.insert(0, str(HERE))
 
-from generator.api import api_source  # noqa: E402
-from generator.contract import Contract  # noqa: E402
-from generator.hooks import TABLE_HEAD, hooks_source, hooks_table  # noqa: E402
-from generator.models import models_source  # noqa: E402
+if "effect_plugin" not in sys.modules:
+    # The engine leans on what is generated here; its generator leans on nothing of it.
+    engine = ModuleType("effect_plugin")
+    engine.__path__ = [str(SOURCES / "effect_plugin")]
+    sys.modules["effect_plugin"] = engine
 
-OUTPUT = HERE / "src" / "mattermost_plugin" / "_generated"
+from effect_plugin._generator.api import api_source, methods_of  # noqa: E402
+from effect_plugin._generator.described import ContractError, Described  # noqa: E402
+from effect_plugin._generator.models import ModelsSource  # noqa: E402
+from effect_plugin._generator.protoc import described as described_by_protoc  # noqa: E402
+from generator import mattermost_api  # noqa: E402
+from generator.contract import MattermostContract  # noqa: E402
+from generator.mattermost_hooks import IMPORTS as HOOKS_IMPORTS  # noqa: E402
+from generator.mattermost_hooks import TABLE_HEAD, MattermostHooks  # noqa: E402
+from generator.mattermost_models import MattermostModels  # noqa: E402
+
 DOCS = HERE.parent / "docs" / "python-sdk.md"
 
 # A source distribution carries the contract along; in the repository it lies beside the SDK.
 PROTO_FOLDERS = (HERE / "proto", HERE.parent / "proto")
+
+MADE_BY = "Generated: see generate.py."
+
+#: The services of every contract, which the engine speaks.
+ENGINE = "plugin_supervisor.v1."
+HOST_SERVICES = ("HostKeyValues", "HostSettings", "HostLog", "HostIdentity")
+
+HOST_HEAD = f'''# mypy: disable-error-code="no-any-return"
+"""The services that every host has beside the API of its contract. {MADE_BY}"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .models import *
+'''
 
 
 def contract_folder() -> Path:
@@ -35,45 +63,76 @@ def contract_folder() -> Path:
 
 
 def described() -> Any:
-    """The contract as protoc describes it (`FileDescriptorSet`), with its comments."""
-    import grpc_tools
-    from google.protobuf import descriptor_pb2
-    from grpc_tools import protoc
-
-    proto = contract_folder()
-    well_known = str(Path(grpc_tools.__file__).parent / "_proto")
-    sources = sorted(str(file.relative_to(proto)) for file in proto.rglob("*.proto"))
-    with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "descriptors"
-        flags = [f"--descriptor_set_out={written}", "--include_imports", "--include_source_info"]
-        if protoc.main(["protoc", f"-I{proto}", f"-I{well_known}", *flags, *sources]) != 0:
-            sys.exit("protoc failed; its messages are above")
-        return descriptor_pb2.FileDescriptorSet.FromString(written.read_bytes())
+    """The contracts as protoc describes them (`FileDescriptorSet`), with their comments."""
+    try:
+        return described_by_protoc([contract_folder()])
+    except ContractError as error:
+        sys.exit(str(error))
 
 
-def generate(output: Path = OUTPUT) -> None:
-    """Writes descriptors, models and clients into `output`."""
+class Engine(Described):
+    """The engine's own services."""
+
+    reserved = frozenset()
+
+
+class EngineModels(ModelsSource):
+    """Writes the types of the engine's own services."""
+
+    made_by = MADE_BY
+    own_imports = (
+        "from .._descriptors import ENGINE as DESCRIPTORS\nfrom .._models import Model, contract_enum, model\n"
+    )
+
+
+def engine_modules(files: Any) -> dict[str, str]:
+    """What is generated for the engine, by file."""
+    services = [f"{ENGINE}{name}" for name in ("PluginLifecycle", "PluginHttp", "PluginOffers", *HOST_SERVICES)]
+    engine = Engine(files, services)
+    methods = [method for name in HOST_SERVICES for method in methods_of(engine, name)]
+    return {"models.py": EngineModels(engine).source(), "host.py": api_source(methods, HOST_HEAD)}
+
+
+def mattermost_modules(files: Any) -> dict[str, str]:
+    """What is generated for Mattermost's contract, by file."""
+    contract = MattermostContract(files)
+    return {
+        "models.py": MattermostModels(contract).source(),
+        "api.py": mattermost_api.source(contract),
+        "hooks.py": MattermostHooks(contract).source(HOOKS_IMPORTS, MADE_BY),
+    }
+
+
+def generate(sources: Path = SOURCES) -> None:
+    """Writes descriptors, models and clients into the packages in `sources`."""
     files = described()
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
-    contract = Contract(files.file)
-    (output / "models.py").write_text(models_source(contract), "utf-8")
-    (output / "api.py").write_text(api_source(contract), "utf-8")
-    (output / "hooks.py").write_text(hooks_source(contract), "utf-8")
+    made = {"effect_plugin": engine_modules(files.file), "mattermost_plugin": mattermost_modules(files.file)}
+    for package, modules in made.items():
+        output = sources / package / "_generated"
+        shutil.rmtree(output, ignore_errors=True)
+        output.mkdir(parents=True)
+        (output / "__init__.py").touch()
+        (output / "descriptors.binpb").write_bytes(_part(files, package == "mattermost_plugin"))
+        for name, text in modules.items():
+            (output / name).write_text(text, "utf-8")
+
+
+def _part(files: Any, is_mattermost: bool) -> bytes:
+    """The descriptors of one package, without the comments: Mattermost's contract, or what the engine speaks."""
+    part = type(files)()
     for file in files.file:
-        file.ClearField("source_code_info")
-    (output / "descriptors.binpb").write_bytes(files.SerializeToString())
-    (output / "__init__.py").touch()
+        if file.package.startswith("google.") or file.package.startswith("mattermost.") == is_mattermost:
+            part.file.add().CopyFrom(file)
+            part.file[-1].ClearField("source_code_info")
+    return bytes(part.SerializeToString())
 
 
 def generate_docs() -> None:
     """Brings the table of hooks in the documents up to date."""
-    from google.protobuf import descriptor_pb2
-
-    files = descriptor_pb2.FileDescriptorSet.FromString((OUTPUT / "descriptors.binpb").read_bytes())
     before, _, rest = DOCS.read_text("utf-8").partition(TABLE_HEAD)
     _, _, after = rest.partition("\n\n")
-    DOCS.write_text(before + hooks_table(Contract(files.file)) + "\n" + after, "utf-8")
+    table = MattermostHooks(MattermostContract(described().file)).table()
+    DOCS.write_text(before + table + "\n" + after, "utf-8")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ class BuildWithGenerated(build_py):
             shutil.rmtree(self.build_lib, ignore_errors=True)
         super().run()
         if not self.editable_mode:
-            generate(Path(self.build_lib) / "mattermost_plugin" / "_generated")
+            generate(Path(self.build_lib))
 
 
 class SdistWithContract(sdist):

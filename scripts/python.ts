@@ -32,9 +32,11 @@ const digestOf = (seed: string, patterns: ReadonlyArray<string>): string => {
   return hash.digest("hex")
 }
 
-const PROTOS = ["proto/**/*.proto", "python-sdk/{generate.py,generator/*}"]
+const PROTOS = ["proto/**/*.proto", "python-sdk/{generate.py,generator/*,src/effect_plugin/_generator/*.py}"]
 const PACKAGING = ["python-sdk/{pyproject.toml,setup.py}"]
-const SOURCES = ["python-sdk/src/{*.py,mattermost_plugin/{*,[!_]*/*,_internal/*}.py}"]
+const SOURCES = [
+  "python-sdk/src/{*.py,mattermost_plugin/{*,[!_]*/*,_internal/*}.py,effect_plugin/{*,[!_]*/*,_serving/*}.py}",
+]
 
 const run = (command: string, ...args: ReadonlyArray<string>) =>
   execFileSync(command, args, { cwd: root, stdio: ["ignore", 2, 2] })

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import grpc
 
-from mattermost_plugin import goplugin
+from effect_plugin import goplugin
 
 sys.path.append(str(Path(__file__).parent / "proto"))
 messages, services = grpc.protos_and_services("calculator/calculator.proto")

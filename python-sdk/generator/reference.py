@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, NamedTuple, TypeVar
 
-from .contract import Contract
+from .contract import MattermostContract
 
 Member = TypeVar("Member")
 
@@ -85,13 +85,13 @@ def cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def types_in(contract: Contract, annotations: Iterable[str]) -> list[str]:
+def types_in(contract: MattermostContract, annotations: Iterable[str]) -> list[str]:
     """The contract's types that annotations name, each once."""
     names = re.findall(r"\w+", " ".join(annotations))
     return [name for name in dict.fromkeys(names) if name in contract.models or name in contract.enums]
 
 
-def type_links(contract: Contract, annotations: Iterable[str]) -> str:
+def type_links(contract: MattermostContract, annotations: Iterable[str]) -> str:
     """A line with links to the contract's types in annotations; empty where there are none."""
     annotations = list(annotations)
     found = [link(name, f"types.md#{anchor(name)}") for name in types_in(contract, annotations)]
@@ -107,7 +107,7 @@ def code(head: str, parameters: list[str], returns: str) -> str:
     return f"```pyi\n{line}\n```\n"
 
 
-def pages(contract: Contract, host: Host) -> dict[str, str]:
+def pages(contract: MattermostContract, host: Host) -> dict[str, str]:
     """The pages by their file names."""
     from .reference_api import api_page
     from .reference_hooks import hooks_page
@@ -128,7 +128,7 @@ def main() -> None:
     from generate import described
 
     known: dict[str, Any] = json.load(sys.stdin)
-    json.dump(pages(Contract(described().file), Host(**known)), sys.stdout)
+    json.dump(pages(MattermostContract(described().file), Host(**known)), sys.stdout)
 
 
 if __name__ == "__main__":

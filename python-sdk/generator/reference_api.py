@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .api import Method, methods_of
-from .contract import Contract
+from .contract import MattermostContract
+from .mattermost_api import MattermostMethod, methods_of
 from .reference import NOTE, Host, code, overview, type_links
 
 HEAD = f"""{NOTE}
@@ -31,7 +31,7 @@ Which a backend of your own has is for it to say.
 """
 
 
-def _entry(contract: Contract, method: Method, host: Host) -> str:
+def _entry(contract: MattermostContract, method: MattermostMethod, host: Host) -> str:
     lines = [f"### {method.name}\n", f"{contract.comments[f'PluginAPI.{method.rpc.name}']}\n"]
     lines.append(code(f"def {method.name}", method.parameters(), method.returns()))
     fields = method.result_fields()
@@ -54,9 +54,9 @@ def _entry(contract: Contract, method: Method, host: Host) -> str:
     return "\n".join(lines)
 
 
-def api_page(contract: Contract, host: Host) -> str:
+def api_page(contract: MattermostContract, host: Host) -> str:
     """The page of all methods, by the contract's headings."""
-    sections: dict[str, list[Method]] = {}
+    sections: dict[str, list[MattermostMethod]] = {}
     for method in methods_of(contract):
         sections.setdefault(contract.sections[f"PluginAPI.{method.rpc.name}"], []).append(method)
     count = sum(map(len, sections.values()))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .contract import Contract
-from .hooks import handler, hooks, text_kind, values
+from .contract import MattermostContract
+from .mattermost_hooks import MattermostHooks
 from .reference import NOTE, Host, code, overview, type_links
 
 HEAD = f"""{NOTE}
@@ -37,14 +37,14 @@ def _kind(hook: Any, host: Host) -> str:
     return "is told" if hook.name in host.notifications else "answers"
 
 
-def _results(contract: Contract, hook: Any, kind: str) -> str:
+def _results(contract: MattermostContract, hook: Any, kind: str) -> str:
     """What a handler may return, in words."""
     if hook.name == "ServeHTTP":
         return "the answer is what it writes, and it returns nothing"
     may = ["None"]
-    if found := values(contract, hook):
+    if found := MattermostHooks(contract).values(hook):
         may.append(f"a value: {' and '.join(f'`{value}`' for value in found)}")
-    if text := text_kind(contract, hook):
+    if text := MattermostHooks(contract).text_kind(hook):
         means = {"refuses": "refuses and says why", "fails": "is a failure", "answers": "is shown to the user"}
         may.append(f"a text, which {means[text]}")
     if len(may) > 1:
@@ -52,8 +52,8 @@ def _results(contract: Contract, hook: Any, kind: str) -> str:
     return "what it returns counts for nothing"
 
 
-def _entry(contract: Contract, hook: Any, host: Host) -> str:
-    arguments, accepted = handler(contract, hook)
+def _entry(contract: MattermostContract, hook: Any, host: Host) -> str:
+    arguments, accepted = MattermostHooks(contract).handler(hook)
     given = ["self", *(f"{name}: {kind}" for name, kind in arguments.items())]
     kind = _kind(hook, host)
     lines = [f"### {hook.name}\n", f"{contract.comments[f'PluginHooks.{hook.name}']}\n"]
@@ -70,10 +70,10 @@ def _entry(contract: Contract, hook: Any, host: Host) -> str:
     return "\n".join(lines)
 
 
-def hooks_page(contract: Contract, host: Host) -> str:
+def hooks_page(contract: MattermostContract, host: Host) -> str:
     """The page of all hooks, by the contract's headings."""
     sections: dict[str, list[Any]] = {}
-    for hook in hooks(contract):
+    for hook in MattermostHooks(contract).rpcs():
         sections.setdefault(contract.sections[f"PluginHooks.{hook.name}"], []).append(hook)
     columns = ("called by `serve`", "elsewhere only")
     out = [HEAD, *overview(columns, sections, lambda hook: str(hook.name), lambda hook: hook.name in host.called)]

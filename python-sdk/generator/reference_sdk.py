@@ -50,15 +50,16 @@ def _own_classes(kind: type) -> list[type]:
     return [
         base
         for base in kind.__mro__
-        if base.__module__.startswith("mattermost_plugin") and "_generated" not in base.__module__
+        if base.__module__.startswith(("effect_plugin", "mattermost_plugin")) and "_generated" not in base.__module__
     ]
 
 
-def _attributes(kind: type) -> Iterator[str]:
+def _attributes(kind: type, seen: set[str]) -> Iterator[str]:
     """The attributes with a comment for readers, `#: ...`."""
     pattern = r"((?:^ +#: .*\n)+)^ +(?:self\.)?([a-z]\w*|[A-Z_]+)(?:: (.+?))?(?: = (.+))?$"
     for comment, name, annotation, value in re.findall(pattern, inspect.getsource(kind), re.MULTILINE):
-        if not name.startswith("_"):
+        if not name.startswith("_") and name not in seen:
+            seen.add(name)
             text = " ".join(comment.replace("#:", "").split())
             annotation = re.sub(r"ClassVar\[(.+)\]", r"\1", annotation)
             shown = f"{name}: {annotation}" if annotation else name
@@ -70,7 +71,7 @@ def _members(kind: type) -> Iterator[str]:
     """A line for each public attribute, property and method."""
     seen: set[str] = set()
     for base in _own_classes(kind):
-        yield from _attributes(base)
+        yield from _attributes(base, seen)
         for name, member in vars(base).items():
             if name.startswith("_") or name in seen:
                 continue
@@ -111,7 +112,8 @@ def _entries(exported: dict[str, Any]) -> str:
 
 def _exceptions(exported: dict[str, type]) -> str:
     """Exceptions with what they derive from; those of the host API with the statuses that they stand for."""
-    from mattermost_plugin.exceptions import _BY_CODE, _BY_STATUS
+    from effect_plugin._exceptions import _BY_CODE
+    from mattermost_plugin.exceptions import _BY_STATUS
 
     out = ["| | is a | HTTP status | gRPC status | |", "|---|---|---|---|---|"]
     for name, kind in exported.items():
@@ -167,4 +169,5 @@ def sdk_page() -> str:
     out.append("## Exceptions\n\n" + _exceptions(exceptions))
     for heading, (module, names, where) in elsewhere.items():
         out.append(f"## {heading}\n\n{where}\n\n" + _entries({name: getattr(module, name) for name in names}))
-    return "\n".join(out)
+    # What the engine takes for every contract is this one's here.
+    return re.sub(r"\bBasePlugin\b", "Plugin", "\n".join(out)).replace(" ClientContext", " PluginContext")

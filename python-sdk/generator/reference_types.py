@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .contract import Contract
-from .models import ALIASES, enum_values, model_fields
+from .contract import MattermostContract
+from .mattermost_models import ALIASES, MattermostModels, enum_letters
 from .reference import NOTE, anchor, cell, link, types_in
 
 HEAD = f"""{NOTE}
@@ -19,20 +19,20 @@ the host sends, a field of another of these types reads as an empty one then, wh
 """
 
 
-def types_page(contract: Contract) -> str:
+def types_page(contract: MattermostContract) -> str:
     """The page of all types: enums, then dataclasses, in alphabetical order."""
     names = [*sorted(contract.enums), *sorted(contract.models)]
     out = [HEAD, ", ".join(link(name, f"#{anchor(name)}") for name in names) + "\n"]
     for name in sorted(contract.enums):
         out.append(f"## {name}\n\n{contract.comments[name]}\n\n| member | value |\n|---|---|")
-        out += [f'| `{name}.{member}` | `"{letter}"` |' for member, letter in enum_values(name, contract.enums[name])]
+        out += [f'| `{name}.{member}` | `"{letter}"` |' for member, letter in enum_letters(contract, name)]
         out.append("")
     for name in sorted(contract.models):
         out.append(f"## {name}\n")
         if comment := contract.comments[name]:
             out.append(f"{comment}\n")
         out += [f"Also called `{alias}`.\n" for alias, of in ALIASES.items() if of == name]
-        fields = list(model_fields(contract, name))
+        fields = list(MattermostModels(contract).fields(name))
         if fields:
             out.append("| field | type | default | |\n|---|---|---|---|")
         for attribute, annotation, default, about in fields:

@@ -8,9 +8,8 @@ from typing import Any, Callable
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 import mattermost_plugin
+from effect_plugin._descriptors import message_class
 from mattermost_plugin import DISMISS_POST_ERROR
-from mattermost_plugin.contract import HOOKS
-from mattermost_plugin.descriptors import message_class
 from mattermost_plugin.models import Model
 from mattermost_plugin.types import (
     AppError,
@@ -24,6 +23,8 @@ from mattermost_plugin.types import (
     PushNotification,
     SyncResponse,
 )
+
+from .wire import HOOKS
 
 
 def response(hook: str, **fields: Any) -> Any:

@@ -20,10 +20,11 @@ from typing import Any, Callable
 import grpc
 import pytest
 
+from effect_plugin._descriptors import message_class
 from mattermost_plugin.config import HANDSHAKE
-from mattermost_plugin.contract import API, HOOKS
-from mattermost_plugin.descriptors import message_class
 from mattermost_plugin.models import fill
+
+from .wire import API, HOOKS
 
 #: Seconds any single step of a test may take, on a machine that is busy with others'.
 LIMIT = 60.0
@@ -37,7 +38,7 @@ from mattermost_plugin.types import Post
 
 #: Has handlers end long before their calls do, so that who ends first is no matter of speed.
 IN_GOOD_TIME = """
-    from mattermost_plugin import server
+    from effect_plugin import _server as server
     server._DEADLINE_SHARE = 0.01
 """
 

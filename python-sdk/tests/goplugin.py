@@ -8,7 +8,7 @@ import ssl
 import grpc
 import pytest
 
-from mattermost_plugin.goplugin import listener
+from effect_plugin.goplugin import listener
 
 from .conftest import LIMIT, RunningPlugin
 from .wire import HealthCheckRequest, HealthCheckResponse
@@ -16,7 +16,7 @@ from .wire import HealthCheckRequest, HealthCheckResponse
 #: A plugin on the generic layer, without a service of its own.
 PLUGIN = """
     import logging
-    from mattermost_plugin import goplugin, logs
+    from effect_plugin import goplugin, logs
 
     HANDSHAKE = goplugin.HandshakeConfig("MATTERMOST_PLUGIN", "Securely message teams, anywhere.")
 

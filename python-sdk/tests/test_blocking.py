@@ -9,15 +9,14 @@ from typing import Any
 import grpc
 import pytest
 
-from mattermost_plugin.contract import API
-from mattermost_plugin.descriptors import message_class
+from effect_plugin._descriptors import message_class
 from mattermost_plugin.types import Post
 
 from .conftest import IN_GOOD_TIME, LIMIT, RunningPlugin, StartPlugin, code_of
 from .goplugin import check
 from .test_watchdog import line_of
 from .ways import Way, each_way
-from .wire import HealthCheckResponse
+from .wire import API, HealthCheckResponse
 
 #: An async handler that blocks the loop until a sync one lets it go on.
 BLOCKING = """
@@ -187,7 +186,7 @@ def test_a_sync_call_does_not_wait_for_a_hook_that_waits_for_it(start_plugin: St
     asked: list[Any] = []
     target = host_api(creating(plugins, asked))
     source = ASKING.format(
-        handler="async def ask", header="from mattermost_plugin import watchdog; watchdog.BLOCKED = 0.2"
+        handler="async def ask", header="from effect_plugin import _watchdog as watchdog; watchdog.BLOCKED = 0.2"
     )
     plugins.append(start_plugin(source, MATTERMOST_PLUGIN_API_TARGET=target))
     assert plugins[0].call("OnActivate", timeout=10 * LIMIT).error.id == ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mattermost_plugin.descriptors import message_class
+from mattermost_plugin._contract import contract_message
 
 from .conftest import StartPlugin
 
@@ -103,7 +103,7 @@ def test_a_signal_that_comes_to_a_forked_child_at_once_is_its_own(start_plugin: 
 
 
 def test_a_forked_child_can_t_call_the_host_and_is_told_so(start_plugin: StartPlugin, host_api: Any) -> None:
-    response = message_class("mattermost.pluginapi.v1.GetServerVersionResponse")
+    response = contract_message("GetServerVersionResponse")
     target = host_api({"GetServerVersion": lambda _: response(version="1.2.3")})
     source = in_activate("""
         self.logger.info("the host is %s", self.api.get_server_version())

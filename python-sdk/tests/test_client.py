@@ -14,11 +14,15 @@ import grpc
 import pytest
 from google.protobuf import json_format
 
-from generator.api import DECLARED_OTHERWISE
+from effect_plugin._descriptors import message_class
+from effect_plugin._generator.names import snake_case
+from effect_plugin._limits import MESSAGE_LIMIT, message_options
+from generator.mattermost_api import DECLARED_OTHERWISE
 from mattermost_plugin import (
     AlreadyExistsError,
     AsyncPluginAPIClient,
     NotFoundError,
+    NotImplementedByHostError,
     PermissionDeniedError,
     PluginAPIClient,
     PluginAPIError,
@@ -27,12 +31,10 @@ from mattermost_plugin import (
     convert_app_error,
     convert_grpc_error,
 )
-from mattermost_plugin._generated.api import PluginAPIMethods
-from mattermost_plugin.client import build_request, log_entry, read_response
-from mattermost_plugin.contract import API, snake_case
-from mattermost_plugin.descriptors import message_class
-from mattermost_plugin.limits import MESSAGE_LIMIT, message_options
-from mattermost_plugin.models import Properties, to_message
+from mattermost_plugin._contract import CONTRACT
+from mattermost_plugin._generated.api import PluginAPIMethods, PluginHTTPResult
+from mattermost_plugin.client import log_entry
+from mattermost_plugin.models import to_message
 from mattermost_plugin.types import (
     AppError,
     Channel,
@@ -47,6 +49,8 @@ from mattermost_plugin.types import (
     User,
 )
 
+from .wire import API, build_request, read_response
+
 ServeApi = Callable[[dict[str, Callable[[Any], Any]]], str]
 
 
@@ -59,7 +63,7 @@ def response(rpc: str, **fields: Any) -> Any:
 
 
 def struct(values: dict[str, Any]) -> Any:
-    return to_message(Properties.DESCRIPTOR, values)
+    return to_message(CONTRACT.descriptors.message("google.protobuf.Struct"), values)
 
 
 @pytest.mark.parametrize("client", [PluginAPIClient, AsyncPluginAPIClient])
@@ -89,17 +93,23 @@ def test_every_method_is_called_as_in_the_published_sdk(client: Any) -> None:
 
 
 class Recorder(PluginAPIMethods):
-    """Answers what each call would make its request of."""
+    """Keeps what each call would make its request of."""
 
-    def _call(self, rpc: str, /, **values: Any) -> Any:
-        return rpc, values
+    def __init__(self) -> None:
+        self.sent: dict[str, Any] = {}
+
+    def _call(self, rpc: str, values: dict[str, Any], /) -> Any:
+        self.sent = {rpc: values}
+        return [None] * len(API.methods_by_name[rpc].output_type.fields[1:])
 
 
 @pytest.mark.parametrize("name", [line.partition("(")[0] for line in PUBLISHED if "**" not in line])
 def test_every_argument_is_sent_and_every_field_can_be(name: str) -> None:
-    method = getattr(Recorder(), name)
+    recorder = Recorder()
+    method = getattr(recorder, name)
     given = {argument: object() for argument in inspect.signature(method).parameters if argument != "dest"}
-    rpc, sent = method(**given)
+    method(**given)
+    ((rpc, sent),) = recorder.sent.items()
     arrived = []
     fields: Any = API.methods_by_name[rpc].input_type.fields
     assert sent.keys() == {field.name for field in fields}
@@ -139,7 +149,7 @@ def nested(levels: int) -> dict[str, Any]:
 class Requests(PluginAPIMethods):
     """Answers the request of each call in place of sending it."""
 
-    def _call(self, rpc: str, /, **values: Any) -> Any:
+    def _call(self, rpc: str, values: dict[str, Any], /) -> Any:
         return build_request(rpc, values)
 
     def _log(self, rpc: str, message: str, fields: dict[str, object]) -> Any:
@@ -269,7 +279,8 @@ def test_responses() -> None:
     assert read("GetLDAPUserAttributes", attributes={"a": "b"}) == {"a": "b"}
     assert type(read("GetLDAPUserAttributes")) is dict
     assert read("GetPluginConfig", config=struct({"a": [1, {"b": None}]})) == {"a": [1, {"b": None}]}
-    status, headers, body = answer = read("PluginHTTP", status_code=201, headers={"A": "1"}, body=b"b")
+    answer = PluginHTTPResult(*read("PluginHTTP", status_code=201, headers={"A": "1"}, body=b"b"))
+    status, headers, body = answer
     assert (status, headers, body) == (201, {"A": "1"}, b"b")
     assert (answer.status_code, answer.headers, answer.body) == (201, {"A": "1"}, b"b")
     assert read("GetEmojiImage", image=b"i", content_type="image/png") == b"i"
@@ -293,7 +304,7 @@ def test_responses() -> None:
         (429, UnavailableError),
         (503, UnavailableError),
         (500, PluginAPIError),
-        (501, PluginAPIError),
+        (501, NotImplementedByHostError),
         (0, PluginAPIError),
     ],
 )
@@ -327,7 +338,7 @@ CODES: dict[grpc.StatusCode, type[PluginAPIError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: UnavailableError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: UnavailableError,
     grpc.StatusCode.ABORTED: PluginAPIError,
-    grpc.StatusCode.UNIMPLEMENTED: PluginAPIError,
+    grpc.StatusCode.UNIMPLEMENTED: NotImplementedByHostError,
     grpc.StatusCode.INTERNAL: PluginAPIError,
     grpc.StatusCode.DATA_LOSS: PluginAPIError,
     grpc.StatusCode.CANCELLED: PluginAPIError,
@@ -357,7 +368,13 @@ def test_statuses(code: grpc.StatusCode) -> None:
     finally:
         server.stop(None)
     assert type(caught.value) is CODES[code]
-    assert (caught.value.code, caught.value.message, caught.value.error_id) == (code, "details", "")
+    said = "details"
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        said = (
+            "the host does not have mattermost.pluginapi.v1.PluginAPI/GetServerVersion; its contract is older than the "
+            "one that the plugin is made for (details)"
+        )
+    assert (caught.value.code, caught.value.message, caught.value.error_id) == (code, said, "")
 
 
 def test_a_failure_without_a_status() -> None:

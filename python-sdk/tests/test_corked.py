@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Callable
 
-from mattermost_plugin.serving.corked import Corked
+from effect_plugin._serving.corked import Corked
 
 
 class Sent:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from mattermost_plugin.contract import HOOKS, is_repeated
-from mattermost_plugin.descriptors import message_class
-from mattermost_plugin.dispatch import HookResultError, arguments, handler_arguments, no_handler, response_of
-from mattermost_plugin.limits import MESSAGE_LIMIT
+from effect_plugin._descriptors import message_class
+from effect_plugin._dispatch import HookResultError
+from effect_plugin._fields import is_repeated
+from effect_plugin._limits import MESSAGE_LIMIT
 from mattermost_plugin.types import (
     FileData,
     FileInfo,
@@ -23,6 +23,7 @@ from mattermost_plugin.types import (
 )
 
 from .answers import ANSWERS, FORMS, ONLY_FAILURES, POSTS, error, mapped, response, wire
+from .wire import HOOKS, arguments, handler_arguments, no_handler, response_of
 
 UNARY = [method.name for method in HOOKS.methods if method.name not in ("Implemented", "ServeHTTP")]
 NOTIFICATIONS = [name for name in UNARY if not HOOKS.methods_by_name[name].output_type.fields]

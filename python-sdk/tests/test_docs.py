@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,10 +15,12 @@ import pytest
 from google.protobuf import descriptor_pb2
 
 import mattermost_plugin
-from generator.contract import Contract
-from generator.hooks import hooks_table
-from mattermost_plugin.contract import API
+from effect_plugin import generate
+from generator.contract import MattermostContract
+from generator.mattermost_hooks import MattermostHooks
 from mattermost_plugin.testing import PluginHost
+
+from .wire import API
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENT = (DOCS / "python-sdk.md").read_text()
@@ -31,8 +34,8 @@ def snippets(language: str, document: str = DOCUMENT) -> list[str]:
 
 def test_the_table_of_hooks_is_the_contract_s() -> None:
     described = Path(mattermost_plugin.__file__).parent / "_generated" / "descriptors.binpb"
-    contract = Contract(descriptor_pb2.FileDescriptorSet.FromString(described.read_bytes()).file)
-    assert f"\n{hooks_table(contract)}\n" in DOCUMENT, "run python generate.py"
+    contract = MattermostContract(descriptor_pb2.FileDescriptorSet.FromString(described.read_bytes()).file)
+    assert f"\n{MattermostHooks(contract).table()}\n" in DOCUMENT, "run python generate.py"
 
 
 def test_both_clients_have_the_methods_of_the_reference() -> None:
@@ -103,3 +106,15 @@ def test_the_plugin_for_the_published_sdk_runs(pytester: pytest.Pytester) -> Non
     (test,) = snippets("py", (DOCS / "from-the-published-sdk.md").read_text())
     pytester.makepyfile(test)
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_the_contract_of_one_s_own(pytester: pytest.Pytester) -> None:
+    document = (DOCS / "own-contract-in-python.md").read_text()
+    (contract,), (shell,) = snippets("protobuf", document), snippets("sh", document)
+    (plugin,), (tests,) = snippets("python taxes", document), snippets("py", document)
+    pytester.mkdir("proto").joinpath("billing.proto").write_text(contract)
+    (command,) = re.findall(r"^python -m effect_plugin.generate((?:.*\\\n)*.*)", shell, re.MULTILINE)
+    assert generate.main(shlex.split(command.replace("\\\n", ""))) == 0
+    pytester.makepyfile(plugin=plugin, test_plugin=tests)
+    pytester.makeini("[pytest]\npythonpath = billing-plugin .")
+    pytester.runpytest_subprocess().assert_outcomes(passed=tests.count("def test_"))

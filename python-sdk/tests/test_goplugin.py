@@ -20,8 +20,8 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mattermost_plugin import goplugin
-from mattermost_plugin.goplugin import listener, tls
+from effect_plugin import goplugin
+from effect_plugin.goplugin import listener, tls
 
 from .conftest import IDLE, LIMIT, StartPlugin
 from .goplugin import PLUGIN, check, listen_on_tcp
@@ -149,7 +149,7 @@ def test_tcp_ports_that_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_plugin_serves_on_tcp(start_plugin: StartPlugin) -> None:
     header = """\
 import asyncio
-from mattermost_plugin.goplugin import listener
+from effect_plugin.goplugin import listener
 listener.has_unix_sockets = lambda: False
 """
     plugin = start_plugin(PLUGIN, header=header, PLUGIN_MIN_PORT="0", PLUGIN_MAX_PORT="0")
@@ -161,7 +161,7 @@ listener.has_unix_sockets = lambda: False
 # -- test mode --------------------------------------------------------------------------------------------------------
 
 TEST_MODE = """
-    from mattermost_plugin import goplugin
+    from effect_plugin import goplugin
 
     HANDSHAKE = goplugin.HandshakeConfig("NO_SUCH_COOKIE", "value")
 

@@ -16,7 +16,7 @@ import grpc.aio
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mattermost_plugin.goplugin import BrokerError, GRPCBroker, broker, relay, tls
+from effect_plugin.goplugin import BrokerError, GRPCBroker, broker, relay, tls
 
 from .conftest import LIMIT, StartPlugin, code_of
 from .goplugin import PLUGIN, check, listen_on_tcp

@@ -10,14 +10,14 @@ from typing import Any
 import grpc
 from google.protobuf import empty_pb2
 
-from mattermost_plugin.goplugin.stdio import Stdio
+from effect_plugin.goplugin.stdio import Stdio
 
 from .conftest import LIMIT, RunningPlugin, StartPlugin, code_of
 from .wire import StdioData
 
 PRINTING = """
     import logging
-    from mattermost_plugin import goplugin, logs
+    from effect_plugin import goplugin, logs
 
     HANDSHAKE = goplugin.HandshakeConfig("MATTERMOST_PLUGIN", "Securely message teams, anywhere.")
 

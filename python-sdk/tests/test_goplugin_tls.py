@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mattermost_plugin.goplugin import tls
+from effect_plugin.goplugin import tls
 
 from .conftest import IDLE, LIMIT, RunningPlugin, StartPlugin
 from .goplugin import PLUGIN, certificate_of, check, secure

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from effect_plugin._plugin import make_plugin
 from mattermost_plugin import HookName, HookRegistrationError, Plugin, RuntimeConfig, hook
-from mattermost_plugin.contract import HOOKS
-from mattermost_plugin.dispatch import handler_arguments
-from mattermost_plugin.plugin import make_plugin
+
+from .wire import HOOKS, handler_arguments
 
 ALL_HOOKS = [method.name for method in HOOKS.methods if method.name != "Implemented"]
 
@@ -237,7 +237,7 @@ def set_in_init_handler(self: Any) -> None: ...
     ("plugin_class", "message"),
     [
         (Fine(), "the class itself; <"),
-        (object, "a subclass of mattermost_plugin.Plugin is needed"),
+        (object, "a subclass of Plugin is needed"),
         (with_init(lambda self: None), r"Own.__init__ must be \(self, api=None, config=None\)"),
         (with_init(set_in_init), "Own.serve is a handler that __init__ has set; set it in the class"),
     ],

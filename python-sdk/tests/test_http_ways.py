@@ -121,7 +121,7 @@ ODD = """
             writer.write(str(Odd.left))
 
         async def trace(self, writer, request):
-            from mattermost_plugin import trace
+            from effect_plugin import _trace as trace
             writer.write(str(trace.metadata()))
 
     run_plugin(Odd)

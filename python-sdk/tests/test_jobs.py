@@ -120,7 +120,7 @@ class Backgrounds(Plugin):
 
 
 def test_background_tasks_of_sync_and_async_handlers(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.ERROR, "mattermost_plugin"):
+    with caplog.at_level(logging.ERROR, "effect_plugin"):
         with PluginHost(Backgrounds) as host:
             assert host.plugin.ran.wait(LIMIT)
             plugin = host.plugin

@@ -19,8 +19,8 @@ REQUESTS = int(os.environ.get("LEAVING_CLIENTS", "300"))
 
 COUNTS = """
     import gc
-    from mattermost_plugin import body, outgoing
-    from mattermost_plugin.serving import exchange
+    from effect_plugin import _body as body, _outgoing as outgoing
+    from effect_plugin._serving import exchange
 
     def counts():
         gc.collect()

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from effect_plugin.logs import HclogHandler, LogWriter, format_record
 from mattermost_plugin import RuntimeConfig, load_runtime_config
-from mattermost_plugin.logs import HclogHandler, LogWriter, format_record
 
 from .conftest import StartPlugin
 
@@ -250,7 +250,7 @@ def test_nothing_is_lost_that_is_logged_early_or_in_spite_of_logging_config(star
     assert entries["early"]["@message"] == "logged while it is imported"
     assert entries["root"]["@message"] == "logged at the root"
     assert "something is old" in entries["py.warnings"]["@message"]
-    assert entries["mattermost_plugin"]["@level"] == "error"
+    assert entries["effect_plugin"]["@level"] == "error"
     assert '"printed while it is imported", "@module": "stdout"' in plugin.log()
     assert '"printed later", "@module": "stdout"' in plugin.log()
 

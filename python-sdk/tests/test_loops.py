@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mattermost_plugin.loops import EventLoop, on_thread
+from effect_plugin._loops import EventLoop, on_thread
 
 from .conftest import LIMIT
 

@@ -13,10 +13,11 @@ import pytest
 from google.protobuf import json_format, struct_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
+from effect_plugin._descriptors import message_class
+from effect_plugin._fields import is_map, is_optional, is_repeated
 from mattermost_plugin import types
+from mattermost_plugin._contract import contract_message
 from mattermost_plugin._internal import wrappers
-from mattermost_plugin.contract import contract_message, is_map, is_optional, is_repeated
-from mattermost_plugin.descriptors import message_class
 from mattermost_plugin.models import Model
 from mattermost_plugin.servicers import hooks_servicer
 from mattermost_plugin.types import (

@@ -48,7 +48,9 @@ def test_a_wheel_by_way_of_a_source_distribution(tmp_path: Path) -> None:
         names = archive.namelist()
         archive.extractall(installed)
     made = [f"_generated/{name}" for name in ("__init__.py", "api.py", "descriptors.binpb", "hooks.py", "models.py")]
-    assert {f"mattermost_plugin/{name}" for name in ("py.typed", *made)} | {"mattermost_plugin_pytest.py"} <= {*names}
+    assert {f"mattermost_plugin/{name}" for name in ("py.typed", *made)} | {"effect_plugin_pytest.py"} <= {*names}
+    made = [f"_generated/{name}" for name in ("__init__.py", "host.py", "descriptors.binpb", "models.py")]
+    assert {f"effect_plugin/{name}" for name in ("py.typed", "_generator/package.py", *made)} <= {*names}
     assert [name for name in names if name.endswith("licenses/LICENSE")]
     assert not (source / "src/mattermost_plugin/_generated").exists(), "the tree is left as it is"
     program = "import mattermost_plugin.testing as t; print(t.__file__)"

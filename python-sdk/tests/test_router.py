@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
+from effect_plugin._descriptors import message_class
+from effect_plugin._dispatch import HookResultError
 from mattermost_plugin import HookName, HookRegistrationError, Plugin, Router, command, every, hook, include
-from mattermost_plugin.contract import API, contract_message
-from mattermost_plugin.descriptors import message_class
-from mattermost_plugin.dispatch import HookResultError
+from mattermost_plugin._contract import contract_message
 from mattermost_plugin.testing import PluginHost
 from mattermost_plugin.types import CommandArgs, PluginContext, Post
 from mattermost_plugin.web import asgi, wsgi
 
 from .conftest import IN_GOOD_TIME, LIMIT, StartPlugin, code_of
+from .wire import API
 
 Recorder = list[str]
 
@@ -361,7 +362,7 @@ def test_a_router_that_can_t_work_fails_when_it_is_made() -> None:
 def test_what_is_no_router_is_not_included() -> None:
     wrongs: tuple[Any, ...] = (Desk, Answers(Desk()), "Answers", None)
     for wrong in wrongs:
-        with pytest.raises(TypeError, match=r"include\(\) takes a subclass of mattermost_plugin\.Router"):
+        with pytest.raises(TypeError, match=r"include\(\) takes a subclass of Router"):
             include(wrong)
 
     class Odd(Router):

@@ -11,9 +11,9 @@ from typing import Any, Callable
 
 import pytest
 
+from effect_plugin._jobs import Background
+from effect_plugin._schedule import Clock, Cron, Every
 from mattermost_plugin import HookRegistrationError, Plugin, cron, every
-from mattermost_plugin.jobs import Background
-from mattermost_plugin.schedule import Clock, Cron, Every
 
 from .conftest import LIMIT, StartPlugin
 
@@ -147,7 +147,7 @@ def test_a_time_that_the_machine_slept_through_is_left_out(caplog: pytest.LogCap
     clock = MadeUpClock("2026-01-01T08:59:50")
     wait = Cron("0 * * * *", "UTC").begin(clock, "P.work")
     clock.then = lambda: clock.pass_by(hours=5, minutes=10)
-    with caplog.at_level(logging.WARNING, "mattermost_plugin"):
+    with caplog.at_level(logging.WARNING, "effect_plugin"):
         asyncio.run(_awaited(wait()))
     assert clock.time == at("2026-01-01T15:00:00"), "five are not made up for"
     assert [record.message for record in caplog.records] == [
@@ -173,7 +173,7 @@ def test_times_during_a_run_are_left_out(caplog: pytest.LogCaptureFixture) -> No
         clock.pass_by(minutes=25)
         await wait()
 
-    with caplog.at_level(logging.WARNING, "mattermost_plugin"):
+    with caplog.at_level(logging.WARNING, "effect_plugin"):
         asyncio.run(run_twice())
     assert clock.time == at("2026-01-01T00:40:00")
     assert [record.message for record in caplog.records] == [
@@ -225,7 +225,7 @@ def test_jobs_go_on_when_they_fail_never_overlap_and_end_when_they_are_stopped(
         background.stop_jobs()
         await background.end()
 
-    with caplog.at_level(logging.ERROR, "mattermost_plugin"):
+    with caplog.at_level(logging.ERROR, "effect_plugin"):
         asyncio.run(asyncio.wait_for(run(), LIMIT))
     assert runs == ["01 00:01", "01 00:03", "01 00:05", "01 00:07"]
     (failure,) = caplog.records
@@ -247,7 +247,7 @@ def test_an_interval_begins_when_a_run_has_ended() -> None:
 
 CRON = """
     from datetime import timedelta
-    from mattermost_plugin.schedule import Clock
+    from effect_plugin._schedule import Clock
 
     really_now = Clock.now
     ahead = []

@@ -9,14 +9,13 @@ from typing import Any
 import grpc
 import pytest
 
-from mattermost_plugin import contract
-from mattermost_plugin.contract import API
-from mattermost_plugin.descriptors import message_class
-from mattermost_plugin.dispatch import handler_arguments, response_of
+from effect_plugin._descriptors import message_class
+from mattermost_plugin._contract import CONTRACT
 from mattermost_plugin.types import Post
 
 from .conftest import IN_GOOD_TIME, LIMIT, STUCK, StartPlugin, code_of
 from .test_http import headers_of, init
+from .wire import API, handler_arguments, response_of
 
 #: Fields of a post, by their numbers.
 PROPS, MESSAGE = (Post.DESCRIPTOR.fields_by_name[name].number for name in ("props", "message"))
@@ -102,7 +101,7 @@ def test_a_refusal_reaches_the_host_whatever_it_says(start_plugin: StartPlugin) 
 
 def test_what_can_t_be_read_is_an_error_and_no_answer(start_plugin: StartPlugin) -> None:
     plugin = start_plugin(HOOKS)
-    call: Any = plugin.channel.unary_unary(f"/{contract.HOOKS.full_name}/MessageWillBePosted")
+    call: Any = plugin.channel.unary_unary(f"/{CONTRACT.hooks_service.full_name}/MessageWillBePosted")
     # A post whose props are nested 60 objects deep: protobuf decodes a hundred messages, and each object takes three.
     deep = b""
     for _ in range(60):
@@ -117,7 +116,7 @@ def test_no_message_is_larger_than_the_limit_unpacked_or_not(start_plugin: Start
     plugin = start_plugin(HOOKS, PLUGIN_SUPERVISOR_MESSAGE_LIMIT="1000000")
     unlimited = [("grpc.max_send_message_length", -1)]
     with grpc.insecure_channel(f"unix:{plugin.address}", options=unlimited) as channel:
-        call: Any = channel.unary_unary(f"/{contract.HOOKS.full_name}/MessageWillBePosted")
+        call: Any = channel.unary_unary(f"/{CONTRACT.hooks_service.full_name}/MessageWillBePosted")
         large = field(3, field(MESSAGE, b"x" * 1_000_000))
         for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
             code, details = code_of(functools.partial(call, large, timeout=LIMIT, compression=compression))
@@ -187,7 +186,7 @@ def test_an_async_handler_is_cancelled_when_its_call_ends(start_plugin: StartPlu
 def test_the_hosts_limit_holds_where_a_call_has_none(start_plugin: StartPlugin) -> None:
     plugin = start_plugin(HOOKS, MATTERMOST_PLUGIN_HOOK_TIMEOUT="0.3")
     call: Any = plugin.channel.unary_unary("/mattermost.pluginapi.v1.PluginHooks/MessageWillBePosted")
-    request = message_class(contract.HOOKS.methods_by_name["MessageWillBePosted"].input_type)
+    request = message_class(CONTRACT.hooks_service.methods_by_name["MessageWillBePosted"].input_type)
     code, _ = code_of(lambda: call(request(post=Post(message="sleep").to_proto()).SerializeToString()))
     assert code == grpc.StatusCode.DEADLINE_EXCEEDED
 
@@ -299,12 +298,12 @@ def test_every_hook_arrives(start_plugin: StartPlugin) -> None:
     All = type("All", (Plugin,), {f"on_{name.value}": handler(name) for name in HookName})
     run_plugin(All)
     """)
-    names = [method.name for method in contract.HOOKS.methods if method.name != "Implemented"]
+    names = [method.name for method in CONTRACT.hooks_service.methods if method.name != "Implemented"]
     assert plugin.call("Implemented").hooks == sorted(names)
     for name in names:
         if name == "ServeHTTP":
             continue
-        method = contract.HOOKS.methods_by_name[name]
+        method = CONTRACT.hooks_service.methods_by_name[name]
         response = plugin.call(name)
         assert response == response_of(name, message_class(method.input_type)(), None)
         assert f'"{name} got {len(handler_arguments(method))}"' in plugin.log()
@@ -327,9 +326,9 @@ def test_hooks_run_side_by_side(start_plugin: StartPlugin) -> None:
 
 
 CROWDED = """
-    from mattermost_plugin import server
+    from effect_plugin import _server as server
     server.HANDLER_THREADS = 4
-    from mattermost_plugin.serving import handler
+    from effect_plugin._serving import handler
     handler.PATIENCE = 0.2
 
     class Crowded(Plugin):

@@ -117,9 +117,9 @@ def test_a_plugin_s_settings() -> None:
 
 
 def test_the_operator_is_told(start_plugin: StartPlugin, host_api: Any) -> None:
-    from mattermost_plugin.descriptors import message_class
+    from mattermost_plugin._contract import contract_message
 
-    response = message_class("mattermost.pluginapi.v1.LoadPluginConfigurationResponse")
+    response = contract_message("LoadPluginConfigurationResponse")
     target = host_api({"LoadPluginConfiguration": lambda _: response(config_json=b'{"limit": "many"}')})
     plugin = start_plugin(
         """

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from effect_plugin.testing import plugin_host
 from mattermost_plugin import HookName, NotFoundError, Plugin, PluginAPIError, UnavailableError, hook
-from mattermost_plugin.testing import FakeKeyValueStore, PluginHost, plugin_host
+from mattermost_plugin.testing import FakeKeyValueStore, PluginHost
 from mattermost_plugin.types import Command, CommandArgs, CommandResponse, PluginContext, PluginKVSetOptions, Post, User
 from mattermost_plugin.web import asgi
 

@@ -11,10 +11,10 @@ from typing import Any
 import grpc
 import pytest
 
-from mattermost_plugin.contract import API
-from mattermost_plugin.descriptors import message_class
+from effect_plugin._descriptors import message_class
 
 from .conftest import IDLE, LIMIT, RunningPlugin, StartPlugin
+from .wire import API
 
 TOKEN = "a-token-of-this-plugin"
 

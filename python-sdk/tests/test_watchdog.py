@@ -26,7 +26,7 @@ def test_a_handler_that_does_not_return_is_told_with_its_line(start_plugin: Star
 
 
 BLOCKING = """
-    import mattermost_plugin.watchdog
+    import effect_plugin._watchdog
 
     class Blocking(Plugin):
         @hook(HookName.MessageHasBeenPosted)

@@ -8,8 +8,8 @@ import pytest
 from fastapi import FastAPI
 from flask import Flask
 
+from effect_plugin.web import _environ, _scope, asgi, wsgi
 from mattermost_plugin.http import HTTPRequest
-from mattermost_plugin.web import _environ, _scope, asgi, wsgi
 
 from .conftest import StartPlugin
 from .test_http import body_of, get

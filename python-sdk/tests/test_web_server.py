@@ -14,11 +14,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import unix_connect
 
+from effect_plugin._loops import EventLoop
+from effect_plugin._serving.handler import RequestHandler
+from effect_plugin._serving.web_server import WebServer
 from mattermost_plugin import HookName, Plugin, hook
 from mattermost_plugin.http import HTTPRequest, HTTPResponseWriter
-from mattermost_plugin.loops import EventLoop
-from mattermost_plugin.serving.handler import RequestHandler
-from mattermost_plugin.serving.web_server import WebServer
 
 from .conftest import LIMIT, RunningPlugin, StartPlugin
 from .test_http import ASYNC, HTTP

@@ -12,7 +12,7 @@ from typing import Any, Callable, NamedTuple, Protocol
 import grpc
 import pytest
 
-from mattermost_plugin.descriptors import message_class
+from effect_plugin._descriptors import message_class
 
 from .conftest import LIMIT, RunningPlugin
 from .wire import HTTPHeader, ServeHTTPRequest, ServeHTTPRequestInit

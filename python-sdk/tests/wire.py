@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from mattermost_plugin.contract import contract_message
-from mattermost_plugin.descriptors import message_class
+from functools import partial
+
+from effect_plugin import _client, _dispatch
+from effect_plugin._descriptors import message_class
+from mattermost_plugin._contract import CONTRACT, contract_message
+
+#: The services of Mattermost's contract.
+API, HOOKS = CONTRACT.api_service, CONTRACT.hooks_service
+
+arguments = partial(_dispatch.arguments, CONTRACT)
+handler_arguments = partial(_dispatch.handler_arguments, CONTRACT)
+no_handler = partial(_dispatch.no_handler, CONTRACT)
+response_of = partial(_dispatch.response_of, CONTRACT)
+build_request = partial(_client.build_request, CONTRACT)
+read_response = CONTRACT.answer
 
 HTTPHeader = contract_message("HTTPHeader")
 ServeHTTPRequest = contract_message("ServeHTTPRequest")

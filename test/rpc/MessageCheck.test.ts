@@ -255,7 +255,7 @@ describe.skipIf("missing" in python)("the deepest message that is taken", () => 
     })
     const script = `
 import json, sys
-from mattermost_plugin.contract import contract_message
+from mattermost_plugin._contract import contract_message
 for name, data in json.load(sys.stdin):
     message = contract_message(name).FromString(bytes.fromhex(data))
     print(name, message.ByteSize())

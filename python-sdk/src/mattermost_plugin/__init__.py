@@ -1,26 +1,14 @@
 """Plugins in Python for effect-plugin-supervisor, and for every host of Mattermost's plugin contract."""
 
-from . import process
+from effect_plugin import __version__
 
-if process.started_by_host():
-    # Before anything else: what a plugin prints while it is imported must not precede its handshake.
-    process.claim_stdout()
-    process.claim_token()
-    process.keep_grpc_out_of_children()
-
-from . import logs
-from .config import HANDSHAKE, RuntimeConfig, load_runtime_config
-
-if process.started_by_host() and HANDSHAKE.started_by_host():
-    # As early, so that nothing is lost that is logged while the plugin is imported.
-    logs.configure(load_runtime_config().log_level, process.log_stream())
-
-from ._version import __version__
 from .client import AsyncPluginAPIClient, PluginAPIClient
 from .commands import command
+from .config import RuntimeConfig, load_runtime_config
 from .exceptions import (
     AlreadyExistsError,
     NotFoundError,
+    NotImplementedByHostError,
     PermissionDeniedError,
     PluginAPIError,
     UnavailableError,
@@ -49,6 +37,7 @@ __all__ = [
     "HookName",
     "HookRegistrationError",
     "NotFoundError",
+    "NotImplementedByHostError",
     "PermissionDeniedError",
     "Plugin",
     "PluginAPIClient",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from typing import Any, Callable, NamedTuple, TypeVar, Union
 
-from .hooks import HookRegistrationError, check_arguments
+from effect_plugin._hooks import HookRegistrationError, check_arguments
+
 from .types import Command, CommandArgs, CommandResponse, PluginContext
 
 #: What a handler of a command may return; a text is the answer's text.

@@ -1,9 +1,17 @@
-"""The plugin's side of hashicorp/go-plugin's gRPC protocol, for plugins of any `.proto`; it knows nothing of hooks."""
+"""The plugin's side of hashicorp/go-plugin's gRPC protocol: `effect_plugin.goplugin` by its former name."""
 
-from .broker import BROKER_TIMEOUT, BrokerError, GRPCBroker
-from .handshake import HandshakeConfig
-from .serve import Register, hear_of_the_end, run, serve, serve_until
-from .stopping import Stopping
+from effect_plugin.goplugin import (
+    BROKER_TIMEOUT,
+    BrokerError,
+    GRPCBroker,
+    HandshakeConfig,
+    Register,
+    Stopping,
+    hear_of_the_end,
+    run,
+    serve,
+    serve_until,
+)
 
 __all__ = [
     "BROKER_TIMEOUT",

@@ -14,9 +14,10 @@ from typing import Any
 from google.protobuf import descriptor
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
+from effect_plugin._descriptors import message_class
+
 from .. import types
-from ..contract import API, HOOKS
-from ..descriptors import message_class
+from .._contract import CONTRACT
 
 
 def _files(of: Any) -> Iterator[descriptor.FileDescriptor]:
@@ -39,7 +40,9 @@ def _module(file: Any) -> ModuleType:
     return made
 
 
-for _file in {file.name: file for root in (HOOKS.file, API.file) for file in _files(root)}.values():
+for _file in {
+    file.name: file for root in (CONTRACT.hooks_service.file, CONTRACT.api_service.file) for file in _files(root)
+}.values():
     _made = _module(_file)
     sys.modules[_made.__name__] = _made
     globals()[_made.__name__.rsplit(".", 1)[-1]] = _made

@@ -3,9 +3,11 @@
 With pytest, take the fixture `plugin_host`; without it, `PluginHost` is a context manager.
 """
 
-from .host_api import APICall, FakeHostAPI
+from effect_plugin.testing import TEST_TIMEOUT, APICall, HTTPAnswer
+
+from .host_api import FakeHostAPI
 from .key_values import FakeKeyValueStore
-from .plugin_host import TEST_TIMEOUT, HTTPAnswer, PluginHost, StartPlugin
+from .plugin_host import PluginHost, StartPlugin
 
 __all__ = [
     "TEST_TIMEOUT",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ..exceptions import PluginAPIError, ValidationError
+from effect_plugin._exceptions import PluginAPIError, ValidationError
 
 #: Characters of a key, bytes of a value, and keys in a page, which may not be more; and keys where no number is named.
 _KEY_LENGTH, _VALUE_LIMIT, _PAGE_LIMIT, _PAGE = 150, 8 * 1024 * 1024, 10_000, 10

@@ -1,0 +1,282 @@
+"""The host API, as plugins call it. Its methods are the contract's rpcs, generated with their arguments and types."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar, cast
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from . import _deadline as deadline
+from . import _process as process
+from . import _trace as trace
+from ._descriptors import message_class
+from ._exceptions import convert_grpc_error
+from ._generator.names import method_of
+from ._limits import check_sendable, message_options
+from ._loops import EventLoop
+from ._models import fill
+from .logs import own_logger
+
+if TYPE_CHECKING:
+    from .contract import Contract
+
+_log = own_logger("effect_plugin")
+
+#: Seconds a call may take. The host answers from memory or its database; more means that it is stuck.
+CALL_TIMEOUT = 30.0
+
+#: The metadata by which a host that has given the plugin a token knows its calls.
+TOKEN_METADATA = "plugin-supervisor-token"
+
+
+def build_request(contract: Contract, rpc: str, values: dict[str, Any]) -> Message:
+    """The request of a call; None leaves a field unset.
+
+    Raises TypeError for what a field can't take, and ValueError for what the host could not.
+    """
+    described = contract.api_methods[rpc].input_type
+    request = message_class(described)()
+    for name, value in values.items():
+        try:
+            fill(request, described.fields_by_name[name], value)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{_called(rpc)}() {error}") from error
+    try:
+        check_sendable(request)
+    except ValueError as error:
+        raise ValueError(f"{_called(rpc)}() can't send this: {error}") from None
+    return cast("Message", request)
+
+
+def _called(rpc: str) -> str:
+    """What a call's method is called."""
+    return method_of(rpc.rpartition(".")[2])
+
+
+def _spoken(rpc: str) -> str:
+    """The same with what it is a method of, as in `api.get_user`; the host's own services are `host`."""
+    return f"{'host' if '.' in rpc else 'api'}.{_called(rpc)}"
+
+
+def _on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+Client = TypeVar("Client", bound="_Client")
+Sync = TypeVar("Sync", bound="BaseAPIClient")
+Async = TypeVar("Async", bound="BaseAsyncAPIClient")
+
+
+class _Client:
+    """What both clients share: the target, and one method for each rpc."""
+
+    #: Set by each contract's own class.
+    _contract: ClassVar[Contract]
+
+    def __init__(
+        self,
+        target: str | None = None,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        options: list[tuple[str, Any]] | None = None,
+        token: str | None = None,
+    ) -> None:
+        hosts = self._contract.variables.api_targets()
+        found = target or next(iter(hosts), None)
+        if not found:
+            raise RuntimeError(f"no host API: pass a target, or set {self._contract.variables.api_target[0]}")
+        self._target = found
+        # Nobody but the host that has given it sees the token.
+        self._api_token = token if token is not None else process.api_token() if found in hosts else ""
+        self._token = [(TOKEN_METADATA, self._api_token)] if self._api_token else []
+        self._credentials = credentials
+        self._options = [*message_options(), ("grpc.enable_http_proxy", 0), *(options or [])]
+        self._channel: Any = None
+        self._process = 0
+        self._timeout = CALL_TIMEOUT
+        self._calls: dict[str, Callable[..., Any]] = {}
+        self._warned: set[str] = set()
+
+    @property
+    def target(self) -> str:
+        """Where the host API is."""
+        return self._target
+
+    @property
+    def token(self) -> str:
+        """What the host knows the plugin's calls by; empty where it gave none. For programs that the plugin starts."""
+        return self._api_token
+
+    @property
+    def connected(self) -> bool:
+        """Whether `connect` was called; the connection itself is made by the first call."""
+        return self._channel is not None
+
+    def _rpc(self, name: str) -> Any:
+        if self._channel is None:
+            raise RuntimeError("Client is not connected; call connect() first")
+        if os.getpid() != self._process:
+            # A call would never end: whoever reads the answers is a thread of the other process.
+            raise RuntimeError(
+                f"{_called(name)}() can't be called in a forked child: the connection is the plugin's. Let the "
+                "child return what it has found, or start it by spawn with a client of its own"
+            )
+        method = self._contract.api_methods[name]
+        if name not in self._calls:
+            self._calls[name] = self._channel.unary_unary(
+                f"/{self._path(name)}",
+                request_serializer=message_class(method.input_type).SerializeToString,
+                response_deserializer=message_class(method.output_type).FromString,
+            )
+        return self._calls[name]
+
+    def _path(self, name: str) -> str:
+        method = self._contract.api_methods[name]
+        return f"{method.containing_service.full_name}/{method.name}"
+
+    def with_timeout(self: Client, seconds: float) -> Client:
+        """The same host API, each of whose calls ends after so many seconds at the latest.
+
+        A call that a handler makes also ends with the handler's own time.
+        """
+        limited = copy.copy(self)
+        limited._timeout = seconds
+        return limited
+
+    def _seconds(self) -> float:
+        return deadline.limited(self._timeout)
+
+    def _metadata(self) -> list[tuple[str, str]]:
+        return [*trace.metadata(), *self._token]
+
+    def _open(self, module: Any) -> None:
+        if self._channel is not None:
+            raise RuntimeError("Client is already connected")
+        self._process = os.getpid()
+        if self._credentials is None:
+            self._channel = module.insecure_channel(self._target, options=self._options)
+        else:
+            self._channel = module.secure_channel(self._target, self._credentials, options=self._options)
+
+
+class BaseAPIClient(_Client):
+    """The host API. Every rpc is a method.
+
+    Safe to use from any thread; `async def` handlers take AsyncPluginAPIClient. Errors are `PluginAPIError`s; a call
+    ends after `CALL_TIMEOUT` seconds at the latest.
+    """
+
+    _is_ahead = False
+
+    def connect(self) -> None:
+        """Opens the channel; RuntimeError when it is open."""
+        if self._is_ahead:
+            self._is_ahead = False
+        else:
+            self._open(grpc)
+
+    def connect_ahead(self) -> None:
+        """Opens the channel before its user does, whose own first `connect` then finds it open.
+
+        Under the published SDK a plugin's API is not connected, so that plugins written for it do that themselves.
+        """
+        self.connect()
+        self._is_ahead = True
+
+    def close(self) -> None:
+        """Closes the channel; may be called twice."""
+        self._is_ahead = False
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+            self._calls = {}
+
+    def __enter__(self: Sync) -> Sync:
+        self.connect()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _call(self, rpc: str, values: dict[str, Any], /) -> Any:
+        with self._holding_up(rpc) if _on_event_loop() else contextlib.nullcontext():
+            try:
+                call = self._rpc(rpc)
+                request = build_request(self._contract, rpc, values)
+                response = call(request, timeout=self._seconds(), metadata=self._metadata())
+            except grpc.RpcError as error:
+                raise convert_grpc_error(error, self._path(rpc)) from error
+        return self._contract.answer(rpc, response)
+
+    @contextlib.contextmanager
+    def _holding_up(self, rpc: str) -> Iterator[None]:
+        """A call in the way of an event loop."""
+        name, loop = _spoken(rpc), EventLoop.here()
+        if rpc not in self._warned:
+            self._warned.add(rpc)
+            _log.warning("%s() holds up every async handler until it is answered; await async_%s()", name, name)
+        loop.held_up_by = name
+        try:
+            yield
+        finally:
+            loop.held_up_by = ""
+
+
+class BaseAsyncAPIClient(_Client):
+    """The host API for `async def` code: every rpc is a coroutine method.
+
+    Calls may be made on another event loop than the one it was connected on, as long as that one runs: from
+    `asyncio.run` in a sync handler, or from an async test.
+    """
+
+    _home: EventLoop | None = None
+
+    async def connect(self) -> None:
+        """Opens the channel; RuntimeError when it is open."""
+        self._open(grpc.aio)
+        self._home = EventLoop.here()
+
+    async def close(self) -> None:
+        """Closes the channel; may be called twice."""
+        if self._channel is not None:
+            channel, self._channel, self._calls = self._channel, None, {}
+            await self._connected_on().run(channel.close)
+
+    def _connected_on(self) -> EventLoop:
+        if self._home is None or not self._home.is_running:
+            raise RuntimeError("the client was connected on an event loop that does not run any more")
+        return self._home
+
+    async def __aenter__(self: Async) -> Async:
+        await self.connect()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _call(self, rpc: str, values: dict[str, Any], /) -> Any:
+        call = self._rpc(rpc)
+        # All but the call itself is done here: the loop of the connection may be the one that the host is answered on.
+        options = {"timeout": self._seconds(), "metadata": self._metadata()}
+        try:
+            request = build_request(self._contract, rpc, values)
+            response = await self._connected_on().run(_awaited, call, request, options)
+        except grpc.RpcError as error:
+            raise convert_grpc_error(error, self._path(rpc)) from error
+        return self._contract.answer(rpc, response)
+
+
+async def _awaited(call: Callable[..., Any], request: Message, options: dict[str, Any]) -> Any:
+    return await call(request, **options)

@@ -1,0 +1,403 @@
+"""The one model of what a contract is about: dataclasses, which hooks are handed and may return, and which the host API
+takes and answers.
+
+Their declarations are generated (`types`), the way to and from the wire follows from the messages' descriptors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import InitVar
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar, cast
+
+from google.protobuf import descriptor
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from ._descriptors import message_class, rules_of
+from ._enums import ENUMS, contract_enum
+from ._fields import is_map, is_optional, is_repeated, is_struct
+from ._generator.names import attribute_of
+from ._well_known import READERS, Properties, to_well_known
+
+__all__ = [
+    "Json",
+    "Model",
+    "Properties",
+    "contract_enum",
+    "fill",
+    "from_json",
+    "has_model",
+    "is_there",
+    "json_bytes",
+    "model",
+    "model_of",
+    "reader",
+    "to_message",
+]
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass as model
+else:
+    # Made-up methods would have to be compiled one by one for every class: a tenth of a second at each plugin's start.
+    _dataclass = dataclasses.dataclass(init=False, repr=False, eq=False)
+
+    def model(cls: type) -> type:
+        """Makes a model of a class of fields."""
+        made = _dataclass(cls)
+        # Patterns match fields alone.
+        made.__match_args__ = tuple(field.name for field in dataclasses.fields(made))
+        return made
+
+
+Self = TypeVar("Self", bound="Model")
+
+#: Methods of protobuf's messages that change them.
+_CHANGES = {"Clear", "ClearField", "CopyFrom", "MergeFrom", "MergeFromString", "ParseFromString"}
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON. Raises TypeError or ValueError for what it can't say: NaN, half a character, what is nested too deeply."""
+    try:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("this is nested too deeply for JSON") from error
+
+
+class Json(bytes):
+    """JSON, in bytes as the contract carries it; `json()` is what it says. Made of bytes, or of what JSON can say."""
+
+    def __new__(cls, value: Any = b"") -> Json:
+        """Of bytes as they are, of anything else its JSON."""
+        return super().__new__(cls, value if isinstance(value, bytes) else json_bytes(value))
+
+    def json(self) -> Any:
+        """What the bytes say; None when there are none. Raises ValueError if they are no JSON."""
+        return json.loads(self) if self else None
+
+
+class _Signature:
+    """A model's signature, for `help()` and editors: its fields with their types and defaults."""
+
+    def __get__(self, instance: object, owner: type) -> inspect.Signature:
+        return inspect.Signature(
+            [
+                inspect.Parameter(
+                    field.name,
+                    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                    default=_default(field),
+                    annotation=field.type,
+                )
+                for field in dataclasses.fields(cast("Any", owner))
+            ]
+        )
+
+
+@model
+class Model:
+    """What all models have in common. Each is a dataclass that can be changed; every field has a default.
+
+    Code written for protobuf's messages goes on working: `HasField`, `CopyFrom`, `json_format.MessageToDict` and so on.
+    """
+
+    #: The message that this is the model of.
+    DESCRIPTOR: ClassVar[descriptor.Descriptor]
+
+    #: Whether fields that are messages read as None when they are not set, whatever the contract's rule.
+    NONE_WHEN_UNSET: ClassVar[bool] = False
+
+    __signature__ = _Signature()
+
+    if TYPE_CHECKING:
+        _origin: ClassVar[Any]
+    else:
+        #: The message that this was read from, with what it has beyond the model's fields. It is no field, but
+        #: `dataclasses.replace` hands it on.
+        _origin: InitVar[Any] = None
+
+    def __init_subclass__(cls) -> None:
+        # A subclass of a model is one for the same message.
+        if "DESCRIPTOR" in vars(cls):
+            _MODELS[cls.DESCRIPTOR] = cls
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        fields = dataclasses.fields(cast("Any", type(self)))
+        if len(args) > len(fields):
+            raise TypeError(f"{type(self).__name__} has {len(fields)} fields, {len(args)} were given")
+        values = self.__dict__
+        values["_origin"] = kwargs.pop("_origin", None)
+        for field, value in zip(fields, args):
+            if field.name in kwargs:
+                raise TypeError(f"{type(self).__name__} was given {field.name} twice")
+            values[field.name] = value
+        for field in fields[len(args) :]:
+            values[field.name] = kwargs.pop(field.name) if field.name in kwargs else _default(field)
+        for name in kwargs:
+            raise TypeError(self._no_field(name))
+
+    @classmethod
+    def from_proto(cls: type[Self], message: Any) -> Self:
+        """The model of a message; what the message has beyond the model's fields is kept for `to_proto`."""
+        made = cls.__new__(cls)
+        made._read(to_message(cls.DESCRIPTOR, message))
+        return made
+
+    def to_proto(self) -> Any:
+        """The message, as it goes over the wire. Raises TypeError or ValueError for what its field can't hold."""
+        message = message_class(self.DESCRIPTOR)()
+        origin = self._origin
+        if origin is not None:
+            message.CopyFrom(origin)
+            for field, _ in message.ListFields():
+                message.ClearField(field.name)
+        for name, field, keeps_empty in _fields(self.DESCRIPTOR):
+            value = self.__dict__[name]
+            if isinstance(value, Model) and value._is_absent():
+                continue
+            if value or (keeps_empty and value is not None):
+                fill(message, field, value)
+        return message
+
+    @classmethod
+    def _absent(cls: type[Self]) -> Self:
+        """What a message that is not set reads as, as with protobuf: it is empty, and false until something is set."""
+        made = cls.__new__(cls)
+        made.__dict__.update({name: empty() for name, empty in _empty(cls.DESCRIPTOR)}, _was_absent=True)
+        return made
+
+    def _is_absent(self) -> bool:
+        return "_was_absent" in self.__dict__ and not self.to_proto().ByteSize()
+
+    def __bool__(self) -> bool:
+        return not self._is_absent()
+
+    def _read(self, message: Any) -> None:
+        values = self.__dict__
+        for name, empty in _empty(self.DESCRIPTOR):
+            values[name] = empty()
+        for field, value in message.ListFields():
+            values[attribute_of(field.name)] = reader(field)(value)
+        values["_origin"] = message
+
+    if not TYPE_CHECKING:
+        # To a type checker a model has its fields and nothing else.
+
+        def __getattr__(self, name: str) -> Any:
+            if not name[:1].isupper():
+                raise AttributeError(self._no_field(name))
+            message = self.to_proto()
+            found = getattr(message, name)
+            if name not in _CHANGES:
+                return found
+
+            def change(*args: Any) -> Any:
+                result = found(*[arg.to_proto() if isinstance(arg, Model) else arg for arg in args])
+                self._read(message)
+                return result
+
+            return change
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name not in self.__dict__:
+                raise AttributeError(self._no_field(name))
+            self.__dict__[name] = value
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Message):
+            return bool(self.to_proto() == other)
+        return type(other) is type(self) and self._values() == other._values()
+
+    def __repr__(self) -> str:
+        """The fields that say something."""
+        said = {name: value for name, value in self._values().items() if value not in (None, "", 0, b"", [], {})}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in said.items())})"
+
+    def __reduce__(self) -> Any:
+        # A copy, as well as what is pickled, goes by way of the wire.
+        return _from_bytes, (type(self), self.to_proto().SerializeToString())
+
+    def _values(self) -> dict[str, Any]:
+        values = {name: value for name, value in self.__dict__.items() if name not in ("_origin", "_was_absent")}
+        return {name: None if isinstance(value, Model) and not value else value for name, value in values.items()}
+
+    def _no_field(self, name: str) -> str:
+        names = ", ".join(attribute_of(field.name) for field in self.DESCRIPTOR.fields)
+        return f"{type(self).__name__} has no field {name!r}; it has {names}"
+
+
+#: The models by their messages. Descriptors are of one pool, so that contracts may have the same names.
+_MODELS: dict[descriptor.Descriptor, type[Model]] = {}
+
+
+def _from_bytes(of: type[Model], data: bytes) -> Model:
+    return of.from_proto(message_class(of.DESCRIPTOR).FromString(data))
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+@functools.cache
+def _fields(of: descriptor.Descriptor) -> list[tuple[str, FieldDescriptor, bool]]:
+    """Each field's attribute, the field, and whether it can be set to what is empty: 0, "" or a message of nothing."""
+
+    def keeps_empty(field: FieldDescriptor) -> bool:
+        return is_optional(field) or (
+            field.message_type is not None and not is_repeated(field) and not is_struct(field)
+        )
+
+    return [(attribute_of(field.name), field, keeps_empty(field)) for field in of.fields]
+
+
+# -- from the wire -------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _empty(of: descriptor.Descriptor) -> list[tuple[str, Callable[[], Any]]]:
+    """For each field what it is when the message does not have it."""
+
+    def empty(field: FieldDescriptor) -> Callable[[], Any]:
+        if is_map(field):
+            return dict
+        if is_repeated(field):
+            return list
+        if field.message_type is not None:
+            known = _MODELS.get(field.message_type)
+            reads_empty = rules_of(of).unset_is_empty and not _MODELS[of].NONE_WHEN_UNSET
+            if known is not None:
+                return known._absent if reads_empty else lambda: None
+            if is_optional(field):
+                return lambda: None
+            if field.message_type.full_name == "google.protobuf.ListValue":
+                return list
+            return Properties if is_struct(field) else lambda: None
+        value = None if is_optional(field) else reader(field)(field.default_value)
+        return lambda: value
+
+    return [(attribute_of(field.name), empty(field)) for field in of.fields]
+
+
+@functools.cache
+def reader(field: FieldDescriptor) -> Callable[[Any], Any]:
+    """What makes a field's value on the wire one of the model."""
+    if is_map(field):
+        of_value = reader(cast("Any", field.message_type).fields_by_name["value"])
+        return lambda value: {key: of_value(item) for key, item in value.items()}
+    one = _reader_of_one(field)
+    return (lambda value: [one(item) for item in value]) if is_repeated(field) else one
+
+
+def _reader_of_one(field: FieldDescriptor) -> Callable[[Any], Any]:
+    if field.message_type is not None:
+        known = _MODELS.get(field.message_type)
+        if known is not None:
+            return known.from_proto
+        return READERS.get(field.message_type.full_name, lambda value: value)
+    if field.enum_type is not None:
+        return ENUMS[field.enum_type].read
+    is_json = field.type == field.TYPE_BYTES and field.name.endswith("_json") and rules_of(field).json_bytes
+    return Json if is_json else lambda value: value
+
+
+def is_there(message: Any, field: FieldDescriptor) -> bool:
+    """Whether a field has something to read. A message of the contract's always has, unless it is declared optional."""
+    if is_optional(field):
+        return bool(message.HasField(field.name))
+    if field.message_type is None or is_repeated(field) or field.message_type in _MODELS:
+        return True
+    # An empty object, or list, is as good as none.
+    return field.message_type.name in ("Struct", "ListValue") or bool(message.HasField(field.name))
+
+
+def has_model(message: descriptor.Descriptor) -> bool:
+    """Whether a message has a model."""
+    return message in _MODELS
+
+
+def model_of(message: descriptor.Descriptor) -> type[Model]:
+    """The model of a message. Raises KeyError for one that has none, as requests and responses have none."""
+    return _MODELS[message]
+
+
+def from_json(value: Any) -> Any:
+    """A message's fields where a method takes its JSON, as the published SDK's property methods do."""
+    return json.loads(value) if isinstance(value, (bytes, str)) else value
+
+
+# -- to the wire ---------------------------------------------------------------------------------------------------
+
+
+def fill(message: Any, field: FieldDescriptor, value: Any) -> None:
+    """Puts a value of the model into a message; None leaves the field unset.
+
+    Raises TypeError for what is none of the field's, and ValueError for one that can't be sent.
+    """
+    if value is None:
+        return
+    try:
+        oneof = field.containing_oneof
+        if oneof is not None and message.WhichOneof(oneof.name) not in (None, field.name):
+            others = f"{oneof.name} is one of {', '.join(each.name for each in oneof.fields)}"
+            raise ValueError(f"{others}, and {message.WhichOneof(oneof.name)} is set")
+        _fill(message, field, value)
+    except (TypeError, AttributeError) as error:
+        raise TypeError(f"can't take a {type(value).__name__} as {field.name}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"can't take this {type(value).__name__} as {field.name}: {error}") from error
+
+
+def _fill(message: Any, field: FieldDescriptor, value: Any) -> None:
+    of = field.message_type
+    if is_map(field):
+        of_value = cast("Any", of).fields_by_name["value"]
+        target = getattr(message, field.name)
+        for key, item in value.items():
+            if of_value.message_type is None:
+                target[key] = _scalar(of_value, item)
+            else:
+                target[key].CopyFrom(to_message(of_value.message_type, item))
+    elif is_repeated(field):
+        if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+            raise TypeError("that is no list")
+        items = (_scalar(field, item) if of is None else to_message(of, item) for item in value)
+        getattr(message, field.name).extend(items)
+    elif of is not None:
+        getattr(message, field.name).CopyFrom(to_message(of, value))
+    else:
+        setattr(message, field.name, _scalar(field, value))
+
+
+def _scalar(field: FieldDescriptor, value: Any) -> Any:
+    if field.enum_type is not None:
+        known = ENUMS.get(field.enum_type)
+        try:
+            return value if known is None else known.write(value)
+        except (KeyError, ValueError):
+            raise TypeError(f"{value!r} is not a valid {known.enum.__name__ if known else 'enum'}") from None
+    if isinstance(value, (dict, list)) and field.type == field.TYPE_BYTES:
+        return json_bytes(value)
+    return value
+
+
+def to_message(of: descriptor.Descriptor, value: Any) -> Any:
+    """A message of this kind: from its model, from a message as protobuf has it, or a dict or tuple of its fields."""
+    known = _MODELS.get(of)
+    if isinstance(value, Model):
+        value = value.to_proto()
+    if isinstance(value, Message):
+        if type(value) is message_class(of):
+            return value
+        if value.DESCRIPTOR.full_name == of.full_name:
+            # Somebody else's stubs of the same contract.
+            return message_class(of).FromString(value.SerializeToString())
+    elif known is not None and isinstance(value, Mapping):
+        return known(**value).to_proto()
+    elif known is not None and isinstance(value, tuple):
+        return known(*value).to_proto()
+    elif (made := to_well_known(of, value)) is not None:
+        return made
+    raise TypeError(f"a {of.name} is needed")

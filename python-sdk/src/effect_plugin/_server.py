@@ -1,0 +1,268 @@
+"""The hooks of a plugin as a gRPC service, and the process that serves them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import inspect
+import threading
+import time
+from typing import Any, Callable
+
+import grpc
+import grpc.aio
+
+from . import _deadline as deadline
+from . import _process as process
+from . import _trace as trace
+from . import _watchdog as watchdog
+from . import goplugin, logs
+from ._calls import HandlerCall, Outcome, call_in_turn
+from ._config import RuntimeConfig
+from ._descriptors import message_class, service_handler
+from ._dispatch import arguments, no_handler, response_of
+from ._hook_call import HookCall, Pending, Refusal, details
+from ._loops import EventLoop, Handed, on_thread
+from ._plugin import BasePlugin, contract_of, make_plugin
+from ._serving.grpc_transport import serve_grpc
+from ._serving.handler import RequestHandler
+from ._serving.offers import PluginOffers
+from ._threads import HandlerThreads, NoThreadError, run_handler
+from .logs import own_logger
+
+#: Threads for sync handlers of hooks; those of ServeHTTP have others (`Plugin.http_threads`): no client may keep hooks
+#: waiting. A handler that is stuck keeps its thread, so there are more than ever run at once.
+HANDLER_THREADS = 64
+
+#: Seconds that web applications get, when the plugin stops, for what goes on in them after their responses. A host
+#: waits two for all of the plugin's end.
+BACKGROUND_LIMIT = 1.0
+
+#: A handler's time ends this much before its call's, so that the host hears of it from us.
+_DEADLINE_SHARE = 0.95
+
+_log = own_logger("effect_plugin")
+
+
+class PluginServer:
+    """Serves the hooks of one plugin on the `machinery`'s loop. Its async handlers run on another, their author's."""
+
+    def __init__(self, plugin: BasePlugin, config: RuntimeConfig, author: EventLoop, machinery: EventLoop) -> None:
+        self._plugin = plugin
+        self._contract = contract_of(type(plugin))
+        self._config = config
+        self._author = author
+        self._author_thread = threading.get_ident()
+        self._hook_threads = HandlerThreads("hook", HANDLER_THREADS)
+        self.requests = RequestHandler(plugin, author, machinery)
+
+    def handlers(self) -> list[grpc.GenericRpcHandler]:
+        """The services, derived from their descriptors."""
+        own = {"Implemented": self._implemented, "ServeHTTP": self.serve_http}
+        return [
+            service_handler(
+                service, {method.name: own.get(method.name) or self._hook(method.name) for method in service.methods}
+            )
+            for service in self._contract.services()
+        ]
+
+    def close(self) -> None:
+        """Ends the threads of sync handlers, each as soon as its handler has returned."""
+        self._hook_threads.close()
+        self.requests.close()
+
+    # -- hooks ---------------------------------------------------------------------------------------------------
+
+    async def _implemented(self, request: Any, context: Any) -> Any:
+        response = message_class(self._contract.implemented.output_type)
+        return response(hooks=type(self._plugin).implemented_hooks())
+
+    def _hook(self, name: str) -> Callable[[Any, Any], Any]:
+        async def respond(request: Any, context: Any) -> Any:
+            if not self._plugin.has_hook(name):
+                return no_handler(self._contract, name, request)
+            if name == "OnDeactivate":
+                self._author.post(self._plugin._stop_jobs)
+            trace.enter(context.invocation_metadata())
+            end = time.monotonic() + self._limit(context)
+            calls = self._plugin._calls(name, lambda: arguments(self._contract, self._contract.hooks[name], request))
+
+            async def attempt(call: HandlerCall, sharing: int) -> Outcome:
+                # Who hangs keeps nobody else from running.
+                return await self._attempt(name, request, call, max((end - time.monotonic()) / sharing, 0.001))
+
+            outcome = await call_in_turn(name, calls, attempt)
+            if isinstance(outcome.error, Refusal):
+                await context.abort(outcome.error.code, outcome.error.details)
+            if name == "OnActivate" and not outcome.failed:
+                self._author.post(self._plugin._start_jobs)
+            if outcome.response is None:
+                return response_of(self._contract, name, request, None)
+            return outcome.response
+
+        return respond
+
+    async def _attempt(self, name: str, request: Any, handler: HandlerCall, limit: float) -> Outcome:
+        """Calls one handler, which has so many seconds; how it fails is logged."""
+        call = HookCall(self._contract, self._name, name, request, handler)
+        response = await self._answer(call, inspect.iscoroutinefunction(handler.function), limit)
+        if response is None:
+            late = details(self._name, name, "did not return in time")
+            response = Refusal(late, grpc.StatusCode.DEADLINE_EXCEEDED)
+        if isinstance(response, Refusal):
+            return Outcome(error=response, failed=True)
+        return Outcome(response, failed=bool(self._contract.failed(response)))
+
+    async def _answer(self, call: HookCall, is_async: bool, limit: float) -> Any:
+        """What a call is answered, or None when its time is over."""
+        lateness, loop = "", asyncio.get_running_loop()
+        patience = min(limit, watchdog.BLOCKED)
+        timer: asyncio.TimerHandle
+
+        def expire() -> None:
+            nonlocal lateness, patience, timer
+            # What holds up the loop may wait, by way of the host, for this very call. It would to the end of both.
+            if patience < limit and not (is_async and call.thread is None and self._author.held_up_by):
+                timer = loop.call_later(limit - patience, expire)
+                patience = limit
+                return
+            # While the handler is where it is.
+            lateness = self._lateness(call, is_async, patience)
+            answer.cancel()
+
+        timer = loop.call_later(patience, expire)
+        own_time = deadline.enter(limit)
+        handed: Handed | None = None
+        try:
+            if is_async:
+                handed = self._author.hand(call.run_async)
+                answer = handed.answer
+            else:
+                answer = self._hook_threads.submit(contextvars.copy_context().run, call.run)
+            response = await answer
+            if isinstance(response, Pending):
+                handed = self._author.hand(call.run_async, response.result)
+                answer = handed.answer
+                response = await answer
+            return response
+        except NoThreadError as error:
+            return call.failed(error)
+        except asyncio.CancelledError:
+            call.give_up()
+            if handed is not None:
+                handed.cancel()
+            if not lateness:
+                raise
+            _log.error("%s %s", call.by, lateness)
+            return None
+        finally:
+            timer.cancel()
+            own_time.end()
+
+    def _lateness(self, call: HookCall, is_async: bool, seconds: float) -> str:
+        within = f"within {seconds:.1f} s"
+        if call.thread is not None:
+            return f"did not return {within}; it is at {call.place()}"
+        if is_async:
+            name = self._author.held_up_by
+            cure = f"; that waits for {name}(), instead of async_{name}()" if name else ""
+            place = watchdog.place_of_thread(self._author_thread)
+            return f"could not begin {within}: the event loop is at {place}{cure}"
+        return f"could not begin, with {HANDLER_THREADS} others at work, {within}"
+
+    @property
+    def _name(self) -> str:
+        return self._config.plugin_id or type(self._plugin).__name__
+
+    def _limit(self, context: Any) -> float:
+        remaining = context.time_remaining()
+        return self._config.hook_timeout if remaining is None else max(remaining * _DEADLINE_SHARE, 0.001)
+
+    async def run(self, handler: Callable[..., Any], args: list[Any]) -> Any:
+        """Runs a hook's handler: a coroutine on its author's loop, anything else on a thread. Answers its result."""
+        return await run_handler(self._hook_threads, handler, args, self._author)
+
+    async def serve_http(self, incoming: Any, context: Any) -> None:
+        """Serves one request: `incoming` are the messages of its stream, `context` takes those of the response."""
+        await serve_grpc(self.requests, incoming, context, lambda how: details(self._name, "ServeHTTP", how))
+
+
+# -- the process ---------------------------------------------------------------------------------------------------
+
+
+async def serve_plugin(plugin_class: type[BasePlugin]) -> None:
+    """Serves a plugin until the host wants it to stop, or is gone.
+
+    What is the author's runs on the loop that this is called on, in the main thread; the host is answered on another.
+    """
+    contract = contract_of(plugin_class)
+    config = contract.runtime_config()
+    loop = asyncio.get_running_loop()
+    author = EventLoop.of(loop)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(author.woken_quickly())
+        machinery = stack.enter_context(on_thread("machinery", _new_loop))
+        api = async_api = None
+        if config.api_target:
+            api = contract.client(config.api_target)
+            stack.callback(api.close)
+            api.connect_ahead()
+            async_api = contract.async_client(config.api_target)
+            await machinery.run(async_api.connect)
+            stack.push_async_callback(async_api.close)
+        plugin = make_plugin(plugin_class, api, async_api, config)
+        await stack.enter_async_context(plugin._lifespan())
+        hooks = PluginServer(plugin, config, author, machinery)
+        stack.push_async_callback(hooks.requests.home.run, hooks.requests.finish, BACKGROUND_LIMIT)
+        services = hooks.handlers()
+        if plugin.has_hook("ServeHTTP"):
+            offers = PluginOffers(hooks.requests)
+            services.append(offers.handler())
+            stack.push_async_callback(offers.stop)
+        stopping = goplugin.Stopping(machinery.loop)
+        goplugin.hear_of_the_end(stopping, loop)
+        await machinery.run(_serve, contract.protocol_version, services, stopping, loop)
+
+
+async def _serve(
+    version: int,
+    services: list[grpc.GenericRpcHandler],
+    stopping: goplugin.Stopping,
+    author: asyncio.AbstractEventLoop,
+) -> None:
+    async def end_in_any_case() -> None:
+        await stopping.wait()
+        watchdog.leave_when_blocked(author)
+
+    seeing_to_it = asyncio.ensure_future(end_in_any_case())
+    try:
+        # What is printed is logged (see the package's __init__), so the stream of it stays silent.
+        await goplugin.serve_until(
+            stopping,
+            {version: lambda server, _: server.add_generic_rpc_handlers(services)},
+            stream_output=False,
+        )
+    finally:
+        seeing_to_it.cancel()
+
+
+def run_plugin(plugin_class: type[BasePlugin]) -> None:
+    """Runs a plugin as the process a host has started; returns never.
+
+    Run by hand it says so and exits with 1. An error before the handshake goes to stderr, with exit code 1.
+    """
+    contract = contract_of(plugin_class)
+    contract.handshake.require_host()
+    # Once more: what was imported meanwhile may have set up logging of its own.
+    logs.configure(contract.runtime_config().log_level, process.log_stream())
+    goplugin.run(serve_plugin(plugin_class), _new_loop)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop hands calls over and serves HTTP for less."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return new_event_loop()

@@ -1,0 +1,164 @@
+"""A handler of ServeHTTP on the web server: the same request and writer as over gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from typing import Any, cast
+
+from .._body import ClientDisconnected, complete
+from .._outgoing import CUT_PATIENCE, Outgoing
+from ..http import HTTPRequest, HTTPResponseWriter
+from ..logs import own_logger
+from .exchange import Exchange
+from .handler import RequestHandler
+from .told import Told, address_of, canonical
+
+_log = own_logger("effect_plugin")
+
+#: Bytes of a response that is all there up to which it is sent in one piece.
+_ONE_PIECE = 256 * 1024
+
+#: How the body comes is not the client's word, but its way here.
+_FRAMING = b"transfer-encoding"
+
+#: Of all requests without a body.
+_EMPTY = complete(b"")
+
+
+@functools.cache
+def _empty(context: Any) -> dict[str, Any]:
+    """The fields of a context of which nothing is known: a copy is made sooner than a new one."""
+    return dict(vars(context()))
+
+
+async def serve_handler(handler: RequestHandler, scope: dict[str, Any], told: Told, exchange: Exchange) -> None:
+    """Serves one request by the plugin's handler."""
+    told.enter_trace()
+    response = _Response(exchange, handler.stall_limit)
+    request = _request(handler, scope, told, exchange)
+    try:
+        await handler.answer(request, HTTPResponseWriter(response.outgoing), lambda: exchange.given_up)
+        await response.finish()
+    finally:
+        # A handler that still writes, on its thread, is told.
+        response.close()
+
+
+class _Response:
+    """Sends what a writer has been given."""
+
+    def __init__(self, exchange: Exchange, stall_limit: float) -> None:
+        self.outgoing = Outgoing(exchange.loop, self._wake, stall_limit, at_once=False)
+        self._exchange = exchange
+        self._sending: asyncio.Task[None] | None = None
+        self._failed: Exception | None = None
+        exchange.on_linger = self._linger
+
+    def _linger(self) -> None:
+        self.outgoing.at_once = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._sending is None and self.outgoing.head is not None and not self._exchange.answered:
+            self._sending = asyncio.ensure_future(self._send_what_is_there())
+
+    async def finish(self) -> None:
+        """Sends the rest of a response whose handler has returned."""
+        if self._sending is not None and self.outgoing.cut_off:
+            await asyncio.wait([self._sending], timeout=CUT_PATIENCE)
+        if self._sending is not None and not self.outgoing.cut_off:
+            await self._sending
+        if self._sending is not None:
+            # Its client takes nothing.
+            self._sending.cancel()
+            return await self._exchange.cut_off()
+        await self._send_what_is_there()
+        if self._failed is not None and not isinstance(self._failed, ClientDisconnected):
+            _log.error("ServeHTTP: the response could not be sent: %s", self._failed)
+            await self._exchange.fail()
+        elif not self._exchange.answered:
+            await self._exchange.cut_off()
+
+    async def _send_what_is_there(self) -> None:
+        try:
+            while self._failed is None and await self._send_next():
+                pass
+        except Exception as error:
+            # The handler is told with its next write.
+            self._failed = error
+            self.outgoing.close()
+        finally:
+            self._sending = None
+
+    async def _send_next(self) -> bool:
+        """Sends the next piece, if there is one; whether there may be more."""
+        outgoing, exchange = self.outgoing, self._exchange
+        if outgoing.head is None or exchange.answered:
+            return False
+        # First whether it has ended: what precedes the end is there then.
+        ended = outgoing.ended
+        if not exchange.started:
+            await self._start(ended)
+        if ended and outgoing.waiting <= _ONE_PIECE:
+            pieces = [outgoing.pieces.popleft() or b"" for _ in range(len(outgoing.pieces))]
+            piece: bytes | None = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        else:
+            piece = outgoing.pieces.popleft() if outgoing.pieces else b""
+        last = ended and not outgoing.pieces
+        if piece or last:
+            await exchange.write(piece or b"", last=last)
+            outgoing.sent(len(piece or b""))
+        return not last and bool(outgoing.pieces or outgoing.ended)
+
+    async def _start(self, ended: bool) -> None:
+        assert self.outgoing.head is not None
+        status, headers = self.outgoing.head
+        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, values in headers for value in values]
+        if ended and self._exchange.says_its_length and not any(name.lower() == b"content-length" for name, _ in pairs):
+            pairs.append((b"content-length", b"%d" % self.outgoing.waiting))
+        await self._exchange.start(status, pairs)
+
+    def close(self) -> None:
+        """Nothing more is sent."""
+        self.outgoing.close()
+        if self._sending is not None:
+            self._sending.cancel()
+
+
+def _request(handler: RequestHandler, scope: dict[str, Any], told: Told, exchange: Exchange) -> HTTPRequest:
+    headers: dict[str, list[str]] = {}
+    length = -1 if exchange.has_body else 0
+    kind = handler.contract.http_context
+    context: Any = kind.__new__(kind)
+    vars(context).update(_empty(cast("Any", kind)), request_id=told.request_id, ip_address=address_of(told.peer)[0])
+    for name, value in told.headers:
+        if name == _FRAMING:
+            continue
+        text = value.decode("latin-1")
+        headers.setdefault(canonical(name), []).append(text)
+        if name == b"content-length":
+            length = int(text) if text.isdigit() else -1
+        elif name == b"accept-language":
+            context.accept_language = text
+        elif name == b"user-agent":
+            context.user_agent = text
+    path, query = told.raw_path.decode("latin-1"), scope["query_string"].decode("latin-1")
+    protocol = told.protocol
+    return HTTPRequest(
+        scope["method"],
+        f"{path}?{query}" if query else path,
+        protocol,
+        1,
+        0 if protocol == "HTTP/1.0" else 1,
+        headers,
+        told.host,
+        told.peer,
+        told.target,
+        length,
+        plugin_context=context,
+        scheme=told.scheme,
+        incoming=exchange.body if exchange.has_body else _EMPTY,
+        client=told.client,
+        stall_limit=handler.stall_limit,
+    )

@@ -1,0 +1,70 @@
+"""What a plugin offers to a host that knows this SDK, beside the contract."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from .._descriptors import message_class, service_handler
+from ..goplugin.listener import has_unix_sockets
+from ..logs import own_logger
+from .handler import RequestHandler
+
+if TYPE_CHECKING:
+    from .web_server import WebServer
+
+_SERVICE = "plugin_supervisor.v1.PluginOffers"
+_Response = message_class("plugin_supervisor.v1.DescribeResponse")
+
+_log = own_logger("effect_plugin")
+
+
+class PluginOffers:
+    """The service by which the plugin says where it serves HTTP. It does from the first question on."""
+
+    def __init__(self, handler: RequestHandler) -> None:
+        self._handler = handler
+        self._asking: asyncio.Lock | None = None
+        self._web_server: WebServer | None = None
+        self._address = ""
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The service as a server takes it."""
+        return service_handler(_SERVICE, {"Describe": self._describe})
+
+    async def _describe(self, request: Any, context: Any) -> Any:
+        # Made by the first call: under Python 3.9 it belongs to the loop that makes it.
+        self._asking = self._asking or asyncio.Lock()
+        response = _Response()
+        async with self._asking:
+            if not self._address:
+                try:
+                    self._address = await self._handler.home.run(self._start)
+                except Exception as error:
+                    _log.exception("the plugin's web server could not start")
+                    await context.abort(grpc.StatusCode.INTERNAL, f"the plugin's web server could not start: {error}")
+        if self._address:
+            response.http.address = self._address
+        return response
+
+    async def _start(self) -> str:
+        folder = os.environ.get("PLUGIN_UNIX_SOCKET_DIR", "")
+        if not has_unix_sockets() or not folder:
+            return ""
+        try:
+            from .web_server import WebServer
+        except ImportError as error:
+            _log.info("HTTP goes over gRPC, which is slower, since uvicorn is missing (%s): pip install uvicorn", error)
+            return ""
+        web_server = WebServer(self._handler, os.path.join(os.path.abspath(folder), "http.sock"))
+        address = await web_server.start()
+        self._web_server = web_server
+        return address
+
+    async def stop(self) -> None:
+        """Ends the web server, if there is one."""
+        if self._web_server is not None:
+            await self._handler.home.run(self._web_server.stop)

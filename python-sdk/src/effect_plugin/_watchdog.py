@@ -1,0 +1,143 @@
+"""Where handlers hang: what blocks the event loop, and what a handler is at that does not return."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import sys
+import threading
+import time
+import traceback
+from types import FrameType
+from typing import Any, Callable
+
+from . import _process as process
+from .logs import own_logger
+
+#: Seconds for which nothing else runs on the event loop, before that is told. Whoever blocks it for a moment is slow;
+#: whoever does for seconds keeps every hook and request waiting.
+BLOCKED = 3.0
+
+#: Seconds between two looks.
+_LOOK = 0.5
+
+#: Seconds for which something may block the loop when the plugin ends. A host waits two for all of the plugin's end.
+_BLOCKED_AT_END, _LOOK_AT_END = 1.0, 0.1
+
+_log = own_logger("effect_plugin")
+
+#: The folders of the engine, and of contracts' packages.
+_OURS = {os.path.join(os.path.dirname(os.path.abspath(__file__)), "")}
+
+
+def leave_out(package: str) -> None:
+    """Takes the code of a contract's package for none of the plugin's own."""
+    file = getattr(sys.modules.get(package), "__file__", None)
+    if file:
+        _OURS.add(os.path.join(os.path.dirname(os.path.abspath(file)), ""))
+
+
+@functools.cache
+def _libraries() -> tuple[str, ...]:
+    """Where Python's libraries are."""
+    # Most plugins never ask, and it takes a moment to load.
+    import sysconfig
+
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    return tuple({os.path.join(sysconfig.get_path(name), "") for name in names})
+
+
+def _is_authors(frame: FrameType) -> bool:
+    file = os.path.abspath(frame.f_code.co_filename)
+    return not file.startswith((*_OURS, *_libraries())) and not file.startswith("<")
+
+
+def place_of(frame: FrameType | None) -> str:
+    """Where a stack is, told by its innermost frame of the plugin's own code: `plugin.py:12, in check`."""
+    found = frame
+    while found is not None and not _is_authors(found):
+        found = found.f_back
+    found = found or frame
+    if found is None:
+        return "nowhere"
+    return f"{os.path.basename(found.f_code.co_filename)}:{found.f_lineno}, in {found.f_code.co_name}"
+
+
+def is_running(task: asyncio.Task[Any]) -> bool:
+    """Whether a task runs right now, on its loop's thread."""
+    return bool(getattr(task.get_coro(), "cr_running", False))
+
+
+def place_of_task(task: asyncio.Task[Any]) -> str:
+    """Where a task that waits is: at the innermost coroutine of the plugin's own code."""
+    coroutine: Any = task.get_coro()
+    place = "nowhere"
+    while (frame := getattr(coroutine, "cr_frame", None)) is not None:
+        if _is_authors(frame) or place == "nowhere":
+            place = place_of(frame)
+        coroutine = getattr(coroutine, "cr_await", None)
+    return place
+
+
+def place_of_thread(ident: int) -> str:
+    """Where a thread is."""
+    return place_of(sys._current_frames().get(ident))
+
+
+def _ask(loop: asyncio.AbstractEventLoop) -> threading.Event:
+    """An event that the loop sets when it comes to it. RuntimeError when the loop has ended."""
+    answered = threading.Event()
+    loop.call_soon_threadsafe(answered.set)
+    return answered
+
+
+def watch(loop: asyncio.AbstractEventLoop) -> None:
+    """Tells, from now on, when something blocks the loop, and where that is. Called on the loop's thread."""
+    watched = threading.get_ident()
+
+    def look() -> None:
+        while True:
+            asked = time.monotonic()
+            answered = _ask(loop)
+            if not answered.wait(BLOCKED):
+                frame = sys._current_frames().get(watched)
+                stack = "".join(traceback.format_stack(frame)[-20:]) if frame is not None else ""
+                _log.warning(
+                    "the event loop has been blocked for %.0f s, and everything async with it; it is at %s\n%s",
+                    BLOCKED,
+                    place_of(frame),
+                    stack.rstrip(),
+                )
+                del frame
+                answered.wait()
+                _log.warning("the event loop runs again, after %.1f s", time.monotonic() - asked)
+            time.sleep(_LOOK)
+
+    _start(look)
+
+
+def leave_when_blocked(loop: asyncio.AbstractEventLoop) -> None:
+    """Ends the process, from now on, when something blocks the loop of the main thread: its host would kill it."""
+    watched = threading.main_thread().ident or 0
+
+    def look() -> None:
+        while _ask(loop).wait(_BLOCKED_AT_END):
+            time.sleep(_LOOK_AT_END)
+        _log.warning(
+            "the plugin ends while something blocks its event loop, and nothing async comes to its end; it is at %s",
+            place_of_thread(watched),
+        )
+        process.end()
+
+    _start(look)
+
+
+def _start(look: Callable[[], None]) -> None:
+    def run() -> None:
+        # Until the loop has ended.
+        with contextlib.suppress(RuntimeError):
+            look()
+
+    threading.Thread(target=run, name="watchdog", daemon=True).start()
