@@ -89,7 +89,7 @@ def engine_modules(files: Any) -> dict[str, str]:
     """What is generated for the engine, by file."""
     services = [f"{ENGINE}{name}" for name in ("PluginLifecycle", "PluginHttp", "PluginOffers", *HOST_SERVICES)]
     engine = Engine(files, services)
-    methods = [method for name in HOST_SERVICES for method in methods_of(engine, name)]
+    methods = [method for name in HOST_SERVICES for method in methods_of(engine, f"{ENGINE}{name}")]
     return {"models.py": EngineModels(engine).source(), "host.py": api_source(methods, HOST_HEAD)}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from effect_plugin._generator.described import Described
 
 PACKAGE = "mattermost.pluginapi.v1"
+HOOKS, API = f"{PACKAGE}.PluginHooks", f"{PACKAGE}.PluginAPI"
 
 
 class MattermostContract(Described):
@@ -17,8 +18,7 @@ class MattermostContract(Described):
     error = "error"
 
     def __init__(self, files: Sequence[Any]) -> None:
-        services = [f"{PACKAGE}.PluginHooks", f"{PACKAGE}.PluginAPI"]
-        super().__init__(files, services, refusals=("rejection_reason", "error"))
+        super().__init__(files, [HOOKS, API], refusals=("rejection_reason", "error"))
 
     def annotation(self, field: Any, owner: Any) -> tuple[str, str]:
         """A field's type and its default, as Python writes them."""

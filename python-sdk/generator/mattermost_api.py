@@ -11,7 +11,7 @@ from typing import Any
 from effect_plugin._generator.api import Method, api_source
 from effect_plugin._generator.names import snake_case
 
-from .contract import MattermostContract
+from .contract import API, MattermostContract
 
 #: The methods of the published SDK's client: which arguments there are, which may be left out, and their order.
 PUBLISHED_API = Path(__file__).parent / "published_api.txt"
@@ -204,7 +204,7 @@ class MattermostMethod(Method):
 
 def methods_of(contract: MattermostContract) -> list[MattermostMethod]:
     """The methods of the clients, in the contract's order."""
-    return [MattermostMethod(contract, "PluginAPI", rpc) for rpc in contract.services["PluginAPI"].method]
+    return [MattermostMethod(contract, API, rpc) for rpc in contract.services[API].method]
 
 
 def source(contract: MattermostContract) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from effect_plugin._generator.hooks import Hooks
 
-from .contract import MattermostContract
+from .contract import HOOKS, MattermostContract
 
 IMPORTS = """from .models import *
 
@@ -25,7 +25,7 @@ class MattermostHooks(Hooks):
     contract: MattermostContract
 
     def __init__(self, contract: MattermostContract) -> None:
-        super().__init__(contract, "PluginHooks")
+        super().__init__(contract, HOOKS)
 
     def handler(self, hook: Any) -> tuple[dict[str, str], str]:
         """A handler's arguments with their types, and the type of what it may return."""

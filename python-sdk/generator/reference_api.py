@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .contract import MattermostContract
+from .contract import API, MattermostContract
 from .mattermost_api import MattermostMethod, methods_of
 from .reference import NOTE, Host, code, overview, type_links
 
@@ -32,7 +32,7 @@ Which a backend of your own has is for it to say.
 
 
 def _entry(contract: MattermostContract, method: MattermostMethod, host: Host) -> str:
-    lines = [f"### {method.name}\n", f"{contract.comments[f'PluginAPI.{method.rpc.name}']}\n"]
+    lines = [f"### {method.name}\n", f"{contract.comments[f'{API}.{method.rpc.name}']}\n"]
     lines.append(code(f"def {method.name}", method.parameters(), method.returns()))
     fields = method.result_fields()
     lines += [f"- {doc}" for doc in method.docs]
@@ -58,7 +58,7 @@ def api_page(contract: MattermostContract, host: Host) -> str:
     """The page of all methods, by the contract's headings."""
     sections: dict[str, list[MattermostMethod]] = {}
     for method in methods_of(contract):
-        sections.setdefault(contract.sections[f"PluginAPI.{method.rpc.name}"], []).append(method)
+        sections.setdefault(contract.sections[f"{API}.{method.rpc.name}"], []).append(method)
     count = sum(map(len, sections.values()))
     out = [HEAD.format(count=count, answered=len(host.answered))]
     columns = ("on the embedded workspace", "elsewhere only")

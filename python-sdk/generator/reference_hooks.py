@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .contract import MattermostContract
+from .contract import HOOKS, MattermostContract
 from .mattermost_hooks import MattermostHooks
 from .reference import NOTE, Host, code, overview, type_links
 
@@ -56,7 +56,7 @@ def _entry(contract: MattermostContract, hook: Any, host: Host) -> str:
     arguments, accepted = MattermostHooks(contract).handler(hook)
     given = ["self", *(f"{name}: {kind}" for name, kind in arguments.items())]
     kind = _kind(hook, host)
-    lines = [f"### {hook.name}\n", f"{contract.comments[f'PluginHooks.{hook.name}']}\n"]
+    lines = [f"### {hook.name}\n", f"{contract.comments[f'{HOOKS}.{hook.name}']}\n"]
     returns = "None" if accepted == "object" else accepted
     lines.append(code(f"@hook(HookName.{hook.name})\ndef handler", given, returns))
     request = hook.input_type.rsplit(".", 1)[1]
@@ -74,7 +74,7 @@ def hooks_page(contract: MattermostContract, host: Host) -> str:
     """The page of all hooks, by the contract's headings."""
     sections: dict[str, list[Any]] = {}
     for hook in MattermostHooks(contract).rpcs():
-        sections.setdefault(contract.sections[f"PluginHooks.{hook.name}"], []).append(hook)
+        sections.setdefault(contract.sections[f"{HOOKS}.{hook.name}"], []).append(hook)
     columns = ("called by `serve`", "elsewhere only")
     out = [HEAD, *overview(columns, sections, lambda hook: str(hook.name), lambda hook: hook.name in host.called)]
     for section, members in sections.items():

@@ -72,22 +72,22 @@ def changed(old: str, new: str) -> str:
         (
             changed("returns (ToldResponse)", "returns (stream ToldResponse)"),
             [],
-            "Hooks.Told streams; a hook takes one message and answers one",
+            "small.v1.Hooks.Told streams; a hook takes one message and answers one",
         ),
         (
             changed("(AskRequest)", "(stream AskRequest)"),
             [],
-            "Api.Ask streams; the methods of a host API take one message",
+            "small.v1.Api.Ask streams; the methods of a host API take one message",
         ),
         (
             changed("rpc Told(", "rpc OnActivate("),
             [],
-            "Hooks.OnActivate is what every contract has without declaring it",
+            "small.v1.Hooks.OnActivate is what every contract has without declaring it",
         ),
         (
             changed("rpc Ask(", "rpc ask(AskRequest) returns (AskResponse); rpc Ask("),
             [],
-            "Api.ask and Ask would both be ask() in Python; rename one",
+            "small.v1.Api.ask and Ask would both be ask() in Python; rename one",
         ),
         (
             changed(
@@ -164,6 +164,19 @@ def test_what_is_there_already(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     assert run(proto, output) == 0
     assert "2.0.0" in project.read_text()
     assert "def ask2(" in (output / "small_plugin/_api.py").read_text()
+
+
+def test_services_of_one_name_without_hooks(tmp_path: Path) -> None:
+    apart = 'syntax = "proto3"; package other.v1; import "google/protobuf/descriptor.proto"; service Hooks {}'
+    (tmp_path / "other.proto").write_text(
+        apart
+        + "extend google.protobuf.FieldOptions { string about = 50000; } message A { string b = 1 [(about) = 'c']; }"
+    )
+    in_a_file(tmp_path, changed("service Api", "service Hooks2 {} service Api"))
+    services = ["--hooks", "other.v1.Hooks", "--api", "small.v1.Hooks"]
+    assert run(tmp_path, tmp_path / "made", *services) == 0
+    assert "HookName.OnActivate" in (tmp_path / "made/README.md").read_text()
+    assert "def told(self)" in (tmp_path / "made/small_plugin/_api.py").read_text()
 
 
 def test_two_refusals(tmp_path: Path) -> None:

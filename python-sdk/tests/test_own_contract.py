@@ -325,6 +325,9 @@ def everything(types: Any) -> Any:
         words=types.Words.True_,
         alias=types.Alias.B,
         own_any=types.AnyMessage(text="own"),
+        datetime=AT,
+        things_by={"a": "b"},
+        entries=[types.ShelfThingsByEntry(key="k")],
     )
 
 

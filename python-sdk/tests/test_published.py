@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
+import mattermost_plugin
 from mattermost_plugin import DISMISS_POST_ERROR, HTTPResponseWriter, NotFoundError, Plugin, PluginAPIError
 from mattermost_plugin.testing import FakeHostAPI
 from mattermost_plugin.testing import StartPlugin as StartPluginHost
@@ -192,3 +193,32 @@ def test_a_hook_without_a_handler_answers_nothing() -> None:
         pass
 
     assert Empty().invoke_hook("OnActivate") is None
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("client", "AsyncPluginAPIClient PluginAPIClient"),
+        ("commands", "command"),
+        ("config", "RuntimeConfig load_runtime_config"),
+        ("exceptions", "NotFoundError PluginAPIError convert_app_error convert_grpc_error"),
+        ("goplugin", "HandshakeConfig run serve"),
+        ("hooks", "DISMISS_POST_ERROR HookName HookRegistrationError hook"),
+        ("http", "ClientDisconnected HTTPRequest HTTPResponseWriter"),
+        ("jobs", "cron every"),
+        ("logs", "configure"),
+        ("models", "Json Model"),
+        ("plugin", "Plugin"),
+        ("router", "Router include"),
+        ("server", "run_plugin serve_plugin"),
+        ("settings", "SettingsError read_settings"),
+        ("store", "AsyncKeyValueStore KeyValueStore"),
+        ("testing", "FakeHostAPI FakeKeyValueStore PluginHost StartPlugin"),
+        ("types", "AppError Json Post"),
+        ("web", "asgi wsgi"),
+    ],
+)
+def test_what_was_here_before_there_was_an_engine(module: str, names: str) -> None:
+    found = importlib.import_module(f"mattermost_plugin.{module}")
+    for name in names.split():
+        assert getattr(found, name) is getattr(mattermost_plugin, name, getattr(found, name))

@@ -52,6 +52,7 @@ _RESERVED = frozenset(
         "CONTRACT",
         "DESCRIPTORS",
         "AsyncPluginAPIClient",
+        "AsyncPluginAPIMethods",
         "Awaitable",
         "Callable",
         "ContractEnum",
@@ -68,6 +69,7 @@ _RESERVED = frozenset(
         "Mapping",
         "Model",
         "NamedTuple",
+        "PluginAPIMethods",
         "None",
         "TYPE_CHECKING",
         "True",
@@ -87,6 +89,7 @@ _RESERVED = frozenset(
 
 #: Python's own types in an annotation; the name of a parameter is followed by a colon and its annotation.
 _BUILTINS = re.compile(r"(?<!\.)\b(bool|bytes|dict|float|int|list|object|str)\b(?!: )")
+_TIMES = re.compile(r"\b(datetime|timedelta)\b(?!: )")
 
 
 class _Found(NamedTuple):
@@ -107,12 +110,12 @@ def documented(text: str) -> str:
 
 def with_builtins(annotation: str) -> str:
     """An annotation that means Python's own types, in a class whose members have their names."""
-    return _BUILTINS.sub(r"builtins.\1", annotation)
+    return _TIMES.sub(r"_\1", _BUILTINS.sub(r"builtins.\1", annotation))
 
 
 def shadows(names: Collection[str]) -> bool:
     """Whether a class with such members needs `with_builtins`."""
-    return any(_BUILTINS.fullmatch(name) for name in names)
+    return any(_BUILTINS.fullmatch(name) or _TIMES.fullmatch(name) for name in names)
 
 
 class Described:
@@ -135,7 +138,7 @@ class Described:
         self.refusals = tuple(refusals)
         self._found: dict[str, _Found] = {}
         self._comments: dict[str, str] = {}
-        #: The heading that an rpc is below, `// --- Users ---`, by `Service.Method`.
+        #: The heading that an rpc is below, `// --- Users ---`, by `package.Service.Method`.
         self.sections: dict[str, str] = {}
         self.all_services: dict[str, Any] = {}
         for file in files:
@@ -145,21 +148,20 @@ class Described:
             if name not in self.all_services:
                 known = ", ".join(sorted(self.all_services)) or "none at all"
                 raise ContractError(f"there is no service {name} in these .proto files; there is {known}")
-            self.services[name.rsplit(".", 1)[-1]] = self.all_services[name]
+            self.services[name] = self.all_services[name]
         packages = list(dict.fromkeys(name.rpartition(".")[0] for name in services))
         reached = self._reached(packages)
         #: The Python names by full names.
         self.names = self._named(reached, packages)
-        #: By Python name; of a field by `Message.field`.
+        #: By Python name; of a field by `Message.field`, and of an rpc by `package.Service.Method`.
         self.comments: dict[str, str] = defaultdict(str)
         for full, name in self.names.items():
             self.comments[name] = self._comments.get(full, "")
             for member in self._members(full):
                 self.comments[f"{name}.{member}"] = self._comments.get(f"{full}.{member}", "")
         for name in services:
-            short = name.rsplit(".", 1)[-1]
-            for method in self.services[short].method:
-                self.comments[f"{short}.{method.name}"] = self._comments.get(f".{name}.{method.name}", "")
+            for method in self.services[name].method:
+                self.comments[f"{name}.{method.name}"] = self._comments.get(f".{name}.{method.name}", "")
         self.messages = {self.names[full]: self._found[full].proto for full in self._of_kind(reached, "field")}
         self.enums = {self.names[full]: self._found[full].proto for full in self._of_kind(reached, "value")}
         #: The full names, without the leading dot, by Python name.
@@ -216,13 +218,14 @@ class Described:
         for index, each in enumerate(file.enum_type):
             declared(each, (5, index), "", "value")
         for index, service in enumerate(file.service):
-            self.all_services[f"{package}.{service.name}"[1:] if package else service.name] = service
+            name = f"{package}.{service.name}"[1:]
+            self.all_services[name] = service
             section = headings.get((6, index), "")
             for number, method in enumerate(service.method):
                 path = (6, index, 2, number)
-                self._comments[f"{package}.{service.name}.{method.name}"] = comments.get(path, "")
+                self._comments[f".{name}.{method.name}"] = comments.get(path, "")
                 section = headings.get(path, section)
-                self.sections[f"{service.name}.{method.name}"] = section
+                self.sections[f"{name}.{method.name}"] = section
 
     def _members(self, full: str) -> Iterator[str]:
         proto = self._found[full].proto
@@ -307,7 +310,7 @@ class Described:
 
     def annotation(self, field: Any, owner: Any) -> tuple[str, str]:
         """A field's type and its default, as Python writes them."""
-        entry = next((nested for nested in owner.nested_type if _is_entry_of(nested, field)), None)
+        entry = next((nested for nested in owner.nested_type if _is_entry_of(nested, owner, field)), None)
         if entry is not None:
             key, _ = self.annotation(entry.field[0], entry)
             value, _ = self.annotation(entry.field[1], entry)
@@ -353,5 +356,5 @@ def _is_entry(proto: Any) -> bool:
     return hasattr(proto, "field") and bool(proto.options.map_entry)
 
 
-def _is_entry_of(nested: Any, field: Any) -> bool:
-    return _is_entry(nested) and field.label == 3 and field.type_name.rsplit(".", 1)[-1] == nested.name
+def _is_entry_of(nested: Any, owner: Any, field: Any) -> bool:
+    return _is_entry(nested) and str(field.type_name).endswith(f".{owner.name}.{nested.name}")

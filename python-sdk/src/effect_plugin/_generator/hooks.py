@@ -69,13 +69,10 @@ class Hooks:
     def _payload(self, field: Any, response: Any) -> str:
         """What of a handler's result goes into a field of the response."""
         annotation = self.contract.annotation(field, response)[0].removesuffix(" | None")
-        if field.label == 3:
-            return (
-                f"Iterable[{annotation.removeprefix('list[').removesuffix(']')}]"
-                if "list[" in annotation
-                else annotation
-            )
-        return f"{annotation} | Mapping[str, Any]" if field.type_name in self.contract.names else annotation
+        if annotation.startswith("list[") and field.label == 3:
+            return f"Iterable[{annotation.removeprefix('list[').removesuffix(']')}]"
+        is_message = field.label != 3 and self.contract.names.get(field.type_name) in self.contract.messages
+        return f"{annotation} | Mapping[str, Any]" if is_message else annotation
 
     def verdicts(self, response: Any) -> list[str]:
         """The names of the fields by which a response says no: the first text that may."""

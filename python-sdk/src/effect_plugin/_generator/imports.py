@@ -12,6 +12,8 @@ _MODULES = {
     "field": "dataclasses",
     "datetime": "datetime",
     "timedelta": "datetime",
+    "_datetime": "datetime",
+    "_timedelta": "datetime",
     "IntEnum": "enum",
     "Any": "typing",
 }
@@ -25,7 +27,7 @@ def imports_of(body: str, *names: str) -> str:
         if not re.search(rf"\b{name}\b", body):
             continue
         if _MODULES[name]:
-            parts.setdefault(_MODULES[name], []).append(name)
+            parts.setdefault(_MODULES[name], []).append(f"{name[1:]} as {name}" if name.startswith("_") else name)
         else:
             wholes.append(f"import {name}")
     return "\n".join([*wholes, *(f"from {module} import {', '.join(found)}" for module, found in parts.items())])

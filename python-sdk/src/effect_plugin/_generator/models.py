@@ -10,7 +10,7 @@ from .imports import imports_of
 from .names import attribute_of
 
 #: What a module of types may need of Python's own.
-IMPORTED = ("builtins", "dataclasses", "field", "datetime", "timedelta", "IntEnum", "Any")
+IMPORTED = ("builtins", "dataclasses", "field", "datetime", "timedelta", "_datetime", "_timedelta", "IntEnum", "Any")
 
 
 class ModelsSource:

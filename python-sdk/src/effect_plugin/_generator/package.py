@@ -24,6 +24,8 @@ from .templates import (
     TESTING,
 )
 
+_IMPORTED_BY_API = ("builtins", "dataclass", "datetime", "timedelta", "_datetime", "_timedelta", "Any")
+
 
 class Options(NamedTuple):
     """What a package is made of, beside the `.proto` files."""
@@ -52,8 +54,8 @@ class Package:
         contract = Described(files.file, [options.hooks, options.api], options.refusals)
         self._models = ModelsSource(contract)
         self._models.made_by = MADE_BY
-        self._hooks = Hooks(contract, options.hooks.rsplit(".", 1)[-1])
-        self._methods = methods_of(contract, options.api.rsplit(".", 1)[-1])
+        self._hooks = Hooks(contract, options.hooks)
+        self._methods = methods_of(contract, options.api)
         if options.hooks == options.api:
             raise ContractError(
                 f"{options.hooks} can't be both: hooks are a service of the plugin, the API of the host"
@@ -107,7 +109,7 @@ class Package:
         source = api_source(self._methods, "")
         head = '# mypy: disable-error-code="no-any-return"\n'
         head += f'"""The methods of the host API. {MADE_BY}"""\n\nfrom __future__ import annotations\n\n'
-        imports = imports_of(source, "builtins", "dataclass", "datetime", "timedelta", "Any")
+        imports = imports_of(source, *_IMPORTED_BY_API)
         return f"{head}{imports}\n\nfrom .types import *\n{source}"
 
     def descriptors(self) -> bytes:
@@ -121,7 +123,7 @@ class Package:
     def project(self) -> dict[str, str]:
         """The files beside the package, which are written once."""
         options = self._options
-        hook, arguments = next(iter(self._hooks.signatures_by_name().items()))
+        hook, arguments = next(iter(self._hooks.signatures_by_name().items()), ("OnActivate", []))
         named = {
             "distribution": options.package.replace("_", "-"),
             "package": options.package,
