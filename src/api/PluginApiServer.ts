@@ -8,7 +8,7 @@ import { type CallContext, implement, type ServiceImplementation } from "../rpc/
 import { MAX_MESSAGE_SIZE } from "../rpc/RpcLimits.ts"
 import { RpcServer, type RpcServerError } from "../rpc/RpcServer.ts"
 import { errorStatus } from "../rpc/ErrorStatus.ts"
-import { describeProblem, messageProblem, OUTGOING } from "../rpc/MessageCheck.ts"
+import { describeProblem, INCOMING, messageProblem, OUTGOING } from "../rpc/MessageCheck.ts"
 import {
   type AnyApiMethods,
   type AnyApiMethod,
@@ -110,6 +110,7 @@ const handler = (
   caller: PluginCaller,
   access: ApiAccess | undefined,
 ) => {
+  const [incoming, outgoing] = [INCOMING, OUTGOING].map((limits) => ({ ...limits, json: contract.json }))
   const unforeseen = (problem: string, ...details: ReadonlyArray<unknown>) =>
     Effect.andThen(
       Effect.logError(`${method.name} of the host API failed: ${problem}`, ...details),
@@ -117,13 +118,13 @@ const handler = (
     )
   const answer = (response: object) => {
     const message = create(method.output, response as never)
-    const problem = messageProblem(method.output, message, OUTGOING)
+    const problem = messageProblem(method.output, message, outgoing)
     return problem === undefined ? Effect.succeed(message) : unforeseen(`in its answer ${describeProblem(problem)}`)
   }
   return (request: object, { metadata }: CallContext): Effect.Effect<object, RpcStatus> => {
     if (access !== undefined && !isAllowed(access, metadata[TOKEN_KEY])) return Effect.fail(unauthenticated)
     return Effect.suspend(() => {
-      const problem = messageProblem(method.input, request as never)
+      const problem = messageProblem(method.input, request as never, incoming)
       return problem === undefined ? call(request as never, caller) : Effect.fail(invalidRequest(problem))
     }).pipe(
       Effect.flatMap(answer),

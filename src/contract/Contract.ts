@@ -50,6 +50,11 @@ export interface ContractOptions<
   /** Whether the host serves `HostKeyValues`, `HostSettings`, `HostLog` and `HostIdentity` beside the API. Default true. */
   readonly hostServices?: boolean | undefined
   /**
+   * Whether the host stores or sends messages as JSON: then one with an integer of 64 bits that JSON can't carry (beyond
+   * ±(2⁵³ − 1)), or with a number that is not finite, is refused. Default false.
+   */
+  readonly json?: boolean | undefined
+  /**
    * The header by which plugins are told whose request an HTTP request is. No client can set either of them. Default
    * `Plugin-Supervisor-User-Id`.
    */
@@ -77,6 +82,7 @@ export interface Contract<
   readonly lifecycle: Lifecycle
   readonly errors: BusinessErrors | undefined
   readonly hostServices: boolean
+  readonly json: boolean
   readonly userHeader: UserHeader
   readonly variables: (facts: PluginFacts) => { readonly [name: string]: string }
   /** For types alone. */
@@ -101,7 +107,7 @@ export const make = <
 >(
   options: ContractOptions<H, A, D, T, S>,
 ): Contract<H, A, D, T, S> => {
-  const { api, errors, handshake, hooks, hostServices = true } = options
+  const { api, errors, handshake, hooks, hostServices = true, json = false } = options
   const { userHeader = "Plugin-Supervisor-User-Id", variables = standardVariables } = options
   const deciding: { readonly [hook: string]: AnyDecision | undefined } = options.deciding ?? {}
   checkContract(options as never)
@@ -131,6 +137,7 @@ export const make = <
     lifecycle,
     errors,
     hostServices,
+    json,
     userHeader,
     variables,
     "~names": {} as Contract<H, A, D, T, S>["~names"],

@@ -6,7 +6,7 @@ import type { RpcClient } from "../rpc/RpcClient.ts"
 import { type RpcError, statusCode } from "../rpc/RpcError.ts"
 import type { Request, RequestInit, Response, ResponseInit } from "../rpc/RpcMethod.ts"
 import { errorStatus } from "../rpc/ErrorStatus.ts"
-import { describeProblem, messageProblem } from "../rpc/MessageCheck.ts"
+import { describeProblem, INCOMING, messageProblem } from "../rpc/MessageCheck.ts"
 import {
   HookDeadlineError,
   type HookError,
@@ -114,6 +114,7 @@ const connect = Effect.fn("Hooks.connect")(function* (
 ): Effect.fn.Return<HookClient, HookError> {
   const told = yield* implementedBy(contract, client, pluginId)
   const implemented = new Set(told ?? allHooks(contract))
+  const limits = { ...INCOMING, json: contract.json }
   /** One that could not say what it implements turns out not to have a hook. */
   const absent = (hook: string, name: string) => {
     // Where its word is needed it is asked again, so that this is no agreement.
@@ -128,7 +129,7 @@ const connect = Effect.fn("Hooks.connect")(function* (
         ? absent(hook, method.name)
         : hookError(pluginId, method.name, deadline, error),
     )
-    const problem = messageProblem<DescMessage>(method.output, response)
+    const problem = messageProblem<DescMessage>(method.output, response, limits)
     if (problem !== undefined) {
       return yield* new HookPluginError({
         pluginId,

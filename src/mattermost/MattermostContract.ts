@@ -62,6 +62,8 @@ const contract = Contract.make({
     serveHTTP: "serveHTTP",
   },
   hostServices: false,
+  // Clients read them over REST, and the workspace keeps them so.
+  json: true,
   userHeader: "Mattermost-User-Id",
   errors,
   // A failure of the first is logged, and the second is for one plugin.

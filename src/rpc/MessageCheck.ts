@@ -24,6 +24,8 @@ export interface MessageLimits {
   readonly values: number
   /** Texts and bytes, in all, in bytes. */
   readonly bytes: number
+  /** Whether JSON has to carry its numbers: integers up to {@link MAX_INTEGER}, and none that is not finite. */
+  readonly json: boolean
 }
 
 /**
@@ -45,7 +47,12 @@ export const MAX_VALUES = 100_000
 export const MAX_INTEGER = BigInt(Number.MAX_SAFE_INTEGER)
 
 /** What may come in; bytes have limits where they are stored, and those of the transport. */
-export const INCOMING: MessageLimits = { depth: MAX_DEPTH, values: MAX_VALUES, bytes: Number.POSITIVE_INFINITY }
+export const INCOMING: MessageLimits = {
+  depth: MAX_DEPTH,
+  values: MAX_VALUES,
+  bytes: Number.POSITIVE_INFINITY,
+  json: true,
+}
 
 /**
  * What may go out. Lists may have as many values as there are; deeper than {@link MAX_DEPTH} by what a list adds, and
@@ -55,11 +62,12 @@ export const OUTGOING: MessageLimits = {
   depth: 99,
   values: Number.POSITIVE_INFINITY,
   bytes: Number.POSITIVE_INFINITY,
+  json: true,
 }
 
 /**
- * The first thing in a message that could not be sent, stored as JSON or in SQLite, or read again by every peer; or
- * nothing. It looks at integers of 64 bits, numbers, texts and the keys of maps, at how deep the message nests and
+ * The first thing in a message that could not be sent, stored as JSON or in SQLite (with `json`), or read again by every
+ * peer; or nothing. It looks at integers of 64 bits, numbers, texts and the keys of maps, at how deep the message nests and
  * how large it is, and at what the types of TypeScript promise, too. Bounded in time and depth whatever the message
  * is.
  */
@@ -77,6 +85,7 @@ const UNLIMITED: MessageLimits = {
   depth: Number.POSITIVE_INFINITY,
   values: Number.POSITIVE_INFINITY,
   bytes: Number.POSITIVE_INFINITY,
+  json: false,
 }
 
 /** What a value takes on the wire beside its text: tags, lengths, a number of 64 bits. */
@@ -167,7 +176,10 @@ const bytes: Check = (value, walk) =>
 
 const bool: Check = (value) => (typeof value === "boolean" ? undefined : found("is not a boolean"))
 
-const number: Check = (value) => (Number.isFinite(value) ? undefined : found("is not a finite number"))
+const finite: Check = (value) => (Number.isFinite(value) ? undefined : found("is not a finite number"))
+
+const number: Check = (value, walk, depth) =>
+  typeof value === "number" && !walk.limits.json ? undefined : finite(value, walk, depth)
 
 const integer =
   (min: number, max: number): Check =>
@@ -177,12 +189,17 @@ const integer =
 const int32 = integer(-(2 ** 31), 2 ** 31 - 1)
 const uint32 = integer(0, 2 ** 32 - 1)
 
-const integer64: Check = (value) => {
-  if (typeof value !== "bigint") return found("is not an integer of 64 bits")
-  return value > MAX_INTEGER || value < -MAX_INTEGER
-    ? found(`is an integer beyond ±${MAX_INTEGER}, which JSON can't carry`)
-    : undefined
-}
+const integer64 =
+  (min: bigint, max: bigint): Check =>
+  (value, walk) => {
+    if (typeof value !== "bigint" || value < min || value > max) return found("is not an integer of 64 bits")
+    return walk.limits.json && (value > MAX_INTEGER || value < -MAX_INTEGER)
+      ? found(`is an integer beyond ±${MAX_INTEGER}, which JSON can't carry`)
+      : undefined
+  }
+
+const int64 = integer64(-(2n ** 63n), 2n ** 63n - 1n)
+const uint64 = integer64(0n, 2n ** 64n - 1n)
 
 const SCALARS: { readonly [type in ScalarType]: Check } = {
   [ScalarType.STRING]: text,
@@ -195,11 +212,11 @@ const SCALARS: { readonly [type in ScalarType]: Check } = {
   [ScalarType.SFIXED32]: int32,
   [ScalarType.UINT32]: uint32,
   [ScalarType.FIXED32]: uint32,
-  [ScalarType.INT64]: integer64,
-  [ScalarType.SINT64]: integer64,
-  [ScalarType.SFIXED64]: integer64,
-  [ScalarType.UINT64]: integer64,
-  [ScalarType.FIXED64]: integer64,
+  [ScalarType.INT64]: int64,
+  [ScalarType.SINT64]: int64,
+  [ScalarType.SFIXED64]: int64,
+  [ScalarType.UINT64]: uint64,
+  [ScalarType.FIXED64]: uint64,
 }
 
 /** JSON as it is in a `google.protobuf.Value` at `depth`. */
@@ -210,7 +227,7 @@ const jsonValue: Check = (value, walk, depth) => {
     case "string":
       return text(value, walk, depth)
     case "number":
-      return number(value, walk, depth)
+      return finite(value, walk, depth)
     case "boolean":
       return undefined
     case "object":

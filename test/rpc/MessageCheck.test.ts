@@ -204,6 +204,14 @@ describe("a message's check", () => {
     assert.match(jsonProblem(self)?.reason ?? "", /too deeply/)
   })
 
+  it("takes all numbers of the wire where no JSON has to carry them, but in JSON's own messages", () => {
+    const limits = { ...INCOMING, json: false }
+    const problem = (fields: object) => messageProblem(PostSchema, { ...create(PostSchema), ...fields }, limits)
+    assert.isUndefined(problem({ createAt: 2n ** 63n - 1n }))
+    assert.strictEqual(problem({ createAt: 2n ** 63n })?.reason, "is not an integer of 64 bits")
+    assert.strictEqual(problem({ props: { a: Number.NaN } })?.reason, "is not a finite number")
+  })
+
   it("bounds how many values it has, and how many bytes", () => {
     const numbers = (count: number) => create(PostSchema, { props: { n: Array.from({ length: count }, () => 1) } })
     assert.isUndefined(messageProblem(PostSchema, numbers(MAX_VALUES - 10)))
