@@ -1,5 +1,6 @@
 import type { DescMethodUnary } from "@bufbuild/protobuf"
 import { Duration, Effect, Option } from "effect"
+import { withDefaults } from "../bundle/PluginSettingsSchema.ts"
 import { ServerVersion } from "../command/ServerVersion.ts"
 import type { AnyContract } from "../contract/Contract.ts"
 import {
@@ -95,7 +96,8 @@ const keyValues = (values: KeyValues["Service"]): MethodsOf<typeof HostKeyValues
 })
 
 const settings = (stored: PluginSettings["Service"]): MethodsOf<typeof HostSettings> => ({
-  getSettings: (_, { pluginId }) => told(Effect.map(stored.get(pluginId), (settings) => ({ settings }))),
+  getSettings: (_, { manifest, pluginId }) =>
+    told(Effect.map(stored.get(pluginId), (set) => ({ settings: withDefaults(set, manifest) }))),
 })
 
 const log: MethodsOf<typeof HostLog> = {

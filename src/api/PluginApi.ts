@@ -1,5 +1,6 @@
 import type { DescMethod } from "@bufbuild/protobuf"
 import { Effect, Schema } from "effect"
+import type { Manifest } from "../bundle/Manifest.ts"
 import type { AnyContract } from "../contract/Contract.ts"
 import type { Request, ResponseInit } from "../rpc/RpcMethod.ts"
 import { describeProblem, type MessageProblem } from "../rpc/MessageCheck.ts"
@@ -9,6 +10,8 @@ export interface PluginCaller {
   readonly pluginId: string
   /** Absolute path of the plugin's bundle. */
   readonly bundlePath: string
+  /** As it was when the plugin was started. */
+  readonly manifest: Manifest
 }
 
 /**

@@ -110,7 +110,8 @@ const handler = (
   caller: PluginCaller,
   access: ApiAccess | undefined,
 ) => {
-  const [incoming, outgoing] = [INCOMING, OUTGOING].map((limits) => ({ ...limits, json: contract.json }))
+  const incoming = { ...INCOMING, json: contract.json }
+  const outgoing = { ...OUTGOING, json: contract.json }
   const unforeseen = (problem: string, ...details: ReadonlyArray<unknown>) =>
     Effect.andThen(
       Effect.logError(`${method.name} of the host API failed: ${problem}`, ...details),

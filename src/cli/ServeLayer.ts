@@ -1,5 +1,4 @@
 import { Layer, Record } from "effect"
-import { PluginBundles } from "../bundle/PluginBundle.ts"
 import { ServerVersion } from "../command/ServerVersion.ts"
 import type { HooksOptions } from "../hooks/HookPolicy.ts"
 import { authenticator } from "../http/HttpAuthorization.ts"
@@ -33,7 +32,6 @@ export const serveLayer = (options: ServeOptions) => {
         plugins: Record.map(hookPolicies, (hooks) => ({ hooks })),
       }).pipe(
         Layer.provide(Layer.provide(WorkspacePluginApi.layer, MattermostPlugins.layer)),
-        Layer.provide(PluginBundles.layer),
         Layer.provideMerge(workspace),
         Layer.provide(Layer.succeed(ServerVersion, SERVER_VERSION)),
         Layer.provide(Layer.succeed(WorkspaceSettings, { siteUrl, serverVersion: SERVER_VERSION })),

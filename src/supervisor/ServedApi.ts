@@ -37,7 +37,7 @@ export const serveApi = Effect.fnUntraced(function* (
   const socketDirectory = yield* SocketDirectory.make(manifest.id)
   const token = randomBytes(TOKEN_BYTES).toString("base64url")
   let isTaken = false
-  const serve = apiServer.serve(api, { pluginId: manifest.id, bundlePath: directory }, socketDirectory, {
+  const serve = apiServer.serve(api, { pluginId: manifest.id, bundlePath: directory, manifest }, socketDirectory, {
     access: { token, isRequired: () => isTaken },
     maxMessageSize: options.maxMessageSize,
   })

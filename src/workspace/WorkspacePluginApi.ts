@@ -1,6 +1,6 @@
-import { Effect, Layer, Option } from "effect"
-import { PluginApiError, type PluginCaller } from "../api/PluginApi.ts"
-import { PluginBundles } from "../bundle/PluginBundle.ts"
+import { Effect, type Layer } from "effect"
+import { PluginApiError } from "../api/PluginApi.ts"
+import { lowerCaseSettings, oneSpelling } from "../bundle/PluginSettingsSchema.ts"
 import type { GetUsersRequest } from "../generated/mattermost/pluginapi/v1/api_user_pb.js"
 import type { Api } from "../environment/PluginHost.ts"
 import type { HookRejectedError } from "../hooks/HookRejectedError.ts"
@@ -9,11 +9,10 @@ import { pluginHttp } from "../mattermost/PluginHttp.ts"
 import { channelOf, commandOf, postOf, userOf } from "./GivenByPlugins.ts"
 import { rejected } from "./HookRejection.ts"
 import { setAlways, setIfUnchanged } from "./KeyValueStore.ts"
-import { configurationOf, oneSpelling } from "./PluginConfiguration.ts"
 import { pluginLog } from "./PluginLog.ts"
 import { jsonBytes, serverConfig } from "./ServerConfig.ts"
 import { Workspace } from "./Workspace.ts"
-import { invalid, required } from "./WorkspaceError.ts"
+import { required } from "./WorkspaceError.ts"
 import { WorkspaceSettings } from "./WorkspaceSettings.ts"
 
 /** That other plugins refuse what a plugin wants to do is an error of the API, like any other. */
@@ -27,14 +26,13 @@ const orRejected = <A, R>(
  * that it is not implemented.
  */
 export const WorkspacePluginApi: {
-  readonly layer: Layer.Layer<Api<MattermostPlugins>, never, Workspace | PluginBundles | MattermostPlugins>
+  readonly layer: Layer.Layer<Api<MattermostPlugins>, never, Workspace | MattermostPlugins>
 } = {
   layer: MattermostPlugins.layerApiEffect(Effect.suspend(() => make)),
 }
 
 const make = Effect.gen(function* () {
   const workspace = yield* Workspace
-  const bundles = yield* PluginBundles
   const settings = yield* WorkspaceSettings
   const { channels, commands, keyValues, pluginConfigs, posts, system, teams, users } = workspace
 
@@ -71,22 +69,12 @@ const make = Effect.gen(function* () {
       ),
     getUnsanitizedConfig: () => Effect.zipWith(settings.siteUrl, pluginConfigs.all, serverConfig),
     getPluginConfig: (_, { pluginId }) => Effect.map(pluginConfigs.get(pluginId), (config) => ({ config })),
-    savePluginConfig: Effect.fnUntraced(function* ({ config = {} }, { bundlePath, pluginId }) {
-      // Without a manifest that can be read no spelling is the manifest's.
-      const bundle = yield* Effect.option(bundles.load(bundlePath))
-      const manifest = Option.getOrUndefined(bundle)?.manifest
-      yield* orRejected(workspace.savePluginConfig(pluginId, oneSpelling(config, manifest)))
-      return {}
-    }),
-    loadPluginConfiguration: Effect.fn("WorkspacePluginApi.loadPluginConfiguration")(function* (
-      _,
-      { bundlePath, pluginId }: PluginCaller,
-    ) {
-      const { manifest } = yield* Effect.mapError(bundles.load(bundlePath), ({ message }) =>
-        invalid("app.plugin.manifest.app_error", message),
-      )
-      return { configJson: jsonBytes(configurationOf(yield* pluginConfigs.get(pluginId), manifest)) }
-    }),
+    savePluginConfig: ({ config = {} }, { manifest, pluginId }) =>
+      Effect.as(orRejected(workspace.savePluginConfig(pluginId, oneSpelling(config, manifest))), {}),
+    loadPluginConfiguration: (_, { manifest, pluginId }) =>
+      Effect.map(pluginConfigs.get(pluginId), (config) => ({
+        configJson: jsonBytes(lowerCaseSettings(config, manifest)),
+      })),
 
     createUser: ({ user }) =>
       required(user, "user").pipe(

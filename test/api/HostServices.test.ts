@@ -27,8 +27,14 @@ const bytes = (text: string) => new TextEncoder().encode(text)
 /** The connection of a plugin. */
 const connect = Effect.fnUntraced(function* (pluginId: string) {
   const server = yield* PluginApiServer
+  const settings_schema = { settings: [{ key: "Rate", type: "number" as const, default: 20 }] }
+  const caller = {
+    pluginId,
+    bundlePath: `/plugins/${pluginId}`,
+    manifest: { id: pluginId, name: "N", settings_schema },
+  }
   const api = { contract: Billing, methods: (yield* BillingPlugins.Api) as never, others: yield* hostServices(Billing) }
-  const target = yield* server.serve(api, { pluginId, bundlePath: `/plugins/${pluginId}` }, yield* temporaryFolder)
+  const target = yield* server.serve(api, caller, yield* temporaryFolder)
   return yield* GrpcClient.make(target)
 })
 
@@ -86,6 +92,7 @@ describe("the services of every host", () => {
       const client = yield* connect("one")
       yield* (yield* PluginSettings).save({ one: { country: "FR", nested: { list: [1, true, null] } }, two: { x: 1 } })
       assert.deepStrictEqual((yield* client.unary(HostSettings.method.getSettings, {})).settings, {
+        Rate: 20,
         country: "FR",
         nested: { list: [1, true, null] },
       })

@@ -30,7 +30,11 @@ const connected = <A, E>(
   return Effect.gen(function* () {
     const server = yield* PluginApiServer
     const offered = { contract: MattermostContract, methods: (yield* MattermostPlugins.Api) as never }
-    const target = yield* server.serve(offered, { pluginId: "p", bundlePath: "/nowhere" }, yield* temporaryFolder)
+    const target = yield* server.serve(
+      offered,
+      { pluginId: "p", bundlePath: "/nowhere", manifest: { id: "p", name: "P" } },
+      yield* temporaryFolder,
+    )
     return yield* use(yield* GrpcClient.make(target), log)
   }).pipe(
     Effect.scoped,

@@ -22,7 +22,11 @@ import { temporaryFolder } from "../support/folder.ts"
 type Handler = NonNullable<FakePlugin.FakeHooks<MattermostContract>["serveHTTP"]>
 type Message = Parameters<Parameters<Handler>[0]["send"]>[0]
 
-const caller = { pluginId: "com.example.caller", bundlePath: "/nowhere" }
+const caller = {
+  pluginId: "com.example.caller",
+  bundlePath: "/nowhere",
+  manifest: { id: "com.example.caller", name: "Caller" },
+}
 
 /** Answers with these messages, once the request has arrived; hands over what did. */
 const answering =

@@ -20,8 +20,16 @@ export const workspaceLayer = WorkspacePluginApi.layer.pipe(
   Layer.provideMerge(MattermostPlugins.layer),
 )
 
-export const caller: PluginCaller = { pluginId: "com.example.one", bundlePath: "/nowhere" }
-export const otherCaller: PluginCaller = { pluginId: "com.example.two", bundlePath: "/nowhere" }
+export const caller: PluginCaller = {
+  pluginId: "com.example.one",
+  bundlePath: "/nowhere",
+  manifest: { id: "com.example.one", name: "One" },
+}
+export const otherCaller: PluginCaller = {
+  pluginId: "com.example.two",
+  bundlePath: "/nowhere",
+  manifest: { id: "com.example.two", name: "Two" },
+}
 
 /** Registers a plugin whose hooks are answered in this process. */
 export const registerPlugin = (pluginId: string, handlers: HookHandlers<MattermostContract>) =>
