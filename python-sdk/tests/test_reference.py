@@ -68,7 +68,7 @@ message OrderWillBePlacedResponse {
 message OrderWasPlacedRequest { Order order = 1; }
 message OrderWasPlacedResponse {}
 message PricesRequest { Types types = 1; }
-message PricesResponse { int64 lowest = 1; int64 highest = 2; string reason_of_it = 3; }
+message PricesResponse { int64 lowest = 1; int64 highest = 2; string why_both = 3; }
 message OrdersRequest {
   // Empty from the first.
   string after = 1;
@@ -156,7 +156,7 @@ def test_hooks(pages: dict[str, str]) -> None:
         page.partition("### Prices\n\n")[2]
         .partition("\n## ")[0]
         .endswith(
-            "- answers; may return None or a value: `lowest: int` (and `highest: int`, `reason_of_it: str`, in a tuple)\n"
+            "- answers; may return None or a value: `lowest: int` (and `highest: int`, `why_both: str`, in a tuple)\n"
             "\nTypes: [`Types`](types.md#types-1).\n"
         )
     )
@@ -234,10 +234,10 @@ def test_pages_of_whatever_a_contract_may_have(tmp_path: Path) -> None:
 def test_pages_that_are_there_already(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "docs"
     folder.mkdir()
-    (folder / "README.md").write_text("# Mine\n")
+    (folder / "README.md").write_bytes(b"# Mine, in Latin-1: \xe4\n")
     assert command(tmp_path, "--reference", str(folder)) == 1
     assert f"{folder}/README.md is there, and was not generated; name another folder" in capfd.readouterr().err
-    assert not (tmp_path / "project").exists() and len(texts(folder)) == 1
+    assert not (tmp_path / "project").exists() and len([*folder.iterdir()]) == 1
     (folder / "README.md").unlink()
     (folder / "guide.md").write_text("# Mine\n")
     assert command(tmp_path, "--reference", str(folder)) == 0

@@ -1,4 +1,4 @@
-"""Makes a contract's Python package of its `.proto` files: `python -m effect_plugin.generate --help`.
+"""Makes a contract's Python package of its `.proto` files, and pages about it: see `effect-plugin-generate --help`.
 
 Needs the extra `generate` of this package.
 """

@@ -185,7 +185,7 @@ class Package:
 
 
 def _is_generated(file: Path) -> bool:
-    return file.is_file() and MARK in file.read_text("utf-8")
+    return file.is_file() and MARK in file.read_text("utf-8", "replace")
 
 
 def _literal(text: str) -> str:
