@@ -49,9 +49,14 @@ class MattermostHooks(Hooks):
         """The names of the fields by which a response says no."""
         return [field.name for field in response.field if field.name in self.contract.refusals]
 
-    def values(self, hook: Any) -> list[str]:
-        """The types of what a handler may answer that takes the place of what was asked about."""
-        return [] if hook.name == "ServeHTTP" else super().values(hook)
+    def values(self, hook: Any) -> dict[str, str]:
+        """The types of what a handler may answer that is no refusal, by the response's fields that it goes into."""
+        return {} if hook.name == "ServeHTTP" else super().values(hook)
+
+    def comments(self, hook: Any) -> tuple[dict[str, str], dict[str, str]]:
+        """What the contract says of a handler's arguments, and of the fields that its result goes into."""
+        # What is streamed is no handler's to see.
+        return ({}, {}) if hook.name == "ServeHTTP" else super().comments(hook)
 
     def text_kind(self, hook: Any) -> str:
         """What a text that a handler answers does: `refuses`, `fails`, `answers`; empty where it may answer none."""
@@ -70,7 +75,7 @@ class MattermostHooks(Hooks):
         rows = [TABLE_HEAD, "|---|---|---|---|"]
         for hook in self.rpcs():
             given = ", ".join(f"`{name}: {kind}`" for name, kind in self.handler(hook)[0].items())
-            answered = ", ".join(f"`{value}`" for value in self.values(hook))
+            answered = ", ".join(f"`{value}`" for value in self.values(hook).values())
             row = f"| `{hook.name}` | {given} | {answered} | {self.text_kind(hook)} |"
             rows.append(row.replace(" | None`", " \\| None`"))
         return "\n".join(rows) + "\n"

@@ -6,17 +6,13 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Callable, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any, Callable, NamedTuple
+
+from effect_plugin._generator.reference import Section, TypeLinks, anchors
 
 from .contract import MattermostContract
-
-Member = TypeVar("Member")
-
-#: The longest signature on one line.
-_LINE = 100
 
 #: What handlers are given that is no type of the contract.
 _FROM_THE_SDK = ("HTTPResponseWriter", "HTTPRequest")
@@ -51,75 +47,31 @@ class Host(NamedTuple):
     answered: list[str]
 
 
-def overview(
-    columns: tuple[str, str],
-    sections: Mapping[str, Sequence[Member]],
-    name: Callable[[Member], str],
-    is_here: Callable[[Member], bool],
-) -> list[str]:
+def overview(columns: tuple[str, str], sections: Sequence[Section], is_here: Callable[[Any], bool]) -> list[str]:
     """A table of a page's members by section: those of which the first column speaks, and the others."""
     lines = [f"| | {columns[0]} | {columns[1]} |\n|---|---|---|"]
-
-    def links(members: Iterable[Member]) -> str:
-        return ", ".join(link(name(member), f"#{anchor(name(member))}") for member in members)
-
-    for section, members in sections.items():
-        here = links(member for member in members if is_here(member))
-        elsewhere = links(member for member in members if not is_here(member))
-        lines.append(f"| [{section}](#{anchor(section)}) | {here} | {elsewhere} |")
+    for section in sections:
+        pairs = list(zip(section.members, section.links))
+        here = ", ".join(link for member, link in pairs if is_here(member))
+        elsewhere = ", ".join(link for member, link in pairs if not is_here(member))
+        lines.append(f"| [{section.heading}](#{section.anchor}) | {here} | {elsewhere} |")
     return [*lines, ""]
-
-
-def link(text: str, target: str) -> str:
-    """A link whose text is code."""
-    return f"[`{text}`]({target})"
-
-
-def anchor(heading: str) -> str:
-    """What a heading is called in links."""
-    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-
-
-def cell(text: str) -> str:
-    """A text as it can stand in a table."""
-    return text.replace("|", "\\|")
-
-
-def types_in(contract: MattermostContract, annotations: Iterable[str]) -> list[str]:
-    """The contract's types that annotations name, each once."""
-    names = re.findall(r"\w+", " ".join(annotations))
-    return [name for name in dict.fromkeys(names) if name in contract.models or name in contract.enums]
-
-
-def type_links(contract: MattermostContract, annotations: Iterable[str]) -> str:
-    """A line with links to the contract's types in annotations; empty where there are none."""
-    annotations = list(annotations)
-    found = [link(name, f"types.md#{anchor(name)}") for name in types_in(contract, annotations)]
-    found += [link(name, f"sdk.md#{anchor(name)}") for name in _FROM_THE_SDK if name in annotations]
-    return f"Types: {', '.join(found)}.\n" if found else ""
-
-
-def code(head: str, parameters: list[str], returns: str) -> str:
-    """A block with a function's signature, of one line if that is short enough."""
-    line = f"{head}({', '.join(parameters)}) -> {returns}"
-    if len(line) > _LINE:
-        line = f"{head}(\n" + "".join(f"    {parameter},\n" for parameter in parameters) + f") -> {returns}"
-    return f"```pyi\n{line}\n```\n"
 
 
 def pages(contract: MattermostContract, host: Host) -> dict[str, str]:
     """The pages by their file names."""
-    from .reference_api import api_page
-    from .reference_hooks import hooks_page
+    from .reference_api import MattermostApiPage
+    from .reference_hooks import MattermostHooksPage
     from .reference_sdk import sdk_page
-    from .reference_types import types_page
+    from .reference_types import MattermostTypesPage
 
+    types = TypeLinks(contract, dict(zip(_FROM_THE_SDK, (f"sdk.md#{name}" for name in anchors(_FROM_THE_SDK)))))
     return {
         "README.md": INDEX,
-        "api.md": api_page(contract, host),
-        "hooks.md": hooks_page(contract, host),
+        "api.md": MattermostApiPage(contract, types, host).source(),
+        "hooks.md": MattermostHooksPage(contract, types, host).source(),
         "sdk.md": sdk_page(),
-        "types.md": types_page(contract),
+        "types.md": MattermostTypesPage(contract, types).source(),
     }
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from effect_plugin._generator.api import Method
+from effect_plugin._generator.reference import Section, TypeLinks
+from effect_plugin._generator.reference_api import ApiPage
+
 from .contract import API, MattermostContract
-from .mattermost_api import MattermostMethod, methods_of
-from .reference import NOTE, Host, code, overview, type_links
+from .mattermost_api import methods_of
+from .reference import NOTE, Host, overview
 
-HEAD = f"""{NOTE}
-
-# The host API
-
-Each of these {{count}} methods is one of `self.api`, for `def` handlers, and, with the same arguments, one of
+INTRO = """\
+Each of these {count} methods is one of `self.api`, for `def` handlers, and, with the same arguments, one of
 `self.async_api`, where it is awaited:
 
 ```pyi
@@ -25,45 +28,36 @@ What fails raises one of the [exceptions](sdk.md#exceptions), `NotFoundError` fo
 that takes longer than 30 seconds raises `UnavailableError`. Texts that nobody can send raise `ValueError`, and values
 of another type `TypeError`, before anything is sent.
 
-A host answers the methods it has. The embedded workspace of `plugin-supervisor serve` has {{answered}} of them; every
+A host answers the methods it has. The embedded workspace of `plugin-supervisor serve` has {answered} of them; every
 other one raises `PluginAPIError` there, with the `error_id` `api.plugin.not_implemented` and the `status_code` 501.
 Which a backend of your own has is for it to say.
 """
 
 
-def _entry(contract: MattermostContract, method: MattermostMethod, host: Host) -> str:
-    lines = [f"### {method.name}\n", f"{contract.comments[f'{API}.{method.rpc.name}']}\n"]
-    lines.append(code(f"def {method.name}", method.parameters(), method.returns()))
-    fields = method.result_fields()
-    lines += [f"- {doc}" for doc in method.docs]
-    if len(fields) > 1 and method.returns().endswith("Result"):
-        lines.append(f"- answers a named tuple of {', '.join(f'`{name}: {kind}`' for name, kind, _ in fields)}")
-    is_optional = method.returns().endswith("| None")
-    for name, _, comment in fields:
-        if comment and not is_optional:
-            lines.append(f"- answers{f' `{name}`' if len(fields) > 1 else ''}: {comment}")
-    if is_optional:
-        lines.append("- answers None in place of what is empty")
-    if lines[-1].startswith("- "):
-        lines.append("")
-    named = [method.returns(), *method.parameters(), *(kind for _, kind, _ in fields)]
-    if types := type_links(contract, named):
-        lines.append(types)
-    if method.rpc.name not in host.answered:
-        lines.append("*Not on the embedded workspace.*\n")
-    return "\n".join(lines)
+class MattermostApiPage(ApiPage):
+    """The page of all methods."""
 
+    note = NOTE
+    several = "a named tuple of"
 
-def api_page(contract: MattermostContract, host: Host) -> str:
-    """The page of all methods, by the contract's headings."""
-    sections: dict[str, list[MattermostMethod]] = {}
-    for method in methods_of(contract):
-        sections.setdefault(contract.sections[f"{API}.{method.rpc.name}"], []).append(method)
-    count = sum(map(len, sections.values()))
-    out = [HEAD.format(count=count, answered=len(host.answered))]
-    columns = ("on the embedded workspace", "elsewhere only")
-    out += overview(columns, sections, lambda method: method.name, lambda method: method.rpc.name in host.answered)
-    for section, methods in sections.items():
-        out.append(f"## {section}\n")
-        out += [_entry(contract, method, host) for method in methods]
-    return "\n".join(out)
+    def __init__(self, contract: MattermostContract, types: TypeLinks, host: Host) -> None:
+        super().__init__(methods_of(contract), types, API, "")
+        self.host = host
+
+    def intro(self) -> str:
+        """What is said before the members."""
+        return INTRO.format(count=len(self.methods), answered=len(self.host.answered))
+
+    def overview(self, sections: Sequence[Section]) -> list[str]:
+        """Links to all members."""
+        columns = ("on the embedded workspace", "elsewhere only")
+        return overview(columns, sections, lambda method: method.rpc.name in self.host.answered)
+
+    def answers(self, method: Method) -> list[str]:
+        """What is answered, beside the type."""
+        is_optional = method.returns().endswith("| None")
+        return ["- answers None in place of what is empty"] if is_optional else super().answers(method)
+
+    def notes(self, method: Method) -> list[str]:
+        """Paragraphs at the end of a method's entry."""
+        return [] if method.rpc.name in self.host.answered else ["*Not on the embedded workspace.*\n"]

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from .reference import NOTE, code
+from effect_plugin._generator.reference import code
+
+from .reference import NOTE
 
 HEAD = f"""{NOTE}
 

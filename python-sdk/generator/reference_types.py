@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from effect_plugin._generator.reference import TypeLinks
+from effect_plugin._generator.reference_types import TypesPage
+
 from .contract import MattermostContract
-from .mattermost_models import ALIASES, MattermostModels, enum_letters
-from .reference import NOTE, anchor, cell, link, types_in
+from .mattermost_models import MattermostModels, enum_letters
+from .reference import NOTE
 
-HEAD = f"""{NOTE}
-
-# Types
-
+INTRO = """\
 All are in `mattermost_plugin.types`. Each is a dataclass that can be changed; every field has a default, and all may
 be given by name: `Post(channel_id="c", message="hi")`. Where a default is `None`, None is what is not set; in what
 the host sends, a field of another of these types reads as an empty one then, which is false.
@@ -19,28 +21,19 @@ the host sends, a field of another of these types reads as an empty one then, wh
 """
 
 
-def types_page(contract: MattermostContract) -> str:
-    """The page of all types: enums, then dataclasses, in alphabetical order."""
-    names = [*sorted(contract.enums), *sorted(contract.models)]
-    out = [HEAD, ", ".join(link(name, f"#{anchor(name)}") for name in names) + "\n"]
-    for name in sorted(contract.enums):
-        out.append(f"## {name}\n\n{contract.comments[name]}\n\n| member | value |\n|---|---|")
-        out += [f'| `{name}.{member}` | `"{letter}"` |' for member, letter in enum_letters(contract, name)]
-        out.append("")
-    for name in sorted(contract.models):
-        out.append(f"## {name}\n")
-        if comment := contract.comments[name]:
-            out.append(f"{comment}\n")
-        out += [f"Also called `{alias}`.\n" for alias, of in ALIASES.items() if of == name]
-        fields = list(MattermostModels(contract).fields(name))
-        if fields:
-            out.append("| field | type | default | |\n|---|---|---|---|")
-        for attribute, annotation, default, about in fields:
-            shown = f"`{cell(annotation)}`"
-            for used in types_in(contract, [annotation]):
-                shown = f"[{shown}](#{anchor(used)})"
-            made = {"field(default_factory=dict)": "{}", "field(default_factory=list)": "[]"}.get(default, default)
-            out.append(f"| `{attribute}` | {shown} | `{made}` | {cell(about)} |")
-        if fields:
-            out.append("")
-    return "\n".join(out)
+class MattermostTypesPage(TypesPage):
+    """The page of all types."""
+
+    note = NOTE
+
+    def __init__(self, contract: MattermostContract, types: TypeLinks) -> None:
+        super().__init__(MattermostModels(contract), types, "mattermost_plugin")
+        self.contract = contract
+
+    def intro(self) -> str:
+        """What is said before the members."""
+        return INTRO
+
+    def enum_members(self, name: str) -> Iterator[tuple[str, str]]:
+        """An enum's members, and their values as Python writes them."""
+        yield from ((member, f'"{letter}"') for member, letter in enum_letters(self.contract, name))

@@ -1,6 +1,6 @@
-"""Makes a contract's Python package of its `.proto` files: `python -m effect_plugin.generate --help`.
+"""Makes a contract's Python package of its `.proto` files, and pages about it for the authors of plugins.
 
-Needs the extra `generate` of this package.
+`python -m effect_plugin.generate --help` tells how. It needs the extra `generate` of this package.
 """
 
 from __future__ import annotations

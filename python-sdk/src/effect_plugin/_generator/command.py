@@ -72,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NUMBER",
         help="go-plugin's app protocol version (default: 1)",
     )
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        metavar="FOLDER",
+        help="where Markdown pages for the authors of plugins are written: hooks, host API, types (default: nowhere)",
+    )
     return parser
 
 
@@ -88,11 +94,12 @@ def main(arguments: Sequence[str] | None = None, sdk_version: str = "0.1.0") -> 
             protocol_version=given.protocol_version,
             sdk_version=sdk_version,
         )
-        written = Package(described(given.proto, given.include), options).write(given.output)
+        written = Package(described(given.proto, given.include), options).write(given.output, given.reference)
     except (ContractError, OSError) as error:
         sys.stderr.write(f"effect-plugin-generate: {error}\n")
         return 1
-    sys.stdout.write(f"{len(written)} files written to {given.output}: pip install {given.output}\n")
+    folders = " and ".join(str(folder) for folder in (given.output, given.reference) if folder)
+    sys.stdout.write(f"{len(written)} files written to {folders}: pip install {given.output}\n")
     return 0
 
 

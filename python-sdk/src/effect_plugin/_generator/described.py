@@ -153,13 +153,14 @@ class Described:
         reached = self._reached(packages)
         #: The Python names by full names.
         self.names = self._named(reached, packages)
-        #: By Python name; of a field by `Message.field`, and of an rpc by `package.Service.Method`.
+        #: By Python name; of a field by `Message.field`, of a service and its rpcs by `package.Service.Method`.
         self.comments: dict[str, str] = defaultdict(str)
         for full, name in self.names.items():
             self.comments[name] = self._comments.get(full, "")
             for member in self._members(full):
                 self.comments[f"{name}.{member}"] = self._comments.get(f"{full}.{member}", "")
         for name in services:
+            self.comments[name] = self._comments[f".{name}"]
             for method in self.services[name].method:
                 self.comments[f"{name}.{method.name}"] = self._comments.get(f".{name}.{method.name}", "")
         self.messages = {self.names[full]: self._found[full].proto for full in self._of_kind(reached, "field")}
@@ -220,6 +221,7 @@ class Described:
         for index, service in enumerate(file.service):
             name = f"{package}.{service.name}"[1:]
             self.all_services[name] = service
+            self._comments[f".{name}"] = comments.get((6, index), "")
             section = headings.get((6, index), "")
             for number, method in enumerate(service.method):
                 path = (6, index, 2, number)

@@ -32,6 +32,12 @@ HOOK_DOC = '''
 #: What a handler of the plugin's own life may return: nothing, or why it has failed.
 _LIFE_RESULT = "None | str | BaseException"
 
+#: The arguments of the handlers that no contract declares, with their types, and the type of what they may return.
+BASE_HANDLERS: dict[str, tuple[dict[str, str], str]] = {
+    **{name: ({}, _LIFE_RESULT) for name in BASE_HOOKS},
+    "ServeHTTP": ({"ctx": "HTTPRequestContext", "writer": "HTTPResponseWriter", "request": "HTTPRequest"}, "object"),
+}
+
 
 def is_text(field: Any) -> bool:
     """Whether a field is one text."""
@@ -121,14 +127,9 @@ class Hooks:
 
     def signatures(self) -> dict[str, tuple[list[str], str]]:
         """The types of each hook's arguments, and of its result."""
-        made: dict[str, tuple[list[str], str]] = {}
-        if not self.contract.own_life:
-            made = {name: ([], _LIFE_RESULT) for name in BASE_HOOKS}
-            made["ServeHTTP"] = (["HTTPRequestContext", "HTTPResponseWriter", "HTTPRequest"], "object")
-        for hook in self.rpcs():
-            arguments, accepted = self.handler(hook)
-            made[hook.name] = [*arguments.values()], accepted
-        return made
+        made = {} if self.contract.own_life else {**BASE_HANDLERS}
+        made.update((hook.name, self.handler(hook)) for hook in self.rpcs())
+        return {name: ([*arguments.values()], accepted) for name, (arguments, accepted) in made.items()}
 
     def signatures_by_name(self) -> dict[str, list[str]]:
         """The names of the arguments of each hook of the contract's own."""
@@ -154,11 +155,34 @@ class Hooks:
             out.append(f"{before}    {defined}")
         return "\n".join(out) + "\n"
 
-    def values(self, hook: Any) -> list[str]:
-        """The types of what a handler may answer that takes the place of what was asked about."""
+    def values(self, hook: Any) -> dict[str, str]:
+        """The types of what a handler may answer that is no refusal, by the response's fields that it goes into."""
         response = self.contract.message_of(hook.output_type)
-        return [
-            self._payload(field, response).replace(" | Mapping[str, Any]", "").replace("Iterable", "list")
+        if response.field and self.contract.is_whole(hook.output_type, "Response"):
+            name = self.contract.name_of(hook.output_type)
+            return {attribute_of(snake_case(name)): name}
+        return {
+            attribute_of(field.name): self._payload(field, response)
+            .replace(" | Mapping[str, Any]", "")
+            .replace("Iterable", "list")
             for field in response.field
             if field.name not in self.verdicts(response)
-        ]
+        }
+
+    def text_kind(self, hook: Any) -> str:
+        """What a text that a handler answers does: `refuses`; empty where it may answer none."""
+        return "refuses" if self.verdicts(self.contract.message_of(hook.output_type)) else ""
+
+    def comments(self, hook: Any) -> tuple[dict[str, str], dict[str, str]]:
+        """What the contract says of a handler's arguments, and of the fields that its result goes into.
+
+        Those of a message that is handed over as it is are with its type.
+        """
+        request, response = map(self.contract.message_of, (hook.input_type, hook.output_type))
+        arguments = {} if self.contract.is_whole(hook.input_type, "Request") else self.handler(hook)[0]
+        answers = [] if self.contract.is_whole(hook.output_type, "Response") else response.field
+        asked = {self.argument(field): self.contract.comment_of(field, request) for field in request.field}
+        return (
+            {name: asked[name] for name in arguments},
+            {attribute_of(field.name): self.contract.comment_of(field, response) for field in answers},
+        )

@@ -10,6 +10,10 @@ from .described import ContractError, Described
 from .hooks import Hooks, is_text
 from .imports import imports_of
 from .models import ModelsSource
+from .reference import TypeLinks
+from .reference_api import ApiPage
+from .reference_hooks import HooksPage
+from .reference_types import TypesPage
 from .templates import (
     CONTRACT,
     DESCRIPTORS,
@@ -21,6 +25,7 @@ from .templates import (
     PLUGIN,
     PROJECT,
     README,
+    REFERENCE,
     TESTING,
 )
 
@@ -134,15 +139,32 @@ class Package:
         }
         return {"pyproject.toml": PROJECT.format(**named), "README.md": README.format(**named)}
 
-    def write(self, output: Path) -> list[Path]:
+    def reference(self) -> dict[str, str]:
+        """The pages for plugin authors by their files' names."""
+        options, contract = self._options, self._hooks.contract
+        types = TypeLinks(contract)
+        pages = {
+            "api.md": ApiPage(self._methods, types, options.api, contract.comments[options.api]),
+            "hooks.md": HooksPage(self._hooks, types, contract.comments[options.hooks]),
+            "types.md": TypesPage(self._models, types, options.package),
+        }
+        index = REFERENCE.format(made_by=MADE_BY, package=options.package, hooks=options.hooks)
+        return {"README.md": index, **{name: page.source() for name, page in pages.items()}}
+
+    def write(self, output: Path, reference: Path | None = None) -> list[Path]:
         """Writes the project into a folder, and answers the files. Of a project that is there only the package changes.
 
-        Raises ContractError where the package's folder holds something else.
+        The pages for plugin authors are written into the folder `reference`, if there is one. Raises ContractError, and
+        writes nothing, where the package's folder, or a page's file, is something that was not generated.
         """
         folder = output / self._options.package
         initial = folder / "__init__.py"
-        if folder.exists() and not (initial.is_file() and MARK in initial.read_text("utf-8")):
+        if folder.exists() and not _is_generated(initial):
             raise ContractError(f"{folder} is there, and holds something that was not generated; name another folder")
+        pages = {reference / name: text for name, text in self.reference().items()} if reference else {}
+        for page in pages:
+            if page.exists() and not _is_generated(page):
+                raise ContractError(f"{page} is there, and was not generated; name another folder")
         folder.mkdir(parents=True, exist_ok=True)
         written = []
         for name, text in self.modules().items():
@@ -151,11 +173,19 @@ class Package:
         written += [folder / "descriptors.binpb", folder / "py.typed"]
         written[-2].write_bytes(self.descriptors())
         written[-1].touch()
+        for page, text in pages.items():
+            page.parent.mkdir(parents=True, exist_ok=True)
+            page.write_text(text, "utf-8")
+            written.append(page)
         for name, text in self.project().items():
             if not (output / name).exists():
                 written.append(output / name)
                 written[-1].write_text(text, "utf-8")
         return written
+
+
+def _is_generated(file: Path) -> bool:
+    return file.is_file() and MARK in file.read_text("utf-8", "replace")
 
 
 def _literal(text: str) -> str:

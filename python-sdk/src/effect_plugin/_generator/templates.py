@@ -201,3 +201,16 @@ if __name__ == "__main__":
     run_plugin(MyPlugin)
 ```
 """
+
+REFERENCE = """<!-- {made_by} -->
+
+# Reference of `{package}`
+
+For plugins of hosts of `{hooks}`:
+
+- [hooks.md](hooks.md): every hook, with what its handler is given and may return.
+- [api.md](api.md): every method of the host API, `self.api` and `self.async_api`.
+- [types.md](types.md): every type that these take and answer, with its fields.
+
+What else `{package}` exports is the same for every contract, and part of `effect-plugin-supervisor-sdk`.
+"""
