@@ -13,6 +13,7 @@ export {
   type PluginBundle,
   PluginBundles,
 } from "./bundle/PluginBundle.ts"
+export type { ServedBackend } from "./cli/ContractBackend.ts"
 export { type Checksum, ChecksumError } from "./command/Checksum.ts"
 export { HostEnvironment } from "./command/HostEnvironment.ts"
 export {
