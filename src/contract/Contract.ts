@@ -3,22 +3,12 @@ import type { HandshakeConfig } from "../goplugin/Handshake.ts"
 import type { AnyDecision, Decision } from "./Decision.ts"
 import type { BusinessErrors } from "./BusinessErrors.ts"
 import type { UnaryHookOf } from "./HookNames.ts"
-import { type Lifecycle, lifecycleOf, type OwnLifecycle } from "./Lifecycle.ts"
+import { lifecycleOf, type OwnLifecycle } from "./Lifecycle.ts"
+import type { AnyContract, Contract, HookKind, HookSpec, UserHeader } from "./AnyContract.ts"
+
+export type { AnyContract, Contract, HookKind, HookSpec, UserHeader } from "./AnyContract.ts"
 import { checkContract } from "./ContractCheck.ts"
 import { type PluginFacts, standardVariables } from "./PluginFacts.ts"
-
-/** What a hook is for: see `Contract.deciding`, `notifying` and `single`. */
-export type HookKind = "asks" | "decides" | "tells"
-
-/** A unary hook at run time. */
-export interface HookSpec {
-  /** As the contract and plugins write it, for example `OnActivate`. */
-  readonly name: string
-  readonly method: DescMethodUnary
-  readonly kind: HookKind
-  /** Of one that decides. */
-  readonly decision?: AnyDecision | undefined
-}
 
 /** What a backend says of its contract. `H` are the hooks, `A` the host API. */
 export interface ContractOptions<
@@ -62,35 +52,6 @@ export interface ContractOptions<
   /** The variables by which a plugin finds the host. Default: those of `plugin_supervisor.v1` (see docs/contracts.md). */
   readonly variables?: ((facts: PluginFacts) => { readonly [name: string]: string }) | undefined
 }
-
-/** Names of headers that say whose request a request is, and that `HeaderRules` takes from clients. */
-export type UserHeader = "Plugin-Supervisor-User-Id" | "Mattermost-User-Id"
-
-/** A contract between a backend and its plugins; made by {@link make}. */
-export interface Contract<
-  out H extends DescService,
-  out A extends DescService,
-  out D extends string = never,
-  out T extends string = never,
-  out S extends string = never,
-> {
-  readonly hooks: H
-  readonly api: A
-  readonly handshake: HandshakeConfig
-  /** The unary hooks by their camelCase names, those of the life cycle among them. */
-  readonly unary: ReadonlyMap<string, HookSpec>
-  readonly lifecycle: Lifecycle
-  readonly errors: BusinessErrors | undefined
-  readonly hostServices: boolean
-  readonly json: boolean
-  readonly userHeader: UserHeader
-  readonly variables: (facts: PluginFacts) => { readonly [name: string]: string }
-  /** For types alone. */
-  readonly "~names": { readonly deciding: D; readonly notifying: T; readonly single: S }
-}
-
-/** Any contract. */
-export type AnyContract = Contract<DescService, DescService, string, string, string>
 
 /**
  * Makes the contract of a backend: two services of its own `.proto`, and what they can't say of their hooks. Throws

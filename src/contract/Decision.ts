@@ -1,7 +1,7 @@
 import type { DescField, DescMethodUnary } from "@bufbuild/protobuf"
 import { FeatureSet_FieldPresence } from "@bufbuild/protobuf/wkt"
 import type { Request, Response } from "../rpc/RpcMethod.ts"
-import type { Field, FieldOf } from "./HookNames.ts"
+import type { Field, FieldOf } from "./Fields.ts"
 
 /** What it means that a plugin can't be asked in a hook that decides: it is passed over, or what it was asked about is refused. */
 export type OnFailure = "allow" | "refuse"

@@ -1,12 +1,8 @@
 import type { DescMethod } from "@bufbuild/protobuf"
 import type { Request, Response, UnaryName } from "../rpc/RpcMethod.ts"
-import type { AnyContract } from "./Contract.ts"
-
-/** A message's own fields. */
-export type Field<M> = Exclude<keyof M, "$typeName" | "$unknown"> & string
-
-/** The fields of a message whose values are of a type. */
-export type FieldOf<M, V> = { [F in Field<M>]: NonNullable<M[F]> extends V ? F : never }[Field<M>]
+import type { AnyContract } from "./AnyContract.ts"
+import type { Field } from "./Fields.ts"
+import type { StandardHook } from "./Lifecycle.ts"
 
 /** A hook of a service that is called with one message and answered with one, by the camelCase name of its rpc. */
 export type UnaryHookOf<H extends AnyContract["hooks"]> = Exclude<UnaryName<H>, "implemented">
@@ -16,9 +12,6 @@ export type HookMethod<C extends AnyContract, K extends string> = C["hooks"]["me
 
 /** A contract's unary hook, by the camelCase name of its rpc. */
 export type UnaryHook<C extends AnyContract> = UnaryHookOf<C["hooks"]>
-
-/** The hooks that every contract has: of its own, or of `plugin_supervisor.v1`. */
-export type StandardHook = "onActivate" | "onConfigurationChange" | "onDeactivate" | "serveHTTP"
 
 /** Any hook, by the camelCase name of its rpc. */
 export type Hook<C extends AnyContract> = UnaryHook<C> | StandardHook

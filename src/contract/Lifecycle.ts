@@ -2,7 +2,9 @@ import type { DescMethod, DescMethodUnary, DescService } from "@bufbuild/protobu
 import { PluginHttp } from "../generated/plugin_supervisor/v1/plugin_http_pb.js"
 import { PluginLifecycle } from "../generated/plugin_supervisor/v1/plugin_lifecycle_pb.js"
 import type { UnaryName } from "../rpc/RpcMethod.ts"
-import type { StandardHook } from "./HookNames.ts"
+
+/** The hooks that every contract has: of its own, or of `plugin_supervisor.v1`. */
+export type StandardHook = "onActivate" | "onConfigurationChange" | "onDeactivate" | "serveHTTP"
 
 /** What streams HTTP to plugins: `plugin_supervisor.v1.PluginHttp.ServeHTTP`, or a rpc of a contract's own of the same shape. */
 export type ServeHttpMethod = typeof PluginHttp.method.serveHTTP

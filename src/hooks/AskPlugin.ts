@@ -7,7 +7,7 @@ import { readableOf } from "./ResponseBody.ts"
 import { brokenResponse, type HookError } from "./HookError.ts"
 import type { HookClient } from "./Hooks.ts"
 import { directHead } from "./HostFields.ts"
-import type { PluginHttpServer } from "./PluginOffers.ts"
+import type { PluginHttpServer } from "./PluginHttpServer.ts"
 import { type PluginHttpResponse, serveHttp } from "./ServeHttp.ts"
 
 /** A request of the host's own making, as a whole. */

@@ -1,7 +1,7 @@
 import type { Duplex, Readable } from "node:stream"
 import type { Dispatcher } from "undici"
 import { MAX_RESPONSE_HEAD } from "./HeaderRules.ts"
-import type { PluginHttpServer } from "./PluginOffers.ts"
+import type { PluginHttpServer } from "./PluginHttpServer.ts"
 import { RequestBody } from "./RequestBody.ts"
 import { ResponseBody } from "./ResponseBody.ts"
 

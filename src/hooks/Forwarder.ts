@@ -4,7 +4,7 @@ import { type DirectAnswer, type DirectRequest, Exchange, type Outcome } from ".
 import { brokenResponse, HookDeadlineError, type HookError, HookTransportError } from "./HookError.ts"
 import { type HookMeter, isTraced } from "./HookMetrics.ts"
 import type { HookClient } from "./Hooks.ts"
-import type { PluginHttpServer } from "./PluginOffers.ts"
+import type { PluginHttpServer } from "./PluginHttpServer.ts"
 
 /** The hook's name in errors, whatever a contract calls its rpc. */
 const HOOK = "ServeHTTP"

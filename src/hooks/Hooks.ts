@@ -17,7 +17,7 @@ import {
 import { type AnyHooksOptions, type EffectivePolicy, policyOf } from "./HookPolicy.ts"
 import * as InFlight from "./InFlight.ts"
 import * as PluginCalls from "./PluginCalls.ts"
-import type { PluginHttpServer } from "./PluginOffers.ts"
+import type { PluginHttpServer } from "./PluginHttpServer.ts"
 
 /** The client of one plugin's hooks, whatever their contract. Hooks are named in camelCase, as generated code has them. */
 export interface HookClient {

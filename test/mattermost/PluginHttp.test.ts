@@ -12,7 +12,7 @@ import type { ServeHTTPRequest } from "../../src/generated/mattermost/pluginapi/
 import { RpcStatus, statusCode } from "../../src/rpc/RpcError.ts"
 import type { HooksOptions } from "../../src/hooks/HookPolicy.ts"
 import { Hooks } from "../../src/hooks/Hooks.ts"
-import { connectTo } from "../../src/hooks/PluginOffers.ts"
+import { connectTo } from "../../src/hooks/PluginHttpServer.ts"
 import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
 import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { pluginHttp, type PluginHttpOptions } from "../../src/mattermost/PluginHttp.ts"
