@@ -308,8 +308,8 @@ def typed(tmp_path: Path) -> list[tuple[str, int]]:
     return [("wrong.py", number) for number, line in enumerate(WRONG.splitlines(), 1) if line.endswith("# wrong")]
 
 
+@pytest.mark.types
 def test_types_by_mypy(tmp_path: Path, own_contracts: OwnContracts, typed: list[tuple[str, int]]) -> None:
-    pytest.importorskip("mypy")
     checked = [f"-p={name}" for name in ("billing_plugin", "tricky_plugin", "right", "wrong")]
     path = os.pathsep.join([*map(str, own_contracts.folders), str(SOURCE), str(tmp_path)])
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull, *checked]
@@ -318,6 +318,7 @@ def test_types_by_mypy(tmp_path: Path, own_contracts: OwnContracts, typed: list[
     assert errors_of(done.stdout) == typed, done.stdout + done.stderr
 
 
+@pytest.mark.types
 @pytest.mark.skipif(not PYRIGHT.exists(), reason="pyright comes with the repository's checks")
 def test_types_by_pyright(tmp_path: Path, own_contracts: OwnContracts, typed: list[tuple[str, int]]) -> None:
     config = {
