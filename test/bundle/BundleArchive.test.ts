@@ -509,7 +509,7 @@ describe("an archive", () => {
       const content = Buffer.concat([
         pax({ comment: "a commit" }, "g"),
         manifest(),
-        longName(`${long}`, "L"),
+        longName(long),
         entry("cut", { type: "5", magic: "ustar  \0" }),
         entry("zeros", { content: Buffer.alloc(4096) }),
         entry("d/", { type: "5" }),
