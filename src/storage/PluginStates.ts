@@ -59,7 +59,10 @@ export class PluginStates extends Context.Service<
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const reader: RowReader<typeof Row.Type> = rowReader("state of plugin", Row)
-  const columns = sql.literal("plugin_id AS id, path, version, hash, signed_by, installed_at, enabled")
+  // As text, since the databases' clients hand integers of 64 bits over as different things.
+  const columns = sql.literal(
+    "plugin_id AS id, path, version, hash, signed_by, CAST(installed_at AS TEXT) AS installed_at, enabled",
+  )
 
   return PluginStates.of({
     get: (pluginId) =>
@@ -106,8 +109,7 @@ const Row = Schema.Struct({
   version: Text,
   hash: Text,
   signed_by: Text,
-  // PostgreSQL's client hands an integer of 64 bits over as text.
-  installed_at: Schema.NullOr(Schema.Union([Schema.Number, Schema.NumberFromString])),
+  installed_at: Schema.NullOr(Schema.FiniteFromString),
   enabled: Schema.NullOr(Schema.Literals([0, 1])),
 })
 
