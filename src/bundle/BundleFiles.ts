@@ -82,8 +82,12 @@ export const makeEmpty = async (folder: string): Promise<void> => {
 /** Removes a file or a folder with all that is in it, if it is there. */
 export const removeAll = (path: string): Promise<void> => rm(path, { recursive: true, force: true, maxRetries: 3 })
 
-/** Has the disk keep what a file or a folder is now, whatever happens to the machine. */
+/**
+ * Has the disk keep what a file or a folder is now, whatever happens to the machine. Windows syncs no folders, nor files
+ * that were opened to be read.
+ */
 export const sync = async (path: string): Promise<void> => {
+  if (process.platform === "win32") return
   const handle = await open(path, "r")
   try {
     await handle.sync()
