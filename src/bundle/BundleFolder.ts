@@ -2,7 +2,7 @@ import { createHash } from "node:crypto"
 import { constants } from "node:fs"
 import { lstat, mkdir, open } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
-import { type BundleFile, type Found, inOrder, INSTALLED_LIST, modeOf, walk } from "./BundleFiles.ts"
+import { type BundleFile, type Found, inOrder, INSTALLED_LIST, modeOf, SMALL, walk } from "./BundleFiles.ts"
 import type { BundleLimitsValues } from "./BundleLimits.ts"
 import { Refusal } from "./BundleRefusedError.ts"
 import { checkRoot } from "./BundleRoot.ts"
@@ -88,7 +88,9 @@ export const readSource = async (
   let read = 0
   const handle = await open(join(root, path), constants.O_RDONLY | constants.O_NOFOLLOW)
   try {
-    for await (const chunk of handle.createReadStream({ autoClose: false, signal }) as AsyncIterable<Buffer>) {
+    const chunks: AsyncIterable<Buffer> | ReadonlyArray<Buffer> =
+      size <= SMALL ? [await handle.readFile()] : handle.createReadStream({ autoClose: false, signal })
+    for await (const chunk of chunks) {
       read += chunk.length
       if (read > size) break
       hash.update(chunk)

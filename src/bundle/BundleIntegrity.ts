@@ -35,7 +35,8 @@ const decodeList = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Array
 /**
  * Compares an installed bundle with the list of its files from when it was installed, which `hash` stands for; it comes
  * from the database, where nobody who can write into the folder has changed it. Contents and whether they can be executed
- * count; links and whatever else is no file count as added. To read everything costs about a second for 500 MB.
+ * count; links and whatever else is no file count as added. All is read: ten thousand small files take about a second, and
+ * so do 250 MB.
  *
  * ```ts
  * yield* checkIntegrity(bundle.directory, current.hash)
@@ -73,7 +74,7 @@ const compare = async (directory: string, files: ReadonlyArray<BundleFile>, sign
       size !== file.size ||
       modeOf(mode) !== file.mode ||
       // What can't be read can't be what it was.
-      (await hashFile(join(directory, path), signal).catch(() => undefined)) !== file.sha256
+      (await hashFile(join(directory, path), size, signal).catch(() => undefined)) !== file.sha256
     ) {
       changes.push({ path, change: "changed" })
     }

@@ -11,7 +11,7 @@ export interface BundleLimitsValues {
   /** Bytes of one file. Default 512 MiB: the largest file of real bundles is a compiled library or a wheel. */
   readonly file: number
   /**
-   * Files and folders. Default 20,000: each costs a tenth of a millisecond and a block of the disk, whatever its size. A
+   * Files and folders. Default 20,000: each costs some tenths of a millisecond and a block of the disk, whatever its size. A
    * plugin with its libraries has up to some thousand.
    */
   readonly entries: number

@@ -47,7 +47,7 @@ export const packBundle = Effect.fn("packBundle")(function* (
       await pipeline(
         write(bundle, files, signal),
         // The level is set: another default of another version would make another archive.
-        createGzip({ level: 9 }),
+        createGzip({ level: 6 }),
         handle.createWriteStream(),
         { signal },
       )
