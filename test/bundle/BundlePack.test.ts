@@ -1,12 +1,22 @@
 /** What is packed of an author's folder. */
 import { execFileSync } from "node:child_process"
-import { chmodSync, existsSync, readdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs"
 import { join } from "node:path"
 import { gunzipSync } from "node:zlib"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, type Scope } from "effect"
 import { unpackArchive } from "../../src/bundle/BundleArchive.ts"
+import { readSource } from "../../src/bundle/BundleFolder.ts"
 import { BundleLimits } from "../../src/bundle/BundleLimits.ts"
 import { packBundle } from "../../src/bundle/BundlePack.ts"
 import type { BundleRefusedError } from "../../src/bundle/BundleRefusedError.ts"
@@ -136,6 +146,31 @@ describe("packBundle", () => {
       yield* Effect.flip(packBundle(root, join(out, "a.tar.gz")))
       assert.strictEqual(readFileSync(join(out, "a.tar.gz"), "utf8"), "old")
       assert.isFalse(existsSync(join(out, "missing")))
+    }),
+  )
+
+  test(
+    "notices what becomes of a file while it is read",
+    Effect.gen(function* () {
+      const root = yield* folder({ "plugin.json": manifest, large: "x".repeat(2 * 1024 * 1024) })
+      const { signal } = new AbortController()
+      const read = (path: string, size: number) =>
+        Effect.tryPromise({
+          try: () => readSource(root, { path, size, mode: "0644" }, async () => {}, signal),
+          catch: String,
+        })
+      for (const [path, size] of [
+        ["plugin.json", 1],
+        ["plugin.json", 1000],
+        ["large", 2 * 1024 * 1024 - 1],
+        ["large", 2 * 1024 * 1024 + 1],
+      ] as const) {
+        assert.include(yield* Effect.flip(read(path, size)), "has changed while it was read")
+      }
+      assert.strictEqual((yield* read("large", 2 * 1024 * 1024)).size, 2 * 1024 * 1024)
+      renameSync(join(root, "large"), join(root, "elsewhere"))
+      symlinkSync("elsewhere", join(root, "large"))
+      assert.include(yield* Effect.flip(read("large", 2 * 1024 * 1024)), "ELOOP")
     }),
   )
 })
