@@ -4,6 +4,30 @@
  */
 export { type ApiHandlers, type ApiMethods, PluginApiError, type PluginCaller } from "./api/PluginApi.ts"
 export { PluginApiServer } from "./api/PluginApiServer.ts"
+export { type ArchiveSource, unpackArchive, type UnpackedBundle } from "./bundle/BundleArchive.ts"
+export type { BundleFile } from "./bundle/BundleFiles.ts"
+export { BundleModifiedError, checkIntegrity, type FileChange } from "./bundle/BundleIntegrity.ts"
+export { BundleLimits, type BundleLimitsValues } from "./bundle/BundleLimits.ts"
+export { packBundle, type PackedBundle } from "./bundle/BundlePack.ts"
+export { BundleRefusedError } from "./bundle/BundleRefusedError.ts"
+export {
+  type BundleSignature,
+  BundleSignatureError,
+  checkSignature,
+  signBundle,
+  SignaturePolicy,
+  type SignaturePolicyValues,
+} from "./bundle/BundleSignature.ts"
+export {
+  type BundleSource,
+  BundleStore,
+  BundleStoreError,
+  type InstalledBundle,
+  type StagedBundle,
+  type StageError,
+  type Swept,
+} from "./bundle/BundleStore.ts"
+export { DowngradeError, refuseDowngrade } from "./bundle/BundleVersion.ts"
 export { type Manifest, ManifestError } from "./bundle/Manifest.ts"
 export { PathSanitizer, UnsafePathError } from "./bundle/PathSanitizer.ts"
 export {
@@ -13,6 +37,14 @@ export {
   type PluginBundle,
   PluginBundles,
 } from "./bundle/PluginBundle.ts"
+export {
+  keyId,
+  makeSigningKey,
+  readPrivateKey,
+  readTrustedKeys,
+  SigningKeyError,
+  type TrustedKey,
+} from "./bundle/SigningKey.ts"
 export type { ServedBackend } from "./cli/ContractBackend.ts"
 export { type Checksum, ChecksumError } from "./command/Checksum.ts"
 export { HostEnvironment } from "./command/HostEnvironment.ts"
@@ -90,6 +122,7 @@ export {
   ValueTooLargeError,
 } from "./storage/KeyValues.ts"
 export { BadSettingsError, PluginSettings, type SettingsByPlugin } from "./storage/PluginSettings.ts"
+export { type CurrentBundle, PluginStates, type StoredPluginState } from "./storage/PluginStates.ts"
 export { PluginStorage } from "./storage/PluginStorage.ts"
 export { UnreadableError } from "./storage/Rows.ts"
 export { StorageError } from "./storage/StorageError.ts"
