@@ -92,10 +92,10 @@ const make = Effect.fn("PythonEnvironments.make")(function* (options: PythonEnvi
         Effect.andThen(report((now = { ...now, line })), Effect.logDebug(`plugin ${pluginId}: ${tool.name}: ${line}`)),
       )
     }
-    const { secrets, stallLimit, totalLimit } = settings
+    const { offline, secrets, stallLimit, totalLimit } = settings
     const steps = installer(
       run,
-      { pluginId, env, secrets, stallLimit, onLine },
+      { pluginId, env, offline, secrets, stallLimit, onLine },
       {
         ...settings,
         sdk: settings.sdk && { ...settings.sdk, requirement: sdkRequirement ?? settings.sdk.requirement },

@@ -47,37 +47,56 @@ describe.skipIf(noPython || process.platform === "win32")("PythonEnvironments", 
   const live = (name: string, effect: Effect.Effect<void, unknown, Scope.Scope>) =>
     it.live(name, () => Effect.scoped(effect))
 
-  it.live.each(["uv", "pip"] as const)("are made by %s, once, of what a bundle asks for and the SDK", (tool) =>
-    Effect.gen(function* () {
-      const on = yield* machine(TINY)
-      const bundle = yield* bundleOf({
-        "requirements.txt": "-r more/base.txt\n",
-        "more/base.txt": "tiny>=1 # the least\n",
-      })
-      const before = contentOf(bundle.directory)
-      const { entries, layer } = recordLog()
-      const interpreter = yield* Effect.provide(interpreterOf(bundle, on, { tool }), layer)
-      assert.strictEqual(evaluate(interpreter, VERSIONS), "1.0 2.0")
-      assert.deepStrictEqual(contentOf(bundle.directory), before, "the bundle is as it was")
-      const said = entries.filter(({ level }) => level === "Info").map(({ message }) => message)
-      assert.match(
-        said.join("\n"),
-        new RegExp(`my-plugin: its Python environment is made, by ${tool}, of requirements.txt`),
-      )
-      // After another start of the host, without anything to install from.
-      rmSync(on.packages, { recursive: true })
-      rmSync(join(on.directory, ".cache"), { recursive: true })
-      assert.strictEqual(yield* interpreterOf(bundle, on, { tool }), interpreter)
-      const modes = readdirSync(packagesOf(interpreter)).map(
-        (name) => statSync(join(packagesOf(interpreter), name)).mode,
-      )
-      assert.isTrue([statSync(packagesOf(interpreter)).mode, ...modes].every((mode) => (mode & 0o222) === 0))
-      assert.deepStrictEqual(readdirSync(dirname(dirname(dirname(interpreter)))).toSorted(), [
-        "building",
-        "environment.json",
-        "venv",
-      ])
-    }).pipe(Effect.scoped),
+  it.live.each(["uv", "pip"] as const)(
+    "are made by %s of what a bundle asks for and the SDK, whatever surrounds it",
+    (tool) =>
+      Effect.gen(function* () {
+        const on = yield* machine(TINY)
+        const wrong = "raise SystemExit('the wrong one')\n"
+        const hostile = yield* folder({
+          "pip.conf": "[global]\nindex-url = http://127.0.0.1:9/\n[install]\ntarget = /nonexistent\n",
+          ".config/pip/pip.conf": "[global]\nno-index = true\n[install]\ntarget = /nonexistent\n",
+          ".config/uv/uv.toml": "nonsense\n",
+          "tiny.py": wrong,
+          "mattermost_plugin.py": wrong,
+          "json.py": wrong,
+        })
+        const bundle = yield* bundleOf({
+          "requirements.txt": "-r more/base.txt\n",
+          "more/base.txt": "tiny>=1 # the least\n",
+          "uv.toml": "nonsense\n",
+          "pyproject.toml": "[tool.uv]\nnonsense = 1\n",
+          "json.py": wrong,
+        })
+        const variables = {
+          HOME: hostile,
+          PYTHONPATH: hostile,
+          PYTHONHOME: hostile,
+          VIRTUAL_ENV: hostile,
+          PIP_CONFIG_FILE: join(hostile, "pip.conf"),
+          PIP_TARGET: hostile,
+          UV_CONFIG_FILE: join(hostile, ".config/uv/uv.toml"),
+          UV_PROJECT_ENVIRONMENT: hostile,
+          UV_LINK_MODE: "hardlink",
+          UV_FIND_LINKS: hostile,
+        }
+        const before = contentOf(bundle.directory)
+        const { entries, layer } = recordLog()
+        const interpreter = yield* Effect.provide(interpreterOf(bundle, on, { tool }, variables), layer)
+        assert.strictEqual(evaluate(interpreter, VERSIONS), "1.0 2.0")
+        assert.deepStrictEqual(contentOf(bundle.directory), before, "the bundle is as it was")
+        const said = entries.filter(({ level }) => level === "Info").map(({ message }) => message)
+        assert.include(said.join("\n"), `my-plugin: its Python environment is made, by ${tool}, of requirements.txt`)
+        // After another start of the host, without anything to install from.
+        rmSync(on.packages, { recursive: true })
+        rmSync(join(on.directory, ".cache"), { recursive: true })
+        assert.strictEqual(yield* interpreterOf(bundle, on, { tool }), interpreter)
+        const packages = packagesOf(interpreter)
+        const modes = ["", ...readdirSync(packages)].map((name) => statSync(join(packages, name)).mode)
+        assert.isTrue(modes.every((mode) => (mode & 0o222) === 0))
+        const inside = readdirSync(dirname(dirname(dirname(interpreter))))
+        assert.deepStrictEqual(inside.toSorted(), ["building", "environment.json", "venv"])
+      }).pipe(Effect.scoped),
   )
 
   live(
