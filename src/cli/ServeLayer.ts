@@ -1,3 +1,4 @@
+import { resolve } from "node:path"
 import { Deferred, Duration, Effect, Layer, Option, Record, Redacted } from "effect"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { HttpRouter } from "effect/http"
@@ -19,6 +20,7 @@ import * as PluginStatusRoutes from "../http/PluginStatusRoutes.ts"
 import { WorkspaceRoutes } from "../http/WorkspaceRoutes.ts"
 import type { MattermostContract } from "../mattermost/MattermostContract.ts"
 import { MattermostPlugins } from "../mattermost/MattermostPlugins.ts"
+import * as PythonEnvironments from "../python/PythonEnvironments.ts"
 import { Workspace } from "../workspace/Workspace.ts"
 import { WorkspaceLimits } from "../workspace/WorkspaceLimits.ts"
 import { WorkspacePluginApi } from "../workspace/WorkspacePluginApi.ts"
@@ -53,6 +55,14 @@ export interface ServeOptions {
   readonly runtimeDirectory: Option.Option<string>
   /** Bounds that are not the defaults. */
   readonly limits: Limits
+  /** Folder of the Python environments; none where none are to be made. */
+  readonly environments: Option.Option<string>
+  /** The SDK that they have. */
+  readonly pythonSdk: Option.Option<string>
+  readonly pythonIndex: Option.Option<Redacted.Redacted>
+  /** Folders of wheels. */
+  readonly findLinks: ReadonlyArray<string>
+  readonly offline: boolean
   /** What is set for the hooks of single plugins, by id. */
   readonly hookPolicies: { readonly [pluginId: string]: HooksOptions<MattermostContract> }
 }
@@ -70,6 +80,17 @@ export const serveLayer = (options: ServeOptions) => {
     Layer.succeed(RuntimeDirectory, Option.getOrUndefined(options.runtimeDirectory)),
   )
   const workspace = Workspace.layerIn(data).pipe(Layer.provide(MattermostPlugins.layer))
+  const pythonEnvironments = Option.match(options.environments, {
+    onNone: () => Layer.empty,
+    onSome: (directory) =>
+      PythonEnvironments.layer({
+        directory,
+        sdk: { requirement: Option.getOrUndefined(options.pythonSdk) },
+        indexUrl: Option.getOrUndefined(options.pythonIndex),
+        findLinks: options.findLinks.map((folder) => (URL.canParse(folder) ? folder : resolve(folder))),
+        offline: options.offline,
+      }),
+  })
   const environment = MattermostPlugins.layerFolder({
     directory: plugins,
     defaults: { allowVariables: allowEnv, logLevel: pluginLogLevel, maxMessageSize: limits.message },
@@ -77,6 +98,7 @@ export const serveLayer = (options: ServeOptions) => {
   }).pipe(
     Layer.provide(Layer.provide(WorkspacePluginApi.layer, MattermostPlugins.layer)),
     Layer.provide(PluginBundles.layer),
+    Layer.provide(pythonEnvironments),
     Layer.provideMerge(workspace),
     Layer.provide(Layer.succeed(ServerVersion, SERVER_VERSION)),
     Layer.provide(
