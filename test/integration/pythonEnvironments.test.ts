@@ -1,9 +1,6 @@
 /** Plugins under a real host that makes their environments. */
-import { execFileSync } from "node:child_process"
-import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, SubscriptionRef } from "effect"
-import { inject } from "vitest"
 import { NodeServices } from "@effect/platform-node"
 import { HostEnvironment } from "../../src/command/HostEnvironment.ts"
 import { currentPlatform } from "../../src/command/PluginRuntime.ts"
@@ -12,22 +9,7 @@ import * as PythonEnvironments from "../../src/python/PythonEnvironments.ts"
 import { folder } from "../support/folder.ts"
 import { noPython } from "../support/host.ts"
 import { machine, type Machine } from "../python/support.ts"
-import { makePackages } from "../support/wheels.ts"
-
-const python = inject("python")
-
-/** The real SDK as a wheel, which leads to the one of the tests' environment: that has what the SDK needs, too. */
-const sdk = () => {
-  const own = join("bin" in python ? python.bin : "", "python")
-  const packages = execFileSync(own, ["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], {
-    encoding: "utf8",
-  }).trim()
-  return {
-    name: "effect-plugin-supervisor-sdk",
-    version: "9.0",
-    files: { "sdk.pth": `import site; site.addsitedir(${JSON.stringify(packages)})\n` },
-  }
-}
+import { installedSdk, makePackages } from "../support/wheels.ts"
 
 const PLUGIN = `
 import tiny
@@ -63,7 +45,7 @@ describe.skipIf(noPython || process.platform === "win32")("a host that makes Pyt
         { name: "tiny", version: "1.0" },
         { name: "tiny", version: "2.0" },
       ])
-      makePackages(on.packages, [sdk()])
+      makePackages(on.packages, [installedSdk()])
       const plugins = yield* folder({
         "one/plugin.json": manifest("one"),
         "one/plugin.py": PLUGIN,

@@ -1,6 +1,7 @@
 /** Tiny Python packages, so that tests install what is on the disk and need no network. */
 import { execFileSync } from "node:child_process"
 import { mkdirSync } from "node:fs"
+import { join } from "node:path"
 import { inject } from "vitest"
 
 const uv = inject("uv")
@@ -70,4 +71,14 @@ export const makePackages = (folder: string, packages: ReadonlyArray<Package>): 
   mkdirSync(folder, { recursive: true })
   const python = "python" in uv ? uv.python : "python3"
   execFileSync(python, ["-I", "-c", MAKE, folder], { input: JSON.stringify(packages) })
+}
+
+/** The SDK as a package that leads to the one in the tests' environment, where all that it needs is, too. */
+export const installedSdk = (): Package => {
+  const python = inject("python")
+  const interpreter = join("bin" in python ? python.bin : "", "python")
+  const where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+  const folder = execFileSync(interpreter, ["-c", where], { encoding: "utf8" }).trim()
+  const line = `import site; site.addsitedir(${JSON.stringify(folder)})\n`
+  return { name: "effect-plugin-supervisor-sdk", version: "9.0", files: { "installed_sdk.pth": line } }
 }
