@@ -13,7 +13,7 @@ import {
 } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, type Scope, Stream, SubscriptionRef } from "effect"
+import { Effect, Fiber, Redacted, type Scope, Stream, SubscriptionRef } from "effect"
 import { PythonEnvironment } from "../../src/command/PythonEnvironment.ts"
 import { folder } from "../support/folder.ts"
 import { noPython } from "../support/host.ts"
@@ -27,6 +27,7 @@ import {
   foldersOf,
   interpreterOf,
   machine,
+  packageIndex,
   python,
   SDK,
   uvExecutable,
@@ -207,6 +208,47 @@ describe.skipIf(noPython || process.platform === "win32")("PythonEnvironments", 
       assert.include(error.message, "alien")
       assert.include(error.message, "check the names and the versions")
     }).pipe(Effect.scoped),
+  )
+
+  it.live.each(["uv", "pip"] as const)(
+    "come from an index that asks for a password, which %s's arguments don't have",
+    (tool) =>
+      Effect.gen(function* () {
+        const on = yield* machine(TINY)
+        const { authorizations, seen, url } = yield* packageIndex(on.packages)
+        const options = { tool, offline: false, findLinks: [], indexUrl: Redacted.make(url) }
+        const interpreter = yield* interpreterOf(yield* bundleOf({ "requirements.txt": "tiny" }), on, options)
+        assert.strictEqual(evaluate(interpreter, VERSIONS), "1.0 2.0")
+        assert.include([...authorizations], `Basic ${Buffer.from("me:sesame").toString("base64")}`)
+        assert.isTrue(seen.some((line) => line.includes("install")))
+        assert.isFalse(seen.some((line) => line.includes("sesame")))
+      }).pipe(Effect.scoped),
+  )
+
+  live(
+    "have the SDK of a wheel's path, or of a folder's, as it is now",
+    Effect.gen(function* () {
+      const on = yield* machine()
+      makePackages(on.packages, [{ ...SDK, version: "5.0", files: { "mattermost_plugin.py": "version = 5" } }])
+      const requirement = join(on.packages, "effect_plugin_supervisor_sdk-5.0-py3-none-any.whl")
+      const sdk = { requirement }
+      const bundle = yield* bundleOf({ "requirements.txt": "" })
+      const version = "import mattermost_plugin; print(mattermost_plugin.version)"
+      const first = yield* interpreterOf(bundle, on, { sdk })
+      assert.strictEqual(evaluate(first, version), "5")
+      makePackages(on.packages, [{ ...SDK, version: "5.0", files: { "mattermost_plugin.py": "version = 5.5" } }])
+      const second = yield* interpreterOf(bundle, on, { sdk })
+      assert.strictEqual(evaluate(second, version), "5.5")
+      const checkout = yield* folder({})
+      makePackages(checkout, [{ ...SDK, version: "6.0", buildsInto: join(checkout, "built") }])
+      execFileSync("tar", ["-xzf", join(checkout, "effect_plugin_supervisor_sdk-6.0.tar.gz"), "-C", checkout])
+      const built = join(checkout, "effect_plugin_supervisor_sdk-6.0")
+      const own = { sdk: { requirement: built, module: "effect_plugin_supervisor_sdk" } }
+      const third = yield* interpreterOf(bundle, on, own)
+      assert.strictEqual(evaluate(third, "import effect_plugin_supervisor_sdk as sdk; print(sdk.version)"), "6.0")
+      appendFileSync(join(built, "backend.py"), "\n")
+      assert.notStrictEqual(yield* interpreterOf(bundle, on, own), third)
+    }),
   )
 
   live(
