@@ -1,5 +1,5 @@
 /** Environments for tests: made by real tools, of packages on the disk. */
-import { mkdirSync, readdirSync, readFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs"
 import { createServer, type RequestListener } from "node:http"
 import type { AddressInfo } from "node:net"
 import { dirname, join } from "node:path"
@@ -103,10 +103,10 @@ export const vendor = (bundle: PluginBundle, packages: ReadonlyArray<Package>): 
   makePackages(join(bundle.directory, "wheels"), packages)
 }
 
-/** The arguments of the processes that have a text among them, by their ids. */
+/** The arguments of the processes that have a text among them, by their ids; of none where there is no /proc. */
 export const processesWith = (text: string): ReadonlyMap<number, string> =>
   new Map(
-    readdirSync("/proc")
+    (existsSync("/proc") ? readdirSync("/proc") : [])
       .map(Number)
       .filter((pid) => pid > 0 && pid !== process.pid && isAlive(pid))
       .map((pid): readonly [number, string] => {
