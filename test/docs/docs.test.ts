@@ -235,6 +235,8 @@ describe.skipIf(noPython)("docs/python-environments.md", () => {
     () =>
       Effect.gen(function* () {
         const folder = yield* checkout
+        const environments = join(folder, "environments")
+        yield* Effect.addFinalizer(() => Effect.sync(() => execFileSync("chmod", ["-R", "u+w", environments])))
         const packages = join(folder, "packages")
         makePackages(packages, [{ name: "humanize", version: "4.1" }, installedSdk()])
         const plugin = join(folder, "plugins/my-plugin")

@@ -6,6 +6,7 @@ import {
   lstatSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -43,6 +44,9 @@ const VERSIONS = "import mattermost_plugin, tiny, tinier; print(tiny.version, ti
 /** The site-packages of an interpreter's environment. */
 const packagesOf = (interpreter: string) =>
   evaluate(interpreter, "import sysconfig; print(sysconfig.get_path('purelib'))")
+
+/** Lets a test write into an interpreter's environment. */
+const open = (interpreter: string) => execFileSync("chmod", ["-R", "u+w", dirname(dirname(interpreter))])
 
 describe.skipIf(noPython || process.platform === "win32")("PythonEnvironments", () => {
   const live = (name: string, effect: Effect.Effect<void, unknown, Scope.Scope>) =>
@@ -107,7 +111,7 @@ describe.skipIf(noPython || process.platform === "win32")("PythonEnvironments", 
       const first = yield* interpreterOf(yield* bundleOf({ "requirements.txt": "tiny" }), on)
       const module = join(packagesOf(first), "tiny.py")
       assert.strictEqual(lstatSync(module).nlink, 1)
-      execFileSync("chmod", ["u+w", module])
+      open(first)
       writeFileSync(module, "version = 'poisoned'\n")
       const other = yield* interpreterOf(yield* bundleOf({ "requirements.txt": "tiny\ntinier\n" }), on)
       assert.notStrictEqual(other, first)
@@ -195,25 +199,23 @@ describe.skipIf(noPython || process.platform === "win32")("PythonEnvironments", 
     }).pipe(Effect.scoped),
   )
 
-  it.live.skipIf(process.platform !== "linux").each(["uv", "pip"] as const)(
-    "are made of a bundle's wheels by %s, and of nothing else",
-    (tool) =>
-      Effect.gen(function* () {
-        const on = yield* machine([{ name: "tiny", version: "9.0" }])
-        const { url } = yield* packageIndex(on.packages)
-        const bundle = yield* bundleOf({})
-        vendor(bundle, [...TINY, { name: "tiny", version: "0.5" }])
-        const interpreter = yield* interpreterOf(bundle, on, { tool, offline: false, indexUrl: url })
-        assert.strictEqual(evaluate(interpreter, VERSIONS), "1.0 2.0")
-        if (tool === "pip") return
-        rmSync(join(bundle.directory, "wheels/tiny-1.0-py3-none-any.whl"))
-        const other = yield* interpreterOf(bundle, on, { tool })
-        assert.strictEqual(evaluate(other, "import tiny; print(tiny.version)"), "0.5")
-        vendor(bundle, [{ name: "alien", tag: "cp39-cp39-musllinux_1_1_s390x" }])
-        const error = yield* Effect.flip(interpreterOf(bundle, on, { tool }))
-        assert.include(error.message, "alien")
-        assert.include(error.message, "check the names and the versions")
-      }).pipe(Effect.scoped),
+  it.live.each(["uv", "pip"] as const)("are made of a bundle's wheels by %s, and of nothing else", (tool) =>
+    Effect.gen(function* () {
+      const on = yield* machine([{ name: "tiny", version: "9.0" }])
+      const { url } = yield* packageIndex(on.packages)
+      const bundle = yield* bundleOf({})
+      vendor(bundle, [...TINY, { name: "tiny", version: "0.5" }])
+      const interpreter = yield* interpreterOf(bundle, on, { tool, offline: false, indexUrl: url })
+      assert.strictEqual(evaluate(interpreter, VERSIONS), "1.0 2.0")
+      if (tool === "pip") return
+      rmSync(join(bundle.directory, "wheels/tiny-1.0-py3-none-any.whl"))
+      const other = yield* interpreterOf(bundle, on, { tool })
+      assert.strictEqual(evaluate(other, "import tiny; print(tiny.version)"), "0.5")
+      vendor(bundle, [{ name: "alien", tag: "cp39-cp39-musllinux_1_1_s390x" }])
+      const error = yield* Effect.flip(interpreterOf(bundle, on, { tool }))
+      assert.include(error.message, "alien")
+      assert.include(error.message, "check the names and the versions")
+    }).pipe(Effect.scoped),
   )
 
   it.live.each(["uv", "pip"] as const)(
@@ -311,6 +313,7 @@ describe.skipIf(noPython || process.platform === "win32")("PythonEnvironments", 
       const on = yield* machine(TINY)
       const bundle = yield* bundleOf({ "requirements.txt": "tiny" })
       const gone = yield* interpreterOf(bundle, on)
+      open(gone)
       rmSync(gone)
       symlinkSync("/opt/gone/python3", gone)
       const { layer, messages } = recordLog()
@@ -319,14 +322,15 @@ describe.skipIf(noPython || process.platform === "win32")("PythonEnvironments", 
       assert.strictEqual(evaluate(second, VERSIONS), "1.0 2.0")
       assert.deepStrictEqual(foldersOf(on), [basename(dirname(dirname(dirname(second))))])
       // What its link leads to is of another version than the host's Python now.
-      const other = `#!/bin/sh\n${python} "$@" | sed 's/"version": "[0-9.]*/&1/'\n`
-      rmSync(second)
-      writeFileSync(second, other, { mode: 0o755 })
+      const other = (real: string) => `#!/bin/sh\n${real} "$@" | sed 's/"version": "[0-9.]*/&1/'\n`
+      open(second)
+      renameSync(second, `${second}.real`)
+      writeFileSync(second, other(`${second}.real`), { mode: 0o755 })
       const third = yield* interpreterOf(bundle, on)
       assert.notStrictEqual(third, second)
       assert.deepStrictEqual(foldersOf(on), [basename(dirname(dirname(dirname(third))))])
       // The host's Python was updated: what was made by the old one stays for whoever runs by it.
-      const bin = yield* folder({ python3: { executable: other }, uv: { link: uvExecutable } })
+      const bin = yield* folder({ python3: { executable: other(python) }, uv: { link: uvExecutable } })
       assert.notStrictEqual(yield* interpreterOf(bundle, { ...on, bin }), third)
       assert.lengthOf(foldersOf(on), 2)
     }),

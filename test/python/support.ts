@@ -40,6 +40,8 @@ export const machine = Effect.fnUntraced(function* (
   tools: ReadonlyArray<"uv"> = ["uv"],
 ) {
   const root = yield* temporaryFolder
+  // Environments can't be removed as they are, unless by root.
+  yield* Effect.addFinalizer(() => Effect.sync(() => execFileSync("chmod", ["-R", "u+w", root])))
   const bin = yield* folder({
     python3: { executable: `#!/bin/sh\nexec ${python} "$@"\n` },
     ...(tools.includes("uv") ? { uv: { link: uvExecutable } } : {}),
