@@ -1,3 +1,4 @@
+import { resolve } from "node:path"
 import { Deferred, Duration, Effect, Layer, Option, Redacted } from "effect"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { HttpRouter } from "effect/http"
@@ -13,6 +14,7 @@ import { MetricsRoutes } from "../http/MetricsRoutes.ts"
 import { createServer } from "../http/NodeServer.ts"
 import * as PluginRoutes from "../http/PluginRoutes.ts"
 import * as PluginStatusRoutes from "../http/PluginStatusRoutes.ts"
+import * as PythonEnvironments from "../python/PythonEnvironments.ts"
 import { baseUrl, isAnyAddress } from "./BaseUrl.ts"
 import type { Limits } from "./Limits.ts"
 
@@ -43,7 +45,29 @@ export interface DaemonOptions {
   readonly runtimeDirectory: Option.Option<string>
   /** Bounds that are not the defaults. */
   readonly limits: Limits
+  /** Folder of the Python environments; none where none are to be made. */
+  readonly environments: Option.Option<string>
+  /** The SDK that they have. */
+  readonly pythonSdk: Option.Option<string>
+  readonly pythonIndex: Option.Option<Redacted.Redacted>
+  /** Folders of wheels. */
+  readonly findLinks: ReadonlyArray<string>
+  readonly offline: boolean
 }
+
+/** Environments for Python plugins, where there is a folder for them. */
+const pythonEnvironments = ({ environments, findLinks, offline, pythonIndex, pythonSdk }: DaemonOptions) =>
+  Option.match(environments, {
+    onNone: () => Layer.empty,
+    onSome: (directory) =>
+      PythonEnvironments.layer({
+        directory,
+        sdk: { requirement: Option.getOrUndefined(pythonSdk) },
+        indexUrl: Option.getOrUndefined(pythonIndex),
+        findLinks: findLinks.map((folder) => (URL.canParse(folder) ? folder : resolve(folder))),
+        offline,
+      }),
+  })
 
 /** The settings of every plugin. */
 export const pluginDefaults = ({ allowEnv, limits, pluginLogLevel }: DaemonOptions) => ({
@@ -116,7 +140,11 @@ export const daemonLayer = <Self, Given, E, R, RoutesError, RoutesNeeds, AuthNee
   )
   return HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
     Layer.provideMerge(server),
-    Layer.provideMerge(Layer.provide(backend.environment(Deferred.await(siteUrl)), settings)),
+    Layer.provideMerge(
+      backend
+        .environment(Deferred.await(siteUrl))
+        .pipe(Layer.provide(pythonEnvironments(options)), Layer.provide(settings)),
+    ),
     Layer.provideMerge(AccessToken.layerFrom(options.tokenFile)),
   )
 }

@@ -18,6 +18,11 @@ export const served = Effect.fnUntraced(function* (root: string, tokenFile?: str
     pluginLogLevel: "INFO",
     runtimeDirectory: Option.none(),
     limits: yield* limitsOf({}),
+    environments: Option.none(),
+    pythonSdk: Option.none(),
+    pythonIndex: Option.none(),
+    findLinks: [],
+    offline: false,
     hookPolicies: {},
   })
 })
