@@ -65,7 +65,7 @@ export const describeEnd = (pluginId: string, end: RunEnd): string => {
     case "Stopped":
       return `plugin ${pluginId} was stopped`
     case "Exited":
-      return `plugin ${pluginId} ended unexpectedly (${describeExit(end.exit)}${isKilled(end.exit) ? KILLED : ""})`
+      return `plugin ${pluginId} ended unexpectedly (${describeExit(end.exit)})${isKilled(end.exit) ? KILLED : ""}`
     case "Lost":
       return `plugin ${pluginId} was stopped, since somebody has removed ${end.path}, and it can't be made again (${end.reason}); ${KEEP_SOCKETS}`
     case "Disconnected":
@@ -78,7 +78,7 @@ export const describeEnd = (pluginId: string, end: RunEnd): string => {
 /** Whether a process was killed by a signal that nothing can handle; a shell, or a container, says so by 128 + 9. */
 const isKilled = ({ code, signal }: ProcessExit): boolean => signal === "SIGKILL" || code === 137
 
-const KILLED = ": killed by the kernel, which ends who takes too much memory, or by kill -9"
+const KILLED = "; it was killed, by the kernel for the memory that it took, or by kill -9"
 
 /** One start of a plugin, from its activation to its end. `H` are its hooks as methods, typed from the contract. */
 export interface PluginRun<out H = object> {

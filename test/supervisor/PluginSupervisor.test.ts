@@ -221,7 +221,7 @@ describe("PluginSupervisor", () => {
       yield* runs[0]!.end({ _tag: "Exited", exit: { code: 137, signal: null } })
       yield* settle
       const error =
-        "plugin p-1 ended unexpectedly (exit code 137: killed by the kernel, which ends who takes too much memory, or by kill -9)"
+        "plugin p-1 ended unexpectedly (exit code 137); it was killed, by the kernel for the memory that it took, or by kill -9"
       assert.deepStrictEqual(
         { ...current(), nextTry: 0 },
         {
