@@ -602,7 +602,7 @@ describe("HookDispatcher.notify", () => {
 
 describe("events of a plugin whose runs change", () => {
   /** A run that writes down what it is told, once a gate is open. */
-  const hearing = (heard: Array<string>, gate: Effect.Effect<unknown, never> = Effect.void) =>
+  const hearing = (heard: Array<string>, gate: Effect.Effect<unknown> = Effect.void) =>
     register("changing", {
       messageHasBeenPosted: ({ post }) =>
         Effect.andThen(

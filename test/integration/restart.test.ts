@@ -71,6 +71,10 @@ describe.skipIf(noPython)("a Python plugin under supervision", () => {
   } = {
     "is stopped by a signal": ({ run }) =>
       Effect.map(run, (run) => process.kill(Option.getOrThrow(run).process.pid, "SIGSTOP")),
+    "has a deadlocked event loop": ({ run }) =>
+      Effect.flatMap(run, (run) =>
+        Effect.forkDetach(Effect.exit(Option.getOrThrow(run).hooks.messageHasBeenDeleted({ post: {} }))),
+      ),
     "is deadlocked": ({ command }) => Effect.forkDetach(Effect.exit(command("deadlock"))),
   }
   for (const [name, hang] of Object.entries(hung)) {
