@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from .conftest import IN_GOOD_TIME, STUCK, StartPlugin, code_of
+from .conftest import IN_GOOD_TIME, LIMIT, STUCK, StartPlugin, code_of
+from .goplugin import check
+from .wire import HealthCheckResponse
 
 
 def line_of(source: str, text: str) -> int:
@@ -50,3 +55,39 @@ def test_what_blocks_the_event_loop_is_told_with_its_line(start_plugin: StartPlu
     place = f"it is at plugin.py:{line_of(BLOCKING, 'time.sleep(4)')}, in blocks"
     assert f"the event loop has been blocked for 3 s, and everything async with it; {place}" in log
     assert log.count("has been blocked") == 1
+
+
+UNWELL = """
+    import mattermost_plugin.watchdog
+
+    mattermost_plugin.watchdog.UNWELL = 0.2
+
+    class Blocking(Plugin):
+        @hook(HookName.MessageHasBeenPosted)
+        async def blocks(self, ctx, post):
+            while not os.path.exists("GATE"):
+                time.sleep(0.01)
+
+    run_plugin(Blocking)
+"""
+
+
+def test_a_plugin_whose_event_loop_is_blocked_for_long_says_that_it_is_unwell(
+    start_plugin: StartPlugin, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    plugin = start_plugin(UNWELL.replace("GATE", str(gate)))
+    assert check(plugin.channel) == HealthCheckResponse.SERVING
+
+    def wait_until(status: int) -> None:
+        end = time.monotonic() + LIMIT
+        while check(plugin.channel) != status:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    with ThreadPoolExecutor() as threads:
+        call = threads.submit(plugin.call, "MessageHasBeenPosted")
+        wait_until(HealthCheckResponse.NOT_SERVING)
+        gate.touch()
+        call.result()
+    wait_until(HealthCheckResponse.SERVING)

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { serveHttp } from "../../src/hooks/ServeHttp.ts"
-import { eventually } from "../support/host.ts"
+import { eventually, isAlive } from "../support/host.ts"
 import { head, wire } from "../support/rawHttp.ts"
 import { serving } from "./serving.ts"
 import { bounded, type FaultName, fails, type Kind, kinds, peer, processesWith } from "./support.ts"
@@ -59,11 +59,18 @@ describe.skipIf(process.platform !== "linux")("a plugin that serves HTTP itself"
         })
         // It crashes.
         const first = yield* open
+        const crashed = processesWith(`${root}/plugins/direct`)
         assert.include([502, 503], (yield* ask("/plugins/direct/die")).status, "asked once more, it is gone")
         assert.isTrue((yield* first.untilClosed).endsWith(`hi${GOING_AWAY}`))
-        yield* eventually("nothing is left of it", () => processesWith(`${root}/plugins/direct`).length === 0)
-        assert.strictEqual((yield* ask("/plugins/direct/a")).status, 404)
-        assert.strictEqual((yield* state("direct")).name, "FailedToStayRunning")
+        yield* eventually("nothing is left of it", () => !crashed.some(isAlive))
+        // It restarts.
+        const again = yield* Effect.repeat(Effect.delay(ask("/plugins/direct/a"), "50 millis"), {
+          until: ({ status }) => status !== 503,
+        }).pipe(Effect.timeout("60 seconds"))
+        assert.deepStrictEqual(again, { status: 200, text: "by itself: /a" })
+        const { lastFailure, name, restarts } = yield* state("direct")
+        assert.deepStrictEqual({ name, restarts }, { name: "Running", restarts: 1 })
+        assert.match(lastFailure?.reason ?? "", /direct ended unexpectedly/)
         child.kill("SIGTERM")
         yield* bounded("its end", ended)
       }).pipe(Effect.scoped),

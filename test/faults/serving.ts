@@ -6,6 +6,7 @@ import { Effect } from "effect"
 import { folder } from "../support/folder.ts"
 import { eventually } from "../support/host.ts"
 import { program } from "../support/program.ts"
+import type { Failure } from "../../src/supervisor/PluginLife.ts"
 import { type Bundle, nobodyHas, peer, under } from "./support.ts"
 
 const main = resolve(import.meta.dirname, "../../src/main.ts")
@@ -73,7 +74,12 @@ export const serving = Effect.fnUntraced(function* (settings: Serving = {}) {
     state: (id: string) =>
       Effect.map(ask("/api/v4/plugins/statuses"), ({ text }) => {
         const found = (JSON.parse(text) as ReadonlyArray<any>).find(({ plugin_id }) => plugin_id === id)
-        return { name: String(found?.state_name), error: String(found?.error) }
+        return {
+          name: String(found?.state_name),
+          error: String(found?.error),
+          restarts: Number(found?.restarts),
+          lastFailure: found?.last_failure as Failure | null,
+        }
       }),
     /** It answers, and so does its plugin. */
     isWell: Effect.suspend(() => ask("/plugins/well/")).pipe(

@@ -6,7 +6,12 @@ import { TestClock } from "effect/testing"
 import { EmailNotificationContentSchema } from "../../src/generated/mattermost/pluginapi/v1/hooks_message_pb.js"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { BREAKER_FAILURES } from "../../src/hooks/CircuitBreaker.ts"
-import { HookDeadlineError, HookNotImplementedError, HookPluginError } from "../../src/hooks/HookError.ts"
+import {
+  HookDeadlineError,
+  HookNotImplementedError,
+  HookPluginError,
+  HookTransportError,
+} from "../../src/hooks/HookError.ts"
 import type { HooksOptions } from "../../src/hooks/HookPolicy.ts"
 import { NotificationLimits } from "../../src/hooks/NotificationQueue.ts"
 import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
@@ -591,6 +596,109 @@ describe("HookDispatcher.notify", () => {
         ({ attributes, id }) => id === "plugin_hook_notifications_lost" && attributes?.["plugin"] === "leaving",
       )
       assert.deepInclude(lost?.state, { count: 1 })
+    }),
+  )
+})
+
+describe("events of a plugin whose runs change", () => {
+  /** A run that writes down what it is told, once a gate is open. */
+  const hearing = (heard: Array<string>, gate: Effect.Effect<unknown> = Effect.void) =>
+    register("changing", {
+      messageHasBeenPosted: ({ post }) =>
+        Effect.andThen(
+          gate,
+          Effect.sync(() => (heard.push(post!.message), {})),
+        ),
+    })
+  const tell = Effect.fnUntraced(function* (...messages: ReadonlyArray<string>) {
+    const { notify } = yield* MattermostPlugins
+    for (const message of messages) yield* notify("messageHasBeenPosted", post(message))
+    yield* settle
+  })
+  const lost = Effect.map(Metric.snapshot, (metrics) => {
+    const counter = metrics.find(
+      ({ attributes, id }) => id === "plugin_hook_notifications_lost" && attributes?.["plugin"] === "changing",
+    )
+    return counter !== undefined && "count" in counter.state ? Number(counter.state.count) : 0
+  })
+
+  test(
+    "are handed over to the run that takes the place of another, in their order, each told once",
+    Effect.gen(function* () {
+      const [before, after]: [Array<string>, Array<string>] = [[], []]
+      const gate = yield* Deferred.make<void>()
+      const scope = yield* Scope.make()
+      const { withdraw } = yield* Scope.provide(hearing(before, Deferred.await(gate)), scope)
+      yield* tell("1", "2", "3")
+      yield* hearing(after)
+      const withdrawing = yield* Effect.forkChild(withdraw("5 seconds"))
+      yield* tell("4", "5")
+      assert.deepStrictEqual([before, after], [[], []], "the first is still told")
+      yield* Deferred.succeed(gate, undefined)
+      assert.isTrue(yield* Fiber.join(withdrawing))
+      yield* Scope.close(scope, Exit.void)
+      yield* settle
+      assert.deepStrictEqual(before, ["1"])
+      assert.deepStrictEqual(after, ["2", "3", "4", "5"])
+      assert.strictEqual(yield* lost, 0)
+    }),
+  )
+
+  test(
+    "wait for the next run where one is expected, within a bound, and are lost when none is any more",
+    Effect.gen(function* () {
+      const log = recordLog()
+      const { active } = yield* MattermostPlugins
+      const heard: Array<string> = []
+      const before = yield* lost
+      yield* active.expect("changing", true)
+      yield* tell("nobody knows yet what it wants to hear")
+      yield* Effect.scoped(hearing(heard))
+      yield* tell("1", "2")
+      const scope = yield* Scope.make()
+      const { withdraw } = yield* Scope.provide(hearing(heard), scope)
+      yield* settle
+      assert.deepStrictEqual(heard, ["1", "2"])
+      // A reload that stops it first does not wait for what waits.
+      assert.isTrue(yield* withdraw("5 seconds"))
+      yield* Scope.close(scope, Exit.void)
+      yield* tell("3", "4", "5", "6", "7").pipe(Effect.provide(log.layer))
+      assert.deepStrictEqual(heard, ["1", "2"])
+      yield* Effect.provide(active.expect("changing", false), log.layer)
+      yield* tell("8")
+      yield* hearing(heard)
+      yield* settle
+      assert.deepStrictEqual(heard, ["1", "2"])
+      assert.strictEqual((yield* lost) - before, 5)
+      assert.include(log.messages(), "plugin changing: 5 events are lost, since it has ended")
+    }),
+  )
+
+  test(
+    "wait when a run is gone that nobody has seen end yet, but for the one that it was told",
+    Effect.gen(function* () {
+      const { active } = yield* MattermostPlugins
+      const asked: Array<string> = []
+      yield* active.expect("changing", true)
+      const scope = yield* Scope.make()
+      const dead = new HookTransportError({ pluginId: "changing", hook: "H", status: "UNAVAILABLE", details: "gone" })
+      yield* Scope.provide(
+        register("changing", {
+          messageHasBeenPosted: ({ post }) =>
+            Effect.andThen(
+              Effect.sync(() => asked.push(post!.message)),
+              Effect.fail(dead),
+            ),
+        }),
+        scope,
+      )
+      yield* tell("1", "2", "3")
+      assert.deepStrictEqual(asked, ["1"])
+      yield* Scope.close(scope, Exit.void)
+      const heard: Array<string> = []
+      yield* hearing(heard)
+      yield* settle
+      assert.deepStrictEqual([asked, heard], [["1"], ["2", "3"]])
     }),
   )
 })

@@ -51,7 +51,8 @@ describe.skipIf(noPython)("PluginEnvironment", () => {
       }
       // Ids are in lower case, and settings find theirs all the same. A plugin's PATH is no affair of the host's.
       const plugins = { "Mistyped-plugin": guard, "Good-Plugin": { variables: { PATH: "/nowhere" } } }
-      const live = MattermostPlugins.layerFolder({ directory, plugins }).pipe(
+      // What has failed stays so, for a look at it.
+      const live = MattermostPlugins.layerFolder({ directory, plugins, defaults: { restart: false } }).pipe(
         Layer.provide(MattermostPlugins.layerApi({})),
         Layer.provide(hostEnvironment),
         Layer.provide(NodeServices.layer),

@@ -268,8 +268,8 @@ describe.skipIf(noPython).each(WAYS)("ServeHTTP, by %s", (way) => {
 
   const gate = join(tmpdir(), `start-${randomUUID()}`)
   life(
-    "answers 503 with Retry-After while a plugin starts, and 404 once it has died",
-    { variables: { START_WHEN: gate } },
+    "answers 503 with Retry-After while a plugin starts or waits for its next try, and 404 once it is stopped",
+    { variables: { START_WHEN: gate }, restart: { delay: "1 hour", maxDelay: "1 hour" } },
     Effect.gen(function* () {
       const url = `${yield* address}/plugins/http-cases/status?200`
       const ask = Effect.promise(() => fetch(url))
@@ -281,11 +281,19 @@ describe.skipIf(noPython).each(WAYS)("ServeHTTP, by %s", (way) => {
       const { find, settled } = yield* MattermostPlugins.Environment
       yield* settled
       assert.strictEqual((yield* ask).status, 200)
-      const plugin = Option.getOrThrow(yield* Option.getOrThrow(yield* find("http-cases")).run)
+      const { run, stop } = Option.getOrThrow(yield* find("http-cases"))
+      const plugin = Option.getOrThrow(yield* run)
       process.kill(plugin.process.pid, "SIGKILL")
       yield* plugin.process.exit
-      const gone = Effect.repeat(Effect.delay(ask, "20 millis"), { until: ({ status }) => status === 404 })
-      yield* Effect.timeout(gone, "60 seconds")
+      // A second, as long as nobody has seen that it has ended.
+      const restarting = yield* Effect.repeat(Effect.delay(ask, "20 millis"), {
+        until: ({ headers }) => Number(headers.get("retry-after")) > 1,
+      }).pipe(Effect.timeout("60 seconds"))
+      assert.strictEqual(restarting.status, 503)
+      assert.isAtLeast(Number(restarting.headers.get("retry-after")), 0.8 * 3600 - 120)
+      assert.isAtMost(Number(restarting.headers.get("retry-after")), 1.2 * 3600 + 1)
+      yield* stop
+      assert.strictEqual((yield* ask).status, 404)
     }).pipe(Effect.scoped),
   )
 })

@@ -20,6 +20,10 @@ from .logs import own_logger
 #: whoever does for seconds keeps every hook and request waiting.
 BLOCKED = 3.0
 
+#: Seconds for which something blocks the event loop, until the plugin says that it is unwell. A host may end it then, if
+#: it does nothing else meanwhile; ours takes three quarters of a minute to be sure.
+UNWELL = 10.0
+
 #: Seconds between two looks.
 _LOOK = 0.5
 
@@ -93,13 +97,26 @@ def _ask(loop: asyncio.AbstractEventLoop) -> threading.Event:
     return answered
 
 
+class _Look:
+    """The look at the event loop that is not over."""
+
+    #: When it has begun, by the monotonic clock.
+    began: float | None = None
+
+
+def is_unwell() -> bool:
+    """Whether something has blocked the event loop for so long that the plugin may be deadlocked."""
+    began = _Look.began
+    return began is not None and time.monotonic() - began >= UNWELL
+
+
 def watch(loop: asyncio.AbstractEventLoop) -> None:
     """Tells, from now on, when something blocks the loop, and where that is. Called on the loop's thread."""
     watched = threading.get_ident()
 
     def look() -> None:
         while True:
-            asked = time.monotonic()
+            asked = _Look.began = time.monotonic()
             answered = _ask(loop)
             if not answered.wait(BLOCKED):
                 frame = sys._current_frames().get(watched)
@@ -113,6 +130,7 @@ def watch(loop: asyncio.AbstractEventLoop) -> None:
                 del frame
                 answered.wait()
                 _log.warning("the event loop runs again, after %.1f s", time.monotonic() - asked)
+            _Look.began = None
             time.sleep(_LOOK)
 
     _start(look)

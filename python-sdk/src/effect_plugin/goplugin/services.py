@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 
+from .. import _watchdog as watchdog
 from .._descriptors import message_class, service_handler
 from .broker import GRPCBroker
 from .stdio import Stdio
@@ -40,7 +41,8 @@ class Health:
     def _status(self, service: str) -> Any:
         if service not in ("", "plugin"):
             return None
-        return _STATUS(status=_STATUS.NOT_SERVING if self._stopping.is_set() else _STATUS.SERVING)
+        is_well = not self._stopping.is_set() and not watchdog.is_unwell()
+        return _STATUS(status=_STATUS.SERVING if is_well else _STATUS.NOT_SERVING)
 
     async def check(self, request: Any, context: Any) -> Any:
         """The status now."""
