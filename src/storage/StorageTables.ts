@@ -65,6 +65,19 @@ const migrationsOf = ({ byteOrder, bytes, int8, strict }: Dialect): Migrations =
       config TEXT NOT NULL
     ) ${strict}`
   }),
+  "0002_states": Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    // Of the bundle all or nothing is known: it is written by one statement.
+    yield* sql`CREATE TABLE plugin_states (
+      plugin_id TEXT ${byteOrder} PRIMARY KEY,
+      path TEXT,
+      version TEXT,
+      hash TEXT,
+      signed_by TEXT,
+      installed_at ${int8},
+      enabled INTEGER
+    ) ${strict}`
+  }),
 })
 
 /** Makes the tables of plugins' values and settings, or brings them to the newest version. */
