@@ -94,7 +94,8 @@ export { UnreadableError } from "./storage/Rows.ts"
 export { StorageError } from "./storage/StorageError.ts"
 export { StorageLimits, type StorageLimitsValues } from "./storage/StorageLimits.ts"
 export { type StorageOpenError, StorageVersionError } from "./storage/StorageTables.ts"
-export type { PluginState, PluginStateName } from "./supervisor/PluginLife.ts"
+export { HEALTH_INTERVAL, HEALTH_MISSES, type HealthOptions } from "./supervisor/HealthMonitor.ts"
+export type { Failure, PluginState, PluginStateName } from "./supervisor/PluginLife.ts"
 export {
   PluginExitedError,
   type PluginRun,
@@ -107,8 +108,17 @@ export {
   DEACTIVATE_LIMIT,
   DRAIN_LIMIT,
   PLUGIN_START_TIMEOUT,
+  STREAM_LIMIT,
   type SupervisorOptions,
 } from "./supervisor/SupervisorOptions.ts"
+export {
+  RESTART_BUDGET,
+  RESTART_DELAY,
+  RESTART_MAX_DELAY,
+  type RestartOptions,
+  RETRY_EVERY,
+  STABLE_AFTER,
+} from "./supervisor/RestartPolicy.ts"
 export type { PluginSupervisor, SupervisedPlugin } from "./supervisor/PluginSupervisor.ts"
 export { Workspace } from "./workspace/Workspace.ts"
 export { WorkspaceLimits } from "./workspace/WorkspaceLimits.ts"

@@ -142,6 +142,8 @@ const Server = open({
   executable: Schema.optionalKey(Schema.String),
   /** Paths by platform, for example `linux-amd64`. */
   executables: Schema.optionalKey(Texts),
+  /** Whether two processes of the plugin must never run at once: a reload stops the one before it starts the next. */
+  exclusive: Schema.optionalKey(Schema.Boolean),
   python_version: Schema.optionalKey(Schema.String),
   python: Schema.optionalKey(
     open({

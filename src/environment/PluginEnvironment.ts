@@ -10,7 +10,7 @@ import type { PluginSupervisor, SupervisedPlugin } from "../supervisor/PluginSup
 export interface EnvironmentOptions<C extends AnyContract> {
   /** The folder that holds the bundles, one folder each. */
   readonly directory: string
-  /** Settings of every plugin. */
+  /** Settings of every plugin. They are restarted unless these say otherwise. */
   readonly defaults?: SupervisorOptions<C> | undefined
   /** Settings of single plugins by id, in place of the defaults of the same name. */
   readonly plugins?: { readonly [id: string]: SupervisorOptions<C> } | undefined
@@ -71,7 +71,10 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
     const bundle = entry.success
     const { id } = bundle.manifest
     const own = yield* Scope.fork(scope)
-    plugins.set(id, yield* Scope.provide(supervisor.supervise(bundle, { ...options.defaults, ...settings[id] }), own))
+    plugins.set(
+      id,
+      yield* Scope.provide(supervisor.supervise(bundle, { restart: true, ...options.defaults, ...settings[id] }), own),
+    )
   }
   for (const [id, { hooks }] of Object.entries(settings)) {
     if (plugins.has(id)) continue

@@ -105,7 +105,7 @@ export const make = <C extends AnyContract>(contract: C, active: ActivePlugins):
       }),
 
     notify: Effect.fnUntraced(function* (hook, request) {
-      const plugins = implementing(hook)
+      const plugins = active.listening(hook)
       if (plugins.length === 0) return
       const event = NotificationQueue.event(contract, hook, request, yield* Effect.option(Effect.currentSpan))
       yield* Effect.forEach(plugins, ({ tell }) => tell(event), { discard: true })

@@ -10,6 +10,10 @@ export interface InFlight {
   readonly track: <A, E, R>(call: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** Counts something until the Scope closes: a request goes on when its head has been answered. */
   readonly hold: Effect.Effect<void, never, Scope.Scope>
+  /** Counts a stream that has no end of its own among what `endStreams` ends by `end`, until what is answered is called. */
+  readonly stream: (end: () => void) => () => void
+  /** Ends all streams that are open, and those that begin from now on. */
+  readonly endStreams: Effect.Effect<void>
   /** Waits until nothing is left. Who calls this sees to it that nothing new begins, and bounds the wait. */
   readonly idle: Effect.Effect<void>
 }
@@ -25,6 +29,8 @@ export const make = (): InFlight => {
     if (count++ === 0) isIdle.closeUnsafe()
     return leaveNow
   }
+  const streams = new Set<() => void>()
+  let isEndingStreams = false
   const enter = Effect.sync(enterNow)
   const leave = Effect.sync(leaveNow)
   return {
@@ -36,6 +42,15 @@ export const make = (): InFlight => {
     hold: Effect.uninterruptible(
       Effect.flatMap(Effect.scope, (scope) => Effect.andThen(enter, Scope.addFinalizer(scope, leave))),
     ),
+    stream: (end) => {
+      if (isEndingStreams) end()
+      else streams.add(end)
+      return () => void streams.delete(end)
+    },
+    endStreams: Effect.sync(() => {
+      isEndingStreams = true
+      for (const end of streams) end()
+    }),
     idle: isIdle.await,
   }
 }

@@ -1,6 +1,6 @@
 import type { DescMessage } from "@bufbuild/protobuf"
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf"
-import { type Cause, Context, Effect, Fiber, Latch, Option, Queue, type Scope, type Tracer } from "effect"
+import { type Cause, Context, Duration, Effect, Fiber, Latch, Option, Queue, type Scope, type Tracer } from "effect"
 import type { AnyContract } from "../contract/Contract.ts"
 import { countLost } from "./HookMetrics.ts"
 import type { HookClient } from "./Hooks.ts"
@@ -38,10 +38,15 @@ export const event = (
   return { hook, name, request: fromBinary(schema, bytes), bytes: bytes.length, span }
 }
 
-/** The events that wait for one run of a plugin. */
+/** How long what waits is kept from a plugin that could not be reached: by then its host has seen it end, if it has. */
+const UNREACHED_PAUSE = Duration.seconds(1)
+
+/** The events that wait for a plugin, whichever run of it is there. */
 export interface NotificationQueue {
   /** Puts an event at the end; one that there is no room for is lost, which is counted and logged. */
   readonly offer: (event: Event) => Effect.Effect<void>
+  /** Says which run is told of events from now on. While there is none, they wait. */
+  readonly turnTo: (run: HookClient | undefined) => Effect.Effect<void>
   /**
    * Takes no more events, and waits until those there are were delivered. Who calls this bounds the wait; what is left when
    * the Scope closes is lost, which is logged.
@@ -51,32 +56,58 @@ export interface NotificationQueue {
 
 /**
  * Tells a plugin of events one after the other, in their order. While the circuit to a hook is open, they wait, unless the
- * plugin is about to end.
+ * plugin is about to end. An event whose run ends while it is told is not told again: it may be what has ended the run.
  */
-export const make = Effect.fnUntraced(function* ({
-  call,
-  calls: { breaker },
-  pluginId,
-}: HookClient): Effect.fn.Return<NotificationQueue, never, Scope.Scope> {
+export const make = Effect.fnUntraced(function* (
+  pluginId: string,
+): Effect.fn.Return<NotificationQueue, never, Scope.Scope> {
   const limits = yield* NotificationLimits
   const queue = yield* Queue.make<Event, Cause.Done>({ capacity: limits.count, strategy: "dropping" })
   /** Events that are neither told nor given up. */
   const waiting = new Set<Event>()
   let bytes = 0
-  const ending = yield* Latch.make()
+  let run: HookClient | undefined
+  const isPresent = Latch.makeUnsafe(false)
+  /** Opened when the run is another one, or is about to end. */
+  let turned = Latch.makeUnsafe(false)
   let isEnding = false
   let givenUp = 0
 
+  /** The run that there is, once there is one. */
+  const present: Effect.Effect<HookClient> = Effect.suspend(() =>
+    run === undefined ? Effect.andThen(isPresent.await, present) : Effect.succeed(run),
+  )
   const tell = (event: Event): Effect.Effect<void> =>
-    Effect.catch(Effect.asVoid(call(event.hook, event.request)), (error) => {
-      if (error._tag === "HookNotImplementedError") return Effect.void
-      if (error._tag !== "HookSuspendedError") return Effect.logError(error.message)
-      if (!isEnding) {
-        return Effect.andThen(Effect.raceFirst(breaker.rested(event.hook), ending.await), tell(event))
-      }
-      givenUp++
-      return countLost(pluginId, event.name)
+    Effect.flatMap(present, (told) => {
+      const isOver = turned
+      return Effect.catch(Effect.asVoid(told.call(event.hook, event.request)), (error) => {
+        switch (error._tag) {
+          case "HookNotImplementedError":
+            return Effect.void
+          case "HookTransportError":
+            // Where the plugin has ended, what waits is for its next run.
+            return Effect.andThen(
+              Effect.logError(error.message),
+              isEnding ? Effect.void : Effect.raceFirst(Effect.sleep(UNREACHED_PAUSE), isOver.await),
+            )
+          case "HookSuspendedError": {
+            if (!isEnding) {
+              const { rested } = told.calls.breaker
+              return Effect.andThen(Effect.raceFirst(rested(event.hook), isOver.await), tell(event))
+            }
+            givenUp++
+            return countLost(pluginId, event.name)
+          }
+          default:
+            return Effect.logError(error.message)
+        }
+      })
     })
+  const turn = Effect.suspend(() => {
+    const over = turned
+    turned = Latch.makeUnsafe(isEnding)
+    return over.open
+  })
   const done = (event: Event) => {
     if (waiting.delete(event)) bytes -= event.bytes
   }
@@ -122,7 +153,12 @@ export const make = Effect.fnUntraced(function* ({
       }
       isFull = true
     }),
-    drain: Effect.suspend(() => ((isEnding = true), ending.open)).pipe(
+    turnTo: (next) =>
+      Effect.suspend(() => {
+        run = next
+        return Effect.andThen(turn, next === undefined ? isPresent.close : isPresent.open)
+      }),
+    drain: Effect.suspend(() => ((isEnding = true), turn)).pipe(
       Effect.andThen(Queue.end(queue)),
       Effect.andThen(Fiber.await(worker)),
       Effect.asVoid,

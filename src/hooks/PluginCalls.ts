@@ -28,6 +28,8 @@ export interface BegunCall {
  */
 export interface PluginCalls {
   readonly breaker: CircuitBreaker
+  /** How many calls the plugin has answered so far, be it with an error of its own. */
+  readonly answers: () => number
   /** Makes a call, which is handed the hook's deadline. */
   readonly run: <A, R>(
     hook: string,
@@ -51,6 +53,7 @@ export const make = (
   name: (hook: string) => string,
 ): PluginCalls => {
   const breaker = makeBreaker()
+  let answers = 0
   const suspended = (hook: string) => new HookSuspendedError({ pluginId, hook: name(hook) })
   const begin = (hook: string, context: Context.Context<never>): BegunCall | undefined => {
     const clock = Context.get(context, Clock.Clock)
@@ -66,6 +69,7 @@ export const make = (
       const now = clock.currentTimeMillisUnsafe()
       count(outcome)
       const how = howFor(now - began)
+      if (how === "answered") answers++
       // A page that is slow says nothing of the others; a server that can't be reached does.
       const isSlowPage = hook === "serveHTTP" && how === "unanswered" && outcome !== UNREACHED
       return passage.end(isSlowPage ? "unknown" : how, now)
@@ -86,6 +90,7 @@ export const make = (
     )
   return {
     breaker,
+    answers: () => answers,
     begin,
     suspended,
     logOpen,

@@ -2,12 +2,22 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import { type Context, Effect, type Scope } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { forward, forwarded, isHookError } from "../hooks/Forwarder.ts"
+import { fieldsOf } from "../hooks/HeaderRules.ts"
 import { brokenResponse, type HookError } from "../hooks/HookError.ts"
 import type { HookClient } from "../hooks/Hooks.ts"
 import type { PluginHttpServer } from "../hooks/PluginOffers.ts"
 import { directRequest } from "./DirectRequest.ts"
 import type { PluginRequest } from "./PluginRequest.ts"
-import { failed, type ResponseOptions, warn, type Written, writeDirect, written } from "./PluginResponse.ts"
+import {
+  failed,
+  isEventStream,
+  type ResponseOptions,
+  streamsEnded,
+  warn,
+  type Written,
+  writeDirect,
+  written,
+} from "./PluginResponse.ts"
 import { tunnel } from "./Tunnel.ts"
 
 /** A request of a client's for a plugin's own HTTP server. */
@@ -35,11 +45,13 @@ export const serveDirect = (
   const leave = hooks.inFlight.enter()
   let isOver = false
   let stopWriting: (() => void) | undefined
+  let leaveStreams: (() => void) | undefined
   let stopForwarding: (() => void) | undefined
   const over = () => {
     isOver = true
     stopWriting?.()
     stopForwarding?.()
+    leaveStreams?.()
     leave()
   }
   const finish = (ended: Ended) => {
@@ -57,6 +69,9 @@ export const serveDirect = (
       if (answer._tag !== "Response") return finish(brokenResponse(hooks.pluginId, "it answered with status 101", 500))
       try {
         stopWriting = writeDirect(incoming, outgoing(), answer, options, finish)
+        if (!isOver && isEventStream(fieldsOf(answer.head))) {
+          leaveStreams = hooks.inFlight.stream(() => answer.body.end())
+        }
       } catch (error) {
         finish({ _tag: "Cut", status: answer.status, error: error as Error })
       }
@@ -100,7 +115,7 @@ export const serveWebSocket = Effect.fnUntraced(function* (
     )
     return yield* written(hooks.pluginId, outgoing, ended)
   }
-  const refused = yield* tunnel(incoming, answer, options)
+  const refused = yield* Effect.raceFirst(tunnel(incoming, answer, options), streamsEnded(hooks))
   if (refused === undefined) return HttpServerResponse.empty({ status: 101 })
   yield* warn(hooks.pluginId, `the plugin answered with ${refused}`)
   return failed(502, "The plugin failed")

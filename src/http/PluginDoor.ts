@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http"
-import { type Cause, Effect, identity, Option, Result, SubscriptionRef } from "effect"
+import { type Cause, Duration, Effect, identity, Option, Result, Stream, SubscriptionRef } from "effect"
 import { type HttpServerError, HttpServerRequest, type HttpServerResponse } from "effect/http"
 import type { PluginEnvironment } from "../environment/PluginEnvironment.ts"
 import type { ActivePlugins } from "../hooks/ActivePlugins.ts"
@@ -9,7 +9,7 @@ import type { HookClient } from "../hooks/Hooks.ts"
 import type { RequestLimit } from "../hooks/RequestLimit.ts"
 import * as RequestTarget from "../hooks/RequestTarget.ts"
 import { serveHttp } from "../hooks/ServeHttp.ts"
-import type { SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
+import type { PluginState } from "../supervisor/PluginLife.ts"
 import { makeId } from "../workspace/Id.ts"
 import { answered, RequestId } from "./AppErrorResponse.ts"
 import { exchangeOf, isUpgraded } from "./ClientConnection.ts"
@@ -19,7 +19,7 @@ import { asksForWebSocket } from "./DirectRequest.ts"
 import type { hostCheck } from "./HostCheck.ts"
 import { isExactly, type IsToken } from "./HostTokens.ts"
 import { hasBody, hasTokenInPath, isTooLarge, type PluginRequest, pluginRequest, requestInit } from "./PluginRequest.ts"
-import { failed, type ResponseOptions, writeResponse } from "./PluginResponse.ts"
+import { failed, isEventStream, type ResponseOptions, streamsEnded, writeResponse } from "./PluginResponse.ts"
 import * as PublicFiles from "./PublicFiles.ts"
 import { refusal } from "./Refusal.ts"
 import { isOwnRequest, type RequestToken, requestToken } from "./RequestToken.ts"
@@ -154,7 +154,7 @@ export const route = (asked: Asked): Route => {
   const target = RequestTarget.pluginTarget(parsed.success)
   if (target === undefined) return answerWith(notFound("Plugins are below /plugins/{id}/"))
   const plugin = door.active.find(target.id.toLowerCase())
-  if (Option.isNone(plugin)) return { _tag: "Answer", answer: refuseInactive(door, target.id) }
+  if (Option.isNone(plugin)) return { _tag: "Answer", answer: answerInactive(asked, target.id) }
   const { hooks, pluginId } = plugin.value
   asked.pluginId = pluginId
   const leave = door.limit.enter(pluginId)
@@ -167,7 +167,13 @@ export const route = (asked: Asked): Route => {
   return {
     _tag: "Token",
     token: shown.token,
-    route: (holder) => serve(asked, hooks, target, { ...shown, holder: Option.getOrUndefined(holder) }),
+    route: (holder) => {
+      // Meanwhile another run may have taken its place; the one before waits for nothing that has not begun.
+      const current = door.active.find(pluginId)
+      return Option.isNone(current)
+        ? { _tag: "Answer", answer: refuseInactive(door, pluginId) }
+        : serve(asked, current.value.hooks, target, { ...shown, holder: Option.getOrUndefined(holder) })
+    },
   }
 }
 
@@ -226,7 +232,9 @@ const serveContract = Effect.fnUntraced(function* (hooks: HookClient, asked: Plu
   const { incoming, outgoing } = exchangeOf(request)
   const init = requestInit(incoming, asked)
   const answer = yield* serveHttp(hooks, { init, body: hasBody(incoming) ? request.stream : undefined })
-  return yield* writeResponse(hooks.pluginId, incoming, outgoing(), answer, options)
+  const fields = answer.headers.flatMap(([name, values]) => values.map((value) => [name, value] as const))
+  const body = isEventStream(fields) ? Stream.interruptWhen(answer.body, streamsEnded(hooks)) : answer.body
+  return yield* writeResponse(hooks.pluginId, incoming, outgoing(), { ...answer, body }, options)
 }, Effect.scoped)
 
 const notFound = (reason: string) => refusal(404, "api.context.404.app_error", reason)
@@ -243,14 +251,53 @@ const refuseHead = (incoming: IncomingMessage) => {
 const refuseBusy = (id: string) =>
   refusal(503, "app.plugin.busy", `The plugin ${id} has too many requests to serve`, { "retry-after": RETRY_AFTER })
 
+/** How long a request waits for a plugin that is stopped and started by a reload. */
+const RELOAD_LIMIT = Duration.seconds(30)
+
+/** Has a request wait for a plugin that a reload has stopped; others are told that it is not there. */
+const answerInactive = (asked: Asked, id: string): Answer => {
+  const { door } = asked
+  return Effect.flatMap(door.environment.find(id), (plugin) => {
+    if (Option.isNone(plugin) || SubscriptionRef.getUnsafe(plugin.value.state).isReloading !== true) {
+      return refuseInactive(door, id)
+    }
+    const reloaded = SubscriptionRef.changes(plugin.value.state).pipe(
+      Stream.filter(({ isReloading }) => isReloading !== true),
+      Stream.runHead,
+      Effect.timeoutOption(RELOAD_LIMIT),
+    )
+    return Effect.flatMap(
+      door.limit.within(id.toLowerCase(), Effect.as(reloaded, undefined), Effect.succeed(refuseBusy(id))),
+      (busy) =>
+        busy !== undefined
+          ? Effect.succeed(busy)
+          : Option.isSome(door.active.find(id.toLowerCase()))
+            ? follow(asked, route(asked))
+            : refuseInactive(door, id),
+    )
+  })
+}
+
 const refuseInactive = ({ environment }: PluginDoor, id: string) =>
-  Effect.map(environment.find(id), (plugin) =>
-    Option.isSome(plugin) && isStarting(plugin.value)
-      ? refusal(503, "app.plugin.starting", `The plugin ${id} is starting`, { "retry-after": RETRY_AFTER })
-      : refusal(404, "app.plugin.not_found", `There is no active plugin ${id}`),
+  Effect.flatMap(environment.find(id), (plugin) =>
+    Effect.clockWith((clock) => {
+      const state = Option.isSome(plugin) ? SubscriptionRef.getUnsafe(plugin.value.state) : undefined
+      const retryAfter = state === undefined ? undefined : secondsUntilNextTry(state, clock.currentTimeMillisUnsafe())
+      return Effect.succeed(
+        retryAfter === undefined
+          ? refusal(404, "app.plugin.not_found", `There is no active plugin ${id}`)
+          : refusal(503, "app.plugin.starting", `The plugin ${id} is starting`, { "retry-after": retryAfter }),
+      )
+    }),
   )
 
-const isStarting = ({ state }: SupervisedPlugin): boolean => SubscriptionRef.getUnsafe(state).name === "Starting"
+/** Seconds after which a client may find a plugin started; undefined where nobody starts it. */
+const secondsUntilNextTry = ({ isReloading, name, nextTry }: PluginState, now: number): string | undefined =>
+  nextTry !== undefined
+    ? String(Math.max(Number(RETRY_AFTER), Math.ceil((nextTry - now) / 1000)))
+    : name === "Starting" || isReloading === true
+      ? RETRY_AFTER
+      : undefined
 
 /** What a client is told of a plugin that fails; the rest is for the log. */
 const refuseFailed = (

@@ -4,7 +4,8 @@ import { HttpServerResponse } from "effect/http"
 import type { DirectAnswer } from "../hooks/Exchange.ts"
 import type { PluginHttpResponse } from "../hooks/ServeHttp.ts"
 import { end, endUnlessReceived, pour, writeChunk } from "./ClientConnection.ts"
-import { type Field, fieldsOf, flatOf, hasNoBody, responseFields } from "../hooks/HeaderRules.ts"
+import { type Field, fieldsOf, flatOf, hasNoBody, keyOf, responseFields } from "../hooks/HeaderRules.ts"
+import type { HookClient } from "../hooks/Hooks.ts"
 import { refusal } from "./Refusal.ts"
 
 /** What a client is told of a plugin that fails; the rest is for the log. */
@@ -48,6 +49,14 @@ const writeHead = (
     const flush = setTimeout(() => outgoing.flushHeaders(), Duration.toMillis(HEAD_DELAY))
     return () => clearTimeout(flush)
   })
+
+/** Whether an answer is server-sent events, which have no end of their own. */
+export const isEventStream = (fields: ReadonlyArray<Field>): boolean =>
+  fields.some(([name, value]) => keyOf(name) === "content-type" && /^text\/event-stream\b/i.test(value))
+
+/** Waits until a plugin's streams are to end, since its run does. */
+export const streamsEnded = ({ inFlight }: HookClient): Effect.Effect<undefined> =>
+  Effect.callback((resume) => Effect.sync(inFlight.stream(() => resume(Effect.undefined))))
 
 /** How a response has come to its end. */
 export type Written =

@@ -22,6 +22,9 @@ const status = Effect.fnUntraced(function* ({ bundle, run, state }: SupervisedPl
     state_name: current.name,
     state_since: current.since,
     error: current.error ?? "",
+    restarts: current.restarts,
+    next_try: current.nextTry ?? 0,
+    last_failure: current.lastFailure ?? null,
     hooks:
       plugin._tag === "Some"
         ? [...plugin.value.client.implemented].map((hook) => hookName(plugin.value.client.contract, hook))

@@ -56,6 +56,8 @@ export type RunEnd =
   | { readonly _tag: "Lost"; readonly path: string; readonly reason: string }
   /** The process lives, but its server is gone. */
   | { readonly _tag: "Disconnected" }
+  /** The process lives, but is stopped or deadlocked: what its host has seen of that. */
+  | { readonly _tag: "Unresponsive"; readonly reason: string }
 
 /** A run's end in words. */
 export const describeEnd = (pluginId: string, end: RunEnd): string => {
@@ -63,13 +65,20 @@ export const describeEnd = (pluginId: string, end: RunEnd): string => {
     case "Stopped":
       return `plugin ${pluginId} was stopped`
     case "Exited":
-      return `plugin ${pluginId} ended unexpectedly (${describeExit(end.exit)})`
+      return `plugin ${pluginId} ended unexpectedly (${describeExit(end.exit)}${isKilled(end.exit) ? KILLED : ""})`
     case "Lost":
       return `plugin ${pluginId} was stopped, since somebody has removed ${end.path}, and it can't be made again (${end.reason}); ${KEEP_SOCKETS}`
     case "Disconnected":
       return `plugin ${pluginId} was stopped, since its server does not answer any more, although its process runs; see its log`
+    case "Unresponsive":
+      return `plugin ${pluginId} was stopped, since it ${end.reason}`
   }
 }
+
+/** Whether a process was killed by a signal that nothing can handle; a shell, or a container, says so by 128 + 9. */
+const isKilled = ({ code, signal }: ProcessExit): boolean => signal === "SIGKILL" || code === 137
+
+const KILLED = ": killed by the kernel, which ends who takes too much memory, or by kill -9"
 
 /** One start of a plugin, from its activation to its end. `H` are its hooks as methods, typed from the contract. */
 export interface PluginRun<out H = object> {

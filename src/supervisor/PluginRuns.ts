@@ -4,6 +4,7 @@ import type { PluginBundle } from "../bundle/PluginBundle.ts"
 import { PluginCommand } from "../command/PluginCommand.ts"
 import type { GoPlugin } from "../goplugin/GoPlugin.ts"
 import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
+import { HandshakeError } from "../goplugin/Handshake.ts"
 import { MAX_MESSAGE_SIZE } from "../rpc/RpcLimits.ts"
 import { VARIABLES } from "../command/Variables.ts"
 import { ownVariables } from "../contract/Contract.ts"
@@ -11,6 +12,7 @@ import type { Registration } from "../hooks/ActivePlugins.ts"
 import { type HookClient, Hooks, unaryHooks } from "../hooks/Hooks.ts"
 import { withOffers } from "../hooks/PluginOffers.ts"
 import { describeExit } from "../process/ProcessSpec.ts"
+import { monitor, observe } from "./HealthMonitor.ts"
 import type { HostSide } from "./HostSide.ts"
 import { PluginExitedError, type PluginRun, type PluginStartError, type RunEnd } from "./PluginRun.ts"
 import { keepApi, serveApi, type ServedApi } from "./ServedApi.ts"
@@ -19,6 +21,7 @@ import {
   DEACTIVATE_LIMIT,
   DRAIN_LIMIT,
   PLUGIN_START_TIMEOUT,
+  STREAM_LIMIT,
   variablesOf,
 } from "./SupervisorOptions.ts"
 
@@ -104,14 +107,21 @@ const make = Effect.gen(function* () {
       let registration: Registration | undefined
       let activated: HookClient | undefined
 
-      /** What a plugin is asked at its end. One that has died is not asked, and one that dies on the way not waited for. */
+      let isUnresponsive = false
+
+      /**
+       * What a plugin is asked at its end. One that has died, or answers nobody, is not asked, and one that dies on the way not
+       * waited for.
+       */
       const unlessDead = (step: Effect.Effect<unknown> = Effect.void) =>
-        plugin === undefined ? Effect.void : Effect.raceFirst(step, plugin.process.exit)
+        plugin === undefined || isUnresponsive ? Effect.void : Effect.raceFirst(step, plugin.process.exit)
 
       /** The order of a stop: all that a run holds, each step with a bound. A start that has failed has a part of it. */
       const release = inOrder(pluginId, [
         // No hook and no request reaches the plugin any more; those that have may end, and events are delivered.
-        Effect.suspend(() => unlessDead(registration?.withdraw(options.drainLimit ?? DRAIN_LIMIT))),
+        Effect.suspend(() =>
+          unlessDead(registration?.withdraw(options.drainLimit ?? DRAIN_LIMIT, options.streamLimit ?? STREAM_LIMIT)),
+        ),
         Scope.close(scopes.dispatch, Exit.void),
         // OnDeactivate, of a plugin that was activated.
         Effect.suspend(() => unlessDead(activated && deactivate(activated, deactivateLimit))),
@@ -127,7 +137,8 @@ const make = Effect.gen(function* () {
         Effect.uninterruptible(
           Effect.flatMap(Deferred.succeed(ending, why), (isFirst) =>
             isFirst
-              ? release.pipe(
+              ? Effect.sync(() => (isUnresponsive = why._tag === "Unresponsive")).pipe(
+                  Effect.andThen(release),
                   Effect.ensuring(Deferred.succeed(ended, why)),
                   Effect.ensuring(Scope.close(own, Exit.void)),
                 )
@@ -142,7 +153,8 @@ const make = Effect.gen(function* () {
         const started = yield* Scope.provide(launch(host, bundle, options, api), scopes.process)
         plugin = started
         const run = yield* Effect.catch(activate(started, api), (error) => orExited(pluginId, started, error))
-        return { run, unexpected: unexpectedEnd(started, keepApi(pluginId, api)) }
+        const unexpected = [keepApi(pluginId, api), ...watchHealth(run, options)]
+        return { run, unexpected: unexpectedEnd(started, unexpected) }
       })
       const activate = Effect.fnUntraced(function* (started: GoPlugin, api: ServedApi) {
         const connected = yield* hookClients.connect(host.api.contract, started.client, pluginId, {
@@ -152,6 +164,8 @@ const make = Effect.gen(function* () {
         })
         yield* configureAndActivate(connected)
         activated = connected
+        // Whatever its activation has done, it is well before anybody is handed to it.
+        yield* Effect.mapError(started.ping, ({ message }) => unwell(pluginId, message))
         const owner = {
           pid: started.process.pid,
           folders: [api.socketDirectory],
@@ -219,12 +233,31 @@ const deactivate = Effect.fn("PluginRuns.deactivate")(function* (hooks: HookClie
 })
 
 /** Waits until a run can't go on. */
-const unexpectedEnd = ({ disconnected, process }: GoPlugin, lost: Effect.Effect<RunEnd>): Effect.Effect<RunEnd> =>
+const unexpectedEnd = (
+  { disconnected, process }: GoPlugin,
+  others: ReadonlyArray<Effect.Effect<RunEnd>>,
+): Effect.Effect<RunEnd> =>
   Effect.raceAllFirst([
     Effect.map(process.exit, (exit): RunEnd => ({ _tag: "Exited", exit })),
-    lost,
     Effect.as(disconnected, { _tag: "Disconnected" } as const),
+    ...others,
   ])
+
+/** What completes when a plugin is stopped or deadlocked; nothing where nobody is to see to that. */
+const watchHealth = (
+  { client: { calls, pluginId }, ping, process }: PluginRun,
+  { health = {} }: AnySupervisorOptions,
+): ReadonlyArray<Effect.Effect<RunEnd>> =>
+  health === false ? [] : [monitor({ pluginId, ping, answers: calls.answers, observe: observe(process.pid) }, health)]
+
+const unwell = (pluginId: string, message: string) =>
+  new HandshakeError({
+    pluginId,
+    kind: "unhealthy",
+    detail: `it was activated, but its health check failed: ${message}`,
+    stderr: [],
+    diagnosis: [],
+  })
 
 /** What a failing start has to say: that the process has ended says more than that a call did not reach it. */
 const orExited = Effect.fnUntraced(function* <E extends { readonly message: string }>(

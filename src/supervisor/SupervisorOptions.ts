@@ -5,6 +5,8 @@ import type { Curve } from "../goplugin/AutoMtls.ts"
 import { VARIABLES } from "../command/Variables.ts"
 import type { AnyContract } from "../contract/Contract.ts"
 import { type AnyHooksOptions, HOOK_DEADLINE, type HooksOptions } from "../hooks/HookPolicy.ts"
+import type { HealthOptions } from "./HealthMonitor.ts"
+import type { RestartOptions } from "./RestartPolicy.ts"
 
 /**
  * How long a plugin may take from its start to its handshake. Importing grpcio takes a second on a laptop and several on
@@ -14,6 +16,12 @@ export const PLUGIN_START_TIMEOUT: Duration.Duration = Duration.seconds(30)
 
 /** How long a plugin that is stopped gets for what it is at work on, and for events that still wait for it. */
 export const DRAIN_LIMIT: Duration.Duration = Duration.seconds(5)
+
+/**
+ * How long server-sent events and WebSockets may go on when a plugin is stopped or reloaded. They end by themselves never, and
+ * their clients come again, to the next run.
+ */
+export const STREAM_LIMIT: Duration.Duration = Duration.seconds(1)
 
 /** How long `OnDeactivate` may take (Mattermost's own limit). */
 export const DEACTIVATE_LIMIT: Duration.Duration = Duration.seconds(10)
@@ -28,6 +36,8 @@ export interface AnySupervisorOptions extends Omit<PluginCommandOptions, "reserv
   readonly shutdownLimit?: Duration.Input | undefined
   /** How long a stop waits for calls, requests and events. Default {@link DRAIN_LIMIT}. */
   readonly drainLimit?: Duration.Input | undefined
+  /** How long a stop lets server-sent events and WebSockets go on. Default {@link STREAM_LIMIT}. */
+  readonly streamLimit?: Duration.Input | undefined
   /** How long `OnDeactivate` may take. Default {@link DEACTIVATE_LIMIT}. */
   readonly deactivateLimit?: Duration.Input | undefined
   /** The largest message that is taken from the plugin, in bytes. Default 64 MiB (`MAX_MESSAGE_SIZE`). */
@@ -36,6 +46,13 @@ export interface AnySupervisorOptions extends Omit<PluginCommandOptions, "reserv
   readonly allowForeignAddress?: boolean | undefined
   /** Deadlines of the hooks, and what it means when the plugin does not answer. */
   readonly hooks?: AnyHooksOptions | undefined
+  /**
+   * How the plugin is started again when it ends unexpectedly or can't be started. Default `false`, not at all, since whoever
+   * starts a single plugin holds its run; of the plugins of a folder `true`, by the defaults of {@link RestartOptions}.
+   */
+  readonly restart?: boolean | RestartOptions | undefined
+  /** How the plugin is watched for being stopped or deadlocked; `false`: not at all. Default: by those of {@link HealthOptions}. */
+  readonly health?: false | HealthOptions | undefined
   /** The level from which a plugin logs. Default `INFO`. */
   readonly logLevel?: "DEBUG" | "INFO" | "WARNING" | "ERROR" | undefined
 }

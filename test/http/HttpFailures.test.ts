@@ -17,7 +17,7 @@ import { HttpFailures } from "../../src/http/HttpFailures.ts"
 import { MetricsRoutes } from "../../src/http/MetricsRoutes.ts"
 import * as PluginStatusRoutes from "../../src/http/PluginStatusRoutes.ts"
 import { WorkspaceRoutes } from "../../src/http/WorkspaceRoutes.ts"
-import type { PluginState } from "../../src/supervisor/PluginLife.ts"
+import { NOT_RUNNING, type PluginState } from "../../src/supervisor/PluginLife.ts"
 import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { Workspace } from "../../src/workspace/Workspace.ts"
 import { create } from "@bufbuild/protobuf"
@@ -57,7 +57,7 @@ const broken = (gone: Deferred.Deferred<void>) =>
   )
 
 const plugins = Layer.unwrap(
-  Effect.map(SubscriptionRef.make<PluginState>({ name: "NotRunning", since: 0 }), (state) =>
+  Effect.map(SubscriptionRef.make<PluginState>(NOT_RUNNING), (state) =>
     MattermostPlugins.layerEnvironmentTest([
       {
         bundle: { directory: "/p", manifest: { id: "p", name: "P" } },
@@ -65,6 +65,8 @@ const plugins = Layer.unwrap(
         run: Effect.die(new Error("no state")),
         start: Effect.never,
         stop: Effect.void,
+        reload: Effect.never,
+        replace: () => Effect.never,
       },
     ]),
   ),

@@ -3,17 +3,18 @@ import { assert, describe, it } from "@effect/vitest"
 import { STATE_NUMBER } from "../../src/mattermost/PluginStateNumber.ts"
 import { after, type LifeEvent, type PluginStateName, TRANSITIONS } from "../../src/supervisor/PluginLife.ts"
 
-const events: ReadonlyArray<LifeEvent> = ["start", "started", "failed", "ended", "stop", "stopped"]
+const events: ReadonlyArray<LifeEvent> = ["start", "started", "failed", "retry", "replaced", "ended", "stop", "stopped"]
 
 /** A dash is no change. */
 const TABLE: ReadonlyArray<readonly [state: PluginStateName, ...after: ReadonlyArray<PluginStateName | "-">]> = [
-  //                      start       started    failed           ended                  stop        stopped
-  ["NotRunning", "Starting", "-", "-", "-", "-", "-"],
-  ["Starting", "-", "Running", "FailedToStart", "-", "Stopping", "-"],
-  ["Running", "-", "-", "-", "FailedToStayRunning", "Stopping", "-"],
-  ["FailedToStart", "Starting", "-", "-", "-", "-", "-"],
-  ["FailedToStayRunning", "Starting", "-", "-", "-", "-", "-"],
-  ["Stopping", "-", "-", "-", "-", "-", "NotRunning"],
+  //                      start       started    failed           retry         replaced    ended                  stop        stopped
+  ["NotRunning", "Starting", "-", "-", "-", "-", "-", "-", "-"],
+  ["Starting", "-", "Running", "FailedToStart", "Restarting", "-", "FailedToStayRunning", "Stopping", "-"],
+  ["Running", "-", "Running", "-", "Restarting", "Starting", "FailedToStayRunning", "Stopping", "-"],
+  ["Restarting", "Starting", "-", "-", "-", "-", "-", "Stopping", "-"],
+  ["FailedToStart", "Starting", "-", "-", "-", "-", "-", "-", "-"],
+  ["FailedToStayRunning", "Starting", "-", "-", "-", "-", "-", "-", "-"],
+  ["Stopping", "-", "-", "-", "-", "-", "-", "-", "NotRunning"],
 ]
 
 describe("PluginLife", () => {
@@ -28,10 +29,11 @@ describe("PluginLife", () => {
   it.each(TABLE.flatMap(([state, ...row]) => events.map((event, index) => [state, event, row[index]!] as const)))(
     "%s after %s: %s",
     (state, event, expected) => {
-      const before = { name: state, since: 1, error: "before" }
-      const now = after(before, event, 2, "why")
+      const lastFailure = { at: 0, reason: "before", stderr: [] }
+      const before = { name: state, since: 1, error: "before", nextTry: 3, restarts: 4, lastFailure }
+      const now = after(before, event, 2, { error: "why" })
       if (expected === "-") assert.strictEqual(now, before)
-      else assert.deepStrictEqual(now, { name: expected, since: 2, error: "why" })
+      else assert.deepStrictEqual(now, { name: expected, since: 2, error: "why", restarts: 4, lastFailure })
     },
   )
 
