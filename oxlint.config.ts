@@ -8,6 +8,7 @@ const rooms = [
   "bundle",
   "command",
   "process",
+  "python",
   "rpc",
   "grpc",
   "goplugin",

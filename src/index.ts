@@ -24,6 +24,15 @@ export {
   type PluginCommandOptions,
 } from "./command/PluginCommand.ts"
 export { detectRuntime, NoExecutableError, type PluginRuntime } from "./command/PluginRuntime.ts"
+export {
+  type EnvironmentBuild,
+  PythonEnvironment,
+  type PythonEnvironmentError,
+  PythonEnvironmentFolderError,
+  PythonInstallError,
+  PythonRequirementsError,
+  PythonToolError,
+} from "./command/PythonEnvironment.ts"
 export { BrokenVenvError, PythonInterpreter, PythonNotFoundError } from "./command/PythonInterpreter.ts"
 export { ServerVersion, ServerVersionError } from "./command/ServerVersion.ts"
 export { WAIT_DELAY } from "./command/WaitDelay.ts"
@@ -80,6 +89,7 @@ export { STATE_NUMBER } from "./mattermost/PluginStateNumber.ts"
 export { UseControlGroups } from "./process/ControlGroup.ts"
 export { PluginProcess } from "./process/PluginProcess.ts"
 export { PluginSpawnError, type ProcessExit, type RunningProcess } from "./process/ProcessSpec.ts"
+export * as PythonEnvironments from "./python/PythonEnvironments.ts"
 export type { RpcServerError } from "./rpc/RpcServer.ts"
 export {
   BadKeyError,

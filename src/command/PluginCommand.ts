@@ -1,4 +1,4 @@
-import { Context, type Duration, Effect, FileSystem, Layer, Path, Result, Schema } from "effect"
+import { Context, type Duration, Effect, FileSystem, Layer, Option, Path, Result, Schema } from "effect"
 import { PathSanitizer, type UnsafePathError } from "../bundle/PathSanitizer.ts"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
 import { type Checksum, type ChecksumError, sha256, verify } from "./Checksum.ts"
@@ -6,6 +6,7 @@ import { HostEnvironment } from "./HostEnvironment.ts"
 import { detectRuntime, type NoExecutableError } from "./PluginRuntime.ts"
 import { pluginVariables } from "./PluginVariables.ts"
 import { WAIT_DELAY } from "./WaitDelay.ts"
+import { PythonEnvironment, type PythonEnvironmentError } from "./PythonEnvironment.ts"
 import { type BrokenVenvError, PythonInterpreter, type PythonNotFoundError } from "./PythonInterpreter.ts"
 import { checkServerVersion, ServerVersion, type ServerVersionError } from "./ServerVersion.ts"
 
@@ -69,6 +70,7 @@ export type PluginCommandError =
   | NoExecutableError
   | PythonNotFoundError
   | BrokenVenvError
+  | PythonEnvironmentError
   | UnsafePathError
   | NotExecutableError
   | ChecksumError
@@ -77,7 +79,10 @@ export type PluginCommandError =
 export class PluginCommand extends Context.Service<
   PluginCommand,
   {
-    /** The command of a bundle, Python or native as its manifest says, if the host is recent enough for it. */
+    /**
+     * The command of a bundle, Python or native as its manifest says, if the host is recent enough for it. Where there is a
+     * {@link PythonEnvironment}, a Python plugin's environment is made first if it has to be.
+     */
     readonly fromManifest: (
       bundle: PluginBundle,
       options?: PluginCommandOptions,
@@ -99,6 +104,7 @@ export class PluginCommand extends Context.Service<
       const path = yield* Path.Path
       const sanitizer = yield* PathSanitizer
       const interpreters = yield* PythonInterpreter
+      const environments = Option.getOrUndefined(yield* Effect.serviceOption(PythonEnvironment))
       const host = yield* HostEnvironment
       const serverVersion = yield* ServerVersion
 
@@ -165,11 +171,11 @@ export class PluginCommand extends Context.Service<
           // A folder or an archive with a __main__.py is a script, too. Python would wait for ever to read a pipe.
           const { type } = yield* Effect.mapError(fs.stat(file), () => notExecutable(pluginId, file, "can't be read"))
           if (type !== "File" && type !== "Directory") return yield* notExecutable(pluginId, file, "is no file")
-          const venv = bundle.manifest.server?.python?.venv_path
-          const executable =
-            venv === undefined || venv === ""
-              ? yield* interpreters.find(cwd)
-              : yield* interpreters.find(cwd, yield* sanitizer.resolve(cwd, venv))
+          const named = bundle.manifest.server?.python?.venv_path
+          const venv = named === undefined || named === "" ? undefined : yield* sanitizer.resolve(cwd, named)
+          const executable = yield* environments === undefined
+            ? interpreters.find(cwd, venv)
+            : environments.interpreter(bundle, venv)
           return command({ pluginId, kind: "python", executable, args: [file], cwd }, options)
         }),
         verifyChecksums: (command) =>

@@ -1,4 +1,4 @@
-import { Context, Effect, FileSystem, Layer, Path, Schema } from "effect"
+import { Context, Effect, FileSystem, Layer, Option, Path, Schema } from "effect"
 import { HostEnvironment } from "./HostEnvironment.ts"
 
 /** No Python interpreter was found. */
@@ -38,6 +38,8 @@ export class PythonInterpreter extends Context.Service<
      * that is there: that it can't be run is an error.
      */
     readonly find: (bundle: string, venv?: string) => Effect.Effect<string, PythonNotFoundError | BrokenVenvError>
+    /** The bundle's own interpreter alone, where it has one. */
+    readonly findOwn: (bundle: string, venv?: string) => Effect.Effect<Option.Option<string>, BrokenVenvError>
   }
 >()("effect-plugin-supervisor/command/PythonInterpreter") {
   static readonly layer: Layer.Layer<PythonInterpreter, never, FileSystem.FileSystem | Path.Path> = Layer.effect(
@@ -102,17 +104,25 @@ export class PythonInterpreter extends Context.Service<
             reason._tag === "NotFound" ? Effect.isSuccess(fs.readLink(file)) : Effect.succeed(true),
         })
 
+      const venvsOf = (bundle: string) => VENVS.map((name) => path.join(bundle, name))
+
+      const findOwn = Effect.fn("PythonInterpreter.findOwn")(function* (bundle: string, venv?: string) {
+        if (venv !== undefined) return Option.some(yield* inVenv(venv))
+        for (const own of venvsOf(bundle)) {
+          if (yield* isVenv(own)) return Option.some(yield* inVenv(own))
+        }
+        return Option.none()
+      })
+
       return {
+        findOwn,
         find: Effect.fn("PythonInterpreter.find")(function* (bundle: string, venv?: string) {
-          if (venv !== undefined) return yield* inVenv(venv)
-          const venvs = VENVS.map((name) => path.join(bundle, name))
-          for (const own of venvs) {
-            if (yield* isVenv(own)) return yield* inVenv(own)
-          }
+          const own = yield* findOwn(bundle, venv)
+          if (Option.isSome(own)) return own.value
           for (const file of onPath) {
             if ((yield* obstacle(file)) === undefined) return file
           }
-          return yield* new PythonNotFoundError({ bundle, tried: [...venvs, ...onPath] })
+          return yield* new PythonNotFoundError({ bundle, tried: [...venvsOf(bundle), ...onPath] })
         }),
       }
     }),
@@ -120,5 +130,8 @@ export class PythonInterpreter extends Context.Service<
 
   /** For tests: every bundle is run by `interpreter`. */
   static readonly layerTest = (interpreter: string): Layer.Layer<PythonInterpreter> =>
-    Layer.succeed(PythonInterpreter, { find: () => Effect.succeed(interpreter) })
+    Layer.succeed(PythonInterpreter, {
+      find: () => Effect.succeed(interpreter),
+      findOwn: () => Effect.succeed(Option.none()),
+    })
 }

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto"
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, type Scope } from "effect"
+import { Effect, Layer, Option, type Scope } from "effect"
 import type { Manifest } from "../../src/bundle/Manifest.ts"
 import { PathSanitizer } from "../../src/bundle/PathSanitizer.ts"
 import { HostEnvironment } from "../../src/command/HostEnvironment.ts"
@@ -18,6 +18,7 @@ const INTERPRETER = "/usr/bin/some-python"
 /** Answers the environment's folder, where one is asked for. */
 const interpreter = Layer.succeed(PythonInterpreter, {
   find: (_: string, venv?: string) => Effect.succeed(venv ?? INTERPRETER),
+  findOwn: (_: string, venv?: string) => Effect.succeed(Option.fromNullishOr(venv)),
 })
 const live = PluginCommand.layer.pipe(
   Layer.provide([PathSanitizer.layer, interpreter]),

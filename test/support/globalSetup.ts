@@ -3,7 +3,7 @@ import { cpSync, existsSync, globSync, mkdtempSync, rmSync, statSync } from "nod
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import type { TestProject } from "vitest/node"
-import { ensureDevVenv, findPython, root } from "../../scripts/python.ts"
+import { ensureDevVenv, ensureVenv, findPython, root } from "../../scripts/python.ts"
 import { BROWSERS, browserPath } from "./browser.ts"
 import { noPostgres } from "./findPostgres.ts"
 import { LAST_PID, mayChooseIds, mayMount, MOUNTING } from "./privileges.ts"
@@ -12,6 +12,8 @@ declare module "vitest" {
   interface ProvidedContext {
     /** The folder of the interpreter that has the SDK; or why there is none. */
     python: { readonly bin: string } | { readonly missing: string }
+    /** A Python without the SDK, and uv; or why there is none. */
+    uv: { readonly executable: string; readonly python: string } | { readonly missing: string }
     /** The folder of the Go fixtures' programs; or why there is none. */
     goFixtures: { readonly directory: string } | { readonly missing: string }
     /** The example plugins, without the environments that `npm start` makes for them. */
@@ -45,8 +47,13 @@ export default function setup(project: TestProject): () => void {
   if ("missing" in python) {
     skipped("Tests with Python plugins", python.missing)
     project.provide("python", python)
+    project.provide("uv", python)
   } else {
     project.provide("python", { bin: dirname(ensureDevVenv(python.command)) })
+    const own = ensureVenv(".cache/uv", "uv", python.command, [])
+    // The command may be a script that looks for a Python elsewhere when it is run from elsewhere.
+    const base = execFileSync(python.command, ["-c", "import sys; print(sys.executable)"], { encoding: "utf8" }).trim()
+    project.provide("uv", { executable: join(dirname(own), "uv"), python: base })
   }
   project.provide("goFixtures", goFixtures())
   if (process.platform === "linux" && !mayMount) skipped("The test with a full disk", `\`${MOUNTING.join(" ")}\` fails`)
