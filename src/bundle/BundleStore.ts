@@ -229,28 +229,31 @@ const make = Effect.fnUntraced(function* (store: string) {
     return { bundle, files, hash: sha256(listText(files)), signature }
   })
 
-  const commit = Effect.fn("BundleStore.commit")(function* ({ bundle, files, hash, signature }: StagedBundle) {
-    const { id, version = "" } = bundle.manifest
-    const name = `${(version || "unversioned").slice(0, VERSION_LENGTH)}-${hash.slice(0, HASH_DIGITS)}`
-    const path = `${id}/${name}`
-    const target = join(store, path)
-    const operation = `installing ${path}`
-    const isThere = yield* Effect.isSuccess(checkIntegrity(target, hash))
-    if (!isThere) {
-      yield* storing(operation, async () => {
-        await writeFile(join(bundle.directory, INSTALLED_LIST), listText(files), { mode: 0o644 })
-        await syncTree(bundle.directory)
-        await mkdir(join(store, id), { recursive: true, mode: 0o700 })
-        await sync(store)
-        // Not what it should be, or it would have been taken.
-        await discard(target)
-        await rename(bundle.directory, target)
-        await sync(join(store, id))
-      })
-    }
-    const signedBy = signature._tag === "Signed" ? signature.keyId : undefined
-    return { bundle: yield* bundles.load(target), path, version, hash, signedBy }
-  }, (commit) => commits.withPermit(commit))
+  const commit = Effect.fn("BundleStore.commit")(
+    function* ({ bundle, files, hash, signature }: StagedBundle) {
+      const { id, version = "" } = bundle.manifest
+      const name = `${(version || "unversioned").slice(0, VERSION_LENGTH)}-${hash.slice(0, HASH_DIGITS)}`
+      const path = `${id}/${name}`
+      const target = join(store, path)
+      const operation = `installing ${path}`
+      const isThere = yield* Effect.isSuccess(checkIntegrity(target, hash))
+      if (!isThere) {
+        yield* storing(operation, async () => {
+          await writeFile(join(bundle.directory, INSTALLED_LIST), listText(files), { mode: 0o644 })
+          await syncTree(bundle.directory)
+          await mkdir(join(store, id), { recursive: true, mode: 0o700 })
+          await sync(store)
+          // Not what it should be, or it would have been taken.
+          await discard(target)
+          await rename(bundle.directory, target)
+          await sync(join(store, id))
+        })
+      }
+      const signedBy = signature._tag === "Signed" ? signature.keyId : undefined
+      return { bundle: yield* bundles.load(target), path, version, hash, signedBy }
+    },
+    (commit) => commits.withPermit(commit),
+  )
 
   const open = Effect.fn("BundleStore.open")(function* (path: string) {
     return yield* bundles.load(join(store, ...(yield* namesOf(path))))
