@@ -8,6 +8,8 @@ export interface PluginBundle {
   /** The bundle's folder: absolute, links resolved. */
   readonly directory: string
   readonly manifest: Manifest
+  /** Of an installed one: what the list of its files was then. Each start checks that it still is that (`checkIntegrity`). */
+  readonly installedHash?: string | undefined
 }
 
 /** A folder that can't be read, or that holds no plugin. */

@@ -1,14 +1,16 @@
-import { Effect, Fiber, Option, Record, Scope } from "effect"
-import { PluginBundles } from "../bundle/PluginBundle.ts"
+import type { JsonObject } from "@bufbuild/protobuf"
+import type { Effect, Option } from "effect"
+import type { BundleSource } from "../bundle/BundleStore.ts"
+import type { PluginBundle } from "../bundle/PluginBundle.ts"
 import type { AnyContract } from "../contract/Contract.ts"
-import type { UnaryHooks } from "../hooks/Hooks.ts"
-import type { HostSide } from "../supervisor/HostSide.ts"
+import type { PluginStartError } from "../supervisor/PluginRun.ts"
+import type { SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
 import type { SupervisorOptions } from "../supervisor/SupervisorOptions.ts"
-import type { PluginSupervisor, SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
+import type { EnableError, InstallError, RemoveError, SettingsError, UnknownPluginError } from "./EnvironmentError.ts"
 
 /** Settings of all plugins of a host. */
 export interface EnvironmentOptions<C extends AnyContract> {
-  /** The folder that holds the bundles, one folder each. */
+  /** The folder that holds the bundles that are kept by hand, one folder each. */
   readonly directory: string
   /** Settings of every plugin. They are restarted unless these say otherwise. */
   readonly defaults?: SupervisorOptions<C> | undefined
@@ -16,80 +18,62 @@ export interface EnvironmentOptions<C extends AnyContract> {
   readonly plugins?: { readonly [id: string]: SupervisorOptions<C> } | undefined
 }
 
+/** A plugin of a host, whether it is to run or not. */
+export interface ManagedPlugin<out H = object> {
+  readonly plugin: SupervisedPlugin<H>
+  /** Where it comes from: the folder that is kept by hand, or an install. */
+  readonly source: "folder" | "installed"
+  /** Whether it is to run. A plugin of the folder is unless it was disabled, an installed one once it was enabled. */
+  readonly isEnabled: boolean
+}
+
+/** How a plugin is installed. */
+export interface InstallOptions {
+  /** Takes the place of what is installed, an older version too. Default false. */
+  readonly force?: boolean | undefined
+}
+
 /**
  * All plugins of a host. Making it discovers the bundles and starts their plugins in the background, all at once; the end of
  * its Scope stops them, all at once. A bundle that is wrong and a plugin that can't start are logged and keep no other plugin
  * from running.
+ *
+ * Commands on one plugin are carried out one after the other, those on different ones side by side. Who gives a command may
+ * leave; it is carried out all the same. Installing needs `BundleStore` and `PluginStates`, settings `PluginSettings`; what is
+ * enabled survives the host's restart where there are `PluginStates`.
  */
 export interface PluginEnvironment<out H = object> {
   /** The plugins there are now, in the order of their ids. */
   readonly plugins: Effect.Effect<ReadonlyArray<SupervisedPlugin<H>>>
+  /** The same, with where they come from and whether they are to run. */
+  readonly managed: Effect.Effect<ReadonlyArray<ManagedPlugin<H>>>
   /** The plugin of an id, in any case of its letters. */
   readonly find: (id: string) => Effect.Effect<Option.Option<SupervisedPlugin<H>>>
   /** Waits until every plugin that was found at the start is active or has failed. */
   readonly settled: Effect.Effect<void>
+  /** Enables a plugin, and starts it; fails when it does not start, and it is enabled even so. */
+  readonly enable: (id: string) => Effect.Effect<void, EnableError>
+  /** Disables a plugin, and stops it. */
+  readonly disable: (id: string) => Effect.Effect<void, UnknownPluginError | Exclude<EnableError, PluginStartError>>
+  /** Stops a plugin and starts it again. One that is not enabled is started too, until the host's end. */
+  readonly restart: (id: string) => Effect.Effect<void, UnknownPluginError | PluginStartError>
+  /** Starts another run in the place of the one there is, without a drop (`SupervisedPlugin.reload`). */
+  readonly reload: (id: string) => Effect.Effect<void, UnknownPluginError | PluginStartError>
+  /**
+   * Installs a plugin, or another version of it. One that is enabled runs the new bundle when this returns; if that does not
+   * start, the one before stays, and this fails. A plugin that was not there before is not enabled.
+   */
+  readonly install: <E = never>(
+    source: BundleSource<E>,
+    options?: InstallOptions,
+  ) => Effect.Effect<PluginBundle, InstallError>
+  /** Stops an installed plugin, and removes it. Its keys and values, and its settings, stay. */
+  readonly remove: (id: string) => Effect.Effect<void, RemoveError>
+  /** A plugin's settings as they count, over its manifest's defaults; secrets are masked. */
+  readonly settings: (id: string) => Effect.Effect<JsonObject, SettingsError>
+  /**
+   * Saves a plugin's settings, and tells it (`OnConfigurationChange`) if it runs. A mask in the place of a secret leaves the
+   * secret as it is.
+   */
+  readonly configure: (id: string, settings: JsonObject) => Effect.Effect<void, SettingsError>
 }
-
-/** An environment of these plugins. */
-export const environment = <H>(
-  plugins: Iterable<SupervisedPlugin<H>>,
-  settled: Effect.Effect<void>,
-): PluginEnvironment<H> => {
-  const all = Effect.sync(() => [...plugins].sort((a, b) => (a.bundle.manifest.id < b.bundle.manifest.id ? -1 : 1)))
-  return {
-    plugins: all,
-    find: (id) =>
-      Effect.map(all, (found) =>
-        Option.fromNullishOr(found.find(({ bundle }) => bundle.manifest.id === id.toLowerCase())),
-      ),
-    settled,
-  }
-}
-
-/** The plugins of a folder, supervised. */
-export const make = Effect.fn("PluginEnvironment.make")(function* <C extends AnyContract>(
-  { require }: Pick<HostSide, "require">,
-  supervisor: PluginSupervisor<C>,
-  options: EnvironmentOptions<C>,
-): Effect.fn.Return<PluginEnvironment<UnaryHooks<C>>, never, PluginBundles | Scope.Scope> {
-  const bundles = yield* PluginBundles
-  // As in a manifest.
-  const settings = Record.mapKeys(options.plugins ?? {}, (id) => id.toLowerCase())
-  const discovered = yield* bundles
-    .discover(options.directory)
-    .pipe(Effect.catch((error) => Effect.as(Effect.logError(error.message), [])))
-  // Plugins don't depend on each other: stopping takes as long as the slowest, not as all of them.
-  const scope = yield* Scope.fork(yield* Effect.scope, "parallel")
-  const plugins = new Map<string, SupervisedPlugin<UnaryHooks<C>>>()
-  for (const entry of discovered) {
-    if (entry._tag === "Failure") {
-      const { failure } = entry
-      const isHarmless = failure._tag === "PassedOverError" && !failure.isWithoutPlugins
-      yield* isHarmless ? Effect.logInfo(failure.message) : Effect.logError(failure.message)
-      continue
-    }
-    const bundle = entry.success
-    const { id } = bundle.manifest
-    const own = yield* Scope.fork(scope)
-    plugins.set(
-      id,
-      yield* Scope.provide(supervisor.supervise(bundle, { restart: true, ...options.defaults, ...settings[id] }), own),
-    )
-  }
-  for (const [id, { hooks }] of Object.entries(settings)) {
-    if (plugins.has(id)) continue
-    yield* Effect.logWarning(`there are settings for a plugin ${id}, but none of this id in ${options.directory}`)
-    // It may be mistyped, or its bundle broken; either way nobody has agreed.
-    yield* require(id, { ...hooks })
-  }
-  // All are known before the first one starts: whoever has to agree has not agreed yet.
-  const starts = yield* Effect.forEach(plugins, ([id, { start }]) =>
-    start.pipe(
-      Effect.andThen(Effect.logInfo(`plugin ${id} is active`)),
-      Effect.catch((error) => Effect.logError(error.message)),
-      Effect.annotateLogs({ plugin_id: id }),
-      Effect.forkIn(scope),
-    ),
-  )
-  return environment({ [Symbol.iterator]: () => plugins.values() }, Effect.asVoid(Fiber.awaitAll(starts)))
-})

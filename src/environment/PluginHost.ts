@@ -23,7 +23,8 @@ import { PluginProcess } from "../process/PluginProcess.ts"
 import type { HostSide } from "../supervisor/HostSide.ts"
 import { PluginRuns } from "../supervisor/PluginRuns.ts"
 import * as PluginSupervisor from "../supervisor/PluginSupervisor.ts"
-import * as PluginEnvironment from "./PluginEnvironment.ts"
+import { environmentOf, make as makeEnvironment } from "./ManagedPlugins.ts"
+import type * as PluginEnvironment from "./PluginEnvironment.ts"
 
 /** What a backend calls its plugins by: the four verbs of {@link HookDispatcher.HookDispatcher}, and who is active. */
 export interface PluginHost<C extends AnyContract> extends HookDispatcher.HookDispatcher<C> {
@@ -144,8 +145,7 @@ export const Service =
         Layer.effect(
           Environment,
           Effect.gen(function* () {
-            const { require } = yield* hostSide(host)
-            return yield* PluginEnvironment.make({ require }, yield* Supervisor, options)
+            return yield* makeEnvironment(yield* hostSide(host), yield* Supervisor, options)
           }),
         ).pipe(Layer.provideMerge(layerSupervisor)),
       layerTest: (handlers: HookHandlers<C> = {}) =>
@@ -155,7 +155,7 @@ export const Service =
           ),
         ).pipe(Layer.provideMerge(layer)),
       layerEnvironmentTest: (plugins: ReadonlyArray<PluginSupervisor.SupervisedPlugin<UnaryHooks<C>>>) =>
-        Layer.succeed(Environment, PluginEnvironment.environment(plugins, Effect.void)),
+        Layer.succeed(Environment, environmentOf(plugins)),
     }) as unknown as HostClass<Self, Id, C>
   }
 

@@ -1,4 +1,5 @@
 import { type Effect, Schema } from "effect"
+import type { BundleModifiedError } from "../bundle/BundleIntegrity.ts"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
 import type { PluginCommandError } from "../command/PluginCommand.ts"
 import type { GoPlugin, GoPluginError } from "../goplugin/GoPlugin.ts"
@@ -42,6 +43,7 @@ export type PluginStartError =
   | SocketDirectoryError
   | RpcServerError
   | PluginCommandError
+  | BundleModifiedError
   | GoPluginError
   | HookError
   | PluginExitedError

@@ -1,5 +1,6 @@
 import { Context, Deferred, Duration, Effect, Exit, Layer, Option, Scope } from "effect"
 import { PluginApiServer } from "../api/PluginApiServer.ts"
+import { checkIntegrity } from "../bundle/BundleIntegrity.ts"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
 import { PluginCommand } from "../command/PluginCommand.ts"
 import type { GoPlugin } from "../goplugin/GoPlugin.ts"
@@ -70,6 +71,7 @@ const make = Effect.gen(function* () {
     const reservedVariables = ownVariables(contract).map((name) => name.toUpperCase())
     const command = yield* commands.fromManifest(bundle, { ...options, reservedVariables })
     yield* commands.verifyChecksums(command)
+    if (bundle.installedHash !== undefined) yield* checkIntegrity(bundle.directory, bundle.installedHash)
     const started = yield* goPlugins.start({
       process: {
         ...command,

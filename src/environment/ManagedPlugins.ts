@@ -1,0 +1,308 @@
+import { Effect, Exit, Fiber, Option, Record, Scope, Semaphore } from "effect"
+import { BundleStore } from "../bundle/BundleStore.ts"
+import { refuseDowngrade } from "../bundle/BundleVersion.ts"
+import { type PluginBundle, PluginBundles } from "../bundle/PluginBundle.ts"
+import { masked, oneSpelling, settingsProblems, unmasked, withDefaults } from "../bundle/PluginSettingsSchema.ts"
+import type { AnyContract } from "../contract/Contract.ts"
+import type { UnaryHooks } from "../hooks/Hooks.ts"
+import { PluginSettings } from "../storage/PluginSettings.ts"
+import { PluginStates } from "../storage/PluginStates.ts"
+import type { HostSide } from "../supervisor/HostSide.ts"
+import type { PluginSupervisor, SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
+import {
+  AlreadyInstalledError,
+  InvalidSettingsError,
+  KeptByHandError,
+  NotStoredError,
+  UnknownPluginError,
+} from "./EnvironmentError.ts"
+import type { EnvironmentOptions, ManagedPlugin, PluginEnvironment } from "./PluginEnvironment.ts"
+
+/** A plugin that this host has. */
+interface Entry<H> {
+  plugin: SupervisedPlugin<H>
+  /** Of an installed one, its bundle's place in the store. */
+  path: string | undefined
+  isEnabled: boolean
+  /** What supervises it ends with this. */
+  readonly scope: Scope.Closeable
+}
+
+/** A bundle that is there when the host starts. */
+interface Found {
+  readonly bundle: PluginBundle
+  readonly path: string | undefined
+}
+
+/** The plugins of a folder and the installed ones, supervised. */
+export const make = Effect.fn("PluginEnvironment.make")(function* <C extends AnyContract>(
+  { api, require }: Pick<HostSide, "api" | "require">,
+  supervisor: PluginSupervisor<C>,
+  options: EnvironmentOptions<C>,
+): Effect.fn.Return<PluginEnvironment<UnaryHooks<C>>, never, PluginBundles | Scope.Scope> {
+  const store = yield* Effect.serviceOption(BundleStore)
+  const states = yield* Effect.serviceOption(PluginStates)
+  const stored = yield* Effect.serviceOption(PluginSettings)
+  // As in a manifest.
+  const settings = Record.mapKeys(options.plugins ?? {}, (id) => id.toLowerCase())
+  // Plugins don't depend on each other: stopping takes as long as the slowest, not as all of them.
+  const scope = yield* Scope.fork(yield* Effect.scope, "parallel")
+  const entries = new Map<string, Entry<UnaryHooks<C>>>()
+  const locks = new Map<string, Semaphore.Semaphore>()
+
+  const need = <S>(service: Option.Option<S>, missing: string): Effect.Effect<S, NotStoredError> =>
+    Option.match(service, { onNone: () => Effect.fail(new NotStoredError({ missing })), onSome: Effect.succeed })
+  const enabledIn = (id: string) =>
+    Option.match(states, {
+      onNone: () => Effect.succeed(undefined),
+      onSome: ({ get }) =>
+        Effect.map(
+          Effect.catch(get(id), (error) => Effect.as(Effect.logError(error.message), undefined)),
+          (state) => state?.enabled,
+        ),
+    })
+  const supervise = Effect.fnUntraced(function* ({ bundle, path }: Found, isEnabled: boolean) {
+    const { id } = bundle.manifest
+    const own = yield* Scope.fork(scope)
+    const supervised = supervisor.supervise(bundle, { restart: true, ...options.defaults, ...settings[id] })
+    const entry = { plugin: yield* Scope.provide(supervised, own), path, isEnabled, scope: own }
+    entries.set(id, entry)
+    return entry
+  })
+  const start = ({ plugin }: Entry<UnaryHooks<C>>) =>
+    Effect.andThen(plugin.start, Effect.logInfo(`plugin ${plugin.bundle.manifest.id} is active`)).pipe(
+      Effect.annotateLogs({ plugin_id: plugin.bundle.manifest.id }),
+    )
+
+  for (const found of [...(yield* inFolder(options.directory)), ...(yield* installed(store, states))]) {
+    const { id } = found.bundle.manifest
+    if (entries.has(id)) {
+      yield* Effect.logError(
+        `plugin ${id} is installed, and in ${options.directory} as well: the one in the folder counts`,
+      )
+      continue
+    }
+    yield* supervise(found, (yield* enabledIn(id)) ?? found.path === undefined)
+  }
+  for (const [id, { hooks }] of Object.entries(settings)) {
+    if (entries.has(id)) continue
+    yield* Effect.logWarning(`there are settings for a plugin ${id}, but none of this id in ${options.directory}`)
+    // It may be mistyped, or its bundle broken; either way nobody has agreed.
+    yield* require(id, { ...hooks })
+  }
+  // All are known before the first one starts: whoever has to agree has not agreed yet.
+  const starts = yield* Effect.forEach(
+    [...entries.values()].filter(({ isEnabled }) => isEnabled),
+    (entry) =>
+      Effect.forkIn(
+        Effect.catch(start(entry), (error) => Effect.logError(error.message)),
+        scope,
+      ),
+  )
+
+  /** Runs to its end, whoever leaves. */
+  const carriedOut = <A, E>(run: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.flatMap(Effect.forkIn(run, scope), Fiber.join)
+
+  /** Carries out a command on a plugin after those before it; who gave it may leave. */
+  const command = <A, E>(id: string, run: Effect.Effect<A, E>): Effect.Effect<A, E> => {
+    const lock = locks.get(id) ?? Semaphore.makeUnsafe(1)
+    locks.set(id, lock)
+    return carriedOut(lock.withPermit(run))
+  }
+  /** The same on one that has to be there. */
+  const on = <A, E>(
+    given: string,
+    run: (entry: Entry<UnaryHooks<C>>, id: string) => Effect.Effect<A, E>,
+  ): Effect.Effect<A, E | UnknownPluginError> => {
+    const id = given.toLowerCase()
+    return command(
+      id,
+      Effect.suspend((): Effect.Effect<A, E | UnknownPluginError> => {
+        const entry = entries.get(id)
+        return entry === undefined ? Effect.fail(new UnknownPluginError({ pluginId: given })) : run(entry, id)
+      }),
+    )
+  }
+  const setEnabled = Effect.fnUntraced(function* (entry: Entry<UnaryHooks<C>>, id: string, isEnabled: boolean) {
+    if (Option.isSome(states)) yield* states.value.enable(id, isEnabled)
+    entry.isEnabled = isEnabled
+  })
+
+  const install: PluginEnvironment["install"] = (source, { force = false } = {}) =>
+    carriedOut(
+      Effect.scoped(
+        Effect.gen(function* () {
+          const bundles = yield* need(store, "BundleStore and PluginStates")
+          const rows = yield* need(states, "PluginStates")
+          const staged = yield* bundles.stage(source)
+          const { id, version = "" } = staged.bundle.manifest
+          return yield* command(
+            id,
+            Effect.gen(function* () {
+              const entry = entries.get(id)
+              if (entry !== undefined && entry.path === undefined) {
+                return yield* new KeptByHandError({ pluginId: id, directory: options.directory })
+              }
+              const before = (yield* rows.get(id))?.current
+              if (before !== undefined && !force) {
+                return yield* new AlreadyInstalledError({ pluginId: id, version: before.version })
+              }
+              yield* refuseDowngrade(id, before?.version, version, { force })
+              const committed = yield* bundles.commit(staged)
+              const bundle = { ...committed.bundle, installedHash: committed.hash }
+              const isAnother = committed.path !== before?.path
+              const undo = isAnother ? Effect.ignore(bundles.remove(committed.path)) : Effect.void
+              yield* Effect.onError(
+                Effect.gen(function* () {
+                  if (entry?.isEnabled === true) yield* entry.plugin.replace(bundle)
+                  yield* rows.set(id, committed)
+                }),
+                () => undo,
+              )
+              if (entry?.isEnabled === true) entry.path = committed.path
+              else {
+                if (entry !== undefined) yield* Scope.close(entry.scope, Exit.void)
+                yield* supervise({ bundle, path: committed.path }, false)
+              }
+              if (before !== undefined && isAnother) yield* Effect.ignore(bundles.remove(before.path))
+              yield* Effect.annotateLogs(Effect.logInfo(`plugin ${id}${version && ` ${version}`} is installed`), {
+                plugin_id: id,
+              })
+              return bundle
+            }),
+          )
+        }),
+      ),
+    )
+
+  const settingsOf = (id: string) => Effect.flatMap(need(stored, "PluginSettings"), ({ get }) => get(id))
+  const byId = () =>
+    [...entries.values()].sort((a, b) => (a.plugin.bundle.manifest.id < b.plugin.bundle.manifest.id ? -1 : 1))
+
+  return {
+    plugins: Effect.sync(() => byId().map(({ plugin }) => plugin)),
+    managed: Effect.sync(() =>
+      byId().map(({ isEnabled, path, plugin }): ManagedPlugin<UnaryHooks<C>> => ({
+        plugin,
+        isEnabled,
+        source: path === undefined ? "folder" : "installed",
+      })),
+    ),
+    find: (id) => Effect.sync(() => Option.fromNullishOr(entries.get(id.toLowerCase())?.plugin)),
+    settled: Effect.asVoid(Fiber.awaitAll(starts)),
+    enable: (given) => on(given, (entry, id) => Effect.andThen(setEnabled(entry, id, true), start(entry))),
+    disable: (given) => on(given, (entry, id) => Effect.andThen(setEnabled(entry, id, false), entry.plugin.stop)),
+    restart: (given) => on(given, (entry) => Effect.andThen(entry.plugin.stop, start(entry))),
+    reload: (given) => on(given, ({ plugin }) => Effect.asVoid(plugin.reload)),
+    install,
+    remove: (given) =>
+      on(given, (entry, id) =>
+        Effect.gen(function* () {
+          const { path } = entry
+          if (path === undefined) return yield* new KeptByHandError({ pluginId: id, directory: options.directory })
+          const bundles = yield* need(store, "BundleStore")
+          const rows = yield* need(states, "PluginStates")
+          yield* entry.plugin.stop
+          yield* rows.remove(id)
+          entries.delete(id)
+          yield* Scope.close(entry.scope, Exit.void)
+          yield* bundles.remove(path)
+          yield* Effect.annotateLogs(Effect.logInfo(`plugin ${id} is removed`), { plugin_id: id })
+        }),
+      ),
+    settings: (given) =>
+      on(given, ({ plugin }, id) =>
+        Effect.map(settingsOf(id), (set) => masked(withDefaults(set, plugin.bundle.manifest), plugin.bundle.manifest)),
+      ),
+    configure: (given, wanted) =>
+      on(given, ({ plugin }, id) =>
+        Effect.gen(function* () {
+          const { manifest } = plugin.bundle
+          const { save } = yield* need(stored, "PluginSettings")
+          const settings = oneSpelling(unmasked(wanted, yield* settingsOf(id)), manifest)
+          const problems = settingsProblems(settings, manifest)
+          if (problems.length > 0) return yield* new InvalidSettingsError({ pluginId: id, problems })
+          yield* save({ [id]: settings })
+          // Where the contract has all plugins told, whoever stores the settings does that.
+          if (api.contract.unary.get("onConfigurationChange")?.kind === "tells") return
+          const run = yield* plugin.run
+          if (Option.isNone(run)) return
+          yield* Effect.catch(run.value.client.call("onConfigurationChange", {}), (error) =>
+            error._tag === "HookNotImplementedError" ? Effect.void : Effect.logError(error.message),
+          )
+        }),
+      ),
+  }
+})
+
+/** The bundles of the folder that is kept by hand. */
+const inFolder = Effect.fnUntraced(function* (
+  directory: string,
+): Effect.fn.Return<ReadonlyArray<Found>, never, PluginBundles> {
+  const bundles = yield* PluginBundles
+  const discovered = yield* bundles
+    .discover(directory)
+    .pipe(Effect.catch((error) => Effect.as(Effect.logError(error.message), [])))
+  const found: Array<Found> = []
+  for (const entry of discovered) {
+    if (entry._tag === "Success") {
+      found.push({ bundle: entry.success, path: undefined })
+      continue
+    }
+    const { failure } = entry
+    const isHarmless = failure._tag === "PassedOverError" && !failure.isWithoutPlugins
+    yield* isHarmless ? Effect.logInfo(failure.message) : Effect.logError(failure.message)
+  }
+  return found
+})
+
+/** The installed bundles; what an interrupted command of an earlier host has left is removed first. */
+const installed = (
+  store: Option.Option<BundleStore["Service"]>,
+  states: Option.Option<PluginStates["Service"]>,
+): Effect.Effect<ReadonlyArray<Found>> =>
+  Effect.gen(function* () {
+    if (Option.isNone(store) || Option.isNone(states)) return []
+    const { missing } = yield* store.value.sweep(yield* states.value.paths)
+    const found: Array<Found> = []
+    for (const { current, pluginId } of yield* states.value.all) {
+      if (current === undefined) continue
+      if (missing.includes(current.path)) {
+        yield* Effect.logError(`plugin ${pluginId}: its bundle is gone from the store; install it again`)
+        continue
+      }
+      yield* Effect.matchEffect(store.value.open(current.path), {
+        onFailure: ({ message }) => Effect.logError(`plugin ${pluginId}: ${message}; install it again`),
+        onSuccess: (bundle) =>
+          Effect.sync(() => {
+            found.push({ bundle: { ...bundle, installedHash: current.hash }, path: current.path })
+          }),
+      })
+    }
+    return found
+  }).pipe(
+    Effect.catch((error) => Effect.as(Effect.logError(`no plugin that was installed runs: ${error.message}`), [])),
+  )
+
+/** An environment of these plugins, in which nothing can be changed; for tests. */
+export const environmentOf = <H>(plugins: ReadonlyArray<SupervisedPlugin<H>>): PluginEnvironment<H> => {
+  const fixed = Effect.fail(new NotStoredError({ missing: "an environment that is not a test's" }))
+  const unknown = (id: string) => Effect.fail(new UnknownPluginError({ pluginId: id }))
+  const all = [...plugins].sort((a, b) => (a.bundle.manifest.id < b.bundle.manifest.id ? -1 : 1))
+  return {
+    plugins: Effect.succeed(all),
+    managed: Effect.succeed(all.map((plugin) => ({ plugin, source: "folder", isEnabled: true }))),
+    find: (id) =>
+      Effect.succeed(Option.fromNullishOr(all.find(({ bundle }) => bundle.manifest.id === id.toLowerCase()))),
+    settled: Effect.void,
+    enable: unknown,
+    disable: unknown,
+    restart: unknown,
+    reload: unknown,
+    install: () => fixed,
+    remove: unknown,
+    settings: unknown,
+    configure: unknown,
+  }
+}
