@@ -75,7 +75,12 @@ const make = Effect.gen(function* () {
     const started = yield* goPlugins.start({
       process: {
         ...command,
-        env: { ...command.env, ...variablesOf(contract, bundle, api.target, options) },
+        env: {
+          ...command.env,
+          // Python would keep what it has compiled in the bundle, which then is not what was installed.
+          ...(bundle.installedHash === undefined ? {} : { PYTHONDONTWRITEBYTECODE: "1" }),
+          ...variablesOf(contract, bundle, api.target, options),
+        },
         secret: { variable: VARIABLES.apiToken, value: api.token },
         // The SDK watches its life line; the kernel's signal is for plugins that don't. A Python one gets the chance
         // to end by itself and to take its children along.

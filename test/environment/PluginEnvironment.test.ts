@@ -30,8 +30,11 @@ const bundle = (version: string, { broken = false, id = "versioned" } = {}) =>
         ],
       },
     }),
+    // A module, of which Python keeps what it has compiled where it may.
+    "beside.py": "x = 1",
     "plugin.py": `
 from mattermost_plugin import HookName, Plugin, hook, run_plugin
+import beside
 
 class Versioned(Plugin):
     @hook(HookName.OnActivate)
