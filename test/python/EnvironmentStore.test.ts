@@ -24,7 +24,7 @@ const store = Effect.gen(function* () {
 describe.skipIf(process.platform === "win32")("EnvironmentStore", () => {
   it.live("has what is finished, and nothing else, however whole it looks", () =>
     Effect.gen(function* () {
-      const { begin, finish, finished } = yield* store
+      const { begin, finish, finished, remove } = yield* store
       const first = yield* begin
       writeFileSync(join(first.folder, "environment.json.new"), JSON.stringify(FINISHED))
       const half = yield* begin
@@ -35,6 +35,8 @@ describe.skipIf(process.platform === "win32")("EnvironmentStore", () => {
       assert.deepStrictEqual(yield* finished("abc"), [{ ...FINISHED, folder }])
       assert.deepStrictEqual(yield* finished("ab"), [])
       assert.lengthOf(yield* finished(), 1)
+      yield* remove(folder)
+      assert.deepStrictEqual(yield* finished(), [])
     }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)),
   )
 
