@@ -20,8 +20,8 @@ from .logs import own_logger
 #: whoever does for seconds keeps every hook and request waiting.
 BLOCKED = 3.0
 
-#: Seconds for which something blocks the event loop, until the plugin says that it is unwell. A host may end it then, if
-#: it does nothing else meanwhile; ours takes three quarters of a minute to be sure.
+#: Seconds for which something blocks the event loop, until the plugin says that it is unwell. A host may end it then,
+#: if it does nothing else meanwhile; ours takes three quarters of a minute to be sure.
 UNWELL = 10.0
 
 #: Seconds between two looks.
