@@ -1,4 +1,4 @@
-import { Cause, Clock, Duration, Effect, Exit, Fiber, Option, Scope, Semaphore, SubscriptionRef } from "effect"
+import { Cause, Clock, Duration, Effect, Exit, Fiber, Metric, Option, Scope, Semaphore, SubscriptionRef } from "effect"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
 import { describeExit } from "../process/ProcessSpec.ts"
 import { after, type Failure, type LifeEvent, NOT_RUNNING, type PluginState, type Told } from "./PluginLife.ts"
@@ -15,6 +15,16 @@ export interface Means {
   /** How it is started again by itself; `undefined`: not at all. */
   readonly restart: RestartPolicy.RestartOptions | undefined
 }
+
+/** Starts that were made by themselves, by `plugin`. */
+const restartsMade = Metric.counter("plugin_restarts", {
+  description: "Starts of plugins that had ended unexpectedly or could not be started",
+  incremental: true,
+})
+
+/** Whether a start has come to nothing because of a stop. */
+const isStopped = (cause: Cause.Cause<PluginStartError>): boolean =>
+  Cause.hasInterruptsOnly(cause) || Option.getOrUndefined(Cause.findErrorOption(cause))?._tag === "PluginStoppedError"
 
 const isExclusive = ({ manifest }: PluginBundle): boolean => manifest.server?.exclusive === true
 
@@ -111,7 +121,7 @@ export const make = Effect.fnUntraced(function* (
   const failed = Effect.fnUntraced(function* (
     cause: Cause.Cause<PluginStartError>,
   ): Effect.fn.Return<never, PluginStartError> {
-    if (Cause.hasInterruptsOnly(cause)) return yield* new PluginStoppedError({ pluginId: id })
+    if (isStopped(cause)) return yield* new PluginStoppedError({ pluginId: id })
     const error = Option.getOrUndefined(Cause.findErrorOption(cause))
     const reason = error?.message ?? `plugin ${id} did not start, by a fault of the host's own; see its log`
     if (error === undefined) yield* Effect.logError(reason, cause)
@@ -145,6 +155,7 @@ export const make = Effect.fnUntraced(function* (
     yield* cancelTry
     yield* left
     if (isRetry) {
+      yield* Metric.update(Metric.withAttributes(restartsMade, { plugin: id }), 1)
       yield* happened("start", { restarts: SubscriptionRef.getUnsafe(state).restarts + 1 })
     } else {
       hasRun = false
@@ -177,7 +188,7 @@ export const make = Effect.fnUntraced(function* (
     }
     // The one before has ended meanwhile: there is none.
     if (run !== before) return yield* failed(exit.cause)
-    if (Cause.hasInterruptsOnly(exit.cause)) return yield* new PluginStoppedError({ pluginId: id })
+    if (isStopped(exit.cause)) return yield* new PluginStoppedError({ pluginId: id })
     yield* Effect.logError(`plugin ${id} goes on as it is, since what was to take its place did not start`)
     return yield* Effect.failCause(exit.cause)
   })
@@ -193,7 +204,7 @@ export const make = Effect.fnUntraced(function* (
     yield* before.stop
     yield* happened("start", { isReloading: true })
     const exit = yield* launch(to)
-    const isBack = Exit.isFailure(exit) && to !== bundle && !Cause.hasInterruptsOnly(exit.cause)
+    const isBack = Exit.isFailure(exit) && to !== bundle && !isStopped(exit.cause)
     if (isBack)
       yield* Effect.logError(`plugin ${id} goes back to what it was, since what was to take its place did not start`)
     const last = isBack ? yield* launch(bundle) : exit

@@ -1,4 +1,4 @@
-/** A plugin is started and stopped, crashes, and fails to start, again and again: the host stays as it was. */
+/** A plugin is started, reloaded and stopped, crashes, and fails to start, again and again: the host stays as it was. */
 import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import { setFlagsFromString } from "node:v8"
@@ -38,7 +38,7 @@ const measure = Effect.gen(function* () {
 
 describe.skipIf(process.platform !== "linux" || noPython)("a host whose plugins come and go", () => {
   it.live(
-    `is as it was after ${ROUNDS} starts that are stopped, crash and fail`,
+    `is as it was after ${ROUNDS} starts that are reloaded and stopped, crash and fail`,
     () =>
       Effect.gen(function* () {
         const root = yield* folder({
@@ -59,7 +59,8 @@ describe.skipIf(process.platform !== "linux" || noPython)("a host whose plugins 
             yield* supervise("python"),
           ]
           const stopped = Effect.gen(function* () {
-            const { hooks } = yield* well.start
+            yield* well.start
+            const { hooks } = yield* well.reload
             yield* hooks.executeCommand({})
             yield* well.stop
           })

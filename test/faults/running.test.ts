@@ -19,6 +19,25 @@ const ended = ({ start, state, logged }: Parameters<Kind["outcome"]>[0], how: Re
     assert.strictEqual(state().name, "Running")
   })
 
+/** It is seen to do nothing, ended, and started again by its host. */
+const restarted = (fault: FaultName): Kind => ({
+  bundle: peer(fault),
+  options: {
+    ...brief,
+    health: { interval: "300 millis", deadline: "1 second", misses: 3 },
+    restart: { delay: "10 millis" },
+  },
+  outcome: ({ logged, start, state }) =>
+    Effect.gen(function* () {
+      const { ended, hooks } = yield* start
+      yield* Effect.forkChild(Effect.exit(hooks.messageWillBePosted({})))
+      assert.strictEqual((yield* bounded("its end", ended))._tag, "Unresponsive")
+      yield* logged(/hostile was stopped, since it has not answered 3 health checks in a row/)
+      yield* logged(/hostile is started again in/)
+      yield* eventually("it runs again", () => state().name === "Running")
+    }),
+})
+
 const LATE = /hostile: OnDeactivate did not (?:end in time and is not waited for|answer within 300 ms)/
 
 const command = { hooks: { policies: { executeCommand: { deadline: "3 seconds" } } } } as const
@@ -47,6 +66,8 @@ const atWork = (): Kind => {
 }
 
 kinds("a plugin that is active and", {
+  "is stopped by a signal": restarted("is stopped when it is asked"),
+  deadlocks: restarted("deadlocks when it is asked"),
   "exits in a hook": {
     bundle: peer("exits at a command"),
     outcome: (situation) =>

@@ -1,6 +1,6 @@
 /** One plugin's actor, on runs that the test ends: no two commands interleave, and every one comes to an end. */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Option, Scope, SubscriptionRef } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Metric, Option, Scope, SubscriptionRef } from "effect"
 import type { PluginRun, PluginStartError, RunEnd } from "../../src/supervisor/PluginRun.ts"
 import * as PluginHost from "../../src/environment/PluginHost.ts"
 import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
@@ -162,6 +162,25 @@ describe("PluginSupervisor", () => {
       yield* stop
     }))
 
+  test("begins no start that a stop has overtaken while it waited for what is left", ({ events, gates, runs }) =>
+    Effect.gen(function* () {
+      const { start, state, stop } = yield* supervised
+      const gate = yield* Deferred.make<void>()
+      yield* start
+      gates.stop = Deferred.await(gate)
+      yield* Effect.forkChild(runs[0]!.end({ _tag: "Disconnected" }))
+      yield* settle
+      const starting = yield* Effect.forkChild(Effect.flip(start))
+      yield* settle
+      const stopping = yield* Effect.forkChild(stop)
+      yield* settle
+      yield* Deferred.succeed(gate, undefined)
+      assert.strictEqual((yield* Fiber.join(starting))._tag, "PluginStoppedError")
+      yield* Fiber.join(stopping)
+      assert.strictEqual(SubscriptionRef.getUnsafe(state).name, "NotRunning")
+      assert.deepStrictEqual(events, ["start 1", "active 1", "end 1"])
+    }))
+
   test("tells a failure, a defect too, and keeps it", ({ gates }) =>
     Effect.gen(function* () {
       const log = recordLog()
@@ -245,6 +264,8 @@ describe("PluginSupervisor", () => {
       yield* runs[1]!.end(crash)
       yield* wait(2)
       assert.deepInclude(current(), { name: "Running", restarts: 2 })
+      const counted = (yield* Metric.snapshot).find(({ id }) => id === "plugin_restarts")
+      assert.deepInclude(counted?.attributes, { plugin: "p-1" })
       yield* runs[2]!.end(crash)
       yield* settle
       assert.strictEqual(current().name, "FailedToStayRunning")

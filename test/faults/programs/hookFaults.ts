@@ -44,6 +44,7 @@ export const hookFaults = {
   "exits when it is asked": asked(exit(7)),
   "is killed when it is asked": asked(die("SIGKILL")),
   "is stopped when it is asked": asked(die("SIGSTOP")),
+  "deadlocks when it is asked": asked(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)),
   "never answers": asked(never),
   "closes the connection": asked((call) => call.stream.session?.destroy()),
   "breaks off its answer": asked((call) => {
