@@ -1,10 +1,8 @@
 import type { JsonObject } from "@bufbuild/protobuf"
 import { Effect, Layer } from "effect"
 import type { PluginApiError } from "../api/PluginApi.ts"
-import type { HookRejectedError } from "../hooks/HookRejectedError.ts"
 import { BadSettingsError, PluginSettings } from "../storage/PluginSettings.ts"
 import { StorageError } from "../storage/StorageError.ts"
-import { rejected } from "./HookRejection.ts"
 import { Workspace } from "./Workspace.ts"
 
 const storageError = (operation: string) => (error: PluginApiError) =>
@@ -18,12 +16,11 @@ export const workspacePluginSettings: Layer.Layer<PluginSettings, never, Workspa
   PluginSettings,
   Effect.map(Workspace, ({ pluginConfigs, savePluginConfig }) => {
     const save = (pluginId: string, settings: JsonObject) =>
-      Effect.mapError(savePluginConfig(pluginId, settings), (failure: PluginApiError | HookRejectedError) => {
-        const error = failure._tag === "HookRejectedError" ? rejected(failure) : failure
-        return error.statusCode < 500
+      Effect.mapError(savePluginConfig(pluginId, settings), (error) =>
+        error._tag === "HookRejectedError" || error.statusCode < 500
           ? new BadSettingsError({ pluginId, reason: error.message })
-          : storageError("PluginSettings.save")(error)
-      })
+          : storageError("PluginSettings.save")(error),
+      )
     return {
       get: (pluginId) => Effect.mapError(pluginConfigs.get(pluginId), storageError("PluginSettings.get")),
       // Each is a change of the configuration, which plugins may have a word in.
