@@ -69,7 +69,7 @@ const client = Effect.map(
       const init = { method, headers: { authorization: `Bearer ${TOKEN}` } }
       const response = await fetch(base + path, body === undefined ? init : { ...init, body })
       const text = await response.text()
-      return { status: response.status, text, json: () => JSON.parse(text) as any }
+      return { status: response.status, text, json: (): any => JSON.parse(text) }
     }),
 )
 
