@@ -18,6 +18,7 @@ import { HttpFailures } from "../http/HttpFailures.ts"
 import { MetricsRoutes } from "../http/MetricsRoutes.ts"
 import { createServer } from "../http/NodeServer.ts"
 import * as PluginRoutes from "../http/PluginRoutes.ts"
+import * as PythonEnvironments from "../python/PythonEnvironments.ts"
 import { baseUrl, isAnyAddress } from "./BaseUrl.ts"
 import type { Limits } from "./Limits.ts"
 
@@ -55,6 +56,14 @@ export interface DaemonOptions {
   readonly install: boolean
   /** Whether they may be downloaded without encryption. */
   readonly insecureDownloads: boolean
+  /** Folder of the Python environments; none where none are to be made. */
+  readonly environments: Option.Option<string>
+  /** The SDK that they have. */
+  readonly pythonSdk: Option.Option<string>
+  readonly pythonIndex: Option.Option<Redacted.Redacted>
+  /** Folders of wheels. */
+  readonly findLinks: ReadonlyArray<string>
+  readonly offline: boolean
 }
 
 /** The settings of every plugin. */
@@ -63,6 +72,20 @@ export const pluginDefaults = ({ allowEnv, limits, pluginLogLevel }: DaemonOptio
   logLevel: pluginLogLevel,
   maxMessageSize: limits.message,
 })
+
+/** What makes plugins' Python environments, where an operator wants that. */
+const pythonEnvironments = ({ environments, findLinks, offline, pythonIndex, pythonSdk }: DaemonOptions) =>
+  Option.match(environments, {
+    onNone: () => Layer.empty,
+    onSome: (directory) =>
+      PythonEnvironments.layer({
+        directory,
+        sdk: { requirement: Option.getOrUndefined(pythonSdk) },
+        indexUrl: Option.getOrUndefined(pythonIndex),
+        findLinks: findLinks.map((folder) => (URL.canParse(folder) ? folder : resolve(folder))),
+        offline,
+      }),
+  })
 
 /** What a daemon serves. */
 export interface Backend<Self, Given, E, R, RoutesError, RoutesNeeds, AuthNeeds> {
@@ -145,6 +168,7 @@ export const daemonLayer = <Self, Given, E, R, RoutesError, RoutesNeeds, AuthNee
         .environment(Deferred.await(siteUrl))
         .pipe(
           Layer.provide(BundleStore.layer(resolve(options.data, BUNDLES)).pipe(Layer.provide(PluginBundles.layer))),
+          Layer.provide(pythonEnvironments(options)),
           Layer.provide(settings),
         ),
     ),

@@ -145,6 +145,33 @@ export const serve = Command.make(
       ),
       Flag.optional,
     ),
+    environments: Flag.String("environments").pipe(
+      Flag.withDescription(
+        "Folder of Python environments, made of what plugins ask for (requirements.txt, say); made when it is missing. Default: none are made",
+      ),
+      Flag.optional,
+    ),
+    pythonSdk: Flag.String("python-sdk").pipe(
+      Flag.withDescription(
+        "The SDK in those environments: a requirement, or the path of a wheel or of the SDK's folder. Default effect-plugin-supervisor-sdk",
+      ),
+      Flag.optional,
+    ),
+    pythonIndex: Flag.Redacted("python-index").pipe(
+      Flag.withDescription(
+        `Package index of those environments; with a password better in ${VARIABLES.pythonIndex}. Default PyPI`,
+      ),
+      Flag.withFallbackConfig(Config.Redacted(VARIABLES.pythonIndex)),
+      Flag.optional,
+    ),
+    findLinks: Flag.String("find-links").pipe(
+      Flag.withDescription("Folder of wheels for those environments; may be repeated"),
+      Flag.atLeast(0),
+    ),
+    offline: Flag.Boolean("offline").pipe(
+      Flag.withDescription("Fetch nothing for those environments: packages come from bundles and --find-links"),
+      Flag.withDefault(false),
+    ),
     hookPolicies: Flag.FileParse("hook-policies").pipe(
       Flag.withDescription("JSON, YAML or TOML file of deadlines, and of what a failure means, by plugin and hook"),
       Flag.withDefault({}),
@@ -164,6 +191,7 @@ export const serve = Command.make(
         [
           "AccessTokenFileError",
           "BundleStoreError",
+          "PythonEnvironmentFolderError",
           "StorageError",
           "StorageVersionError",
           "WorkspaceDatabaseError",

@@ -22,6 +22,7 @@ export const VARIABLES = {
   // What an operator sets.
   accessToken: "PLUGIN_SUPERVISOR_TOKEN",
   trustedProxies: "PLUGIN_SUPERVISOR_TRUSTED_PROXIES",
+  pythonIndex: "PLUGIN_SUPERVISOR_PYTHON_INDEX",
   /** Where sockets are kept (systemd's variable). */
   runtimeDirectory: "RUNTIME_DIRECTORY",
 

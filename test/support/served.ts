@@ -20,6 +20,11 @@ export const served = Effect.fnUntraced(function* (root: string, tokenFile?: str
     limits: yield* limitsOf({}),
     install: true,
     insecureDownloads: false,
+    environments: Option.none(),
+    pythonSdk: Option.none(),
+    pythonIndex: Option.none(),
+    findLinks: [],
+    offline: false,
     hookPolicies: {},
   })
 })
