@@ -136,7 +136,7 @@ describe("the addresses and the token of serve", () => {
         [[...data, "--token-file", join(root, "token")], /others may read it, or write to it; close it with chmod 600/],
         [[...data, "--site-url", "chat.example.com"], /chat\.example\.com is no http or https URL/],
         [[...data, "--trusted-proxies", "::1,10.0.0.0/33"], /trusted proxies: "10\.0\.0\.0\/33" is no IP address/],
-        [["--data", join(root, "token")], /can't open the workspace's database/],
+        [["--data", join(root, "token")], /can't open the workspace's database|the store of plugins in .* has failed/],
       ]
       const started = yield* Effect.forEach(cases, ([flags]) => serve([...plugins, ...flags], {}))
       for (const [index, { child, log }] of started.entries()) {
