@@ -2,6 +2,8 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect } from "effect"
 import { Command } from "effect/cli"
+import { call } from "./cli/call.ts"
+import { check } from "./cli/check.ts"
 import { config } from "./cli/config.ts"
 import { install } from "./cli/install.ts"
 import { keygen } from "./cli/keygen.ts"
@@ -25,7 +27,7 @@ const command = Command.make("plugin-supervisor").pipe(
       group: "Plugins of a running supervisor",
       commands: [list, status, install, enable, disable, restart, reload, remove, logs, config],
     },
-    { group: "Writing plugins", commands: [pack, sign, keygen] },
+    { group: "Writing plugins", commands: [check, call, pack, sign, keygen] },
   ]),
 )
 

@@ -24,7 +24,7 @@ export interface ServedBackend<Self, C extends AnyContract, E = never> {
 }
 
 /** Whoever a module's host is. */
-interface Loaded {
+export interface Loaded {
   readonly loaded: unique symbol
 }
 

@@ -24,6 +24,8 @@ export const VARIABLES = {
   trustedProxies: "PLUGIN_SUPERVISOR_TRUSTED_PROXIES",
   /** Where commands find a running supervisor. */
   url: "PLUGIN_SUPERVISOR_URL",
+  /** The index of Python packages. */
+  pythonIndex: "PLUGIN_SUPERVISOR_PYTHON_INDEX",
   /** Where sockets are kept (systemd's variable). */
   runtimeDirectory: "RUNTIME_DIRECTORY",
 
