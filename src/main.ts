@@ -5,11 +5,13 @@ import { Command } from "effect/cli"
 import { call } from "./cli/call.ts"
 import { check } from "./cli/check.ts"
 import { config } from "./cli/config.ts"
+import { dev } from "./cli/dev.ts"
 import { install } from "./cli/install.ts"
 import { keygen } from "./cli/keygen.ts"
 import { disable, enable, reload, restart } from "./cli/lifecycle.ts"
 import { list } from "./cli/list.ts"
 import { logs } from "./cli/logs.ts"
+import { newPlugin } from "./cli/new.ts"
 import { pack } from "./cli/pack.ts"
 import { remove } from "./cli/remove.ts"
 import { runMain } from "./cli/runMain.ts"
@@ -27,7 +29,7 @@ const command = Command.make("plugin-supervisor").pipe(
       group: "Plugins of a running supervisor",
       commands: [list, status, install, enable, disable, restart, reload, remove, logs, config],
     },
-    { group: "Writing plugins", commands: [check, call, pack, sign, keygen] },
+    { group: "Writing plugins", commands: [newPlugin, check, call, dev, pack, sign, keygen] },
   ]),
 )
 

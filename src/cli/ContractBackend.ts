@@ -32,7 +32,7 @@ export interface Loaded {
 const DATABASE = "plugins.db"
 
 /** Whose requests to plugins are that carry the daemon's token. */
-const OPERATOR = "operator"
+export const OPERATOR = "operator"
 
 const refuse = (cause: string) => Effect.fail(new CliError.UserError({ cause }))
 

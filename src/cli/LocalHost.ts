@@ -1,5 +1,5 @@
 import { join } from "node:path"
-import { Effect, FileSystem, Layer, Option, type Path, References } from "effect"
+import { Effect, FileSystem, Layer, type LogLevel, Option, type Path, References } from "effect"
 import { Flag, GlobalFlag } from "effect/cli"
 import type { PluginBundles } from "../bundle/PluginBundle.ts"
 import { ServerVersion } from "../command/ServerVersion.ts"
@@ -9,7 +9,7 @@ import { MattermostPlugins } from "../mattermost/MattermostPlugins.ts"
 import { PluginStorage } from "../storage/PluginStorage.ts"
 import { Workspace } from "../workspace/Workspace.ts"
 import { WorkspacePluginApi } from "../workspace/WorkspacePluginApi.ts"
-import { SERVER_VERSION } from "../workspace/WorkspaceSettings.ts"
+import { SERVER_VERSION, WorkspaceSettings } from "../workspace/WorkspaceSettings.ts"
 import { told } from "./CommandError.ts"
 import { type Loaded, loadBackend, type ServedBackend } from "./ContractBackend.ts"
 import { type PythonFlags, pythonFlags, pythonLayer, userEnvironments } from "./pythonFlags.ts"
@@ -30,11 +30,12 @@ export interface LocalFlags extends PythonFlags {
 }
 
 /** The supervisor of Mattermost's plugins on an embedded workspace. */
-export const mattermostSupervisor = (data: string) =>
+export const mattermostSupervisor = (data: string, siteUrl: Effect.Effect<string> = Effect.succeed("")) =>
   MattermostPlugins.layerSupervisor.pipe(
     Layer.provide(Layer.provide(WorkspacePluginApi.layer, MattermostPlugins.layer)),
     Layer.provideMerge(Layer.provide(Workspace.layerIn(data), MattermostPlugins.layer)),
     Layer.provide(Layer.succeed(ServerVersion, SERVER_VERSION)),
+    Layer.provide(Layer.succeed(WorkspaceSettings, { siteUrl, serverVersion: SERVER_VERSION })),
   )
 
 /** The supervisor of the plugins of a backend's own contract. */
@@ -55,7 +56,9 @@ export interface LocalHost {
 }
 
 /** The contract that `--backend` names. */
-export const loadHost = (backend: Option.Option<string>): Effect.Effect<ServedBackend<Loaded, AnyContract>, ReturnType<typeof told>> =>
+export const loadHost = (
+  backend: Option.Option<string>,
+): Effect.Effect<ServedBackend<Loaded, AnyContract>, ReturnType<typeof told>> =>
   Option.match(backend, {
     onNone: () => Effect.succeed({ host: MattermostPlugins as unknown as LocalHost["host"] }),
     onSome: (file) => Effect.mapError(loadBackend(file), ({ cause }) => told({ message: String(cause) })),
@@ -74,8 +77,12 @@ export const localHost = Effect.fnUntraced(function* (backend: Option.Option<str
   } satisfies LocalHost
 })
 
-/** Runs a command with what Python plugins ask for, and its log on stderr: from warnings on, unless more is asked for. */
-export const locally = <A, E, R>(flags: PythonFlags, command: Effect.Effect<A, E, R>) =>
+/** Runs a command with what Python plugins ask for, and its log on stderr: from `least` on, unless `--log-level` says otherwise. */
+export const locally = <A, E, R>(
+  flags: PythonFlags,
+  command: Effect.Effect<A, E, R>,
+  least: LogLevel.LogLevel = "Warn",
+) =>
   Effect.gen(function* () {
     const level = yield* GlobalFlag.LogLevel
     const python = Layer.catchCause(pythonLayer(flags, userEnvironments()), (cause) =>
@@ -83,7 +90,10 @@ export const locally = <A, E, R>(flags: PythonFlags, command: Effect.Effect<A, E
     )
     return yield* command.pipe(
       Effect.provide(python),
-      Effect.provideService(References.MinimumLogLevel, Option.getOrElse(level, () => "Warn" as const)),
+      Effect.provideService(
+        References.MinimumLogLevel,
+        Option.getOrElse(level, () => least),
+      ),
       Effect.provide(StderrLog.layer),
       Effect.scoped,
     )

@@ -24,30 +24,27 @@ interface Verdict {
 }
 
 /** `plugin-supervisor check FOLDER`. */
-export const check = Command.make(
-  "check",
-  { folder, ...localFlags, json: Output.json },
-  ({ folder, json, ...flags }) =>
-    Effect.gen(function* () {
-      const verdicts: Array<Verdict> = []
-      const host = yield* localHost(flags.backend)
-      const tell = Effect.fnUntraced(function* (verdict: Verdict) {
-        verdicts.push(verdict)
-        if (!json) yield* print(verdict)
+export const check = Command.make("check", { folder, ...localFlags, json: Output.json }, ({ folder, json, ...flags }) =>
+  Effect.gen(function* () {
+    const verdicts: Array<Verdict> = []
+    const host = yield* localHost(flags.backend)
+    const tell = Effect.fnUntraced(function* (verdict: Verdict) {
+      verdicts.push(verdict)
+      if (!json) yield* print(verdict)
+    })
+    yield* Effect.provide(steps(host, folder, tell), tools)
+    const isGood = verdicts.every(({ verdict }) => verdict !== "failed")
+    if (json) yield* Output.printJson({ ok: isGood, steps: verdicts })
+    if (!isGood) {
+      return yield* new CommandError({
+        message: `${folder} is no plugin that runs yet: ${verdicts
+          .filter(({ verdict }) => verdict === "failed")
+          .map(({ step }) => step)
+          .join(", ")}`,
+        exitCode: EXIT.failed,
       })
-      yield* Effect.provide(steps(host, folder, tell), tools)
-      const isGood = verdicts.every(({ verdict }) => verdict !== "failed")
-      if (json) yield* Output.printJson({ ok: isGood, steps: verdicts })
-      if (!isGood) {
-        return yield* new CommandError({
-          message: `${folder} is no plugin that runs yet: ${verdicts
-            .filter(({ verdict }) => verdict === "failed")
-            .map(({ step }) => step)
-            .join(", ")}`,
-          exitCode: EXIT.failed,
-        })
-      }
-    }).pipe((command) => locally(flags, command)),
+    }
+  }).pipe((command) => locally(flags, command)),
 ).pipe(Command.withDescription("Check a plugin step by step, from its manifest to its hooks"))
 
 const MARKS = {
@@ -88,9 +85,7 @@ const steps = Effect.fnUntraced(function* (
   ) =>
     Output.working(name, run).pipe(
       Effect.tap((result) => tell({ step: name, verdict: "ok", message: message(result) })),
-      Effect.catch((error) =>
-        Effect.as(tell({ step: name, verdict: "failed", message: error.message }), undefined),
-      ),
+      Effect.catch((error) => Effect.as(tell({ step: name, verdict: "failed", message: error.message }), undefined)),
     )
   const skip = (why: string, ...names: ReadonlyArray<Verdict["step"]>) =>
     Effect.forEach(names, (name) => tell({ step: name, verdict: "skipped", message: why }), { discard: true })
@@ -101,7 +96,15 @@ const steps = Effect.fnUntraced(function* (
     ({ manifest }) => `${[manifest.id, manifest.version ?? ""].join(" ").trim()}: ${manifest.name}`,
   )
   if (bundle === undefined) {
-    return yield* skip("there is no manifest to go by", "paths", "interpreter", "environment", "imports", "handshake", "hooks")
+    return yield* skip(
+      "there is no manifest to go by",
+      "paths",
+      "interpreter",
+      "environment",
+      "imports",
+      "handshake",
+      "hooks",
+    )
   }
   yield* step("paths", checkPaths(bundle), (count) => `${count} files, as a bundle would have them`)
 
@@ -135,11 +138,17 @@ const steps = Effect.fnUntraced(function* (
       const started = yield* Effect.result(Effect.flatMap(host.Supervisor, (plugins) => plugins.start(bundle)))
       // A hook fails only behind the handshake.
       const isShaken = started._tag === "Success" || BEHIND_HANDSHAKE.has(started.failure._tag)
-      yield* step("handshake", isShaken ? Effect.void : Effect.mapError(Effect.fromResult(started), told), () => "it speaks the protocol")
+      yield* step(
+        "handshake",
+        isShaken ? Effect.void : Effect.mapError(Effect.fromResult(started), told),
+        () => "it speaks the protocol",
+      )
       if (!isShaken) return yield* skip("it can't be asked", "hooks")
       yield* step("hooks", Effect.mapError(Effect.fromResult(started), told), ({ client }) => {
         const names = [...client.implemented].map((hook) => hookName(host.contract, hook))
-        return names.length === 0 ? "it is active, and implements none" : `it is active, and implements ${names.join(", ")}`
+        return names.length === 0
+          ? "it is active, and implements none"
+          : `it is active, and implements ${names.join(", ")}`
       })
     }),
   ).pipe(
