@@ -1,10 +1,16 @@
+import { resolve } from "node:path"
 import { Deferred, Duration, Effect, Layer, Option, Redacted } from "effect"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { HttpRouter } from "effect/http"
+import { BundleLimits } from "../bundle/BundleLimits.ts"
+import { BundleStore } from "../bundle/BundleStore.ts"
+import { PluginBundles } from "../bundle/PluginBundle.ts"
 import type { AnyHost, Environment } from "../environment/PluginHost.ts"
+import { PluginLogs } from "../environment/PluginLogs.ts"
 import { PluginLogRate } from "../goplugin/LogBudget.ts"
 import { RuntimeDirectory } from "../goplugin/SocketDirectory.ts"
 import { NotificationLimits } from "../hooks/NotificationQueue.ts"
+import * as AdminRoutes from "../http/AdminRoutes.ts"
 import { AccessToken } from "../http/AccessToken.ts"
 import * as HostCheck from "../http/HostCheck.ts"
 import { isExactly } from "../http/HostTokens.ts"
@@ -12,12 +18,14 @@ import { HttpFailures } from "../http/HttpFailures.ts"
 import { MetricsRoutes } from "../http/MetricsRoutes.ts"
 import { createServer } from "../http/NodeServer.ts"
 import * as PluginRoutes from "../http/PluginRoutes.ts"
-import * as PluginStatusRoutes from "../http/PluginStatusRoutes.ts"
 import { baseUrl, isAnyAddress } from "./BaseUrl.ts"
 import type { Limits } from "./Limits.ts"
 
 /** How long requests in flight may go on when the supervisor stops; what streams for ever is cut then. */
 const HTTP_STOP_LIMIT = Duration.seconds(2)
+
+/** The folder of installed bundles in the data folder. */
+const BUNDLES = "bundles"
 
 /** What an operator sets for the daemon, whatever the contract of its plugins. */
 export interface DaemonOptions {
@@ -43,6 +51,10 @@ export interface DaemonOptions {
   readonly runtimeDirectory: Option.Option<string>
   /** Bounds that are not the defaults. */
   readonly limits: Limits
+  /** Whether plugins may be installed over HTTP. */
+  readonly install: boolean
+  /** Whether they may be downloaded without encryption. */
+  readonly insecureDownloads: boolean
 }
 
 /** The settings of every plugin. */
@@ -71,6 +83,11 @@ export const daemonLayer = <Self, Given, E, R, RoutesError, RoutesNeeds, AuthNee
   // Which port it is, is known when it listens; whoever asks before that waits.
   const siteUrl = Deferred.makeUnsafe<string>()
   const allowedHosts = options.allowHost.length === 0 ? undefined : options.allowHost
+  const stopping = Deferred.makeUnsafe<void>()
+  const bundleLimits = Layer.effect(
+    BundleLimits,
+    Effect.map(BundleLimits, (given) => ({ ...given, archive: limits.upload })),
+  )
   const settings = Layer.mergeAll(
     Layer.succeed(PluginLogRate, limits.logLines),
     Layer.succeed(NotificationLimits, { count: limits.notifications, bytes: limits.notificationBytes }),
@@ -79,7 +96,11 @@ export const daemonLayer = <Self, Given, E, R, RoutesError, RoutesNeeds, AuthNee
   const httpServer = createServer()
   const routes = Layer.mergeAll(
     backend.routes,
-    PluginStatusRoutes.layer(backend.host),
+    AdminRoutes.layer(backend.host, {
+      allowInstall: options.install,
+      allowHttp: options.insecureDownloads,
+      stopping: Deferred.await(stopping),
+    }).pipe(Layer.provide(bundleLimits)),
     MetricsRoutes,
     HostCheck.layer({ allowedHosts }),
     Layer.unwrap(
@@ -114,9 +135,20 @@ export const daemonLayer = <Self, Given, E, R, RoutesError, RoutesNeeds, AuthNee
     listening,
     NodeHttpServer.layer(() => httpServer, { host, port, gracefulShutdownTimeout: HTTP_STOP_LIMIT }),
   )
-  return HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
+  // Built last, so that it ends first: before the server waits for what it serves.
+  const stop = Layer.effectDiscard(Effect.addFinalizer(() => Deferred.succeed(stopping, undefined)))
+  return stop.pipe(
+    Layer.provideMerge(HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true })),
     Layer.provideMerge(server),
-    Layer.provideMerge(Layer.provide(backend.environment(Deferred.await(siteUrl)), settings)),
+    Layer.provideMerge(
+      backend
+        .environment(Deferred.await(siteUrl))
+        .pipe(
+          Layer.provide(BundleStore.layer(resolve(options.data, BUNDLES)).pipe(Layer.provide(PluginBundles.layer))),
+          Layer.provide(settings),
+        ),
+    ),
+    Layer.provideMerge(PluginLogs.layer),
     Layer.provideMerge(AccessToken.layerFrom(options.tokenFile)),
   )
 }

@@ -1,4 +1,5 @@
 import { ByteSize, Effect, Schema } from "effect"
+import { BundleLimits } from "../bundle/BundleLimits.ts"
 import { mendThese, Problem, problemsOf } from "../bundle/Problem.ts"
 import { PluginLogRate } from "../goplugin/LogBudget.ts"
 import { NotificationLimits } from "../hooks/NotificationQueue.ts"
@@ -11,6 +12,8 @@ export interface Limits {
   readonly message: number | undefined
   /** HTTP requests of one plugin that may be in flight. */
   readonly requests: number
+  /** The largest archive of a plugin, in bytes: uploaded, or downloaded. */
+  readonly upload: number
   /** Lines a second that are logged of what one plugin prints. */
   readonly logLines: number
   /** Events that may wait for one plugin, and their size in bytes. */
@@ -34,6 +37,7 @@ const Size = Schema.ByteSizeFromString.check(
 const Given = Schema.Struct({
   message: Schema.optionalKey(Size),
   "http-requests": Schema.optionalKey(Count),
+  "upload-bytes": Schema.optionalKey(Size),
   "log-lines": Schema.optionalKey(Count),
   notifications: Schema.optionalKey(Count),
   "notification-bytes": Schema.optionalKey(Size),
@@ -73,6 +77,7 @@ export const limitsOf = Effect.fnUntraced(function* (given: {
   return {
     message: set.message === undefined ? undefined : ByteSize.toNumberUnsafe(set.message),
     requests: set["http-requests"] ?? MAX_REQUESTS_IN_FLIGHT,
+    upload: bytes(set["upload-bytes"], (yield* BundleLimits).archive),
     logLines: set["log-lines"] ?? (yield* PluginLogRate),
     notifications: set.notifications ?? notifications.count,
     notificationBytes: bytes(set["notification-bytes"], notifications.bytes),

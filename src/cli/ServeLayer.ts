@@ -5,9 +5,12 @@ import { authenticator } from "../http/HttpAuthorization.ts"
 import { WorkspaceRoutes } from "../http/WorkspaceRoutes.ts"
 import type { MattermostContract } from "../mattermost/MattermostContract.ts"
 import { MattermostPlugins } from "../mattermost/MattermostPlugins.ts"
+import { PluginStates } from "../storage/PluginStates.ts"
 import { Workspace } from "../workspace/Workspace.ts"
+import { WorkspaceDatabase } from "../workspace/WorkspaceDatabase.ts"
 import { WorkspaceLimits } from "../workspace/WorkspaceLimits.ts"
 import { WorkspacePluginApi } from "../workspace/WorkspacePluginApi.ts"
+import { workspacePluginSettings } from "../workspace/WorkspacePluginSettings.ts"
 import { SERVER_VERSION, WorkspaceSettings } from "../workspace/WorkspaceSettings.ts"
 import { daemonLayer, type DaemonOptions, pluginDefaults } from "./DaemonLayer.ts"
 
@@ -20,7 +23,10 @@ export interface ServeOptions extends DaemonOptions {
 /** The supervisor by itself: the plugins of a folder on an embedded workspace, behind HTTP. */
 export const serveLayer = (options: ServeOptions) => {
   const { data, hookPolicies, limits, plugins } = options
-  const workspace = Workspace.layerIn(data).pipe(Layer.provide(MattermostPlugins.layer))
+  const workspace = Layer.mergeAll(
+    Workspace.layer.pipe(Layer.provide(MattermostPlugins.layer)),
+    Layer.effect(PluginStates, PluginStates.make),
+  ).pipe(Layer.provide(WorkspaceDatabase.layer(data)))
   return daemonLayer(options, {
     host: MattermostPlugins,
     authenticate: authenticator,
@@ -32,6 +38,7 @@ export const serveLayer = (options: ServeOptions) => {
         plugins: Record.map(hookPolicies, (hooks) => ({ hooks })),
       }).pipe(
         Layer.provide(Layer.provide(WorkspacePluginApi.layer, MattermostPlugins.layer)),
+        Layer.provide(workspacePluginSettings),
         Layer.provideMerge(workspace),
         Layer.provide(Layer.succeed(ServerVersion, SERVER_VERSION)),
         Layer.provide(Layer.succeed(WorkspaceSettings, { siteUrl, serverVersion: SERVER_VERSION })),

@@ -131,6 +131,14 @@ export const serve = Command.make(
       Flag.withDefault({}),
       Flag.mapEffect((given) => Effect.mapError(limitsOf(given), (cause) => new CliError.UserError({ cause }))),
     ),
+    install: Flag.Boolean("install").pipe(
+      Flag.withDescription("Let bearers of the token install plugins over HTTP; --no-install does not. Default true"),
+      Flag.withDefault(true),
+    ),
+    insecureDownloads: Flag.Boolean("insecure-downloads").pipe(
+      Flag.withDescription("Download plugins by http from others too, who can be anybody on the way. Default false"),
+      Flag.withDefault(false),
+    ),
     runtimeDirectory: Flag.String("runtime-directory").pipe(
       Flag.withDescription(
         "Folder of the plugins' sockets, with a short path; made when it is missing. Default RUNTIME_DIRECTORY, else the temporary folder",
@@ -155,6 +163,7 @@ export const serve = Command.make(
       Effect.catchTag(
         [
           "AccessTokenFileError",
+          "BundleStoreError",
           "StorageError",
           "StorageVersionError",
           "WorkspaceDatabaseError",

@@ -30,6 +30,8 @@ interface Kept {
   readonly followers: PubSub.PubSub<PluginLogLine>
 }
 
+const last = ({ lines }: Kept, count: number): ReadonlyArray<PluginLogLine> => (count > 0 ? lines.slice(-count) : [])
+
 const textOf = (part: unknown): string =>
   typeof part === "string" ? part : part instanceof Error ? (part.stack ?? part.message) : JSON.stringify(part)
 
@@ -39,8 +41,8 @@ export class PluginLogs extends Context.Service<
   {
     /** The last lines of a plugin, oldest first; at most `count`, and 1000 or a MiB. */
     readonly tail: (pluginId: string, count: number) => Effect.Effect<ReadonlyArray<PluginLogLine>>
-    /** A plugin's lines from now on. Whoever is slow loses the oldest. */
-    readonly follow: (pluginId: string) => Stream.Stream<PluginLogLine>
+    /** The last `count` lines of a plugin (default 0), and those from now on. Whoever is slow loses the oldest. */
+    readonly follow: (pluginId: string, count?: number) => Stream.Stream<PluginLogLine>
   }
 >()("effect-plugin-supervisor/environment/PluginLogs") {
   /** Beside the loggers there are: what is built on this layer logs to it as well. */
@@ -82,8 +84,21 @@ export class PluginLogs extends Context.Service<
       return Layer.merge(
         Logger.layer([logger], { mergeWithExisting: true }),
         Layer.succeed(PluginLogs, {
-          tail: (pluginId, count) => Effect.sync(() => keptOf(pluginId).lines.slice(-Math.max(1, count))),
-          follow: (pluginId) => Stream.suspend(() => Stream.fromPubSub(keptOf(pluginId).followers)),
+          tail: (pluginId, count) => Effect.sync(() => last(keptOf(pluginId), count)),
+          follow: (pluginId, count = 0) =>
+            Stream.unwrap(
+              Effect.gen(function* () {
+                const of = keptOf(pluginId)
+                const followed = yield* PubSub.subscribe(of.followers)
+                const before = last(of, count)
+                // A line that came after the subscription and before this is in both.
+                const known = new Set(before)
+                return Stream.concat(
+                  Stream.fromIterable(before),
+                  Stream.filter(Stream.fromSubscription(followed), (line) => !known.has(line)),
+                )
+              }),
+            ),
         }),
       )
     }),

@@ -1,6 +1,7 @@
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import { ByteSize, Cause, Context, Effect, Option, type Schema } from "effect"
 import { HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
+import type { HttpApiError } from "effect/http-api"
 import { internalError, PluginApiError } from "../api/PluginApi.ts"
 import type { HookRejectedError } from "../hooks/HookRejectedError.ts"
 import { errorStatus } from "../rpc/ErrorStatus.ts"
@@ -15,7 +16,12 @@ export class RequestId extends Context.Service<RequestId, string>()("effect-plug
 export const MAX_JSON_BODY = ByteSize.mebibytes(1)
 
 /** What a REST handler may fail with. */
-export type RestError = PluginApiError | HookRejectedError | HttpServerError.HttpServerError | Schema.SchemaError
+export type RestError =
+  | PluginApiError
+  | HookRejectedError
+  | HttpServerError.HttpServerError
+  | HttpApiError.HttpApiSchemaError
+  | Schema.SchemaError
 
 const INVALID_BODY = "api.context.invalid_body_param.app_error"
 
@@ -39,6 +45,18 @@ const appError = (error: unknown, { method, path }: Asked): Option.Option<Plugin
       return Option.some(
         invalid(INVALID_BODY, `The request is not as it should be: ${(error as Schema.SchemaError).message}`),
       )
+    case "HttpApiSchemaError": {
+      const { cause, kind } = error as HttpApiError.HttpApiSchemaError
+      // What is answered and does not fit is the host's own mistake.
+      return kind === "Body" || kind === "ResponseHeaders"
+        ? Option.none()
+        : Option.some(
+            invalid(
+              kind === "Payload" ? INVALID_BODY : "api.context.invalid_url_param.app_error",
+              `The request is not as it should be: ${cause.message}`,
+            ),
+          )
+    }
     case "HttpServerError": {
       const { reason } = error as HttpServerError.HttpServerError
       if (reason._tag === "RouteNotFound") {

@@ -3,15 +3,19 @@ import type { SqlClient } from "effect/sql"
 import { KeyValues } from "./KeyValues.ts"
 import { layerNodeSqlite } from "./NodeSqlite.ts"
 import { PluginSettings } from "./PluginSettings.ts"
+import { PluginStates } from "./PluginStates.ts"
 import { storageError } from "./StorageError.ts"
 import type { StorageOpenError } from "./StorageTables.ts"
 
-const layer: Layer.Layer<KeyValues | PluginSettings, StorageOpenError, SqlClient.SqlClient> = Layer.mergeAll(
+type Stored = KeyValues | PluginSettings | PluginStates
+
+const layer: Layer.Layer<Stored, StorageOpenError, SqlClient.SqlClient> = Layer.mergeAll(
   KeyValues.layer,
   PluginSettings.layer,
+  PluginStates.layer,
 )
 
-const layerFile = (file: string): Layer.Layer<KeyValues | PluginSettings, StorageOpenError> =>
+const layerFile = (file: string): Layer.Layer<Stored, StorageOpenError> =>
   layer.pipe(
     Layer.provide(
       layerNodeSqlite(file).pipe(
@@ -20,7 +24,10 @@ const layerFile = (file: string): Layer.Layer<KeyValues | PluginSettings, Storag
     ),
   )
 
-/** {@link KeyValues} and {@link PluginSettings} together, which is what plugins may ask their host for. */
+/**
+ * {@link KeyValues} and {@link PluginSettings}, which is what plugins may ask their host for, and {@link PluginStates}, by which
+ * a host knows what is installed and enabled.
+ */
 export const PluginStorage = {
   /** On any `SqlClient` of SQLite or PostgreSQL, in tables that are made when they are missing. */
   layer,

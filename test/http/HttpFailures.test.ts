@@ -12,10 +12,10 @@ import { PluginApiError } from "../../src/api/PluginApi.ts"
 import { CommandSchema } from "../../src/generated/mattermost/pluginapi/v1/api_command_pb.js"
 import { HookPluginError } from "../../src/hooks/HookError.ts"
 import { AccessToken } from "../../src/http/AccessToken.ts"
+import * as AdminRoutes from "../../src/http/AdminRoutes.ts"
 import { HttpAuthorization } from "../../src/http/HttpAuthorization.ts"
 import { HttpFailures } from "../../src/http/HttpFailures.ts"
 import { MetricsRoutes } from "../../src/http/MetricsRoutes.ts"
-import * as PluginStatusRoutes from "../../src/http/PluginStatusRoutes.ts"
 import { WorkspaceRoutes } from "../../src/http/WorkspaceRoutes.ts"
 import { NOT_RUNNING, type PluginState } from "../../src/supervisor/PluginLife.ts"
 import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
@@ -74,7 +74,7 @@ const plugins = Layer.unwrap(
 
 const served = (gone = Deferred.makeUnsafe<void>()) =>
   HttpRouter.serve(
-    Layer.mergeAll(WorkspaceRoutes, PluginStatusRoutes.layer(MattermostPlugins), MetricsRoutes, broken(gone)).pipe(
+    Layer.mergeAll(WorkspaceRoutes, AdminRoutes.layer(MattermostPlugins), MetricsRoutes, broken(gone)).pipe(
       Layer.provide(HttpFailures),
     ),
     { disableLogger: true, disableListenLog: true },
@@ -229,7 +229,7 @@ describe("a request for what there is not", () => {
         ["POST", "/metrics"],
         ["POST", "/dies"],
         ["GET", "/api/v5/users/me"],
-        ["DELETE", "/api/v4/plugins/statuses"],
+        ["DELETE", "/api/v4/plugins/by-hand/nothing"],
         ["PATCH", "/api/v4/posts/x"],
         ["GET", `/api/v4/users/${"x".repeat(500)}`],
         ["GET", `/${"%C3%A9".repeat(500)}`],

@@ -18,6 +18,8 @@ export const served = Effect.fnUntraced(function* (root: string, tokenFile?: str
     pluginLogLevel: "INFO",
     runtimeDirectory: Option.none(),
     limits: yield* limitsOf({}),
+    install: true,
+    insecureDownloads: false,
     hookPolicies: {},
   })
 })

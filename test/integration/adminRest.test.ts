@@ -1,0 +1,224 @@
+/** The operator's story over REST: the daemon, real plugins, and Mattermost's own client. */
+import { readFileSync } from "node:fs"
+import { NodeServices } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import mattermost from "@mattermost/client"
+import { Effect, Layer, Schedule } from "effect"
+import { archive } from "../support/archives.ts"
+import { folder } from "../support/folder.ts"
+import { hostEnvironment, isAlive, noPython } from "../support/host.ts"
+import { address } from "../support/server.ts"
+import { served } from "../support/served.ts"
+
+/** Serves a page, logs, and has a say in settings. */
+const program = (version: string) => `
+from mattermost_plugin import HookName, Plugin, hook, run_plugin
+
+
+class Hello(Plugin):
+    @hook(HookName.OnConfigurationChange)
+    def configured(self):
+        self.greeting = self.api.load_plugin_configuration().json().get("greeting")
+        self.logger.info(f"the greeting is {self.greeting}")
+
+    @hook(HookName.ConfigurationWillBeSaved)
+    def saving(self, new_config):
+        settings = new_config.config_json.json()["PluginSettings"]["Plugins"].get("hello", {})
+        return "be polite" if settings.get("Greeting") == "rude" else None
+
+    @hook(HookName.ServeHTTP)
+    def serve(self, ctx, writer, request):
+        writer.write(f"{self.greeting} from ${version}")
+
+
+run_plugin(Hello)
+`
+const hello = (version: string, text = program(version)) =>
+  archive(
+    {
+      id: "hello",
+      name: "Hello",
+      version,
+      webapp: { bundle_path: "main.js" },
+      settings_schema: {
+        settings: [
+          { key: "Greeting", type: "text", default: "hi" },
+          { key: "Key", type: "text", secret: true },
+        ],
+      },
+    },
+    { "plugin.py": text, "main.js": "" },
+  )
+
+const TOKEN = "token-of-an-operator"
+
+/** The daemon on a folder, in this process. */
+const daemon = (root: string) =>
+  Effect.map(served(root, `${root}/token`), (layer) =>
+    layer.pipe(Layer.provide(hostEnvironment), Layer.provideMerge(NodeServices.layer)),
+  )
+
+const root = Effect.tap(folder({ plugins: { folder: true }, token: TOKEN }), (made) =>
+  Effect.promise(() => import("node:fs/promises").then(({ chmod }) => chmod(`${made}/token`, 0o600))),
+)
+
+const client = Effect.map(
+  address,
+  (base) => (method: string, path: string, body?: string | FormData) =>
+    Effect.promise(async () => {
+      const init = { method, headers: { authorization: `Bearer ${TOKEN}` } }
+      const response = await fetch(base + path, body === undefined ? init : { ...init, body })
+      const text = await response.text()
+      return { status: response.status, text, json: () => JSON.parse(text) as any }
+    }),
+)
+
+const upload = (file: string, force = false) => {
+  const form = new FormData()
+  form.append("plugin", new File([readFileSync(file)], "hello.tar.gz"))
+  if (force) form.append("force", "true")
+  return form
+}
+
+const PLUGINS = "/api/v4/plugins"
+
+describe.skipIf(noPython)("an operator", () => {
+  it.live("installs, enables, watches, sets, upgrades, disables and removes a plugin, over restarts of the host", () =>
+    Effect.gen(function* () {
+      const place = yield* root
+      const [first, second, broken] = [
+        yield* hello("1.0.0"),
+        yield* hello("1.1.0"),
+        yield* hello("1.2.0", "raise SystemExit('no license')"),
+      ]
+      yield* Effect.gen(function* () {
+        const send = yield* client
+        const status = Effect.map(send("GET", `${PLUGINS}/statuses`), ({ json }) => json()[0])
+        assert.strictEqual((yield* send("POST", PLUGINS, upload(first))).status, 201)
+        assert.deepInclude(yield* status, { state: 0, version: "1.0.0", is_enabled: false, source: "installed" })
+        assert.strictEqual((yield* send("GET", "/plugins/hello/")).status, 404)
+        assert.deepStrictEqual((yield* send("POST", `${PLUGINS}/hello/enable`)).json(), { status: "OK" })
+        assert.deepInclude(yield* status, { state: 2, state_name: "Running", is_enabled: true, restarts: 0 })
+        assert.include((yield* status).hooks, "ServeHTTP")
+        assert.strictEqual((yield* send("GET", "/plugins/hello/")).text, "hi from 1.0.0")
+        const lists = (yield* send("GET", PLUGINS)).json()
+        assert.deepStrictEqual([lists.active[0].id, lists.inactive], ["hello", []])
+        const [webapp] = (yield* send("GET", `${PLUGINS}/webapp`)).json()
+        assert.hasAllKeys(webapp, ["id", "name", "version", "webapp"])
+
+        // A plugin may have something against settings; what is saved it is told.
+        const rude = yield* send("PUT", `${PLUGINS}/hello/config`, '{"Greeting":"rude"}')
+        assert.strictEqual(rude.status, 400, rude.text)
+        assert.include(rude.json().message, "be polite")
+        const set = yield* send("PUT", `${PLUGINS}/hello/config`, '{"greeting":"bonjour","Key":"s3cret"}')
+        assert.strictEqual(set.status, 200, set.text)
+        assert.strictEqual(set.json().Greeting, "bonjour")
+        const logs = Effect.map(send("GET", `${PLUGINS}/hello/logs`), ({ text }) => text)
+        const told = yield* Effect.repeat(logs, {
+          until: (text) => text.includes("the greeting is bonjour"),
+          schedule: Schedule.spaced("20 millis"),
+        }).pipe(Effect.timeout("60 seconds"))
+        assert.include(told, "plugin hello is active")
+        assert.notInclude(told + set.text, "s3cret")
+
+        const health = (yield* send("GET", `${PLUGINS}/hello/health`)).json()
+        assert.deepInclude(health, { state_name: "Running", in_flight: 0 })
+        assert.deepInclude(health.ping, { answered: true, error: "" })
+        assert.isTrue(isAlive(health.pid))
+        assert.isAbove(
+          health.metrics.find(
+            ({ attributes, name }: any) =>
+              name === "plugin_hook_calls" &&
+              attributes.hook === "ConfigurationWillBeSaved" &&
+              attributes.outcome === "ok",
+          ).value,
+          0,
+        )
+
+        // An upgrade takes the place of what runs; one that does not start changes nothing.
+        assert.strictEqual((yield* send("POST", PLUGINS, upload(second, true))).status, 201)
+        assert.strictEqual((yield* send("GET", "/plugins/hello/")).text, "bonjour from 1.1.0")
+        const failed = yield* send("POST", PLUGINS, upload(broken, true))
+        assert.strictEqual(failed.status, 500)
+        assert.deepInclude(failed.json(), { id: "app.plugin.start.app_error" })
+        assert.include(failed.json().message + failed.json().detailed_error, "no license")
+        assert.deepInclude(yield* status, { state: 2, version: "1.1.0", is_enabled: true })
+        for (const command of ["reload", "restart"]) {
+          assert.strictEqual((yield* send("POST", `${PLUGINS}/hello/${command}`)).status, 200)
+          assert.strictEqual((yield* send("GET", "/plugins/hello/")).text, "bonjour from 1.1.0")
+        }
+      }).pipe(Effect.provide(yield* daemon(place)))
+
+      // The next host has it all.
+      yield* Effect.gen(function* () {
+        const send = yield* client
+        const page = yield* Effect.repeat(send("GET", "/plugins/hello/"), {
+          until: ({ status }) => status === 200,
+          schedule: Schedule.spaced("20 millis"),
+        }).pipe(Effect.timeout("60 seconds"))
+        assert.strictEqual(page.text, "bonjour from 1.1.0")
+        assert.strictEqual((yield* send("POST", `${PLUGINS}/hello/disable`)).status, 200)
+        assert.strictEqual((yield* send("GET", "/plugins/hello/")).status, 404)
+      }).pipe(Effect.provide(yield* daemon(place)))
+
+      yield* Effect.gen(function* () {
+        const send = yield* client
+        const [status] = (yield* send("GET", `${PLUGINS}/statuses`)).json()
+        assert.deepInclude(status, { state: 0, is_enabled: false, version: "1.1.0" })
+        assert.deepStrictEqual((yield* send("DELETE", `${PLUGINS}/hello`)).json(), { status: "OK" })
+        assert.deepStrictEqual((yield* send("GET", `${PLUGINS}/statuses`)).json(), [])
+      }).pipe(Effect.provide(yield* daemon(place)))
+    }).pipe(Effect.scoped),
+  )
+})
+
+describe.skipIf(noPython)("Mattermost's client", () => {
+  it.live("uploads, enables, lists, disables and removes a plugin, and knows its errors", () =>
+    Effect.gen(function* () {
+      const [first, second] = [yield* hello("1.0.0"), yield* hello("1.1.0")]
+      yield* Effect.gen(function* () {
+        const client = new mattermost.Client4()
+        client.setUrl(yield* address)
+        client.setToken(TOKEN)
+        const file = (path: string) => new File([readFileSync(path)], "hello.tar.gz")
+        const call = <A>(run: () => Promise<A>) => Effect.promise(run)
+        const failing = (run: () => Promise<unknown>) =>
+          Effect.promise(() =>
+            run().then(
+              () => assert.fail("it has not failed"),
+              (error: mattermost.ClientError) => ({ id: error.server_error_id, status: error.status_code }),
+            ),
+          )
+        assert.deepInclude(yield* call(() => client.uploadPlugin(file(first))), { id: "hello", version: "1.0.0" })
+        assert.deepStrictEqual(yield* failing(() => client.uploadPlugin(file(second))), {
+          id: "app.plugin.install_id.app_error",
+          status: 400,
+        })
+        assert.deepInclude(yield* call(() => client.uploadPlugin(file(second), true)), { version: "1.1.0" })
+        assert.deepStrictEqual(yield* call(() => client.enablePlugin("hello")), { status: "OK" })
+        const { active } = yield* call(() => client.getPlugins())
+        assert.deepStrictEqual(
+          active.map(({ id, version }) => [id, version]),
+          [["hello", "1.1.0"]],
+        )
+        const [status] = yield* call(() => client.getPluginStatuses())
+        assert.deepInclude(status, { plugin_id: "hello", state: 2, cluster_id: "" })
+        assert.deepStrictEqual(
+          (yield* call(() => client.getWebappPlugins())).map(({ id }) => id),
+          ["hello"],
+        )
+        yield* call(() => client.disablePlugin("hello"))
+        assert.strictEqual((yield* call(() => client.getPlugins())).inactive.length, 1)
+        assert.deepStrictEqual(yield* call(() => client.removePlugin("hello")), { status: "OK" })
+        assert.deepStrictEqual(yield* failing(() => client.enablePlugin("hello")), {
+          id: "app.plugin.not_installed.app_error",
+          status: 404,
+        })
+        assert.deepStrictEqual(yield* failing(() => client.installPluginFromUrl("http://example.com/x")), {
+          id: "api.plugin.install.download_failed.app_error",
+          status: 400,
+        })
+      }).pipe(Effect.provide(yield* daemon(yield* root)))
+    }).pipe(Effect.scoped),
+  )
+})
