@@ -76,15 +76,18 @@ const readToken = Effect.fnUntraced(function* (
   return { value: Option.some(Redacted.make(token)), source: `the token in ${file}` }
 })
 
-const findToken = Effect.fnUntraced(function* ({ config, tokenFile }: DaemonFlags) {
+const findToken = Effect.fnUntraced(function* ({
+  config,
+  tokenFile,
+}: DaemonFlags): Effect.fn.Return<Token, CommandError, FileSystem.FileSystem> {
   if (Option.isSome(tokenFile)) return yield* readToken(tokenFile.value)
   const variable = yield* Config.option(Config.Redacted(VARIABLES.accessToken)).pipe(
     Effect.map(Option.filter((token) => Redacted.value(token) !== "")),
     Effect.orElseSucceed(() => Option.none()),
   )
-  if (Option.isSome(variable)) return { value: variable, source: `the token in ${VARIABLES.accessToken}` } as Token
+  if (Option.isSome(variable)) return { value: variable, source: `the token in ${VARIABLES.accessToken}` }
   if (config.tokenFile !== undefined) return yield* readToken(config.tokenFile)
-  return { value: Option.none(), source: "a request without a token" } as Token
+  return { value: Option.none(), source: "a request without a token" }
 })
 
 /** An error as the supervisor tells it. */

@@ -55,7 +55,7 @@ export const printJson = (value: unknown): Effect.Effect<void> =>
 /** Prints a value as one line of JSON. */
 export const printJsonLine = (value: unknown): Effect.Effect<void> => Console.log(shown(JSON.stringify(value)))
 
-const FRAMES = [..."⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"]
+const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"]
 
 /** Milliseconds between frames. */
 const FRAME = 100

@@ -66,6 +66,8 @@ export const dev = Command.make(
         pluginLogLevel: "DEBUG",
         runtimeDirectory: Option.none(),
         limits: yield* Effect.mapError(limitsOf({}), told),
+        install: false,
+        insecureDownloads: false,
       }
       const loaded = yield* loadHost(flags.backend)
       return yield* Effect.gen(function* () {

@@ -1,3 +1,4 @@
+import { join } from "node:path"
 import { Config, Effect, Layer, Option } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
 import { FetchHttpClient } from "effect/http"
@@ -12,7 +13,9 @@ import { announce, postLine } from "./Announcement.ts"
 import { contractLayer, loadBackend } from "./ContractBackend.ts"
 import type { DaemonOptions } from "./DaemonLayer.ts"
 import { LIMIT_NAMES, limitsOf } from "./Limits.ts"
+import { pythonFlags, pythonLayer } from "./pythonFlags.ts"
 import { serveLayer } from "./ServeLayer.ts"
+import { signatureFlags, signatureLayer } from "./signatureFlags.ts"
 import * as StderrLog from "./StderrLog.ts"
 
 /** Traces, metrics and logs for a collector, as far as OpenTelemetry's own variables ask for them. */
@@ -20,6 +23,9 @@ const telemetry = Otlp.layerFromConfig({ resource: { serviceName: "plugin-superv
   Layer.provide(OtlpSerialization.layerProtobuf),
   Layer.provide(FetchHttpClient.layer),
 )
+
+/** The folder of Python plugins' environments in the data folder. */
+const ENVIRONMENTS = "environments"
 
 /** A URL that a path can be put behind. */
 const siteUrlOf = (given: string): Option.Option<string> => {
@@ -155,15 +161,19 @@ export const serve = Command.make(
       ),
       Flag.optional,
     ),
+    ...signatureFlags,
+    ...pythonFlags,
   },
   ({ backend, ...options }) =>
     Effect.gen(function* () {
       return Option.isSome(backend) ? yield* serveBackend(backend.value, options) : yield* serveWorkspace(options)
     }).pipe(
+      Effect.provide([pythonLayer(options, join(options.data, ENVIRONMENTS)), signatureLayer(options)]),
       Effect.catchTag(
         [
           "AccessTokenFileError",
           "BundleStoreError",
+          "PythonEnvironmentFolderError",
           "StorageError",
           "StorageVersionError",
           "WorkspaceDatabaseError",
