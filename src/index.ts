@@ -4,6 +4,8 @@
  */
 export { type ApiHandlers, type ApiMethods, PluginApiError, type PluginCaller } from "./api/PluginApi.ts"
 export { PluginApiServer } from "./api/PluginApiServer.ts"
+export { BundleLimits, type BundleLimitsValues } from "./bundle/BundleLimits.ts"
+export { type BundleSource, BundleStore, BundleStoreError } from "./bundle/BundleStore.ts"
 export { type Manifest, ManifestError } from "./bundle/Manifest.ts"
 export { PathSanitizer, UnsafePathError } from "./bundle/PathSanitizer.ts"
 export {
@@ -51,6 +53,7 @@ export type {
 } from "./contract/HookNames.ts"
 export type { PluginFacts } from "./contract/PluginFacts.ts"
 export type { EnvironmentOptions, PluginEnvironment } from "./environment/PluginEnvironment.ts"
+export { type PluginLogLine, PluginLogs } from "./environment/PluginLogs.ts"
 export * as PluginHost from "./environment/PluginHost.ts"
 export type { GoPluginError } from "./goplugin/GoPlugin.ts"
 export { GoPluginClient } from "./goplugin/GoPluginClient.ts"
@@ -99,6 +102,7 @@ export {
   ValueTooLargeError,
 } from "./storage/KeyValues.ts"
 export { BadSettingsError, PluginSettings, type SettingsByPlugin } from "./storage/PluginSettings.ts"
+export { PluginStates } from "./storage/PluginStates.ts"
 export { PluginStorage } from "./storage/PluginStorage.ts"
 export { UnreadableError } from "./storage/Rows.ts"
 export { StorageError } from "./storage/StorageError.ts"

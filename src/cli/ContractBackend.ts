@@ -7,6 +7,7 @@ import type { Api, HostClass } from "../environment/PluginHost.ts"
 import type { AnyHooksOptions } from "../hooks/HookPolicy.ts"
 import { AccessToken } from "../http/AccessToken.ts"
 import type { KeyValues } from "../storage/KeyValues.ts"
+import { isBusy, lockFile } from "../storage/NodeSqlite.ts"
 import type { PluginSettings } from "../storage/PluginSettings.ts"
 import { PluginStorage } from "../storage/PluginStorage.ts"
 import { daemonLayer, type DaemonOptions, pluginDefaults } from "./DaemonLayer.ts"
@@ -30,6 +31,9 @@ export interface Loaded {
 
 /** The file in the data folder in which plugins' keys, values and settings are. */
 const DATABASE = "plugins.db"
+
+/** Locked by whoever works in the data folder. */
+const LOCK = "plugins.lock"
 
 /** Whose requests to plugins are that carry the daemon's token. */
 export const OPERATOR = "operator"
@@ -58,6 +62,16 @@ export const loadBackend = Effect.fnUntraced(function* (
   return { host, api }
 })
 
+/** Makes this process the only one that works in the data folder: two would each remove the other's bundles. */
+const holdFolder = (data: string) =>
+  Effect.catch(lockFile(resolve(data, LOCK)), (error) =>
+    refuse(
+      isBusy(error)
+        ? `the data folder ${data} is in use by another process; end it, or use another folder (--data)`
+        : `the data folder ${data} can't be used: ${error.message}`,
+    ),
+  )
+
 /** A daemon with the plugins of a backend's own contract. */
 export const contractLayer = (
   options: DaemonOptions & { readonly hookPolicies: { readonly [pluginId: string]: AnyHooksOptions } },
@@ -81,5 +95,6 @@ export const contractLayer = (
         .pipe(
           Layer.provide(Layer.provide(api ?? host.layerApi({}), host.layer)),
           Layer.provide(PluginStorage.layerFile(resolve(options.data, DATABASE))),
+          Layer.provide(Layer.effectDiscard(holdFolder(options.data))),
         ),
   })

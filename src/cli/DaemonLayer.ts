@@ -20,6 +20,7 @@ import { createServer } from "../http/NodeServer.ts"
 import * as PluginRoutes from "../http/PluginRoutes.ts"
 import { baseUrl, isAnyAddress } from "./BaseUrl.ts"
 import type { Limits } from "./Limits.ts"
+import { pythonEnvironments, type PythonOptions } from "./pythonFlags.ts"
 
 /** How long requests in flight may go on when the supervisor stops; what streams for ever is cut then. */
 const HTTP_STOP_LIMIT = Duration.seconds(2)
@@ -28,7 +29,7 @@ const HTTP_STOP_LIMIT = Duration.seconds(2)
 const BUNDLES = "bundles"
 
 /** What an operator sets for the daemon, whatever the contract of its plugins. */
-export interface DaemonOptions {
+export interface DaemonOptions extends PythonOptions {
   /** Folder of the plugins' bundles. */
   readonly plugins: string
   /** Folder of what is stored. */
@@ -145,6 +146,7 @@ export const daemonLayer = <Self, Given, E, R, RoutesError, RoutesNeeds, AuthNee
         .environment(Deferred.await(siteUrl))
         .pipe(
           Layer.provide(BundleStore.layer(resolve(options.data, BUNDLES)).pipe(Layer.provide(PluginBundles.layer))),
+          Layer.provide(pythonEnvironments(options)),
           Layer.provide(settings),
         ),
     ),

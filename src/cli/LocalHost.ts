@@ -12,7 +12,7 @@ import { WorkspacePluginApi } from "../workspace/WorkspacePluginApi.ts"
 import { SERVER_VERSION, WorkspaceSettings } from "../workspace/WorkspaceSettings.ts"
 import { told } from "./CommandError.ts"
 import { type Loaded, loadBackend, type ServedBackend } from "./ContractBackend.ts"
-import { type PythonFlags, pythonFlags, pythonLayer, userEnvironments } from "./pythonFlags.ts"
+import { pythonEnvironments, pythonFlags, type PythonOptions, userEnvironments } from "./pythonFlags.ts"
 import * as StderrLog from "./StderrLog.ts"
 
 /** `--backend`, for the plugins of another contract. */
@@ -22,10 +22,16 @@ export const backendFlag = Flag.File("backend", { mustExist: true }).pipe(
 )
 
 /** The flags of commands that run a plugin by themselves. */
-export const localFlags = { backend: backendFlag, ...pythonFlags }
+export const localFlags = {
+  backend: backendFlag,
+  ...pythonFlags,
+  environments: pythonFlags.environments.pipe(
+    Flag.withDescription("Folder of Python environments. Default: one for all plugins, in the user's cache"),
+  ),
+}
 
 /** What these flags say. */
-export interface LocalFlags extends PythonFlags {
+export interface LocalFlags extends PythonOptions {
   readonly backend: Option.Option<string>
 }
 
@@ -79,13 +85,15 @@ export const localHost = Effect.fnUntraced(function* (backend: Option.Option<str
 
 /** Runs a command with what Python plugins ask for, and its log on stderr: from `least` on, unless `--log-level` says otherwise. */
 export const locally = <A, E, R>(
-  flags: PythonFlags,
+  flags: PythonOptions,
   command: Effect.Effect<A, E, R>,
   least: LogLevel.LogLevel = "Warn",
 ) =>
   Effect.gen(function* () {
     const level = yield* GlobalFlag.LogLevel
-    const python = Layer.catchCause(pythonLayer(flags, userEnvironments()), (cause) =>
+    // From one time to the next, so that they are made once.
+    const environments = Option.some(Option.getOrElse(flags.environments, userEnvironments))
+    const python = Layer.catchCause(pythonEnvironments({ ...flags, environments }), (cause) =>
       Layer.effectDiscard(Effect.mapError(Effect.failCause(cause), told)),
     )
     return yield* command.pipe(

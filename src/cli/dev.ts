@@ -66,6 +66,9 @@ export const dev = Command.make(
         pluginLogLevel: "DEBUG",
         runtimeDirectory: Option.none(),
         limits: yield* Effect.mapError(limitsOf({}), told),
+        ...flags,
+        // Those there are already.
+        environments: Option.none(),
         install: false,
         insecureDownloads: false,
       }

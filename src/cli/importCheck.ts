@@ -38,6 +38,7 @@ export const checkImports = Effect.fnUntraced(
       env,
       stallLimit: LIMIT,
       secrets: [],
+      offline: true,
       onLine: (line) => void lines.push(line),
     })
     yield* Effect.mapError(answer, (error) =>

@@ -1,8 +1,7 @@
 import { homedir } from "node:os"
 import { join, resolve } from "node:path"
-import { Config, type FileSystem, type Layer, Option, type Path, type Redacted } from "effect"
+import { Config, Layer, Option, type Redacted } from "effect"
 import { Flag } from "effect/cli"
-import type { PythonEnvironment, PythonEnvironmentFolderError } from "../command/PythonEnvironment.ts"
 import { VARIABLES } from "../command/Variables.ts"
 import * as PythonEnvironments from "../python/PythonEnvironments.ts"
 
@@ -12,58 +11,64 @@ export const userEnvironments = (): string =>
 
 /** The flags for where Python plugins get their packages from. */
 export const pythonFlags = {
+  environments: Flag.String("environments").pipe(
+    Flag.withDescription(
+      "Folder of Python environments, made of what plugins ask for (requirements.txt, say); made when it is missing. Default: none are made",
+    ),
+    Flag.optional,
+  ),
   pythonTool: Flag.Literals("python-tool", ["uv", "pip"]).pipe(
-    Flag.withDescription("What makes the environments of Python plugins. Default: uv if it is on the PATH, else pip"),
+    Flag.withDescription("What makes those environments. Default: uv if it is on the PATH, else pip"),
+    Flag.optional,
+  ),
+  pythonSdk: Flag.String("python-sdk").pipe(
+    Flag.withDescription(
+      "The SDK in those environments: a requirement, or the path of a wheel or of the SDK's folder. Default effect-plugin-supervisor-sdk",
+    ),
     Flag.optional,
   ),
   pythonIndex: Flag.Redacted("python-index").pipe(
     Flag.withDescription(
-      `Index of Python packages, in place of PyPI; with a password in ${VARIABLES.pythonIndex}. Default ${VARIABLES.pythonIndex}`,
+      `Package index of those environments; with a password better in ${VARIABLES.pythonIndex}. Default PyPI`,
     ),
     Flag.withFallbackConfig(Config.Redacted(VARIABLES.pythonIndex)),
     Flag.optional,
   ),
-  pythonLinks: Flag.String("python-find-links").pipe(
-    Flag.withDescription("Folder of wheels, or page with links to some; may be repeated"),
+  findLinks: Flag.String("find-links").pipe(
+    Flag.withDescription("Folder of wheels for those environments; may be repeated"),
     Flag.atLeast(0),
   ),
-  pythonOffline: Flag.Boolean("python-offline").pipe(
-    Flag.withDescription("Fetch no Python packages: they come from bundles, --python-find-links and uv's cache"),
+  offline: Flag.Boolean("offline").pipe(
+    Flag.withDescription("Fetch nothing for those environments: packages come from bundles and --find-links"),
     Flag.withDefault(false),
-  ),
-  pythonSdk: Flag.String("python-sdk").pipe(
-    Flag.withDescription(
-      "What is installed as the SDK of Python plugins: a requirement, a wheel or a folder. Default effect-plugin-supervisor-sdk",
-    ),
-    Flag.optional,
   ),
 }
 
 /** What these flags say. */
-export interface PythonFlags {
+export interface PythonOptions {
+  /** Folder of the Python environments; none where none are to be made. */
+  readonly environments: Option.Option<string>
+  /** What makes them; none for the one there is. */
   readonly pythonTool: Option.Option<"uv" | "pip">
-  readonly pythonIndex: Option.Option<Redacted.Redacted>
-  readonly pythonLinks: ReadonlyArray<string>
-  readonly pythonOffline: boolean
+  /** The SDK that they have. */
   readonly pythonSdk: Option.Option<string>
+  readonly pythonIndex: Option.Option<Redacted.Redacted>
+  /** Folders of wheels. */
+  readonly findLinks: ReadonlyArray<string>
+  readonly offline: boolean
 }
 
-/** A path that may be relative, or what is none: a URL, a requirement. */
-const located = (given: string): string => (/^\.{0,2}\//.test(given) ? resolve(given) : given)
-
-/** Gives Python plugins what they ask for, in environments of this folder. */
-export const pythonLayer = (
-  flags: PythonFlags,
-  directory: string,
-): Layer.Layer<PythonEnvironment, PythonEnvironmentFolderError, FileSystem.FileSystem | Path.Path> =>
-  PythonEnvironments.layer({
-    directory: resolve(directory),
-    tool: Option.getOrUndefined(flags.pythonTool),
-    indexUrl: Option.getOrUndefined(flags.pythonIndex),
-    findLinks: flags.pythonLinks.map((given) => (/^\w+:\/\//.test(given) ? given : resolve(given))),
-    offline: flags.pythonOffline,
-    sdk: Option.match(flags.pythonSdk, {
-      onNone: () => undefined,
-      onSome: (given) => ({ requirement: located(given) }),
-    }),
+/** What makes plugins' Python environments, where an operator wants that. */
+export const pythonEnvironments = (options: PythonOptions) =>
+  Option.match(options.environments, {
+    onNone: () => Layer.empty,
+    onSome: (directory) =>
+      PythonEnvironments.layer({
+        directory,
+        tool: Option.getOrUndefined(options.pythonTool),
+        sdk: { requirement: Option.getOrUndefined(options.pythonSdk) },
+        indexUrl: Option.getOrUndefined(options.pythonIndex),
+        findLinks: options.findLinks.map((folder) => (URL.canParse(folder) ? folder : resolve(folder))),
+        offline: options.offline,
+      }),
   })

@@ -1,4 +1,3 @@
-import { join } from "node:path"
 import { Config, Effect, Layer, Option } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
 import { FetchHttpClient } from "effect/http"
@@ -13,7 +12,7 @@ import { announce, postLine } from "./Announcement.ts"
 import { contractLayer, loadBackend } from "./ContractBackend.ts"
 import type { DaemonOptions } from "./DaemonLayer.ts"
 import { LIMIT_NAMES, limitsOf } from "./Limits.ts"
-import { pythonFlags, pythonLayer } from "./pythonFlags.ts"
+import { pythonFlags } from "./pythonFlags.ts"
 import { serveLayer } from "./ServeLayer.ts"
 import { signatureFlags, signatureLayer } from "./signatureFlags.ts"
 import * as StderrLog from "./StderrLog.ts"
@@ -23,9 +22,6 @@ const telemetry = Otlp.layerFromConfig({ resource: { serviceName: "plugin-superv
   Layer.provide(OtlpSerialization.layerProtobuf),
   Layer.provide(FetchHttpClient.layer),
 )
-
-/** The folder of Python plugins' environments in the data folder. */
-const ENVIRONMENTS = "environments"
 
 /** A URL that a path can be put behind. */
 const siteUrlOf = (given: string): Option.Option<string> => {
@@ -168,7 +164,7 @@ export const serve = Command.make(
     Effect.gen(function* () {
       return Option.isSome(backend) ? yield* serveBackend(backend.value, options) : yield* serveWorkspace(options)
     }).pipe(
-      Effect.provide([pythonLayer(options, join(options.data, ENVIRONMENTS)), signatureLayer(options)]),
+      Effect.provide(signatureLayer(options)),
       Effect.catchTag(
         [
           "AccessTokenFileError",

@@ -55,6 +55,7 @@ export const probe = (
     args: ["-I", "-c", PROBE, ...(module === undefined ? [] : [module])],
     stallLimit: PROBE_LIMIT,
     secrets: [],
+    offline: false,
     onLine: () => {},
   }).pipe(
     Effect.flatMap((answer) => decode(answer)),

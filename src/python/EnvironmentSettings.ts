@@ -89,7 +89,7 @@ export const settingsOf = (options: PythonEnvironmentsOptions) => {
     totalLimit: Duration.fromInputUnsafe(options.totalLimit ?? TOTAL_LIMIT),
     stallLimit: Duration.fromInputUnsafe(options.stallLimit ?? STALL_LIMIT),
     variables: options.variables ?? {},
-    secrets: [indexUrl ?? "", ...extraIndexUrls, ...findLinks].flatMap(credentialsOf),
+    secrets: [indexUrl ?? "", requirement, ...extraIndexUrls, ...findLinks].flatMap(credentialsOf),
   }
 }
 export type EnvironmentSettings = ReturnType<typeof settingsOf>

@@ -22,9 +22,10 @@ const doneBy = (pid: number): Effect.Effect<Done> =>
         readFile(`/proc/${pid}/io`, "latin1"),
         readFile(`/proc/${pid}/stat`, "latin1"),
       ])
-      // Fields: proc_pid_stat(5), of which the state is the third, and user and system time are the 14th and 15th.
+      // Fields: proc_pid_stat(5), of which the state is the third. Times of its own and of its children that have ended, as
+      // their output is in its own.
       const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
-      return { bytes: fieldOf(io, "wchar"), ticks: Number(fields[11]) + Number(fields[12]) }
+      return { bytes: fieldOf(io, "wchar"), ticks: fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0) }
     } catch {
       return { bytes: 0, ticks: 0 }
     }

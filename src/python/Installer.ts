@@ -50,6 +50,8 @@ export const makeInstaller = Effect.gen(function* () {
       HOME: scratch,
       TMPDIR: tmp,
       NO_COLOR: "1",
+      // An SDK that is built from its folder is left as it was, as far as that is ours.
+      PYTHONDONTWRITEBYTECODE: "1",
       PIP_CONFIG_FILE: plan.isWindows ? "nul" : "/dev/null",
       UV_PYTHON_DOWNLOADS: "never",
     }

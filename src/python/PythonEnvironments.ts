@@ -1,4 +1,4 @@
-import { Effect, FileSystem, Layer, Option, Path, Semaphore, SubscriptionRef } from "effect"
+import { Effect, Exit, FileSystem, Layer, Option, Path, Semaphore, SubscriptionRef } from "effect"
 import { PathSanitizer } from "../bundle/PathSanitizer.ts"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
 import { HostEnvironment } from "../command/HostEnvironment.ts"
@@ -44,8 +44,19 @@ const make = Effect.fn("PythonEnvironments.make")(function* (options: PythonEnvi
     probe(run, { pluginId, cwd: store.root, env }, executable, settings.sdk?.module)
   const neededBy = yield* makeNeeds(settings, ask)
 
-  /** A finished environment of this key that works still. One whose Python was replaced or removed goes. */
+  /**
+   * A finished environment of this key that works still. Those that don't, since their Python was replaced or removed, go
+   * when there is one that does: what keeps one from working may pass, and plugins may run by it.
+   */
   const existing = Effect.fnUntraced(function* (pluginId: string, { base, key }: Needed) {
+    const broken: Array<string> = []
+    const removeBroken = Effect.suspend(() =>
+      Effect.forEach(
+        broken.filter((folder) => !given.has(folder)),
+        store.remove,
+        { discard: true },
+      ),
+    )
     for (const environment of yield* store.finished(key)) {
       const found = yield* Effect.result(ask(pluginId, interpreterIn(environment.folder)))
       if (
@@ -54,13 +65,15 @@ const make = Effect.fn("PythonEnvironments.make")(function* (options: PythonEnvi
         found.success.base === environment.base &&
         (settings.sdk === undefined || found.success.hasSdk)
       ) {
-        return environment
+        given.add(environment.folder)
+        yield* removeBroken
+        return { environment, removeBroken }
       }
       const why = found._tag === "Failure" ? found.failure.message : "its Python has changed, or its packages have"
       yield* Effect.logWarning(`the Python environment ${environment.folder} is made anew: ${why}`)
-      yield* store.remove(environment.folder)
+      broken.push(environment.folder)
     }
-    return undefined
+    return { environment: undefined, removeBroken }
   })
 
   const report = (build: EnvironmentBuild) =>
@@ -74,12 +87,12 @@ const make = Effect.fn("PythonEnvironments.make")(function* (options: PythonEnvi
   const build = Effect.fn("PythonEnvironments.build")(function* (
     pluginId: string,
     { base, key, requirements, sdkRequirement, tool }: Needed,
+    folder: string,
   ): Effect.fn.Return<Environment, PythonInstallError | PythonToolError | PythonEnvironmentFolderError> {
     const began = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
     yield* Effect.logInfo(
       `plugin ${pluginId}: its Python environment is made, by ${tool.name}, of ${requirements.kind === "none" ? "the SDK" : requirements.kind}`,
     )
-    const folder = yield* store.begin(key)
     const scratch = path.join(folder, "scratch")
     const services = yield* Effect.context()
     const lines: Array<string> = []
@@ -92,10 +105,10 @@ const make = Effect.fn("PythonEnvironments.make")(function* (options: PythonEnvi
         Effect.andThen(report((now = { ...now, line })), Effect.logDebug(`plugin ${pluginId}: ${tool.name}: ${line}`)),
       )
     }
-    const { secrets, stallLimit, totalLimit } = settings
+    const { offline, secrets, stallLimit, totalLimit } = settings
     const steps = installer(
       run,
-      { pluginId, env, secrets, stallLimit, onLine },
+      { pluginId, env, offline, secrets, stallLimit, onLine },
       {
         ...settings,
         sdk: settings.sdk && { ...settings.sdk, requirement: sdkRequirement ?? settings.sdk.requirement },
@@ -113,7 +126,7 @@ const make = Effect.fn("PythonEnvironments.make")(function* (options: PythonEnvi
     )
     const unusable = ({ message: reason }: { readonly message: string }) =>
       new PythonEnvironmentFolderError({ folder: store.root, reason })
-    const made = Effect.gen(function* () {
+    const environment = yield* Effect.gen(function* () {
       yield* at("creating")
       yield* steps.prepare
       yield* steps.create
@@ -138,9 +151,7 @@ const make = Effect.fn("PythonEnvironments.make")(function* (options: PythonEnvi
             }),
           ),
       }),
-      Effect.onError(() => store.remove(folder)),
     )
-    const environment = yield* made
     const seconds = ((yield* Effect.clockWith((clock) => clock.currentTimeMillis)) - began) / 1000
     yield* Effect.logInfo(`plugin ${pluginId}: its Python environment is ready after ${seconds.toFixed(1)} s`)
     return environment
@@ -163,13 +174,24 @@ const make = Effect.fn("PythonEnvironments.make")(function* (options: PythonEnvi
       const host = yield* interpreters.find(bundle.directory)
       const needed = yield* neededBy(bundle, host)
       if (needed === undefined) return host
-      const get = Effect.gen(function* () {
-        const found = yield* existing(pluginId, needed)
-        const environment = found ?? (yield* reported(pluginId, together.withPermit(build(pluginId, needed))))
-        given.add(environment.folder)
-        return interpreterIn(environment.folder)
+      const there = yield* existing(pluginId, needed)
+      if (there.environment !== undefined) return interpreterIn(there.environment.folder)
+      const make = Effect.gen(function* () {
+        // Another plugin may have had it made meanwhile.
+        const { environment, removeBroken } = yield* existing(pluginId, needed)
+        if (environment !== undefined) return environment
+        const made = yield* together.withPermit(
+          Effect.acquireUseRelease(
+            Effect.tap(store.begin(needed.key), (folder) => Effect.sync(() => given.add(folder))),
+            (folder) => build(pluginId, needed, folder),
+            (folder, exit) => (Exit.isSuccess(exit) ? Effect.void : store.remove(folder)),
+          ),
+        )
+        yield* removeBroken
+        return made
       })
-      return yield* lockOf(needed.key).withPermit(get)
+      const { folder } = yield* reported(pluginId, lockOf(needed.key).withPermit(make))
+      return interpreterIn(folder)
     }),
     sweep: Effect.fn("PythonEnvironment.sweep")(function* (bundles: ReadonlyArray<PluginBundle>) {
       const used = new Set<string>()

@@ -19,6 +19,8 @@ export interface ToolCommand {
   readonly stallLimit: Duration.Duration
   /** Texts that nobody may read. */
   readonly secrets: ReadonlyArray<string>
+  /** Whether it may fetch nothing. */
+  readonly offline: boolean
   /** Is told each line that it prints. */
   readonly onLine: (line: string) => void
 }
@@ -36,16 +38,14 @@ export const masked = (text: string, secrets: ReadonlyArray<string>): string =>
     .reduce((rest, secret) => rest.replaceAll(secret, "***"), text)
     .replaceAll(/(:\/\/)[^\s/]+@/g, "$1***@")
 
+const CHECK_NAMES = "check the names and the versions that the plugin asks for"
+
 /** The cures, by what tools print. The first that applies is told. */
 const CURES: ReadonlyArray<readonly [RegExp, string]> = [
   [/no space left|disk quota/i, "make room on the disk, and start the plugin again"],
   [
     /hash(es)? (mismatch|.*do not match)|mismatch.*hash|--require-hashes/i,
     "what the index has is not what was locked: lock again, or find out who changed it",
-  ],
-  [
-    /network connectivity is disabled|--offline/i,
-    "the host is offline: put the wheels into the bundle's folder wheels, or into one of the folders to find links in",
   ],
   [
     /connection refused|failed to (connect|establish)|connect error|dns error|name resolution|timed? ?out|connection (reset|broken)|max retries|unreachable|request failed/i,
@@ -58,13 +58,16 @@ const CURES: ReadonlyArray<readonly [RegExp, string]> = [
   ],
   [
     /no matching distribution|no solution found|not found in the (package registry|provided)|no version|conflicting dependencies|resolutionimpossible/i,
-    "check the names and the versions that the plugin asks for",
+    CHECK_NAMES,
   ],
 ]
 
-const cureOf = (output: ReadonlyArray<string>): string => {
+const OFFLINE = "the host is offline: put the wheels into the bundle's folder wheels, or into one of findLinks"
+
+const cureOf = (output: ReadonlyArray<string>, offline: boolean): string => {
   const text = output.join("\n")
-  return CURES.find(([pattern]) => pattern.test(text))?.[1] ?? "see what it has printed"
+  const cure = CURES.find(([pattern]) => pattern.test(text))?.[1] ?? "see what it has printed"
+  return offline && cure === CHECK_NAMES ? `${cure}; ${OFFLINE}` : cure
 }
 
 /** Runs tools: each in a process group of its own that ends with its Scope, or with the host. */
@@ -97,7 +100,13 @@ export class ToolRun extends Context.Service<
         }
         const failed = (reason: string, cure?: string) => {
           const output = tail.lines().map((line) => masked(line, secrets))
-          return new PythonInstallError({ pluginId, step, reason, cure: cure ?? cureOf(output), output })
+          return new PythonInstallError({
+            pluginId,
+            step,
+            reason,
+            cure: cure ?? cureOf(output, command.offline),
+            output,
+          })
         }
         const onStdout = listener()
         const output = {

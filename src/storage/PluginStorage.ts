@@ -7,15 +7,10 @@ import { PluginStates } from "./PluginStates.ts"
 import { storageError } from "./StorageError.ts"
 import type { StorageOpenError } from "./StorageTables.ts"
 
-type Stored = KeyValues | PluginSettings | PluginStates
+const layer: Layer.Layer<KeyValues | PluginSettings | PluginStates, StorageOpenError, SqlClient.SqlClient> =
+  Layer.mergeAll(KeyValues.layer, PluginSettings.layer, PluginStates.layer)
 
-const layer: Layer.Layer<Stored, StorageOpenError, SqlClient.SqlClient> = Layer.mergeAll(
-  KeyValues.layer,
-  PluginSettings.layer,
-  PluginStates.layer,
-)
-
-const layerFile = (file: string): Layer.Layer<Stored, StorageOpenError> =>
+const layerFile = (file: string): Layer.Layer<KeyValues | PluginSettings | PluginStates, StorageOpenError> =>
   layer.pipe(
     Layer.provide(
       layerNodeSqlite(file).pipe(
@@ -24,10 +19,7 @@ const layerFile = (file: string): Layer.Layer<Stored, StorageOpenError> =>
     ),
   )
 
-/**
- * {@link KeyValues} and {@link PluginSettings}, which is what plugins may ask their host for, and {@link PluginStates}, by which
- * a host knows what is installed and enabled.
- */
+/** {@link KeyValues} and {@link PluginSettings}, which plugins may ask their host for, and {@link PluginStates} together. */
 export const PluginStorage = {
   /** On any `SqlClient` of SQLite or PostgreSQL, in tables that are made when they are missing. */
   layer,

@@ -1,11 +1,13 @@
 /** Modules that bring a contract to the daemon, and some that don't. */
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { BillingPlugins } from "../../examples/own-contract/src/Billing.ts"
-import { loadBackend } from "../../src/cli/ContractBackend.ts"
-import { temporaryFolder } from "../support/folder.ts"
+import { contractLayer, loadBackend } from "../../src/cli/ContractBackend.ts"
+import { folder, temporaryFolder } from "../support/folder.ts"
+import { unset } from "../support/served.ts"
 
 /** What is said of a module with this text. */
 const refusal = (text: string) =>
@@ -34,6 +36,22 @@ describe("loadBackend", () => {
       )
       assert.match(yield* refusal("throw new Error('broken')"), /can't be loaded: broken/)
       assert.match(yield* refusal("export default {"), /can't be loaded: /)
+    }).pipe(Effect.scoped),
+  )
+})
+
+describe("contractLayer", () => {
+  it.live("works in a data folder in which no other host does", () =>
+    Effect.gen(function* () {
+      const root = yield* folder({ plugins: { folder: true } })
+      const backend = yield* loadBackend(join(import.meta.dirname, "../../examples/own-contract/src/serve.ts"))
+      const layer = contractLayer(yield* unset(root), backend).pipe(Layer.provide(NodeServices.layer))
+      // They end with their Scopes.
+      const start = Layer.build(Layer.fresh(layer))
+      yield* Effect.scoped(start)
+      yield* start
+      const refused = yield* Effect.flip(start)
+      assert.match(String(refused), /is in use by another process; end it, or use another folder/)
     }).pipe(Effect.scoped),
   )
 })

@@ -9,6 +9,7 @@ import type { Manifest } from "../../src/bundle/Manifest.ts"
 import { PathSanitizer } from "../../src/bundle/PathSanitizer.ts"
 import { HostEnvironment } from "../../src/command/HostEnvironment.ts"
 import { PluginCommand, type PluginCommandOptions } from "../../src/command/PluginCommand.ts"
+import { PythonEnvironment } from "../../src/command/PythonEnvironment.ts"
 import { PythonInterpreter } from "../../src/command/PythonInterpreter.ts"
 import { ServerVersion } from "../../src/command/ServerVersion.ts"
 import { WAIT_DELAY } from "../../src/command/WaitDelay.ts"
@@ -64,6 +65,15 @@ describe("PluginCommand", () => {
         checksums: [],
       })
     }),
+  )
+
+  it.effect("runs a Python plugin by the environment that is made for it, where there is who makes one", () =>
+    Effect.gen(function* () {
+      const { command: built } = yield* command({ "plugin.py": "" }, { executable: "plugin.py" })
+      assert.strictEqual(built.executable, "/made/for/it")
+      const { command: native } = yield* command({ plugin: { executable: "" } }, { executable: "plugin" })
+      assert.strictEqual(native.kind, "native")
+    }).pipe(Effect.scoped, Effect.provide(live.pipe(Layer.provide(PythonEnvironment.layerTest("/made/for/it"))))),
   )
 
   test(

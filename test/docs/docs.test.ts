@@ -9,6 +9,7 @@ import { inject } from "vitest"
 import { checkout, served } from "../support/checkout.ts"
 import { read, root, snippets } from "../support/documents.ts"
 import { eventually, host, noPython } from "../support/host.ts"
+import { installedSdk, makePackages } from "../support/wheels.ts"
 import { hookPolicies } from "../../src/hooks/HookPolicies.ts"
 import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
 import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
@@ -223,6 +224,35 @@ describe.skipIf(noPython)("getting started", () => {
         const { base } = yield* served(commands, folder)
         const page = yield* Effect.promise(() => fetch(`${base}/plugins/my-plugin/`))
         assert.strictEqual(yield* Effect.promise(() => page.text()), "Hello from my plugin!")
+      }).pipe(Effect.scoped),
+    600_000,
+  )
+})
+
+describe.skipIf(noPython)("docs/python-environments.md", () => {
+  it.live(
+    "its command installs what a plugin asks for",
+    () =>
+      Effect.gen(function* () {
+        const folder = yield* checkout
+        const environments = join(folder, "environments")
+        yield* Effect.addFinalizer(() => Effect.sync(() => execFileSync("chmod", ["-R", "u+w", environments])))
+        const packages = join(folder, "packages")
+        makePackages(packages, [{ name: "humanize", version: "4.1" }, installedSdk()])
+        const plugin = join(folder, "plugins/my-plugin")
+        mkdirSync(plugin, { recursive: true })
+        const program = snippets("docs/python-plugins.md", "python")[0]!
+        writeFileSync(join(plugin, "plugin.py"), `import humanize\n${program}`)
+        writeFileSync(join(plugin, "plugin.json"), snippets("docs/python-plugins.md", "json")[0]!)
+        writeFileSync(join(plugin, "requirements.txt"), snippets("docs/python-environments.md", "txt")[0]!)
+        const [command = ""] = snippets("docs/python-environments.md", "sh")
+        assert.include(command, "--python-sdk ./python-sdk")
+        // Built once for all tests: building it takes a network and a minute.
+        const own = command.trim().replace("./python-sdk", "effect-plugin-supervisor-sdk")
+        const { base } = yield* served(`${own} --offline --find-links packages`, folder)
+        const page = yield* Effect.promise(() => fetch(`${base}/plugins/my-plugin/`))
+        assert.strictEqual(yield* Effect.promise(() => page.text()), "Hello from my plugin!")
+        assert.lengthOf(globSync("environments/*/environment.json", { cwd: folder }), 1)
       }).pipe(Effect.scoped),
     600_000,
   )

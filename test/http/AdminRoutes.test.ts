@@ -1,5 +1,5 @@
 /** The Admin REST API over a real server: what it answers to whom, and what it refuses. */
-import { readFileSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { randomBytes } from "node:crypto"
 import { createServer as createHttp } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -21,7 +21,7 @@ import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { PluginStorage } from "../../src/storage/PluginStorage.ts"
 import { archive } from "../support/archives.ts"
 import { folder, temporaryFolder } from "../support/folder.ts"
-import { hostEnvironment } from "../support/host.ts"
+import { eventually, hostEnvironment } from "../support/host.ts"
 import { head, wire } from "../support/rawHttp.ts"
 import { address } from "../support/server.ts"
 
@@ -132,7 +132,7 @@ describe("the Admin REST API", () => {
         // The body never comes, and the answer does.
         const connection = yield* wire(Number(new URL(base).port))
         const type = "Content-Type: multipart/form-data; boundary=x"
-        connection.write(head("POST", "/api/v4/plugins", [type, "Content-Length: 100000000"]))
+        connection.write(head("POST", "/api/v4/plugins", [type, "Content-Length: 100000000", "Expect: 100-continue"]))
         yield* connection.until(/^HTTP\/1\.1 401 /)
       }).pipe(Effect.provide(served(yield* root)))
     }).pipe(Effect.scoped),
@@ -291,7 +291,7 @@ describe("an upload", () => {
         manifest: "",
       })
       yield* Effect.gen(function* () {
-        const { send } = yield* client
+        const { base, send } = yield* client
         const post = (body: Body, headers = {}) => send("POST", "", { body, headers })
         const none = new FormData()
         none.append("force", "true")
@@ -317,6 +317,17 @@ describe("an upload", () => {
         large.append("plugin", new File([new Uint8Array(LIMIT + 1)], "large"))
         const tooLarge = "api.plugin.upload.file_too_large.app_error"
         expectError(yield* post(large), 413, tooLarge, new RegExp(`${LIMIT} bytes`))
+        // A client that goes in the middle of its upload.
+        const { port } = new URL(base)
+        const leaving = yield* wire(Number(port))
+        const type = "Content-Type: multipart/form-data; boundary=x"
+        const fields = [`Authorization: Bearer ${TOKEN}`, type, "Content-Length: 1000000"]
+        leaving.write(head("POST", "/api/v4/plugins", fields))
+        leaving.write('--x\r\nContent-Disposition: form-data; name="plugin"; filename="a"\r\n\r\nsome bytes of it')
+        const uploads = () => readdirSync(temporary).filter((name) => !name.startsWith("test-"))
+        yield* eventually("it is being written", () => uploads().length > 0)
+        leaving.socket.destroy()
+        yield* eventually("nothing is left of it", () => uploads().length === 0)
         const stuffed = form(join(files, "no-archive"), { force: "x".repeat(100_000) })
         expectError(yield* post(stuffed), 413, tooLarge)
         const many = form(
@@ -326,9 +337,7 @@ describe("an upload", () => {
         expectError(yield* post(many), 413, tooLarge)
       }).pipe(Effect.provide(served(yield* root)))
       assert.deepStrictEqual(
-        (yield* Effect.promise(() => import("node:fs/promises").then(({ readdir }) => readdir(temporary)))).filter(
-          (name) => !name.startsWith("test-"),
-        ),
+        readdirSync(temporary).filter((name) => !name.startsWith("test-")),
         [],
       )
     }).pipe(Effect.scoped),

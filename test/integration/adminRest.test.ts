@@ -1,17 +1,20 @@
 /** The operator's story over REST: the daemon, real plugins, and Mattermost's own client. */
 import { readFileSync } from "node:fs"
+import { chmod, cp } from "node:fs/promises"
+import { join, resolve } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import mattermost from "@mattermost/client"
 import { Effect, Layer, Schedule } from "effect"
 import { archive } from "../support/archives.ts"
 import { folder } from "../support/folder.ts"
-import { hostEnvironment, isAlive, noPython } from "../support/host.ts"
+import { eventually, fixture, hostEnvironment, isAlive, noPython } from "../support/host.ts"
+import { program } from "../support/program.ts"
 import { address } from "../support/server.ts"
 import { served } from "../support/served.ts"
 
 /** Serves a page, logs, and has a say in settings. */
-const program = (version: string) => `
+const plugin = (version: string) => `
 from mattermost_plugin import HookName, Plugin, hook, run_plugin
 
 
@@ -33,7 +36,7 @@ class Hello(Plugin):
 
 run_plugin(Hello)
 `
-const hello = (version: string, text = program(version)) =>
+const hello = (version: string, text = plugin(version)) =>
   archive(
     {
       id: "hello",
@@ -59,7 +62,7 @@ const daemon = (root: string) =>
   )
 
 const root = Effect.tap(folder({ plugins: { folder: true }, token: TOKEN }), (made) =>
-  Effect.promise(() => import("node:fs/promises").then(({ chmod }) => chmod(`${made}/token`, 0o600))),
+  Effect.promise(() => chmod(`${made}/token`, 0o600)),
 )
 
 const client = Effect.map(
@@ -69,7 +72,7 @@ const client = Effect.map(
       const init = { method, headers: { authorization: `Bearer ${TOKEN}` } }
       const response = await fetch(base + path, body === undefined ? init : { ...init, body })
       const text = await response.text()
-      return { status: response.status, text, json: () => JSON.parse(text) as any }
+      return { status: response.status, text, json: (): any => JSON.parse(text) }
     }),
 )
 
@@ -168,6 +171,49 @@ describe.skipIf(noPython)("an operator", () => {
         assert.deepStrictEqual((yield* send("DELETE", `${PLUGINS}/hello`)).json(), { status: "OK" })
         assert.deepStrictEqual((yield* send("GET", `${PLUGINS}/statuses`)).json(), [])
       }).pipe(Effect.provide(yield* daemon(place)))
+    }).pipe(Effect.scoped),
+  )
+})
+
+describe("serve", () => {
+  const main = resolve(import.meta.dirname, "../../src/main.ts")
+  const serve = Effect.fnUntraced(function* (flags: ReadonlyArray<string>) {
+    const place = yield* root
+    yield* Effect.promise(() => cp(fixture("dispatch"), join(place, "plugins/dispatch"), { recursive: true }))
+    const folders = ["--plugins", join(place, "plugins"), "--data", join(place, "data")]
+    const args = [main, "serve", "--port", "0", "--token-file", join(place, "token"), ...folders, ...flags]
+    const { child, log, output } = yield* program(process.execPath, args)
+    yield* eventually("it serves", () => child.exitCode !== null || output().includes("Try:"))
+    assert.isNull(child.exitCode, log())
+    return { child, log, base: /listens on (\S+)/.exec(output())![1]! + PLUGINS }
+  })
+  const headers = { authorization: `Bearer ${TOKEN}` }
+  const post = (base: string, body: FormData) =>
+    Effect.promise(() => fetch(base, { method: "POST", headers, body }).then(({ status }) => status))
+
+  it.live("has its bounds, and ends the logs that are followed when it is told to stop", () =>
+    Effect.gen(function* () {
+      const { base, child, log } = yield* serve(["--limit", "upload-bytes=1KiB"])
+      const large = new FormData()
+      large.append("plugin", new File([new Uint8Array(2000)], "large"))
+      assert.strictEqual(yield* post(base, large), 413)
+      const followed = yield* Effect.promise(() => fetch(`${base}/dispatch/logs/follow`, { headers }))
+      const reader = followed.body!.getReader()
+      yield* Effect.promise(() => reader.read())
+      child.kill("SIGTERM")
+      // It comes to its end, and is not cut off.
+      yield* Effect.promise(async () => {
+        for (;;) if ((await reader.read()).done) return
+      })
+      yield* eventually("it has stopped", () => child.exitCode !== null)
+      assert.strictEqual(child.exitCode, 0, log())
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("installs nothing where its operator does not want that", () =>
+    Effect.gen(function* () {
+      const { base } = yield* serve(["--no-install"])
+      assert.strictEqual(yield* post(base, new FormData()), 501)
     }).pipe(Effect.scoped),
   )
 })

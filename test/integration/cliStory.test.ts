@@ -180,10 +180,12 @@ describe.skipIf(noPython)("an operator on the command line", () => {
         { name: "sdk-here", files: { "sdk_here.pth": `${packages}\n${join(sdk, "src")}\n` } },
       ])
       const flags = [
-        "--python-offline",
+        "--environments",
+        join(root, "data/environments"),
+        "--offline",
         "--python-tool",
         "pip",
-        "--python-find-links",
+        "--find-links",
         "wheels",
         "--python-sdk",
         "sdk-here",

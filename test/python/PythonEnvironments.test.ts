@@ -6,6 +6,7 @@ import {
   lstatSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -13,7 +14,7 @@ import {
 } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, type Scope, Stream, SubscriptionRef } from "effect"
+import { Effect, Fiber, Redacted, type Scope, Stream, SubscriptionRef } from "effect"
 import { PythonEnvironment } from "../../src/command/PythonEnvironment.ts"
 import { folder } from "../support/folder.ts"
 import { noPython } from "../support/host.ts"
@@ -27,6 +28,7 @@ import {
   foldersOf,
   interpreterOf,
   machine,
+  packageIndex,
   python,
   SDK,
   uvExecutable,
@@ -43,41 +45,63 @@ const VERSIONS = "import mattermost_plugin, tiny, tinier; print(tiny.version, ti
 const packagesOf = (interpreter: string) =>
   evaluate(interpreter, "import sysconfig; print(sysconfig.get_path('purelib'))")
 
+/** Lets a test write into an interpreter's environment. */
+const open = (interpreter: string) => execFileSync("chmod", ["-R", "u+w", dirname(dirname(interpreter))])
+
 describe.skipIf(noPython || process.platform === "win32")("PythonEnvironments", () => {
   const live = (name: string, effect: Effect.Effect<void, unknown, Scope.Scope>) =>
     it.live(name, () => Effect.scoped(effect))
 
-  it.live.each(["uv", "pip"] as const)("are made by %s, once, of what a bundle asks for and the SDK", (tool) =>
-    Effect.gen(function* () {
-      const on = yield* machine(TINY)
-      const bundle = yield* bundleOf({
-        "requirements.txt": "-r more/base.txt\n",
-        "more/base.txt": "tiny>=1 # the least\n",
-      })
-      const before = contentOf(bundle.directory)
-      const { entries, layer } = recordLog()
-      const interpreter = yield* Effect.provide(interpreterOf(bundle, on, { tool }), layer)
-      assert.strictEqual(evaluate(interpreter, VERSIONS), "1.0 2.0")
-      assert.deepStrictEqual(contentOf(bundle.directory), before, "the bundle is as it was")
-      const said = entries.filter(({ level }) => level === "Info").map(({ message }) => message)
-      assert.match(
-        said.join("\n"),
-        new RegExp(`my-plugin: its Python environment is made, by ${tool}, of requirements.txt`),
-      )
-      // After another start of the host, without anything to install from.
-      rmSync(on.packages, { recursive: true })
-      rmSync(join(on.directory, ".cache"), { recursive: true })
-      assert.strictEqual(yield* interpreterOf(bundle, on, { tool }), interpreter)
-      const modes = readdirSync(packagesOf(interpreter)).map(
-        (name) => statSync(join(packagesOf(interpreter), name)).mode,
-      )
-      assert.isTrue([statSync(packagesOf(interpreter)).mode, ...modes].every((mode) => (mode & 0o222) === 0))
-      assert.deepStrictEqual(readdirSync(dirname(dirname(dirname(interpreter)))).toSorted(), [
-        "building",
-        "environment.json",
-        "venv",
-      ])
-    }).pipe(Effect.scoped),
+  it.live.each(["uv", "pip"] as const)(
+    "are made by %s of what a bundle asks for and the SDK, whatever surrounds it",
+    (tool) =>
+      Effect.gen(function* () {
+        const on = yield* machine(TINY)
+        const wrong = "raise SystemExit('the wrong one')\n"
+        const hostile = yield* folder({
+          "pip.conf": "[global]\nindex-url = http://127.0.0.1:9/\n[install]\ntarget = /nonexistent\n",
+          ".config/pip/pip.conf": "[global]\nno-index = true\n[install]\ntarget = /nonexistent\n",
+          ".config/uv/uv.toml": "nonsense\n",
+          "tiny.py": wrong,
+          "mattermost_plugin.py": wrong,
+          "json.py": wrong,
+        })
+        const bundle = yield* bundleOf({
+          "requirements.txt": "-r more/base.txt\n",
+          "more/base.txt": "tiny>=1 # the least\n",
+          "uv.toml": "nonsense\n",
+          "pyproject.toml": "[tool.uv]\nnonsense = 1\n",
+          "json.py": wrong,
+        })
+        const variables = {
+          HOME: hostile,
+          PYTHONPATH: hostile,
+          PYTHONHOME: hostile,
+          VIRTUAL_ENV: hostile,
+          PIP_CONFIG_FILE: join(hostile, "pip.conf"),
+          PIP_TARGET: hostile,
+          UV_CONFIG_FILE: join(hostile, ".config/uv/uv.toml"),
+          UV_PROJECT_ENVIRONMENT: hostile,
+          UV_LINK_MODE: "hardlink",
+          UV_FIND_LINKS: hostile,
+        }
+        const before = contentOf(bundle.directory)
+        const { entries, layer } = recordLog()
+        const interpreter = yield* Effect.provide(interpreterOf(bundle, on, { tool }, variables), layer)
+        assert.strictEqual(evaluate(interpreter, VERSIONS), "1.0 2.0")
+        assert.deepStrictEqual(contentOf(bundle.directory), before, "the bundle is as it was")
+        const said = entries.filter(({ level }) => level === "Info").map(({ message }) => message)
+        assert.include(said.join("\n"), `my-plugin: its Python environment is made, by ${tool}, of requirements.txt`)
+        // After another start of the host, without anything to install from.
+        rmSync(on.packages, { recursive: true })
+        rmSync(join(on.directory, ".cache"), { recursive: true })
+        assert.strictEqual(yield* interpreterOf(bundle, on, { tool }), interpreter)
+        const packages = packagesOf(interpreter)
+        const modes = ["", ...readdirSync(packages)].map((name) => statSync(join(packages, name)).mode)
+        assert.isTrue(modes.every((mode) => (mode & 0o222) === 0))
+        const inside = readdirSync(dirname(dirname(dirname(interpreter))))
+        assert.deepStrictEqual(inside.toSorted(), ["building", "environment.json", "venv"])
+      }).pipe(Effect.scoped),
   )
 
   live(
@@ -87,7 +111,7 @@ describe.skipIf(noPython || process.platform === "win32")("PythonEnvironments", 
       const first = yield* interpreterOf(yield* bundleOf({ "requirements.txt": "tiny" }), on)
       const module = join(packagesOf(first), "tiny.py")
       assert.strictEqual(lstatSync(module).nlink, 1)
-      execFileSync("chmod", ["u+w", module])
+      open(first)
       writeFileSync(module, "version = 'poisoned'\n")
       const other = yield* interpreterOf(yield* bundleOf({ "requirements.txt": "tiny\ntinier\n" }), on)
       assert.notStrictEqual(other, first)
@@ -138,7 +162,10 @@ describe.skipIf(noPython || process.platform === "win32")("PythonEnvironments", 
     Effect.gen(function* () {
       const on = yield* machine(TINY)
       const bundle = yield* bundleOf({
-        "pyproject.toml": '[project]\nname = "x"\nversion = "1"\nrequires-python = ">=3.9"\ndependencies = ["tiny"]\n',
+        "pyproject.toml":
+          '[project]\nname = "x"\nversion = "1"\nrequires-python = ">=3.9"\ndependencies = ["tiny"]\n' +
+          // Settings of the author's own uv.
+          '[tool.uv.pip]\ntarget = "/nonexistent/target"\n',
       })
       const uv = (...args: ReadonlyArray<string>) =>
         execFileSync(
@@ -175,9 +202,10 @@ describe.skipIf(noPython || process.platform === "win32")("PythonEnvironments", 
   it.live.each(["uv", "pip"] as const)("are made of a bundle's wheels by %s, and of nothing else", (tool) =>
     Effect.gen(function* () {
       const on = yield* machine([{ name: "tiny", version: "9.0" }])
+      const { url } = yield* packageIndex(on.packages)
       const bundle = yield* bundleOf({})
       vendor(bundle, [...TINY, { name: "tiny", version: "0.5" }])
-      const interpreter = yield* interpreterOf(bundle, on, { tool })
+      const interpreter = yield* interpreterOf(bundle, on, { tool, offline: false, indexUrl: url })
       assert.strictEqual(evaluate(interpreter, VERSIONS), "1.0 2.0")
       if (tool === "pip") return
       rmSync(join(bundle.directory, "wheels/tiny-1.0-py3-none-any.whl"))
@@ -188,6 +216,47 @@ describe.skipIf(noPython || process.platform === "win32")("PythonEnvironments", 
       assert.include(error.message, "alien")
       assert.include(error.message, "check the names and the versions")
     }).pipe(Effect.scoped),
+  )
+
+  it.live.each(["uv", "pip"] as const)(
+    "come from an index that asks for a password, which %s's arguments don't have",
+    (tool) =>
+      Effect.gen(function* () {
+        const on = yield* machine(TINY)
+        const { authorizations, seen, url } = yield* packageIndex(on.packages)
+        const options = { tool, offline: false, findLinks: [], indexUrl: Redacted.make(url) }
+        const interpreter = yield* interpreterOf(yield* bundleOf({ "requirements.txt": "tiny" }), on, options)
+        assert.strictEqual(evaluate(interpreter, VERSIONS), "1.0 2.0")
+        assert.include([...authorizations], `Basic ${Buffer.from("me:sesame").toString("base64")}`)
+        if (process.platform === "linux") assert.isTrue(seen.some((line) => line.includes("install")))
+        assert.isFalse(seen.some((line) => line.includes("sesame")))
+      }).pipe(Effect.scoped),
+  )
+
+  live(
+    "have the SDK of a wheel's path, or of a folder's, as it is now",
+    Effect.gen(function* () {
+      const on = yield* machine()
+      makePackages(on.packages, [{ ...SDK, version: "5.0", files: { "mattermost_plugin.py": "version = 5" } }])
+      const requirement = join(on.packages, "effect_plugin_supervisor_sdk-5.0-py3-none-any.whl")
+      const sdk = { requirement }
+      const bundle = yield* bundleOf({ "requirements.txt": "" })
+      const version = "import mattermost_plugin; print(mattermost_plugin.version)"
+      const first = yield* interpreterOf(bundle, on, { sdk })
+      assert.strictEqual(evaluate(first, version), "5")
+      makePackages(on.packages, [{ ...SDK, version: "5.0", files: { "mattermost_plugin.py": "version = 5.5" } }])
+      const second = yield* interpreterOf(bundle, on, { sdk })
+      assert.strictEqual(evaluate(second, version), "5.5")
+      const checkout = yield* folder({})
+      makePackages(checkout, [{ ...SDK, version: "6.0", buildsInto: join(checkout, "built") }])
+      execFileSync("tar", ["-xzf", join(checkout, "effect_plugin_supervisor_sdk-6.0.tar.gz"), "-C", checkout])
+      const built = join(checkout, "effect_plugin_supervisor_sdk-6.0")
+      const own = { sdk: { requirement: built, module: "effect_plugin_supervisor_sdk" } }
+      const third = yield* interpreterOf(bundle, on, own)
+      assert.strictEqual(evaluate(third, "import effect_plugin_supervisor_sdk as sdk; print(sdk.version)"), "6.0")
+      appendFileSync(join(built, "backend.py"), "\n")
+      assert.notStrictEqual(yield* interpreterOf(bundle, on, own), third)
+    }),
   )
 
   live(
@@ -244,6 +313,7 @@ describe.skipIf(noPython || process.platform === "win32")("PythonEnvironments", 
       const on = yield* machine(TINY)
       const bundle = yield* bundleOf({ "requirements.txt": "tiny" })
       const gone = yield* interpreterOf(bundle, on)
+      open(gone)
       rmSync(gone)
       symlinkSync("/opt/gone/python3", gone)
       const { layer, messages } = recordLog()
@@ -251,13 +321,17 @@ describe.skipIf(noPython || process.platform === "win32")("PythonEnvironments", 
       assert.include(messages().join("\n"), "is made anew")
       assert.strictEqual(evaluate(second, VERSIONS), "1.0 2.0")
       assert.deepStrictEqual(foldersOf(on), [basename(dirname(dirname(dirname(second))))])
-      // As an upgrade does: the same path, and another Python says that it is there.
-      const upgraded = yield* folder({
-        python3: { executable: `#!/bin/sh\n${python} "$@" | sed 's/"version": "[0-9.]*/&1/'\n` },
-        uv: { link: uvExecutable },
-      })
-      const error = yield* Effect.result(interpreterOf(bundle, { ...on, bin: upgraded }))
-      assert.strictEqual(error._tag, "Success")
+      // What its link leads to is of another version than the host's Python now.
+      const other = (real: string) => `#!/bin/sh\n${real} "$@" | sed 's/"version": "[0-9.]*/&1/'\n`
+      open(second)
+      renameSync(second, `${second}.real`)
+      writeFileSync(second, other(`${second}.real`), { mode: 0o755 })
+      const third = yield* interpreterOf(bundle, on)
+      assert.notStrictEqual(third, second)
+      assert.deepStrictEqual(foldersOf(on), [basename(dirname(dirname(dirname(third))))])
+      // The host's Python was updated: what was made by the old one stays for whoever runs by it.
+      const bin = yield* folder({ python3: { executable: other(python) }, uv: { link: uvExecutable } })
+      assert.notStrictEqual(yield* interpreterOf(bundle, { ...on, bin }), third)
       assert.lengthOf(foldersOf(on), 2)
     }),
   )

@@ -1,6 +1,8 @@
 /** Environments for tests: made by real tools, of packages on the disk. */
-import { mkdirSync, readdirSync, readFileSync } from "node:fs"
-import { join } from "node:path"
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs"
+import { createServer, type RequestListener } from "node:http"
+import type { AddressInfo } from "node:net"
+import { dirname, join } from "node:path"
 import { execFileSync } from "node:child_process"
 import { NodeServices } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
@@ -12,6 +14,7 @@ import { PythonEnvironment } from "../../src/command/PythonEnvironment.ts"
 import { currentPlatform } from "../../src/command/PluginRuntime.ts"
 import * as PythonEnvironments from "../../src/python/PythonEnvironments.ts"
 import { folder, type Node, temporaryFolder } from "../support/folder.ts"
+import { isAlive } from "../support/host.ts"
 import { makePackages, type Package } from "../support/wheels.ts"
 
 const uv = inject("uv")
@@ -37,6 +40,8 @@ export const machine = Effect.fnUntraced(function* (
   tools: ReadonlyArray<"uv"> = ["uv"],
 ) {
   const root = yield* temporaryFolder
+  // Environments can't be removed as they are, unless by root.
+  yield* Effect.addFinalizer(() => Effect.sync(() => execFileSync("chmod", ["-R", "u+w", root])))
   const bin = yield* folder({
     python3: { executable: `#!/bin/sh\nexec ${python} "$@"\n` },
     ...(tools.includes("uv") ? { uv: { link: uvExecutable } } : {}),
@@ -98,4 +103,71 @@ export const contentOf = (directory: string): { readonly [path: string]: string 
 export const vendor = (bundle: PluginBundle, packages: ReadonlyArray<Package>): void => {
   mkdirSync(join(bundle.directory, "wheels"), { recursive: true })
   makePackages(join(bundle.directory, "wheels"), packages)
+}
+
+/** The arguments of the processes that have a text among them, by their ids; of none where there is no /proc. */
+export const processesWith = (text: string): ReadonlyMap<number, string> =>
+  new Map(
+    (existsSync("/proc") ? readdirSync("/proc") : [])
+      .map(Number)
+      .filter((pid) => pid > 0 && pid !== process.pid && isAlive(pid))
+      .map((pid): readonly [number, string] => {
+        try {
+          return [pid, readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ")]
+        } catch {
+          return [pid, ""]
+        }
+      })
+      .filter(([, line]) => line.includes(text)),
+  )
+
+/** A server, by a URL with a user and a password. */
+const serverOf = (listener: RequestListener) =>
+  Effect.acquireRelease(
+    Effect.callback<{ readonly url: string; readonly close: () => void }>((resume) => {
+      const server = createServer(listener)
+      server.listen(0, "127.0.0.1", () => {
+        const { port } = server.address() as AddressInfo
+        const close = () => {
+          server.closeAllConnections()
+          server.close()
+        }
+        resume(Effect.succeed({ url: `http://me:sesame@127.0.0.1:${port}/simple`, close }))
+      })
+    }),
+    ({ close }) => Effect.sync(close),
+  )
+
+/** A package index: which paths were asked for, and no answer ever. */
+export const silentIndex = Effect.suspend(() => {
+  const asked: Array<string> = []
+  return Effect.map(
+    serverOf((request) => void asked.push(request.url ?? "")),
+    (server) => ({ ...server, asked }),
+  )
+})
+
+/**
+ * A package index of a folder's packages, for whoever knows its password; and the arguments that its clients had when they
+ * asked.
+ */
+export const packageIndex = (folder: string) => {
+  const authorizations = new Set<string | undefined>()
+  const seen: Array<string> = []
+  const listener: RequestListener = ({ headers, url = "" }, response) => {
+    authorizations.add(headers.authorization)
+    seen.push(...processesWith(dirname(folder)).values())
+    const [, , project = "", file] = url.split("/")
+    const names = readdirSync(folder).filter((name) => name.split("-")[0]!.replaceAll("_", "-") === project)
+    if (headers.authorization === undefined) response.writeHead(401, { "WWW-Authenticate": "Basic" }).end()
+    else if (file) response.end(readFileSync(join(folder, file)))
+    else if (names.length === 0) response.writeHead(404).end()
+    else {
+      response.setHeader("Content-Type", "text/html")
+      response.end(
+        `<!DOCTYPE html><html><body>${names.map((name) => `<a href="${name}">${name}</a>`).join("")}</body></html>`,
+      )
+    }
+  }
+  return Effect.map(serverOf(listener), (server) => ({ ...server, authorizations, seen }))
 }

@@ -3,9 +3,9 @@ import { Effect, Option } from "effect"
 import { limitsOf } from "../../src/cli/Limits.ts"
 import { serveLayer } from "../../src/cli/ServeLayer.ts"
 
-/** The supervisor in this process, on a folder with `plugins`: on some port, with all that an operator may set unset. */
-export const served = Effect.fnUntraced(function* (root: string, tokenFile?: string) {
-  return serveLayer({
+/** Settings of a supervisor on a folder with `plugins`: on some port, with all that an operator may set unset. */
+export const unset = Effect.fnUntraced(function* (root: string, tokenFile?: string) {
+  return {
     plugins: join(root, "plugins"),
     data: join(root, "data"),
     host: "127.0.0.1",
@@ -15,11 +15,20 @@ export const served = Effect.fnUntraced(function* (root: string, tokenFile?: str
     allowEnv: [],
     allowHost: [],
     trustedProxies: [],
-    pluginLogLevel: "INFO",
+    pluginLogLevel: "INFO" as const,
     runtimeDirectory: Option.none(),
     limits: yield* limitsOf({}),
     install: true,
     insecureDownloads: false,
+    environments: Option.none(),
+    pythonTool: Option.none(),
+    pythonSdk: Option.none(),
+    pythonIndex: Option.none(),
+    findLinks: [],
+    offline: false,
     hookPolicies: {},
-  })
+  }
 })
+
+/** The supervisor in this process. */
+export const served = (root: string, tokenFile?: string) => Effect.map(unset(root, tokenFile), serveLayer)
