@@ -55,6 +55,8 @@ export interface Found {
   readonly kind: "file" | "folder" | "other"
   readonly mode: number
   readonly size: number
+  /** When it was changed, in milliseconds since the epoch. */
+  readonly changed: number
 }
 
 /** All that is in a folder, a folder before what is in it, each in the order of names; `leaveOut` is not looked into. */
@@ -71,7 +73,7 @@ export async function* walk(
       const kind = info.isFile() ? "file" : info.isDirectory() ? "folder" : "other"
       if (await leaveOut(path, kind)) continue
       if (kind === "folder") inner.push(path)
-      yield { path, kind, mode: info.mode, size: info.size }
+      yield { path, kind, mode: info.mode, size: info.size, changed: info.mtimeMs }
     }
     folders.push(...inner.toReversed())
   }

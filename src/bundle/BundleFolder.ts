@@ -34,7 +34,7 @@ const LEFT_OUT = new Set([
  * Whether a file or a folder stays behind. Virtual environments do, whatever they are called: they lead to the machine
  * that they were made on. Tests stay in: nothing tells them from what the plugin needs.
  */
-const isLeftOut = async (root: string, path: string, kind: Found["kind"]): Promise<boolean> => {
+export const isLeftOut = async (root: string, path: string, kind: Found["kind"]): Promise<boolean> => {
   const name = basename(path)
   if (LEFT_OUT.has(name) || name.startsWith("._") || name.endsWith(".pyc")) return true
   // What an installed bundle has of its store, and bundles that were packed before.

@@ -25,7 +25,7 @@ export interface ServedBackend<Self, C extends AnyContract, E = never> {
 }
 
 /** Whoever a module's host is. */
-interface Loaded {
+export interface Loaded {
   readonly loaded: unique symbol
 }
 
@@ -36,7 +36,7 @@ const DATABASE = "plugins.db"
 const LOCK = "plugins.lock"
 
 /** Whose requests to plugins are that carry the daemon's token. */
-const OPERATOR = "operator"
+export const OPERATOR = "operator"
 
 const refuse = (cause: string) => Effect.fail(new CliError.UserError({ cause }))
 

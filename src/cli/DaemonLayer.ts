@@ -18,9 +18,9 @@ import { HttpFailures } from "../http/HttpFailures.ts"
 import { MetricsRoutes } from "../http/MetricsRoutes.ts"
 import { createServer } from "../http/NodeServer.ts"
 import * as PluginRoutes from "../http/PluginRoutes.ts"
-import * as PythonEnvironments from "../python/PythonEnvironments.ts"
 import { baseUrl, isAnyAddress } from "./BaseUrl.ts"
 import type { Limits } from "./Limits.ts"
+import { pythonEnvironments, type PythonOptions } from "./pythonFlags.ts"
 
 /** How long requests in flight may go on when the supervisor stops; what streams for ever is cut then. */
 const HTTP_STOP_LIMIT = Duration.seconds(2)
@@ -29,7 +29,7 @@ const HTTP_STOP_LIMIT = Duration.seconds(2)
 const BUNDLES = "bundles"
 
 /** What an operator sets for the daemon, whatever the contract of its plugins. */
-export interface DaemonOptions {
+export interface DaemonOptions extends PythonOptions {
   /** Folder of the plugins' bundles. */
   readonly plugins: string
   /** Folder of what is stored. */
@@ -56,29 +56,7 @@ export interface DaemonOptions {
   readonly install: boolean
   /** Whether they may be downloaded without encryption. */
   readonly insecureDownloads: boolean
-  /** Folder of the Python environments; none where none are to be made. */
-  readonly environments: Option.Option<string>
-  /** The SDK that they have. */
-  readonly pythonSdk: Option.Option<string>
-  readonly pythonIndex: Option.Option<Redacted.Redacted>
-  /** Folders of wheels. */
-  readonly findLinks: ReadonlyArray<string>
-  readonly offline: boolean
 }
-
-/** Environments for Python plugins, where there is a folder for them. */
-const pythonEnvironments = ({ environments, findLinks, offline, pythonIndex, pythonSdk }: DaemonOptions) =>
-  Option.match(environments, {
-    onNone: () => Layer.empty,
-    onSome: (directory) =>
-      PythonEnvironments.layer({
-        directory,
-        sdk: { requirement: Option.getOrUndefined(pythonSdk) },
-        indexUrl: Option.getOrUndefined(pythonIndex),
-        findLinks: findLinks.map((folder) => (URL.canParse(folder) ? folder : resolve(folder))),
-        offline,
-      }),
-  })
 
 /** The settings of every plugin. */
 export const pluginDefaults = ({ allowEnv, limits, pluginLogLevel }: DaemonOptions) => ({

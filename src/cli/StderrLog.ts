@@ -10,7 +10,7 @@ const MAX_UNREAD = 8 * 1024 * 1024
  * What a plugin writes must not be a command to a terminal that shows the log: characters that are none are written as in
  * JSON, where they mean the same.
  */
-const shown = (text: string): string =>
+export const shown = (text: string): string =>
   text.replace(/[^\P{Cc}\n\t]/gu, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
 /** Writes to stderr as far as it is read; how much was not is told when it is again. */

@@ -12,7 +12,9 @@ import { announce, postLine } from "./Announcement.ts"
 import { contractLayer, loadBackend } from "./ContractBackend.ts"
 import type { DaemonOptions } from "./DaemonLayer.ts"
 import { LIMIT_NAMES, limitsOf } from "./Limits.ts"
+import { pythonFlags } from "./pythonFlags.ts"
 import { serveLayer } from "./ServeLayer.ts"
+import { signatureFlags, signatureLayer } from "./signatureFlags.ts"
 import * as StderrLog from "./StderrLog.ts"
 
 /** Traces, metrics and logs for a collector, as far as OpenTelemetry's own variables ask for them. */
@@ -145,33 +147,6 @@ export const serve = Command.make(
       ),
       Flag.optional,
     ),
-    environments: Flag.String("environments").pipe(
-      Flag.withDescription(
-        "Folder of Python environments, made of what plugins ask for (requirements.txt, say); made when it is missing. Default: none are made",
-      ),
-      Flag.optional,
-    ),
-    pythonSdk: Flag.String("python-sdk").pipe(
-      Flag.withDescription(
-        "The SDK in those environments: a requirement, or the path of a wheel or of the SDK's folder. Default effect-plugin-supervisor-sdk",
-      ),
-      Flag.optional,
-    ),
-    pythonIndex: Flag.Redacted("python-index").pipe(
-      Flag.withDescription(
-        `Package index of those environments; with a password better in ${VARIABLES.pythonIndex}. Default PyPI`,
-      ),
-      Flag.withFallbackConfig(Config.Redacted(VARIABLES.pythonIndex)),
-      Flag.optional,
-    ),
-    findLinks: Flag.String("find-links").pipe(
-      Flag.withDescription("Folder of wheels for those environments; may be repeated"),
-      Flag.atLeast(0),
-    ),
-    offline: Flag.Boolean("offline").pipe(
-      Flag.withDescription("Fetch nothing for those environments: packages come from bundles and --find-links"),
-      Flag.withDefault(false),
-    ),
     hookPolicies: Flag.FileParse("hook-policies").pipe(
       Flag.withDescription("JSON, YAML or TOML file of deadlines, and of what a failure means, by plugin and hook"),
       Flag.withDefault({}),
@@ -182,11 +157,14 @@ export const serve = Command.make(
       ),
       Flag.optional,
     ),
+    ...signatureFlags,
+    ...pythonFlags,
   },
   ({ backend, ...options }) =>
     Effect.gen(function* () {
       return Option.isSome(backend) ? yield* serveBackend(backend.value, options) : yield* serveWorkspace(options)
     }).pipe(
+      Effect.provide(signatureLayer(options)),
       Effect.catchTag(
         [
           "AccessTokenFileError",

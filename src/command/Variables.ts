@@ -22,6 +22,9 @@ export const VARIABLES = {
   // What an operator sets.
   accessToken: "PLUGIN_SUPERVISOR_TOKEN",
   trustedProxies: "PLUGIN_SUPERVISOR_TRUSTED_PROXIES",
+  /** Where commands find a running supervisor. */
+  url: "PLUGIN_SUPERVISOR_URL",
+  /** The index of Python packages. */
   pythonIndex: "PLUGIN_SUPERVISOR_PYTHON_INDEX",
   /** Where sockets are kept (systemd's variable). */
   runtimeDirectory: "RUNTIME_DIRECTORY",

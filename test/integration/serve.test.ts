@@ -132,17 +132,26 @@ describe("the addresses and the token of serve", () => {
       chmodSync(join(root, "token"), 0o644)
       const plugins = ["--plugins", join(root, "plugins")]
       const data = ["--data", join(root, "data")]
-      const cases: ReadonlyArray<readonly [flags: ReadonlyArray<string>, message: RegExp]> = [
-        [[...data, "--token-file", join(root, "token")], /others may read it, or write to it; close it with chmod 600/],
-        [[...data, "--site-url", "chat.example.com"], /chat\.example\.com is no http or https URL/],
-        [[...data, "--trusted-proxies", "::1,10.0.0.0/33"], /trusted proxies: "10\.0\.0\.0\/33" is no IP address/],
-        [["--data", join(root, "token")], /can't open the workspace's database|the store of plugins in .* has failed/],
+      const cases: ReadonlyArray<readonly [flags: ReadonlyArray<string>, message: RegExp, code: number]> = [
+        [
+          [...data, "--token-file", join(root, "token")],
+          /others may read it, or write to it; close it with chmod 600/,
+          1,
+        ],
+        [[...data, "--site-url", "chat.example.com"], /chat\.example\.com is no http or https URL/, 2],
+        [[...data, "--trusted-proxies", "::1,10.0.0.0/33"], /trusted proxies: "10\.0\.0\.0\/33" is no IP address/, 2],
+        [
+          ["--data", join(root, "token")],
+          /can't open the workspace's database|the store of plugins in .* has failed/,
+          1,
+        ],
       ]
       const started = yield* Effect.forEach(cases, ([flags]) => serve([...plugins, ...flags], {}))
       for (const [index, { child, log }] of started.entries()) {
         yield* eventually("it has ended", () => child.exitCode !== null, 60_000)
-        assert.strictEqual(child.exitCode, 1)
-        assert.match(log(), cases[index]![1])
+        const [, message, code] = cases[index]!
+        assert.strictEqual(child.exitCode, code)
+        assert.match(log(), message)
         assert.notInclude(log(), "s3cret")
       }
     }).pipe(Effect.scoped),

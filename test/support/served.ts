@@ -21,6 +21,7 @@ export const unset = Effect.fnUntraced(function* (root: string, tokenFile?: stri
     install: true,
     insecureDownloads: false,
     environments: Option.none(),
+    pythonTool: Option.none(),
     pythonSdk: Option.none(),
     pythonIndex: Option.none(),
     findLinks: [],

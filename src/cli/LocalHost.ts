@@ -1,0 +1,108 @@
+import { join } from "node:path"
+import { Effect, FileSystem, Layer, type LogLevel, Option, type Path, References } from "effect"
+import { Flag, GlobalFlag } from "effect/cli"
+import type { PluginBundles } from "../bundle/PluginBundle.ts"
+import { ServerVersion } from "../command/ServerVersion.ts"
+import type { AnyContract } from "../contract/Contract.ts"
+import type { HostClass, Supervisor } from "../environment/PluginHost.ts"
+import { MattermostPlugins } from "../mattermost/MattermostPlugins.ts"
+import { PluginStorage } from "../storage/PluginStorage.ts"
+import { Workspace } from "../workspace/Workspace.ts"
+import { WorkspacePluginApi } from "../workspace/WorkspacePluginApi.ts"
+import { SERVER_VERSION, WorkspaceSettings } from "../workspace/WorkspaceSettings.ts"
+import { told } from "./CommandError.ts"
+import { type Loaded, loadBackend, type ServedBackend } from "./ContractBackend.ts"
+import { pythonEnvironments, pythonFlags, type PythonOptions, userEnvironments } from "./pythonFlags.ts"
+import * as StderrLog from "./StderrLog.ts"
+
+/** `--backend`, for the plugins of another contract. */
+export const backendFlag = Flag.File("backend", { mustExist: true }).pipe(
+  Flag.withDescription("Module of a contract of your own, as serve takes it. Default: Mattermost's contract"),
+  Flag.optional,
+)
+
+/** The flags of commands that run a plugin by themselves. */
+export const localFlags = {
+  backend: backendFlag,
+  ...pythonFlags,
+  environments: pythonFlags.environments.pipe(
+    Flag.withDescription("Folder of Python environments. Default: one for all plugins, in the user's cache"),
+  ),
+}
+
+/** What these flags say. */
+export interface LocalFlags extends PythonOptions {
+  readonly backend: Option.Option<string>
+}
+
+/** The supervisor of Mattermost's plugins on an embedded workspace. */
+export const mattermostSupervisor = (data: string, siteUrl: Effect.Effect<string> = Effect.succeed("")) =>
+  MattermostPlugins.layerSupervisor.pipe(
+    Layer.provide(Layer.provide(WorkspacePluginApi.layer, MattermostPlugins.layer)),
+    Layer.provideMerge(Layer.provide(Workspace.layerIn(data), MattermostPlugins.layer)),
+    Layer.provide(Layer.succeed(ServerVersion, SERVER_VERSION)),
+    Layer.provide(Layer.succeed(WorkspaceSettings, { siteUrl, serverVersion: SERVER_VERSION })),
+  )
+
+/** The supervisor of the plugins of a backend's own contract. */
+export const backendSupervisor = ({ api, host }: ServedBackend<Loaded, AnyContract>, data: string) =>
+  host.layerSupervisor.pipe(
+    Layer.provide(Layer.provide(api ?? host.layerApi({}), host.layer)),
+    Layer.provide(PluginStorage.layerFile(join(data, "plugins.db"))),
+  )
+
+/** A host for one command, with nothing stored yet. */
+export interface LocalHost {
+  readonly host: HostClass<Loaded, string, AnyContract>
+  readonly supervisor: Layer.Layer<
+    Loaded | Supervisor<Loaded> | PluginBundles,
+    { readonly message: string },
+    FileSystem.FileSystem | Path.Path
+  >
+}
+
+/** The contract that `--backend` names. */
+export const loadHost = (
+  backend: Option.Option<string>,
+): Effect.Effect<ServedBackend<Loaded, AnyContract>, ReturnType<typeof told>> =>
+  Option.match(backend, {
+    onNone: () => Effect.succeed({ host: MattermostPlugins as unknown as LocalHost["host"] }),
+    onSome: (file) => Effect.mapError(loadBackend(file), ({ cause }) => told({ message: String(cause) })),
+  })
+
+/** Makes a host whose data goes with the Scope. */
+export const localHost = Effect.fnUntraced(function* (backend: Option.Option<string>) {
+  const fileSystem = yield* FileSystem.FileSystem
+  const data = yield* Effect.mapError(fileSystem.makeTempDirectoryScoped({ prefix: "plugin-" }), told)
+  const loaded = yield* loadHost(backend)
+  return {
+    host: loaded.host,
+    supervisor: Option.isNone(backend)
+      ? (mattermostSupervisor(data) as unknown as LocalHost["supervisor"])
+      : backendSupervisor(loaded, data),
+  } satisfies LocalHost
+})
+
+/** Runs a command with what Python plugins ask for, and its log on stderr: from `least` on, unless `--log-level` says otherwise. */
+export const locally = <A, E, R>(
+  flags: PythonOptions,
+  command: Effect.Effect<A, E, R>,
+  least: LogLevel.LogLevel = "Warn",
+) =>
+  Effect.gen(function* () {
+    const level = yield* GlobalFlag.LogLevel
+    // From one time to the next, so that they are made once.
+    const environments = Option.some(Option.getOrElse(flags.environments, userEnvironments))
+    const python = Layer.catchCause(pythonEnvironments({ ...flags, environments }), (cause) =>
+      Layer.effectDiscard(Effect.mapError(Effect.failCause(cause), told)),
+    )
+    return yield* command.pipe(
+      Effect.provide(python),
+      Effect.provideService(
+        References.MinimumLogLevel,
+        Option.getOrElse(level, () => least),
+      ),
+      Effect.provide(StderrLog.layer),
+      Effect.scoped,
+    )
+  })

@@ -1,0 +1,36 @@
+import { resolve } from "node:path"
+import { Effect, Option } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { packBundle } from "../bundle/BundlePack.ts"
+import { PluginBundles } from "../bundle/PluginBundle.ts"
+import { told } from "./CommandError.ts"
+import * as Output from "./Output.ts"
+
+/** A plugin's folder. */
+export const folder = Argument.Directory("folder", { mustExist: true }).pipe(
+  Argument.withDescription("Folder of the plugin, with its manifest"),
+)
+
+/** `plugin-supervisor pack FOLDER`. */
+export const pack = Command.make(
+  "pack",
+  {
+    folder,
+    output: Flag.String("output").pipe(
+      Flag.withAlias("o"),
+      Flag.withDescription("The bundle's file; one that is there is replaced. Default ID-VERSION.tar.gz, here"),
+      Flag.optional,
+    ),
+    json: Output.json,
+  },
+  ({ folder, json, output }) =>
+    Effect.gen(function* () {
+      const { manifest } = yield* (yield* PluginBundles).load(folder)
+      const file = resolve(
+        Option.getOrElse(output, () => `${[manifest.id, manifest.version].filter(Boolean).join("-")}.tar.gz`),
+      )
+      const { files } = yield* Output.working(`pack ${folder}`, packBundle(folder, file))
+      if (json) return yield* Output.printJson({ file, id: manifest.id, version: manifest.version ?? "", files })
+      yield* Output.printLine(manifest.id, { text: "is packed", paint: "green" }, `into ${file}: ${files.length} files`)
+    }).pipe(Effect.mapError(told), Effect.provide(PluginBundles.layer)),
+).pipe(Command.withDescription("Pack a plugin's folder into a bundle to install"))

@@ -1,0 +1,141 @@
+import type { DescMessage, DescMethodUnary, DescService } from "@bufbuild/protobuf"
+import type { AnyContract } from "../../contract/Contract.ts"
+import { goImports, goName } from "./goStubs.ts"
+import { apiVariable, manifestText, ownHooks } from "./Names.ts"
+import type { Files } from "./pythonPlugin.ts"
+
+/** The hooks that a new plugin has: of Mattermost's, which are many, two. */
+const EXAMPLES = new Set(["OnActivate", "MessageWillBePosted"])
+
+const hooksOf = (contract: AnyContract, isMattermost: boolean): ReadonlyArray<DescMethodUnary> =>
+  isMattermost
+    ? [...contract.unary.values()].filter(({ name }) => EXAMPLES.has(name)).map(({ method }) => method)
+    : ownHooks(contract).map(({ method }) => method)
+
+const handler = ({ input, name, output }: DescMethodUnary): string => `
+func (h *hooks) ${name}(ctx context.Context, request *${goName(input)}) (*${goName(output)}, error) {
+	h.log.Info("${name}")
+	return &${goName(output)}{}, nil
+}
+`
+
+/** A contract with a rpc of its own for it is told what the plugin implements. */
+const implementedBy = (contract: AnyContract, names: ReadonlyArray<string>): string => {
+  const { implemented } = contract.lifecycle
+  if (implemented.parent.typeName !== contract.hooks.typeName) return ""
+  return `
+// A hook that isn't named here is never called.
+func (h *hooks) Implemented(context.Context, *${goName(implemented.input)}) (*${goName(implemented.output)}, error) {
+	return &${goName(implemented.output)}{Hooks: []string{${names.map((name) => `"${name}"`).join(", ")}}}, nil
+}
+`
+}
+
+const inPackage = (service: DescService, name: (own: string) => string): string => {
+  const [pkg, own = ""] = goName(service).split(".")
+  return `${pkg}.${name(own)}`
+}
+
+const program = (id: string, contract: AnyContract, methods: ReadonlyArray<DescMethodUnary>): string => {
+  const { api, handshake, hooks, lifecycle } = contract
+  const hasOwn = lifecycle.implemented.parent.typeName === hooks.typeName
+  const used: ReadonlyArray<DescMessage | DescService> = [
+    hooks,
+    api,
+    ...methods.flatMap(({ input, output }) => [input, output]),
+    ...(hasOwn ? [lifecycle.implemented.input, lifecycle.implemented.output] : []),
+  ]
+  const client = inPackage(api, (own) => `${own}Client`)
+  const names = methods.map(({ name }) => name)
+  return `package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	${goImports(id, used).join("\n\t")}
+)
+
+// hooks answers the host; api is what the host answers.
+type hooks struct {
+	${inPackage(hooks, (own) => `Unimplemented${own}Server`)}
+	api ${client}
+	log hclog.Logger
+}
+${implementedBy(contract, names)}${methods.map(handler).join("")}
+type served struct {
+	plugin.NetRPCUnsupportedPlugin
+	hooks *hooks
+}
+
+func (s *served) GRPCServer(_ *plugin.GRPCBroker, server *grpc.Server) error {
+	${inPackage(hooks, (own) => `Register${own}Server`)}(server, s.hooks)
+	return nil
+}
+
+func (s *served) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.New("this program is a plugin, not a host")
+}
+
+func main() {
+	log := hclog.New(&hclog.LoggerOptions{Output: os.Stderr, JSONFormat: true, Level: hclog.Info})
+	// The host says where its API is. The connection is made by the first call.
+	connection, err := grpc.NewClient(os.Getenv("${apiVariable(contract)}"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		log.Error("the host can't be reached", "error", err)
+		os.Exit(1)
+	}
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig: plugin.HandshakeConfig{
+			ProtocolVersion:  ${handshake.protocolVersions.at(-1) ?? 1},
+			MagicCookieKey:   ${JSON.stringify(handshake.magicCookieKey)},
+			MagicCookieValue: ${JSON.stringify(handshake.magicCookieValue)},
+		},
+		Plugins: map[string]plugin.Plugin{
+			"hooks": &served{hooks: &hooks{api: ${inPackage(api, (own) => `New${own}Client`)}(connection), log: log}},
+		},
+		GRPCServer: plugin.DefaultGRPCServer,
+		Logger:     log,
+	})
+}
+`
+}
+
+/** A plugin in Go. The stubs of its contract are made beside it, by `goStubs`. */
+export const goPlugin = (id: string, contract: AnyContract, isMattermost: boolean): Files => ({
+  "plugin.json": manifestText(id, { executable: "plugin" }),
+  ".gitignore": "/plugin\n*.tar.gz\n",
+  "README.md": `# ${id}
+
+A plugin in Go: [\`main.go\`](main.go), its manifest, [\`plugin.json\`](plugin.json), and in [\`contract\`](contract) the stubs of
+the contract with its host.
+
+\`\`\`sh
+go build -o plugin .
+plugin-supervisor check .
+plugin-supervisor dev . --build "go build -o plugin ."
+plugin-supervisor pack .
+\`\`\`
+
+\`check\` tells step by step whether it runs, \`dev\` builds and runs it, and does so anew when a file changes, and \`pack\` makes the
+bundle that \`plugin-supervisor install\` takes.
+`,
+  "go.mod": `module ${id}
+
+go 1.25.0
+
+require (
+	github.com/hashicorp/go-hclog v1.6.3
+	github.com/hashicorp/go-plugin v1.8.0
+	google.golang.org/grpc v1.85.0
+	google.golang.org/protobuf v1.36.12
+)
+`,
+  "main.go": program(id, contract, hooksOf(contract, isMattermost)),
+})

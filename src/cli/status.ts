@@ -1,0 +1,102 @@
+import { Duration, Effect, Option, Schema } from "effect"
+import { Argument, Command } from "effect/cli"
+import { HttpClientRequest } from "effect/http"
+import { failed } from "./CommandError.ts"
+import { daemonFlags, withDaemon } from "./Daemon.ts"
+import { type Cell, type Paint, printJson, printLine, printTable } from "./Output.ts"
+
+const Status = Schema.StructWithRest(
+  Schema.Struct({
+    plugin_id: Schema.String,
+    name: Schema.String,
+    version: Schema.String,
+    plugin_path: Schema.String,
+    state_name: Schema.String,
+    state_since: Schema.Finite,
+    error: Schema.String,
+    restarts: Schema.Finite,
+    next_try: Schema.Finite,
+    last_failure: Schema.NullOr(
+      Schema.Struct({
+        at: Schema.Finite,
+        reason: Schema.String,
+        exit: Schema.optionalKey(Schema.String),
+        stderr: Schema.Array(Schema.String),
+      }),
+    ),
+    hooks: Schema.Array(Schema.String),
+  }),
+  [Schema.Record(Schema.String, Schema.Unknown)],
+)
+type Status = typeof Status.Type
+
+const PAINTS: { readonly [state: string]: Paint } = {
+  Running: "green",
+  NotRunning: "dim",
+  FailedToStart: "red",
+  FailedToStayRunning: "red",
+}
+
+const stateCell = ({ state_name }: Status): Cell => ({ text: state_name, paint: PAINTS[state_name] ?? "yellow" })
+
+/** How long it is from one time to another, in two units at most. */
+const span = (from: number, to: number): string => {
+  const seconds = Math.max(0, Math.round((to - from) / 1000))
+  return seconds === 0 ? "now" : Duration.format(Duration.seconds(seconds)).split(" ").slice(0, 2).join(" ")
+}
+
+/** `plugin-supervisor status [ID]`. */
+export const status = Command.make(
+  "status",
+  {
+    id: Argument.String("id").pipe(
+      Argument.withDescription("Id of the plugin that all is told of. Default: every plugin, in short"),
+      Argument.optional,
+    ),
+    ...daemonFlags,
+  },
+  ({ id, ...flags }) =>
+    withDaemon(
+      flags,
+      Effect.fnUntraced(function* ({ read }) {
+        const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+        const all = yield* read(HttpClientRequest.get("/api/v4/plugins/statuses"), Schema.Array(Status))
+        if (Option.isNone(id)) {
+          if (flags.json) return yield* printJson(all)
+          return yield* printTable(
+            ["ID", "VERSION", "STATE", "SINCE", "RESTARTS", "ERROR"],
+            all.map((one) => [
+              one.plugin_id,
+              one.version,
+              stateCell(one),
+              one.state_since === 0 ? "" : span(one.state_since, now),
+              String(one.restarts),
+              one.error,
+            ]),
+          )
+        }
+        const one = all.find(({ plugin_id }) => plugin_id === id.value.toLowerCase())
+        if (one === undefined)
+          return yield* failed(`there is no plugin ${id.value}; plugin-supervisor list tells which there are`)
+        if (flags.json) return yield* printJson(one)
+        yield* show(one, now)
+      }),
+    ),
+).pipe(Command.withDescription("Tell the states of the plugins, or all about one"))
+
+const show = Effect.fnUntraced(function* (one: Status, now: number) {
+  const line = (name: string, ...cells: ReadonlyArray<Cell>) =>
+    printLine({ text: name.padEnd(9), paint: "dim" }, ...cells)
+  yield* printLine({ text: one.plugin_id, paint: "bold" }, one.version, one.name)
+  yield* line("state", stateCell(one), ...(one.state_since === 0 ? [] : [`for ${span(one.state_since, now)}`]))
+  if (one.error !== "") yield* line("error", { text: one.error, paint: "red" })
+  if (one.next_try > 0) yield* line("next try", `in ${span(now, one.next_try)}`)
+  yield* line("restarts", String(one.restarts))
+  if (one.last_failure !== null) {
+    const { at, exit, reason, stderr } = one.last_failure
+    yield* line("failed", `${span(at, now)} ago: ${reason}${exit === undefined ? "" : ` (${exit})`}`)
+    for (const text of stderr) yield* line("", { text, paint: "dim" })
+  }
+  yield* line("folder", one.plugin_path)
+  if (one.hooks.length > 0) yield* line("hooks", one.hooks.join(", "))
+})
