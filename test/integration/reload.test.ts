@@ -52,7 +52,7 @@ const reloading = <A, E, R>(
       const base = yield* baseUrl
       return yield* test({ base, plugin: yield* find(id), root, record, log })
     }).pipe(
-      Effect.provide(server(join(root, "plugins"), {}, { [id]: settings })),
+      Effect.provide(server(join(root, "plugins"), {}, { [id]: settings }, { isDoor: way === "HTTP" })),
       // All that is told while the machine is at something else.
       Effect.provideService(NotificationLimits, { count: 1_000_000, bytes: 1024 * 1024 * 1024 }),
       Effect.provide(log.layer),

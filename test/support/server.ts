@@ -22,6 +22,8 @@ export interface ServerSettings {
   readonly authenticate?: PluginRoutes.Authenticate
   readonly routes?: PluginRoutes.PluginRoutesOptions
   readonly node?: ServerOptions
+  /** Whether requests for plugins come in by the server's own door, as those to `serve` do, and not by the router. */
+  readonly isDoor?: boolean
 }
 
 /** Serves the plugins of a folder on a free port. */
@@ -31,22 +33,26 @@ export const server = (
   plugins: { readonly [id: string]: SupervisorOptions<MattermostContract> } = {},
   settings: ServerSettings = {},
 ) =>
-  HttpRouter.serve(PluginRoutes.layer(MattermostPlugins, settings.authenticate ?? authenticate, settings.routes), {
-    disableLogger: true,
-    disableListenLog: true,
-  }).pipe(
-    Layer.provideMerge(
-      NodeHttpServer.layer(() => createServer(settings.node), {
-        host: "127.0.0.1",
-        port: 0,
-        gracefulShutdownTimeout: 500,
-      }),
-    ),
-    Layer.provideMerge(MattermostPlugins.layerFolder({ directory, plugins })),
-    Layer.provide(MattermostPlugins.layerApi(methods)),
-    Layer.provide(hostEnvironment),
-    Layer.provideMerge(NodeServices.layer),
-  )
+  Layer.suspend(() => {
+    const made = createServer(settings.node)
+    const routes = PluginRoutes.layer(MattermostPlugins, settings.authenticate ?? authenticate, {
+      ...settings.routes,
+      ...(settings.isDoor === true && { server: made }),
+    })
+    return HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
+      Layer.provideMerge(
+        NodeHttpServer.layer(() => made, {
+          host: "127.0.0.1",
+          port: 0,
+          gracefulShutdownTimeout: 500,
+        }),
+      ),
+      Layer.provideMerge(MattermostPlugins.layerFolder({ directory, plugins })),
+      Layer.provide(MattermostPlugins.layerApi(methods)),
+      Layer.provide(hostEnvironment),
+      Layer.provideMerge(NodeServices.layer),
+    )
+  })
 
 /** The server's address. */
 export const address = Effect.map(HttpServer.HttpServer, ({ address }) => {
