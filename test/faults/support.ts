@@ -144,8 +144,8 @@ const hostOf = (pid: number): string =>
   new RegExp(`(?:^|\0)${VARIABLES.marker}=([^:\0]+):`).exec(textOf(pid, "environ"))?.[1] ?? ""
 
 const controlGroupsOf = (host: string) =>
-  Effect.map(ControlGroup.ownGroup, (own) =>
-    own === undefined ? [] : readdirSync(own).filter((name) => name.includes(host)),
+  Effect.map(ControlGroup.baseGroup, (base) =>
+    base === undefined ? [] : readdirSync(base).filter((name) => name.includes(host)),
   )
 
 const ending = (messages: ReadonlyArray<string>): string =>
