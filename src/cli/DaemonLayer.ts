@@ -14,6 +14,7 @@ import { createServer } from "../http/NodeServer.ts"
 import * as PluginRoutes from "../http/PluginRoutes.ts"
 import * as PluginStatusRoutes from "../http/PluginStatusRoutes.ts"
 import { baseUrl, isAnyAddress } from "./BaseUrl.ts"
+import type { PluginLimits } from "../supervisor/SupervisorOptions.ts"
 import type { Limits } from "./Limits.ts"
 
 /** How long requests in flight may go on when the supervisor stops; what streams for ever is cut then. */
@@ -43,13 +44,16 @@ export interface DaemonOptions {
   readonly runtimeDirectory: Option.Option<string>
   /** Bounds that are not the defaults. */
   readonly limits: Limits
+  /** What each plugin may take of the machine; none for no limits. */
+  readonly pluginLimits?: PluginLimits | undefined
 }
 
 /** The settings of every plugin. */
-export const pluginDefaults = ({ allowEnv, limits, pluginLogLevel }: DaemonOptions) => ({
+export const pluginDefaults = ({ allowEnv, limits, pluginLimits, pluginLogLevel }: DaemonOptions) => ({
   allowVariables: allowEnv,
   logLevel: pluginLogLevel,
   maxMessageSize: limits.message,
+  limits: pluginLimits,
 })
 
 /** What a daemon serves. */
