@@ -1,14 +1,16 @@
 /** Plugins that take too much of the machine, or are another user's there, as their host's operator sees them. */
 import { spawnSync } from "node:child_process"
-import { chmodSync, readFileSync } from "node:fs"
-import { join } from "node:path"
-import { assert } from "@effect/vitest"
+import { chmodSync, existsSync, globSync, readFileSync, rmSync, statSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { setprivAs } from "../../src/process/ProcessUser.ts"
 import type { ProcessLimits } from "../../src/process/ProcessLimits.ts"
+import { snippets } from "../support/documents.ts"
 import { eventually } from "../support/host.ts"
 import { CONTROLLERS, mayChangeUser, NOBODY } from "../support/privileges.ts"
-import { brief, fails, type Kind, kinds, peer, python } from "./support.ts"
+import { serving } from "./serving.ts"
+import { brief, fails, type Kind, kinds, peer, processesWith, python } from "./support.ts"
 
 const MIB = 1024 ** 2
 
@@ -62,6 +64,16 @@ const callsBack = (): Kind => {
         assert.match(status, new RegExp(`^Uid:\\t${NOBODY.uid}\\t${NOBODY.uid}\\t`, "m"))
         yield* Effect.forkChild(Effect.exit(hooks.executeCommand({})))
         yield* eventually("it gets at the socket of its host", () => isCalled)
+        // What somebody removes is made again for the same user.
+        const socket = globSync(join(root, "run/*/api.sock")).find((path) => statSync(path).gid === NOBODY.gid)!
+        assert.strictEqual(statSync(socket).mode & 0o777, 0o660)
+        rmSync(dirname(socket), { recursive: true })
+        yield* eventually(
+          "the socket is there again",
+          () => existsSync(socket) && (statSync(socket).mode & 0o777) === 0o660,
+        )
+        for (const path of [socket, dirname(socket)]) assert.strictEqual(statSync(path).gid, NOBODY.gid)
+        assert.strictEqual(statSync(dirname(socket)).mode & 0o777, 0o770)
       }),
   }
 }
@@ -114,4 +126,23 @@ kinds("a plugin with limits", {
       }
     : {}),
   ...(mayReachPeers ? { "of another user serves its host, and asks it": callsBack() } : {}),
+})
+
+describe.skipIf(process.platform !== "linux")("serve", () => {
+  it.live("holds plugins to what the documents show", () =>
+    Effect.gen(function* () {
+      const flags = snippets("docs/limits.md", "sh")[0]!
+        .match(/--plugin-limit \S+/g)!
+        .flatMap((flag) => flag.split(" "))
+      assert.lengthOf(flags, 6)
+      const { isWell, log, root } = yield* serving({ flags })
+      yield* isWell
+      assert.match(
+        log(),
+        /plugin well is limited to 512 MiB of memory \(.*512 open files \(process\).*200 processes and/,
+      )
+      const limits = readFileSync(`/proc/${processesWith(join(root, "plugins/well"))[0]}/limits`, "utf8")
+      assert.match(limits, /^Max open files +512 +512 /m)
+    }).pipe(Effect.scoped),
+  )
 })
