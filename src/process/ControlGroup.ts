@@ -29,8 +29,12 @@ const PREFIX = "plugin-supervisor-"
 /** How long the kernel may take to end all of a group; more means that it holds a process (a stuck disk, say). */
 const END_LIMIT = Duration.seconds(2)
 
-/** A unit of systemd's, whose groups below it are the unit's own to make (`Delegate=yes`). */
-const UNIT = /\.(service|scope)$/
+/** What systemd calls groups of its own. */
+const UNIT = /\.(service|scope|slice)$/
+
+/** The group to make others in, for a process that is in `own`; see {@link baseGroup}. */
+export const baseOf = (own: string): string =>
+  !UNIT.test(own) && UNIT.test(dirname(own)) && !dirname(own).endsWith(".slice") ? dirname(own) : own
 
 /**
  * The group that this host makes its own groups in, as a folder: the one that this process is in itself, or the one above
@@ -50,7 +54,7 @@ export const baseGroup: Effect.Effect<string | undefined> = Effect.sync(() => {
   const below = relative(root, path)
   if (below.startsWith("..")) return undefined
   const own = join(unescape(point), below)
-  return below !== "" && UNIT.test(dirname(own)) ? dirname(own) : own
+  return below === "" ? own : baseOf(own)
 })
 
 /** Blanks and the like are in octal in mountinfo. */

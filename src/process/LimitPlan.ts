@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import type { ControlGroup } from "./ControlGroup.ts"
 import { describeLimit, givenLimits, type HeldLimit, type LimitName, type ProcessLimits } from "./ProcessLimits.ts"
 import type { ProcessUser } from "./ProcessUser.ts"
@@ -93,6 +93,7 @@ const fateOf = (name: LimitName, value: number, user: ProcessUser | undefined, m
       return byProcess(`--cpu=${seconds}:${Math.min(seconds + 1, hardLimit("Max cpu time"))}`)
     }
     case "oomScoreAdjust":
+      if (!existsSync("/bin/sh")) return { mode: "unavailable", note: "there is no /bin/sh" }
       return unwrapped ?? { mode: "process", oomScore: Math.min(ownOomScore() + value, 1000) }
   }
 }

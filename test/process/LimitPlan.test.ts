@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { controlGroup } from "../../src/process/ControlGroup.ts"
+import { baseOf, controlGroup } from "../../src/process/ControlGroup.ts"
 import { type LimitMeans, planLimits } from "../../src/process/LimitPlan.ts"
 import type { ProcessLimits } from "../../src/process/ProcessLimits.ts"
 import { wrap } from "../../src/process/Wrapper.ts"
@@ -101,6 +101,18 @@ describe.skipIf(process.platform === "win32")("limits of a control group", () =>
       assert.strictEqual(read("cgroup.kill"), "1")
     }).pipe(Effect.scoped),
   )
+})
+
+describe("the group that a host makes its own in", () => {
+  const cases = {
+    "/sys/fs/cgroup/system.slice/plugins.service/host": "/sys/fs/cgroup/system.slice/plugins.service",
+    "/sys/fs/cgroup/system.slice/plugins.service": "/sys/fs/cgroup/system.slice/plugins.service",
+    "/sys/fs/cgroup/user@5.service/run-1.scope": "/sys/fs/cgroup/user@5.service/run-1.scope",
+    "/sys/fs/cgroup/user@5.service/app.slice/vte.scope/host": "/sys/fs/cgroup/user@5.service/app.slice/vte.scope",
+    "/sys/fs/cgroup/user.slice/mine": "/sys/fs/cgroup/user.slice/mine",
+    "/sys/fs/cgroup": "/sys/fs/cgroup",
+  }
+  it.each(Object.entries(cases))("of %s is %s", (own, base) => assert.strictEqual(baseOf(own), base))
 })
 
 describe.skipIf(process.platform !== "linux")("limits of machines", () => {
