@@ -121,8 +121,10 @@ export { type MattermostApiMethods, MattermostPlugins, type RequestContext } fro
 export { pluginHttp, type PluginHttpOptions } from "./mattermost/PluginHttp.ts"
 export { STATE_NUMBER } from "./mattermost/PluginStateNumber.ts"
 export { UseControlGroups } from "./process/ControlGroup.ts"
+export type { HeldLimit, LimitMode, LimitName, ProcessLimits } from "./process/ProcessLimits.ts"
 export { PluginProcess } from "./process/PluginProcess.ts"
 export { PluginSpawnError, type ProcessExit, type RunningProcess } from "./process/ProcessSpec.ts"
+export { PluginUserError } from "./process/ProcessUser.ts"
 export * as PythonEnvironments from "./python/PythonEnvironments.ts"
 export type { RpcServerError } from "./rpc/RpcServer.ts"
 export {
@@ -153,6 +155,7 @@ export {
   DEACTIVATE_LIMIT,
   DRAIN_LIMIT,
   PLUGIN_START_TIMEOUT,
+  type PluginLimits,
   STREAM_LIMIT,
   type SupervisorOptions,
 } from "./supervisor/SupervisorOptions.ts"

@@ -19,6 +19,7 @@ import { MetricsRoutes } from "../http/MetricsRoutes.ts"
 import { createServer } from "../http/NodeServer.ts"
 import * as PluginRoutes from "../http/PluginRoutes.ts"
 import { baseUrl, isAnyAddress } from "./BaseUrl.ts"
+import type { PluginLimits } from "../supervisor/SupervisorOptions.ts"
 import type { Limits } from "./Limits.ts"
 import { pythonEnvironments, type PythonOptions } from "./pythonFlags.ts"
 
@@ -56,13 +57,16 @@ export interface DaemonOptions extends PythonOptions {
   readonly install: boolean
   /** Whether they may be downloaded without encryption. */
   readonly insecureDownloads: boolean
+  /** What each plugin may take of the machine; none for no limits. */
+  readonly pluginLimits?: PluginLimits | undefined
 }
 
 /** The settings of every plugin. */
-export const pluginDefaults = ({ allowEnv, limits, pluginLogLevel }: DaemonOptions) => ({
+export const pluginDefaults = ({ allowEnv, limits, pluginLimits, pluginLogLevel }: DaemonOptions) => ({
   allowVariables: allowEnv,
   logLevel: pluginLogLevel,
   maxMessageSize: limits.message,
+  limits: pluginLimits,
 })
 
 /** What a daemon serves. */

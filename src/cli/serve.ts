@@ -12,6 +12,7 @@ import { announce, postLine } from "./Announcement.ts"
 import { contractLayer, loadBackend } from "./ContractBackend.ts"
 import type { DaemonOptions } from "./DaemonLayer.ts"
 import { LIMIT_NAMES, limitsOf } from "./Limits.ts"
+import { PLUGIN_LIMIT_NAMES, pluginLimitsOf } from "./PluginLimits.ts"
 import { pythonFlags } from "./pythonFlags.ts"
 import { serveLayer } from "./ServeLayer.ts"
 import { signatureFlags, signatureLayer } from "./signatureFlags.ts"
@@ -140,6 +141,13 @@ export const serve = Command.make(
     insecureDownloads: Flag.Boolean("insecure-downloads").pipe(
       Flag.withDescription("Download plugins by http from others too, who can be anybody on the way. Default false"),
       Flag.withDefault(false),
+    ),
+    pluginLimits: Flag.KeyValuePair("plugin-limit").pipe(
+      Flag.withDescription(
+        `What each plugin may take of the machine (Linux), name=value; may be repeated. Default: no limits. Names: ${PLUGIN_LIMIT_NAMES.join(", ")}`,
+      ),
+      Flag.withDefault({}),
+      Flag.mapEffect((given) => Effect.mapError(pluginLimitsOf(given), (cause) => new CliError.UserError({ cause }))),
     ),
     runtimeDirectory: Flag.String("runtime-directory").pipe(
       Flag.withDescription(

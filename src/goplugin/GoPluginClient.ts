@@ -225,6 +225,7 @@ const reattach = Effect.fn("GoPluginClient.reattach")(function* (
       exit: process.exit,
       stderrTail: Effect.succeed([]),
       secretTaken: Effect.succeed(false),
+      limits: [],
     },
     protocolVersion: config.ProtocolVersion ?? 0,
     reattachConfig: config,

@@ -146,17 +146,23 @@ export const lost = (directory: string, sockets: ReadonlyArray<string>): Effect.
 
 /**
  * Makes a folder again that somebody has removed, where it was. One that is there already is taken if it is what
- * {@link make} makes: the user's own, and closed to others.
+ * {@link make} makes: the user's own, and closed to others but the `group`.
  */
-export const remake = (pluginId: string, directory: string): Effect.Effect<void, SocketDirectoryError> =>
+export const remake = (
+  pluginId: string,
+  directory: string,
+  group?: SocketGroup,
+): Effect.Effect<void, SocketDirectoryError> =>
   Effect.tryPromise({
     try: async () => {
       await mkdir(directory, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== "EEXIST") throw error
       })
       const info = await lstat(directory)
-      const isOurs = process.getuid === undefined || (info.uid === process.getuid() && (info.mode & 0o077) === 0)
+      const open = group === undefined ? 0o077 : 0o007
+      const isOurs = process.getuid === undefined || (info.uid === process.getuid() && (info.mode & open) === 0)
       if (!info.isDirectory() || !isOurs) throw new Error(`${directory} is somebody else's now`)
+      if (group !== undefined) await shareWith(directory, group, 0o770)
     },
     catch: (cause) => new SocketDirectoryError({ pluginId, reason: String(cause) }),
   })

@@ -20,6 +20,7 @@ export { RpcError, RpcStatus, statusCode } from "../rpc/RpcError.ts"
 export { type CallContext, type Handlers, implement, type ServiceImplementation } from "../rpc/RpcHandler.ts"
 export { MAX_MESSAGE_SIZE } from "../rpc/RpcLimits.ts"
 export { UseControlGroups } from "../process/ControlGroup.ts"
+export type { HeldLimit, LimitMode, LimitName, ProcessLimits } from "../process/ProcessLimits.ts"
 export { PluginProcess } from "../process/PluginProcess.ts"
 export {
   type ProcessExit,
@@ -28,3 +29,4 @@ export {
   PluginSpawnError,
   type RunningProcess,
 } from "../process/ProcessSpec.ts"
+export { findUser, PluginUserError, type ProcessUser } from "../process/ProcessUser.ts"

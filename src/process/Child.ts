@@ -11,6 +11,8 @@ export interface Child {
   readonly marker: string
   readonly group: ProcessGroup
   readonly controlGroup: ControlGroup | undefined
+  /** What it was ended for, once it was for a limit. */
+  readonly ended: { overLimit: string | undefined }
   readonly exit: Deferred.Deferred<ProcessExit>
   readonly closed: Deferred.Deferred<void>
   readonly running: RunningProcess

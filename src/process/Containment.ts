@@ -4,6 +4,7 @@ import { Effect, Scope } from "effect"
 import { HostEnvironment } from "../command/HostEnvironment.ts"
 import * as ControlGroup from "./ControlGroup.ts"
 import { hostIdentity, isDeadHost } from "./HostIdentity.ts"
+import * as LimitWatch from "./LimitWatch.ts"
 import { describeRemaining, sweep, withDescendants } from "./ProcessSweep.ts"
 import { type ProcessEntry, scan } from "./ProcessTable.ts"
 import * as Watchdog from "./Watchdog.ts"
@@ -17,23 +18,32 @@ export interface Containment {
   readonly canSearch: boolean
   /** The path of util-linux' `setpriv`. */
   readonly setpriv: string | undefined
+  /** The path of util-linux' `prlimit`. */
+  readonly prlimit: string | undefined
   readonly controlGroups: ControlGroup.ControlGroups | undefined
+  readonly limitWatch: LimitWatch.LimitWatch
   readonly watchdog: Watchdog.Watchdog | undefined
 }
 
-/** How long it may take to ask for `setpriv`, in milliseconds. */
+/** How long it may take to ask for a program, in milliseconds. */
 const PROBE_LIMIT = 2000
 
 /**
- * The path of `setpriv`, if it is there and has `--pdeathsig`, as busybox' has not. Asked once per host; a plugin's own
+ * The path of a program of util-linux', if it is there and does what is asked of it here. Asked once per host; a plugin's own
  * PATH may lead elsewhere.
  */
-const findSetpriv: Effect.Effect<string | undefined> = Effect.callback((resume) => {
-  const probe = "command -v setpriv && setpriv --pdeathsig TERM true"
-  execFile("sh", ["-c", probe], { timeout: PROBE_LIMIT }, (error, stdout) =>
-    resume(Effect.succeed(error === null ? stdout.trim() : undefined)),
-  )
-})
+const find = (program: string, args: string): Effect.Effect<string | undefined> =>
+  Effect.callback((resume) => {
+    const probe = `command -v ${program} && ${program} ${args} true`
+    execFile("sh", ["-c", probe], { timeout: PROBE_LIMIT }, (error, stdout) =>
+      resume(Effect.succeed(error === null ? stdout.trim() : undefined)),
+    )
+  })
+
+/** Busybox' knows no `--pdeathsig`. */
+const findSetpriv = find("setpriv", "--pdeathsig TERM")
+
+const findPrlimit = find("prlimit", "--core=0:0")
 
 /**
  * Ends what hosts that are dead have left, and answers how this host keeps hold of what it starts. That is set up with
@@ -46,19 +56,28 @@ export const make = Effect.fnUntraced(function* (): Effect.fn.Return<Effect.Effe
   // A process may have several hosts in it.
   const owner = `${identity ?? "host"}-${randomBytes(4).toString("hex")}`
   let starts = 0
-  const common = { platform, marker: () => `${owner}:${++starts}`, canSearch: identity !== undefined }
   const setUp = Effect.gen(function* () {
+    const limitWatch = yield* LimitWatch.make
+    const marker = () => `${owner}:${++starts}`
+    const common = { platform, marker, canSearch: identity !== undefined, limitWatch }
     if (platform === "win32") {
-      return { ...common, setpriv: undefined, controlGroups: undefined, watchdog: undefined }
+      return { ...common, setpriv: undefined, prlimit: undefined, controlGroups: undefined, watchdog: undefined }
     }
-    const [setpriv, controlGroups] = yield* Effect.all(
+    const [setpriv, prlimit, controlGroups] = yield* Effect.all(
       [
         platform === "linux" ? findSetpriv : Effect.undefined,
+        platform === "linux" ? findPrlimit : Effect.undefined,
         identity === undefined ? Effect.undefined : ControlGroup.make(owner),
       ],
-      { concurrency: 2 },
+      { concurrency: 3 },
     )
-    return { ...common, setpriv, controlGroups, watchdog: yield* Watchdog.make(owner, controlGroups?.directory) }
+    return {
+      ...common,
+      setpriv,
+      prlimit,
+      controlGroups,
+      watchdog: yield* Watchdog.make(owner, controlGroups?.directory),
+    }
   })
   const scope = yield* Effect.scope
   return yield* setUp.pipe(Scope.provide(scope), Effect.uninterruptible, Effect.cached)

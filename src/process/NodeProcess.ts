@@ -6,6 +6,8 @@ import { VARIABLES } from "../command/Variables.ts"
 import { type Child, DRAIN_LIMIT } from "./Child.ts"
 import { type Containment, make as makeContainment } from "./Containment.ts"
 import { diagnose } from "./ExecutableDiagnosis.ts"
+import { type LimitPlan, planLimits } from "./LimitPlan.ts"
+import { type HeldLimit, limitProblem, overLimit } from "./ProcessLimits.ts"
 import { ProcessGroup } from "./ProcessGroup.ts"
 import {
   PluginSpawnError,
@@ -31,13 +33,24 @@ export const makeSpawn: Effect.Effect<Spawn, never, Scope.Scope> = Effect.map(ma
 )
 
 const start = Effect.fnUntraced(function* (spec: ProcessSpec, output: ProcessOutput, held: Containment) {
+  const { limits = {}, user } = spec
   const isWrapped = held.platform !== "win32" && canWrap(spec.env)
+  const problem = limitProblem(limits)
+  if (problem !== undefined) return yield* notAsSpecified(spec, problem, "set another limit")
+  if (user !== undefined && (!isWrapped || held.setpriv === undefined)) return yield* notAsSpecified(spec, ...NO_USER)
   const refused = isWrapped ? yield* refusal(spec) : undefined
   if (refused !== undefined) return yield* spawnError(spec, refused)
   const marker = held.marker()
   const controlGroup = held.controlGroups?.make(marker.slice(marker.lastIndexOf(":") + 1))
   const members = controlGroup?.members
-  const command = isWrapped ? wrap(spec, { setpriv: held.setpriv, members }) : ([spec.executable, spec.args] as const)
+  const { canSearch: canWatch, platform, prlimit, setpriv } = held
+  const plan = planLimits(limits, user, { platform, isWrapped, prlimit, canWatch, controlGroup })
+  yield* tell(spec.pluginId, plan.held)
+  const resources =
+    prlimit === undefined || plan.resources.length === 0 ? undefined : ([prlimit, plan.resources] as const)
+  const command = isWrapped
+    ? wrap(spec, { setpriv, prlimit: resources, members, oomScore: plan.oomScore })
+    : ([spec.executable, spec.args] as const)
   return yield* Effect.callback<Child, Error>((resume) => {
     let node: ChildProcess
     try {
@@ -48,12 +61,31 @@ const start = Effect.fnUntraced(function* (spec: ProcessSpec, output: ProcessOut
     node.on("error", (error) => resume(Effect.fail(error)))
     if (node.pid === undefined) return
     if (!isWrapped && members !== undefined) moveInto(members, node.pid)
-    const child = attach(spec, output, held, { node, marker, controlGroup })
+    const child = attach(spec, output, held, { node, marker, controlGroup, plan })
     node.on("spawn", () => resume(Effect.succeed(child)))
   }).pipe(
     Effect.tapError(() => controlGroup?.end ?? Effect.void),
     Effect.catch((error) => spawnError(spec, error)),
   )
+})
+
+/** Programs of the system would load the plugin's libraries as the host's user. */
+const NO_USER = [
+  "it is to run as another user, which takes util-linux' setpriv, and an environment without LD_* and names that no shell has",
+  "install util-linux, or take those variables away",
+] as const
+
+/** What is not left out, since whoever asks for it relies on it. */
+const notAsSpecified = ({ executable, pluginId }: ProcessSpec, reason: string, cure: string) =>
+  new PluginSpawnError({ pluginId, executable, reason, diagnosis: [], cure })
+
+/** How limits are held, once a start. */
+const tell = Effect.fnUntraced(function* (pluginId: string, held: ReadonlyArray<HeldLimit>) {
+  const listed = (of: ReadonlyArray<HeldLimit>) =>
+    of.map(({ mode, note, value }) => `${value} (${[mode, note].filter(Boolean).join(": ")})`).join(", ")
+  const [lost, kept] = [true, false].map((isLost) => held.filter(({ mode }) => (mode === "unavailable") === isLost))
+  if (kept!.length > 0) yield* Effect.logInfo(`plugin ${pluginId} is limited to ${listed(kept!)}`)
+  if (lost!.length > 0) yield* Effect.logWarning(`plugin ${pluginId} is not limited to ${listed(lost!)}`)
 })
 
 const spawnError = ({ executable, pluginId }: ProcessSpec, { message: reason }: Error) =>
@@ -106,8 +138,8 @@ const moveInto = (members: string, pid: number): void => {
 const attach = (
   spec: ProcessSpec,
   output: ProcessOutput,
-  { platform, watchdog }: Containment,
-  { controlGroup, marker, node }: Pick<Child, "node" | "marker" | "controlGroup">,
+  { limitWatch, platform, watchdog }: Containment,
+  { controlGroup, marker, node, plan }: Pick<Child, "node" | "marker" | "controlGroup"> & { readonly plan: LimitPlan },
 ): Child => {
   const pid = node.pid!
   watchdog?.watch(pid)
@@ -115,9 +147,12 @@ const attach = (
   const exit = Deferred.makeUnsafe<ProcessExit>()
   const closed = Deferred.makeUnsafe<void>()
   const tail = new StderrTail()
+  const ended: Child["ended"] = { overLimit: undefined }
   node.on("exit", (code, signal) => {
     group.leaderWasReaped()
-    Deferred.doneUnsafe(exit, Exit.succeed({ code, signal }))
+    limitWatch.forget(child)
+    const over = ended.overLimit ?? overLimitOf(spec, controlGroup, signal)
+    Deferred.doneUnsafe(exit, Exit.succeed({ code, signal, ...(over === undefined ? {} : { overLimit: over }) }))
   })
   node.on("close", () => Deferred.doneUnsafe(closed, Exit.void))
   // A pipe that breaks tells nothing that the exit does not.
@@ -141,8 +176,22 @@ const attach = (
       secret === undefined || spec.secret === undefined
         ? Effect.succeed(false)
         : Effect.raceFirst(handOver(node.stdio[secret] as Duplex, spec.secret), neverTaken),
+    limits: plan.held,
   }
-  return { node, spec, marker, group, controlGroup, exit, closed, running }
+  const child: Child = { node, spec, marker, group, controlGroup, ended, exit, closed, running }
+  if (plan.watched.length > 0) limitWatch.watch(child, plan.watched)
+  return child
+}
+
+/** The limit for which the kernel has ended a process, if it has. */
+const overLimitOf = (
+  { limits }: ProcessSpec,
+  controlGroup: Child["controlGroup"],
+  signal: string | null,
+): string | undefined => {
+  if (limits?.cpuSeconds !== undefined && signal === "SIGXCPU") return overLimit("cpuSeconds", limits.cpuSeconds)
+  if (limits?.memory === undefined || controlGroup === undefined || controlGroup.memoryKills() === 0) return undefined
+  return `${overLimit("memory", limits.memory)}, and was ended by the kernel`
 }
 
 /** Reads a pipe to its end, at its pace. */

@@ -1,4 +1,6 @@
 import { type Duration, type Effect, Schema, type Scope } from "effect"
+import type { HeldLimit, ProcessLimits } from "./ProcessLimits.ts"
+import type { ProcessUser } from "./ProcessUser.ts"
 
 /** What to run, as a plugin's process. */
 export interface ProcessSpec {
@@ -26,6 +28,13 @@ export interface ProcessSpec {
   readonly inheritStdin?: boolean | undefined
   /** What only the process itself is to know. Not on Windows, where `secretTaken` is false then. */
   readonly secret?: ProcessSecret | undefined
+  /** What it may take of the machine, as far as this machine can hold it to that. Default: no limits. */
+  readonly limits?: ProcessLimits | undefined
+  /**
+   * Who it runs as, without further groups and without ways to new privileges; see `findUser`. It is not started where that
+   * can't be done. Default: the host's user.
+   */
+  readonly user?: ProcessUser | undefined
 }
 
 /**
@@ -51,11 +60,15 @@ export interface ProcessOutput {
 export interface ProcessExit {
   readonly code: number | null
   readonly signal: string | null
+  /** The limit that it was ended for, as what it did: `used more than 256 MiB of memory`. Absent where it was for none. */
+  readonly overLimit?: string | undefined
 }
 
 /** A process' end in words, for example `exit code 1` or `signal SIGSEGV`. */
-export const describeExit = (exit: ProcessExit): string =>
-  exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`
+export const describeExit = (exit: ProcessExit): string => {
+  const how = exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`
+  return exit.overLimit === undefined ? how : `${how}, since it ${exit.overLimit}`
+}
 
 /** A running process; its Scope owns it and all its descendants. */
 export interface RunningProcess {
@@ -69,6 +82,8 @@ export interface RunningProcess {
    * it has closed the pipe or ended, or there is none.
    */
   readonly secretTaken: Effect.Effect<boolean>
+  /** What became of the limits that it was started with. */
+  readonly limits: ReadonlyArray<HeldLimit>
 }
 
 /** What to do about a refusal, by the system's own word for it. */
@@ -79,17 +94,20 @@ const cureOf = (reason: string): string => {
   return "check that the file exists, is executable and was built for this machine"
 }
 
-/** The operating system refused to start the process. */
+/** The process can't be started: the operating system refused, or it can't be held to what its specification says. */
 export class PluginSpawnError extends Schema.TaggedError<PluginSpawnError>()("PluginSpawnError", {
   pluginId: Schema.String,
   executable: Schema.String,
   reason: Schema.String,
   /** What is known of the executable: where it is, who may run it, which machine it was built for. */
   diagnosis: Schema.Array(Schema.String),
+  /** What to do about it, where it was not the operating system. */
+  cure: Schema.optionalKey(Schema.String),
 }) {
   override get message(): string {
+    const { cure = cureOf(this.reason), executable, pluginId, reason } = this
     const diagnosis = this.diagnosis.map((note) => `\n  ${note}`).join("")
-    return `plugin ${this.pluginId}: can't start ${this.executable}: ${this.reason}; ${cureOf(this.reason)}${diagnosis}`
+    return `plugin ${pluginId}: can't start ${executable}: ${reason}; ${cure}${diagnosis}`
   }
 }
 

@@ -71,8 +71,8 @@ export const sweep = Effect.fnUntraced(function* (select: Selection): Effect.fn.
   return { complete, found, remaining }
 })
 
-/** The id may have become a stranger's since it was read. */
-const signalProcess = ({ pid, started }: ProcessEntry, signal: NodeJS.Signals): void => {
+/** Signals one process. The id may have become a stranger's since it was read. */
+export const signalProcess = ({ pid, started }: ProcessEntry, signal: NodeJS.Signals): void => {
   if (startOf(pid) !== started) return
   try {
     process.kill(pid, signal)

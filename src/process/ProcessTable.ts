@@ -14,6 +14,9 @@ export interface ProcessEntry {
   readonly state: string
   /** In clock ticks since the machine was started. With the id it tells a process from every other one. */
   readonly started: string
+  /** Memory that it has in use, in bytes; what it shares with others counts for each of them. */
+  readonly resident: number
+  readonly threads: number
   /** The value of `VARIABLES.marker` in the environment it was started with, where that can be read. */
   readonly marker: string | undefined
 }
@@ -82,6 +85,19 @@ const readStuck = async (pid: string): Promise<string> => {
   return Promise.race([reading, setTimeout(STUCK_LIMIT, "")])
 }
 
+/** The kind of entry of the auxiliary vector that has the size of a page (getauxval(3), AT_PAGESZ). */
+const AT_PAGESZ = 6n
+
+let page: number | undefined
+
+/** The size of a page of memory, in bytes, as the kernel has told this process. */
+const pageSize = (): number => {
+  if (page !== undefined) return page
+  const words = new BigUint64Array(new Uint8Array(onAnyDescriptor(() => readFileSync("/proc/self/auxv"))).buffer)
+  const index = words.findIndex((word, index) => index % 2 === 0 && word === AT_PAGESZ)
+  return (page = Number(words[index + 1] ?? 4096n))
+}
+
 const parse = (pid: string, stat: string, environment: string): ProcessEntry => {
   // The command, in parentheses, may hold anything. Fields: proc_pid_stat(5), of which the state is the third.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
@@ -95,6 +111,8 @@ const parse = (pid: string, stat: string, environment: string): ProcessEntry => 
     session: Number(session),
     state,
     started: fields[19] ?? "",
+    resident: Number(fields[21]) * pageSize(),
+    threads: Number(fields[17]),
     marker: marked?.slice(prefix.length),
   }
 }
@@ -136,6 +154,23 @@ const readTable = async (): Promise<ReadonlyArray<ProcessEntry> | undefined> => 
     return entries
   } catch {
     return undefined
+  }
+}
+
+/**
+ * The memory of a process in bytes, with its share of what it has in common with others; twenty times as dear as
+ * `resident`. What can't be read counts as `resident`, what is gone or not to be known now as nothing.
+ */
+export const proportional = ({ pid, resident, state }: ProcessEntry): number => {
+  // Who looks at one that waits in the kernel may have to wait as well.
+  if (state === "D") return resident
+  try {
+    const rollup = onAnyDescriptor(() => readFileSync(`/proc/${pid}/smaps_rollup`, "latin1"))
+    const kibibytes = /^Pss:\s*(\d+) kB$/m.exec(rollup)?.[1]
+    return kibibytes === undefined ? 0 : Number(kibibytes) * 1024
+  } catch (error) {
+    const code = codeOf(error)
+    return code === "EACCES" || code === "EPERM" ? resident : 0
   }
 }
 

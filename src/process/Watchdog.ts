@@ -83,7 +83,7 @@ export const make = Effect.fnUntraced(function* (
       stdio: ["pipe", "ignore", "ignore"],
     })
     child.once("error", (error) => Deferred.doneUnsafe(exit, Exit.fail(error)))
-    child.once("exit", (code, signal) => Deferred.doneUnsafe(exit, Exit.succeed({ code, signal })))
+    child.once("exit", (code, signal) => Deferred.doneUnsafe(exit, Exit.succeed<ProcessExit>({ code, signal })))
     child.unref()
     // Where no descriptor is left for it there is no pipe either.
     const lifeline = child.stdin as Socket | null | undefined

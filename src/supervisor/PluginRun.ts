@@ -8,6 +8,7 @@ import type { RpcServerError } from "../rpc/RpcServer.ts"
 import type { HookError } from "../hooks/HookError.ts"
 import type { HookClient } from "../hooks/Hooks.ts"
 import { describeExit, type ProcessExit } from "../process/ProcessSpec.ts"
+import type { PluginUserError } from "../process/ProcessUser.ts"
 
 /** What to do about sockets that somebody removes. */
 export const KEEP_SOCKETS = "keep sockets where nobody clears up (--runtime-directory, RUNTIME_DIRECTORY)"
@@ -44,6 +45,7 @@ export type PluginStartError =
   | RpcServerError
   | PluginCommandError
   | BundleModifiedError
+  | PluginUserError
   | GoPluginError
   | HookError
   | PluginExitedError
@@ -52,7 +54,7 @@ export type PluginStartError =
 /** How a run has come to its end. */
 export type RunEnd =
   | { readonly _tag: "Stopped" }
-  /** The process ended by itself. */
+  /** The process ended by itself, or for a limit (`exit.overLimit`). */
   | { readonly _tag: "Exited"; readonly exit: ProcessExit }
   /** Somebody has removed the socket of the plugin's host API, or its folder, and it could not be made again. */
   | { readonly _tag: "Lost"; readonly path: string; readonly reason: string }
@@ -67,6 +69,7 @@ export const describeEnd = (pluginId: string, end: RunEnd): string => {
     case "Stopped":
       return `plugin ${pluginId} was stopped`
     case "Exited":
+      if (end.exit.overLimit !== undefined) return `plugin ${pluginId} was ended, since it ${end.exit.overLimit}`
       return `plugin ${pluginId} ended unexpectedly (${describeExit(end.exit)})${isKilled(end.exit) ? KILLED : ""}`
     case "Lost":
       return `plugin ${pluginId} was stopped, since somebody has removed ${end.path}, and it can't be made again (${end.reason}); ${KEEP_SOCKETS}`

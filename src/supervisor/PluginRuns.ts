@@ -1,8 +1,9 @@
+import { isAbsolute } from "node:path"
 import { Context, Deferred, Duration, Effect, Exit, Layer, Option, Scope } from "effect"
 import { PluginApiServer } from "../api/PluginApiServer.ts"
 import { checkIntegrity } from "../bundle/BundleIntegrity.ts"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
-import { PluginCommand } from "../command/PluginCommand.ts"
+import { type Command, PluginCommand } from "../command/PluginCommand.ts"
 import type { GoPlugin } from "../goplugin/GoPlugin.ts"
 import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
 import { HandshakeError } from "../goplugin/Handshake.ts"
@@ -13,6 +14,7 @@ import type { Registration } from "../hooks/ActivePlugins.ts"
 import { type HookClient, Hooks, unaryHooks } from "../hooks/Hooks.ts"
 import { withOffers } from "../hooks/PluginOffers.ts"
 import { describeExit } from "../process/ProcessSpec.ts"
+import { checkReach, findUser, type ProcessUser, type Reach } from "../process/ProcessUser.ts"
 import { monitor, observe } from "./HealthMonitor.ts"
 import type { HostSide } from "./HostSide.ts"
 import { PluginExitedError, type PluginRun, type PluginStartError, type RunEnd } from "./PluginRun.ts"
@@ -67,16 +69,19 @@ const make = Effect.gen(function* () {
     bundle: PluginBundle,
     options: AnySupervisorOptions,
     api: ServedApi,
+    user: ProcessUser | undefined,
   ) {
     const reservedVariables = ownVariables(contract).map((name) => name.toUpperCase())
     const command = yield* commands.fromManifest(bundle, { ...options, reservedVariables })
     yield* commands.verifyChecksums(command)
     if (bundle.installedHash !== undefined) yield* checkIntegrity(bundle.directory, bundle.installedHash)
+    if (user !== undefined) yield* checkReach(bundle.manifest.id, user, reachOf(command, api))
     const started = yield* goPlugins.start({
       process: {
         ...command,
         env: {
           ...command.env,
+          ...homeOf(command, user),
           // Python would keep what it has compiled in the bundle, which then is not what was installed.
           ...(bundle.installedHash === undefined ? {} : { PYTHONDONTWRITEBYTECODE: "1" }),
           ...variablesOf(contract, bundle, api.target, options),
@@ -85,9 +90,12 @@ const make = Effect.gen(function* () {
         // The SDK watches its life line; the kernel's signal is for plugins that don't. A Python one gets the chance
         // to end by itself and to take its children along.
         parentDeathSignal: command.kind === "python" ? "SIGTERM" : "SIGKILL",
+        limits: options.limits,
+        user,
       },
       handshake: contract.handshake,
       socketDirectory: api.socketDirectory,
+      socketGroup: user?.gid,
       tls: options.autoMtls === undefined ? undefined : { autoMtls: options.autoMtls },
       shutdownLimit: options.shutdownLimit,
       startTimeout: options.startTimeout ?? PLUGIN_START_TIMEOUT,
@@ -156,8 +164,10 @@ const make = Effect.gen(function* () {
       yield* Scope.addFinalizer(own, stop)
 
       const begin = Effect.gen(function* () {
-        const api = yield* Scope.provide(serveApi(apiServer, host.api, bundle, options), scopes.api)
-        const started = yield* Scope.provide(launch(host, bundle, options, api), scopes.process)
+        const { group, user: name } = options.limits ?? {}
+        const user = name === undefined ? undefined : yield* findUser(pluginId, name, group)
+        const api = yield* Scope.provide(serveApi(apiServer, host.api, bundle, options, user?.gid), scopes.api)
+        const started = yield* Scope.provide(launch(host, bundle, options, api, user), scopes.process)
         plugin = started
         const run = yield* Effect.catch(activate(started, api), (error) => orExited(pluginId, started, error))
         const unexpected = [keepApi(pluginId, api), ...watchHealth(run, options)]
@@ -206,6 +216,18 @@ const make = Effect.gen(function* () {
     }),
   }
 })
+
+/** What a plugin of another user has to reach: its program, what that is told to run, and where its sockets are. */
+const reachOf = ({ args, cwd, executable }: Command, { socketDirectory }: ServedApi): ReadonlyArray<Reach> => [
+  { path: cwd, access: "rx" },
+  { path: executable, access: "x" },
+  ...args.filter((arg) => isAbsolute(arg)).map((path) => ({ path, access: "r" })),
+  { path: socketDirectory, access: "rwx" },
+]
+
+/** Another user is at home elsewhere. */
+const homeOf = ({ env }: Command, user: ProcessUser | undefined): { readonly HOME?: string } =>
+  user?.home === undefined || env["HOME"] === undefined ? {} : { HOME: user.home }
 
 /** One step after the other; a fault of the host's own in one does not keep the next from being taken. */
 const inOrder = (pluginId: string, steps: ReadonlyArray<Effect.Effect<unknown>>): Effect.Effect<void> =>

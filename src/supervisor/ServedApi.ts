@@ -27,20 +27,24 @@ export interface ServedApi {
   readonly serveAgain: Effect.Effect<unknown, SocketDirectory.SocketDirectoryError | RpcServerError>
 }
 
-/** Serves the host API to one run of a plugin, until the Scope closes. */
+/** Serves the host API to one run of a plugin, until the Scope closes; with a `group`, to one of another user. */
 export const serveApi = Effect.fnUntraced(function* (
   apiServer: PluginApiServer["Service"],
   api: HostApi,
   { directory, manifest }: PluginBundle,
   options: AnySupervisorOptions,
+  group?: number,
 ): Effect.fn.Return<ServedApi, SocketDirectory.SocketDirectoryError | RpcServerError, Scope.Scope> {
-  const socketDirectory = yield* SocketDirectory.make(manifest.id)
+  const socketDirectory = yield* SocketDirectory.make(manifest.id, group)
   const token = randomBytes(TOKEN_BYTES).toString("base64url")
   let isTaken = false
-  const serve = apiServer.serve(api, { pluginId: manifest.id, bundlePath: directory, manifest }, socketDirectory, {
-    access: { token, isRequired: () => isTaken },
-    maxMessageSize: options.maxMessageSize,
-  })
+  const caller = { pluginId: manifest.id, bundlePath: directory, manifest }
+  const serve = apiServer
+    .serve(api, caller, socketDirectory, {
+      access: { token, isRequired: () => isTaken },
+      maxMessageSize: options.maxMessageSize,
+    })
+    .pipe(Effect.tap((target) => SocketDirectory.share(target.replace(/^unix:/, ""), group, 0o660)))
   const target = yield* serve
   const scope = yield* Effect.scope
   return {
@@ -49,7 +53,10 @@ export const serveApi = Effect.fnUntraced(function* (
     token,
     requireToken: Effect.sync(() => void (isTaken = true)),
     // Whoever is connected to the one before stays so.
-    serveAgain: Effect.andThen(SocketDirectory.remake(manifest.id, socketDirectory), Scope.provide(serve, scope)),
+    serveAgain: Effect.andThen(
+      SocketDirectory.remake(manifest.id, socketDirectory, group),
+      Scope.provide(serve, scope),
+    ),
   }
 })
 /**

@@ -5,6 +5,7 @@ import type { Curve } from "../goplugin/AutoMtls.ts"
 import { VARIABLES } from "../command/Variables.ts"
 import type { AnyContract } from "../contract/Contract.ts"
 import { type AnyHooksOptions, HOOK_DEADLINE, type HooksOptions } from "../hooks/HookPolicy.ts"
+import type { ProcessLimits } from "../process/ProcessLimits.ts"
 import type { HealthOptions } from "./HealthMonitor.ts"
 import type { RestartOptions } from "./RestartPolicy.ts"
 
@@ -25,6 +26,18 @@ export const STREAM_LIMIT: Duration.Duration = Duration.seconds(1)
 
 /** How long `OnDeactivate` may take (Mattermost's own limit). */
 export const DEACTIVATE_LIMIT: Duration.Duration = Duration.seconds(10)
+
+/** What a plugin may take of the machine, and who it is there. */
+export interface PluginLimits extends ProcessLimits {
+  /**
+   * Who the plugin runs as (Linux, for a host that may change users), by name or number: without further groups, and without ways
+   * to new privileges. Best a user of its own. Its bundle, its interpreter and the folder of the sockets must be where that
+   * user may go, or it is not started. Default: the host's user.
+   */
+  readonly user?: string | number | undefined
+  /** The only group of that user's processes, which may also reach the sockets. Default: the user's own. */
+  readonly group?: string | number | undefined
+}
 
 /** What an operator may set for one plugin, whatever its contract. */
 export interface AnySupervisorOptions extends Omit<PluginCommandOptions, "reservedVariables"> {
@@ -53,6 +66,8 @@ export interface AnySupervisorOptions extends Omit<PluginCommandOptions, "reserv
   readonly restart?: boolean | RestartOptions | undefined
   /** How the plugin is watched for being stopped or deadlocked; `false`: not at all. Default: by those of {@link HealthOptions}. */
   readonly health?: false | HealthOptions | undefined
+  /** What the plugin may take of the machine. Default: no limits, and the host's user. */
+  readonly limits?: PluginLimits | undefined
   /** The level from which a plugin logs. Default `INFO`. */
   readonly logLevel?: "DEBUG" | "INFO" | "WARNING" | "ERROR" | undefined
 }

@@ -79,6 +79,7 @@ export const start = Effect.fn("FakePlugin.start")(function* <C extends AnyContr
       exit: Deferred.await(exit),
       stderrTail: Effect.succeed([]),
       secretTaken: Effect.succeed(false),
+      limits: [],
     },
     protocolVersion: 1,
     reattachConfig: {

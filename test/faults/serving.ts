@@ -15,6 +15,8 @@ const TOKEN = "token-of-the-test"
 export interface Serving {
   /** What becomes the supervisor, in front of its command line. */
   readonly prefix?: (root: string) => ReadonlyArray<string>
+  /** Further flags. */
+  readonly flags?: ReadonlyArray<string>
   readonly plugins?: { readonly [id: string]: Bundle }
   readonly env?: (root: string) => { readonly [name: string]: string | undefined }
   /** Default: a folder of its own. */
@@ -31,7 +33,7 @@ export interface Answer {
 
 /** A supervisor that listens. When the Scope closes it is asked to end, and nothing may be left then. */
 export const serving = Effect.fnUntraced(function* (settings: Serving = {}) {
-  const { env, isAwaited = true, plugins = { well: peer("well", { id: "well" }) }, prefix } = settings
+  const { env, flags = [], isAwaited = true, plugins = { well: peer("well", { id: "well" }) }, prefix } = settings
   const bundles = Object.entries(plugins).flatMap(([id, files]) => Object.entries(under(`plugins/${id}`, files)))
   const root = yield* folder({
     ...Object.fromEntries(bundles),
@@ -41,7 +43,7 @@ export const serving = Effect.fnUntraced(function* (settings: Serving = {}) {
   })
   yield* Effect.addFinalizer(() => Effect.orDie(nobodyHas(root)))
   const folders = ["--plugins", join(root, "plugins"), "--data", settings.data ?? join(root, "data")]
-  const line = [...(prefix?.(root) ?? []), process.execPath, main, "serve", "--port", "0", ...folders]
+  const line = [...(prefix?.(root) ?? []), process.execPath, main, "serve", "--port", "0", ...folders, ...flags]
   const { child, log, output } = yield* program(line[0]!, line.slice(1), {
     env: {
       ...process.env,

@@ -14,6 +14,7 @@ import * as ControlGroup from "../../src/process/ControlGroup.ts"
 import { VARIABLES } from "../../src/command/Variables.ts"
 import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.ts"
 import type { UnaryHooks } from "../../src/hooks/Hooks.ts"
+import type { PluginState } from "../../src/supervisor/PluginLife.ts"
 import type { SupervisedPlugin } from "../../src/supervisor/PluginSupervisor.ts"
 import { Workspace } from "../../src/workspace/Workspace.ts"
 import type { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
@@ -88,7 +89,7 @@ export interface Situation {
   readonly start: Effect.Effect<Started, { readonly _tag: string; readonly message: string }, Host>
   /** Stops it, once it was started; nothing of it is left then. */
   readonly stop: Effect.Effect<void>
-  readonly state: () => { readonly name: string; readonly error?: string | undefined }
+  readonly state: () => Partial<PluginState> & { readonly name: string }
   /** The messages that were logged so far. */
   readonly messages: () => ReadonlyArray<string>
   /** Waits until something that matches is logged. */
@@ -144,8 +145,8 @@ const hostOf = (pid: number): string =>
   new RegExp(`(?:^|\0)${VARIABLES.marker}=([^:\0]+):`).exec(textOf(pid, "environ"))?.[1] ?? ""
 
 const controlGroupsOf = (host: string) =>
-  Effect.map(ControlGroup.ownGroup, (own) =>
-    own === undefined ? [] : readdirSync(own).filter((name) => name.includes(host)),
+  Effect.map(ControlGroup.baseGroup, (base) =>
+    base === undefined ? [] : readdirSync(base).filter((name) => name.includes(host)),
   )
 
 const ending = (messages: ReadonlyArray<string>): string =>

@@ -6,6 +6,7 @@ import { HookPluginError } from "../../src/hooks/HookError.ts"
 import { NoExecutableError } from "../../src/command/PluginRuntime.ts"
 import { ServerVersionError } from "../../src/command/ServerVersion.ts"
 import { PluginSpawnError } from "../../src/process/ProcessSpec.ts"
+import { PluginUserError } from "../../src/process/ProcessUser.ts"
 import { PluginExitedError, type PluginStartError, PluginStoppedError } from "../../src/supervisor/PluginRun.ts"
 import {
   type Decision,
@@ -128,6 +129,7 @@ const ERRORS: ReadonlyArray<readonly [PluginStartError, boolean]> = [
   [new HookPluginError({ pluginId, hook: "OnActivate", id: "x", reason: "", statusCode: 500, isAnswer: true }), true],
   [new NoExecutableError({ pluginId, platform: "linux-amd64", available: [] }), false],
   [new ServerVersionError({ pluginId, needed: "9.0.0", version: "8.0.0" }), false],
+  [new PluginUserError({ pluginId, user: "u", reason: "" }), false],
   [new PluginStoppedError({ pluginId }), false],
 ]
 

@@ -39,10 +39,10 @@ const argumentsOf = (pid: number): string => {
 
 /** The control groups that a host has made; where there are none, there are none of its. */
 const controlGroupsOf = (host: number): Effect.Effect<ReadonlyArray<string>> =>
-  Effect.map(ControlGroup.ownGroup, (own) =>
-    own === undefined
+  Effect.map(ControlGroup.baseGroup, (base) =>
+    base === undefined
       ? []
-      : readdirSync(own).filter((name) => new RegExp(`^plugin-supervisor-\\w+-\\d+-\\d+-${host}-`).test(name)),
+      : readdirSync(base).filter((name) => new RegExp(`^plugin-supervisor-\\w+-\\d+-\\d+-${host}-`).test(name)),
   )
 
 /** Whether hosts may make control groups here. */

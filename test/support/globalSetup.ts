@@ -6,7 +6,7 @@ import type { TestProject } from "vitest/node"
 import { ensureDevVenv, ensureVenv, findPython, root } from "../../scripts/python.ts"
 import { BROWSERS, browserPath } from "./browser.ts"
 import { noPostgres } from "./findPostgres.ts"
-import { LAST_PID, mayChooseIds, mayMount, MOUNTING } from "./privileges.ts"
+import { CONTROLLERS, LAST_PID, mayChangeUser, mayChooseIds, mayMount, MOUNTING } from "./privileges.ts"
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -59,6 +59,13 @@ export default function setup(project: TestProject): () => void {
   if (process.platform === "linux" && !mayMount) skipped("The test with a full disk", `\`${MOUNTING.join(" ")}\` fails`)
   if (process.platform === "linux" && !mayChooseIds) {
     skipped("The test with a process id that is another's now", `${LAST_PID} can't be written`)
+  }
+  if (process.platform === "linux" && !mayChangeUser) {
+    skipped("Tests with plugins of another user", "this process may not change its user, or there is no setpriv")
+  }
+  const missing = ["memory", "pids", "cpu"].filter((controller) => !CONTROLLERS.has(controller))
+  if (process.platform === "linux" && missing.length > 0) {
+    skipped("Limits by control groups", `this process may not use the controllers ${missing.join(", ")} (cgroup v2)`)
   }
   if (browserPath === undefined) {
     skipped("The test in a browser", `there is none of ${BROWSERS.join(", ")} on the PATH`)
