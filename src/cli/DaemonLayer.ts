@@ -73,6 +73,10 @@ export const pluginDefaults = ({ allowEnv, limits, pluginLogLevel }: DaemonOptio
   maxMessageSize: limits.message,
 })
 
+/** Where installed bundles are. It is for whoever holds the data folder. */
+export const bundleStore = ({ data }: DaemonOptions) =>
+  BundleStore.layer(resolve(data, BUNDLES)).pipe(Layer.provide(PluginBundles.layer))
+
 /** What makes plugins' Python environments, where an operator wants that. */
 const pythonEnvironments = ({ environments, findLinks, offline, pythonIndex, pythonSdk }: DaemonOptions) =>
   Option.match(environments, {
@@ -166,11 +170,7 @@ export const daemonLayer = <Self, Given, E, R, RoutesError, RoutesNeeds, AuthNee
     Layer.provideMerge(
       backend
         .environment(Deferred.await(siteUrl))
-        .pipe(
-          Layer.provide(BundleStore.layer(resolve(options.data, BUNDLES)).pipe(Layer.provide(PluginBundles.layer))),
-          Layer.provide(pythonEnvironments(options)),
-          Layer.provide(settings),
-        ),
+        .pipe(Layer.provide(pythonEnvironments(options)), Layer.provide(settings)),
     ),
     Layer.provideMerge(PluginLogs.layer),
     Layer.provideMerge(AccessToken.layerFrom(options.tokenFile)),
