@@ -69,6 +69,10 @@ export const pluginDefaults = ({ allowEnv, limits, pluginLimits, pluginLogLevel 
   limits: pluginLimits,
 })
 
+/** Where installed bundles are. It is for whoever holds the data folder. */
+export const bundleStore = ({ data }: DaemonOptions) =>
+  BundleStore.layer(resolve(data, BUNDLES)).pipe(Layer.provide(PluginBundles.layer))
+
 /** What a daemon serves. */
 export interface Backend<Self, Given, E, R, RoutesError, RoutesNeeds, AuthNeeds> {
   readonly host: AnyHost<Self>
@@ -148,11 +152,7 @@ export const daemonLayer = <Self, Given, E, R, RoutesError, RoutesNeeds, AuthNee
     Layer.provideMerge(
       backend
         .environment(Deferred.await(siteUrl))
-        .pipe(
-          Layer.provide(BundleStore.layer(resolve(options.data, BUNDLES)).pipe(Layer.provide(PluginBundles.layer))),
-          Layer.provide(pythonEnvironments(options)),
-          Layer.provide(settings),
-        ),
+        .pipe(Layer.provide(pythonEnvironments(options)), Layer.provide(settings)),
     ),
     Layer.provideMerge(PluginLogs.layer),
     Layer.provideMerge(AccessToken.layerFrom(options.tokenFile)),

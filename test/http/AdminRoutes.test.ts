@@ -475,6 +475,22 @@ describe("a plugin's log", () => {
   const say = (message: string) =>
     Effect.annotateLogs(Effect.logInfo(message), { plugin_id: "by-hand", nested: { of: ["it"] } })
 
+  it.live("is followed until the plugin is removed", () =>
+    Effect.gen(function* () {
+      const file = yield* archive({ id: "hello" })
+      yield* Effect.gen(function* () {
+        const { base, send } = yield* client
+        assert.strictEqual((yield* send("POST", "", { body: form(file) })).status, 201)
+        const headers = { authorization: `Bearer ${TOKEN}` }
+        const followed = yield* Effect.promise(() =>
+          fetch(`${base}/api/v4/plugins/hello/logs/follow?count=9`, { headers }),
+        )
+        assert.strictEqual((yield* send("DELETE", "/hello")).status, 200)
+        assert.match(yield* Effect.promise(() => followed.text()), /plugin hello is removed/)
+      }).pipe(Effect.provide(served(yield* root, { heartbeat: "50 millis" })))
+    }).pipe(Effect.scoped),
+  )
+
   it.live("has its last lines, and is followed until the client goes, or the host", () => {
     const stopping = Deferred.makeUnsafe<void>()
     return Effect.gen(function* () {
@@ -484,7 +500,7 @@ describe("a plugin's log", () => {
         const { json } = yield* send("GET", "/by-hand/logs?count=2")
         assert.deepStrictEqual(
           json.map(({ level, message }: any) => `${level} ${message}`),
-          ["INFO two", "INFO three"],
+          ["Info two", "Info three"],
         )
         assert.deepStrictEqual(json[0].fields, { nested: { of: ["it"] } })
         assert.isNumber(json[0].at)
@@ -516,7 +532,7 @@ describe("a plugin's log", () => {
         assert.notInclude(text, '"two"')
         assert.strictEqual(text.match(/"three"/g)?.length, 1)
         const [line] = /(?<=^data: ).*four.*$/m.exec(text)!
-        assert.deepInclude(JSON.parse(line), { level: "INFO", message: "four" })
+        assert.deepInclude(JSON.parse(line), { level: "Info", message: "four" })
         first.abort.abort()
 
         const second = yield* follow
