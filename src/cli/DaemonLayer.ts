@@ -20,7 +20,8 @@ import { createServer } from "../http/NodeServer.ts"
 import * as PluginRoutes from "../http/PluginRoutes.ts"
 import { baseUrl, isAnyAddress } from "./BaseUrl.ts"
 import type { Limits } from "./Limits.ts"
-import { pythonEnvironments, type PythonOptions } from "./pythonFlags.ts"
+import type { PythonOptions } from "./pythonFlags.ts"
+import { pythonEnvironments } from "./PythonLayer.ts"
 
 /** How long requests in flight may go on when the supervisor stops; what streams for ever is cut then. */
 const HTTP_STOP_LIMIT = Duration.seconds(2)
