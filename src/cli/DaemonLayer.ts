@@ -21,7 +21,8 @@ import * as PluginRoutes from "../http/PluginRoutes.ts"
 import { baseUrl, isAnyAddress } from "./BaseUrl.ts"
 import type { PluginLimits } from "../supervisor/SupervisorOptions.ts"
 import type { Limits } from "./Limits.ts"
-import { pythonEnvironments, type PythonOptions } from "./pythonFlags.ts"
+import type { PythonOptions } from "./pythonFlags.ts"
+import { pythonEnvironments } from "./PythonLayer.ts"
 
 /** How long requests in flight may go on when the supervisor stops; what streams for ever is cut then. */
 const HTTP_STOP_LIMIT = Duration.seconds(2)

@@ -1,6 +1,6 @@
 import { join } from "node:path"
 import { Effect, FileSystem, Layer, type LogLevel, Option, type Path, References } from "effect"
-import { Flag, GlobalFlag } from "effect/cli"
+import { GlobalFlag } from "effect/cli"
 import type { PluginBundles } from "../bundle/PluginBundle.ts"
 import { ServerVersion } from "../command/ServerVersion.ts"
 import type { AnyContract } from "../contract/Contract.ts"
@@ -12,28 +12,9 @@ import { WorkspacePluginApi } from "../workspace/WorkspacePluginApi.ts"
 import { SERVER_VERSION, WorkspaceSettings } from "../workspace/WorkspaceSettings.ts"
 import { told } from "./CommandError.ts"
 import { type Loaded, loadBackend, type ServedBackend } from "./ContractBackend.ts"
-import { pythonEnvironments, pythonFlags, type PythonOptions, userEnvironments } from "./pythonFlags.ts"
+import type { PythonOptions } from "./pythonFlags.ts"
+import { pythonEnvironments, userEnvironments } from "./PythonLayer.ts"
 import * as StderrLog from "./StderrLog.ts"
-
-/** `--backend`, for the plugins of another contract. */
-export const backendFlag = Flag.File("backend", { mustExist: true }).pipe(
-  Flag.withDescription("Module of a contract of your own, as serve takes it. Default: Mattermost's contract"),
-  Flag.optional,
-)
-
-/** The flags of commands that run a plugin by themselves. */
-export const localFlags = {
-  backend: backendFlag,
-  ...pythonFlags,
-  environments: pythonFlags.environments.pipe(
-    Flag.withDescription("Folder of Python environments. Default: one for all plugins, in the user's cache"),
-  ),
-}
-
-/** What these flags say. */
-export interface LocalFlags extends PythonOptions {
-  readonly backend: Option.Option<string>
-}
 
 /** The supervisor of Mattermost's plugins on an embedded workspace. */
 export const mattermostSupervisor = (data: string, siteUrl: Effect.Effect<string> = Effect.succeed("")) =>

@@ -1,16 +1,7 @@
-import { dirname, join, resolve } from "node:path"
-import { Effect, FileSystem, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { parseManifest } from "../bundle/Manifest.ts"
-import { CommandError, EXIT, failed, told } from "./CommandError.ts"
-import { backendFlag, loadHost } from "./LocalHost.ts"
+import { lazily } from "./lazily.ts"
+import { backendFlag } from "./localFlags.ts"
 import * as Output from "./Output.ts"
-import { goPlugin } from "./scaffold/goPlugin.ts"
-import { goStubs } from "./scaffold/goStubs.ts"
-import { contractPython, type Files, mattermostPython, packageOf } from "./scaffold/pythonPlugin.ts"
-import { runTool } from "./scaffold/runTool.ts"
-
-const usage = (message: string) => new CommandError({ message, exitCode: EXIT.usage })
 
 /** `plugin-supervisor new NAME`. */
 export const newPlugin = Command.make(
@@ -36,61 +27,5 @@ export const newPlugin = Command.make(
     ),
     json: Output.json,
   },
-  ({ backend, contract, go, json, name, package: packageName }) =>
-    Effect.gen(function* () {
-      if (Option.isSome(backend) && Option.isSome(contract))
-        return yield* usage("give --backend or --contract, not both")
-      const { id } = yield* parseManifest("the name", JSON.stringify({ id: name, name })).pipe(
-        Effect.mapError(({ problems }) => usage(`${name} can't be a plugin's id: ${problems[0]?.message}`)),
-      )
-      const isMattermost = Option.isNone(backend)
-      const { host } = yield* loadHost(backend)
-      const folder = resolve(id)
-      const files: Files = go
-        ? goPlugin(id, host.contract, isMattermost)
-        : isMattermost
-          ? mattermostPython(id)
-          : contractPython(
-              id,
-              host.contract,
-              Option.getOrElse(packageName, () => packageOf(host.contract)),
-            )
-      yield* makeFolder(folder)
-      const fileSystem = yield* FileSystem.FileSystem
-      yield* Effect.onError(
-        Effect.gen(function* () {
-          yield* write(folder, files)
-          if (!go) return
-          yield* write(folder, yield* Output.working("make the stubs", goStubs(host.contract, id, folder)))
-          yield* Output.working("get what it needs", runTool("go", ["mod", "tidy"], folder))
-          yield* Output.working("build it", runTool("go", ["build", "-o", "plugin", "."], folder))
-        }),
-        // Half of a plugin would be in the way of the next try.
-        () => Effect.ignore(fileSystem.remove(folder, { recursive: true })),
-      )
-      if (json) return yield* Output.printJson({ id, folder, files: Object.keys(files) })
-      const more = Option.isSome(backend) ? ` --backend ${backend.value}` : ""
-      yield* Output.printLine(id, { text: "is made;", paint: "green" }, `try it:`)
-      yield* Output.printLine(`  plugin-supervisor check ${id}${more}`)
-      yield* Output.printLine(`  plugin-supervisor dev ${id}${more}${go ? ' --build "go build -o plugin ."' : ""}`)
-    }),
+  lazily(() => import("./run/new.ts")),
 ).pipe(Command.withDescription("Make a new plugin that runs as it is"))
-
-/** Makes a folder that is not there yet. */
-const makeFolder = Effect.fnUntraced(function* (folder: string) {
-  const fileSystem = yield* FileSystem.FileSystem
-  yield* Effect.mapError(fileSystem.makeDirectory(folder), (error) =>
-    error.reason._tag === "AlreadyExists"
-      ? failed(`${folder} is there already; choose another name, or remove it`)
-      : told(error),
-  )
-})
-
-const write = Effect.fnUntraced(function* (folder: string, files: Files) {
-  const fileSystem = yield* FileSystem.FileSystem
-  for (const [path, text] of Object.entries(files)) {
-    const file = join(folder, path)
-    yield* fileSystem.makeDirectory(dirname(file), { recursive: true })
-    yield* fileSystem.writeFileString(file, text)
-  }
-}, Effect.mapError(told))

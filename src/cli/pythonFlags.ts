@@ -1,13 +1,6 @@
-import { homedir } from "node:os"
-import { join, resolve } from "node:path"
-import { Config, Layer, Option, type Redacted } from "effect"
+import { Config, type Option, type Redacted } from "effect"
 import { Flag } from "effect/cli"
 import { VARIABLES } from "../command/Variables.ts"
-import * as PythonEnvironments from "../python/PythonEnvironments.ts"
-
-/** Where environments are that no data folder of a supervisor has: those of `check`, `call` and `dev`, from one time to the next. */
-export const userEnvironments = (): string =>
-  join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "plugin-supervisor", "environments")
 
 /** The flags for where Python plugins get their packages from. */
 export const pythonFlags = {
@@ -57,18 +50,3 @@ export interface PythonOptions {
   readonly findLinks: ReadonlyArray<string>
   readonly offline: boolean
 }
-
-/** What makes plugins' Python environments, where an operator wants that. */
-export const pythonEnvironments = (options: PythonOptions) =>
-  Option.match(options.environments, {
-    onNone: () => Layer.empty,
-    onSome: (directory) =>
-      PythonEnvironments.layer({
-        directory,
-        tool: Option.getOrUndefined(options.pythonTool),
-        sdk: { requirement: Option.getOrUndefined(options.pythonSdk) },
-        indexUrl: Option.getOrUndefined(options.pythonIndex),
-        findLinks: options.findLinks.map((folder) => (URL.canParse(folder) ? folder : resolve(folder))),
-        offline: options.offline,
-      }),
-  })

@@ -1,28 +1,12 @@
-import { Config, Effect, Layer, Option } from "effect"
+import { Config, Effect, Option } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
-import { FetchHttpClient } from "effect/http"
-import { Otlp, OtlpSerialization } from "effect/observability"
-import { hookPolicies } from "../hooks/HookPolicies.ts"
 import { VARIABLES } from "../command/Variables.ts"
 import { TRUSTED_PROXIES, trustedProxies } from "../http/ClientOrigin.ts"
-import { MattermostContract } from "../mattermost/MattermostContract.ts"
-import type { AnyContract } from "../contract/Contract.ts"
-import { MattermostPlugins } from "../mattermost/MattermostPlugins.ts"
-import { announce, postLine } from "./Announcement.ts"
-import { contractLayer, loadBackend } from "./ContractBackend.ts"
-import type { DaemonOptions } from "./DaemonLayer.ts"
+import { lazily } from "./lazily.ts"
 import { LIMIT_NAMES, limitsOf } from "./Limits.ts"
 import { PLUGIN_LIMIT_NAMES, pluginLimitsOf } from "./PluginLimits.ts"
 import { pythonFlags } from "./pythonFlags.ts"
-import { serveLayer } from "./ServeLayer.ts"
-import { signatureFlags, signatureLayer } from "./signatureFlags.ts"
-import * as StderrLog from "./StderrLog.ts"
-
-/** Traces, metrics and logs for a collector, as far as OpenTelemetry's own variables ask for them. */
-const telemetry = Otlp.layerFromConfig({ resource: { serviceName: "plugin-supervisor" } }).pipe(
-  Layer.provide(OtlpSerialization.layerProtobuf),
-  Layer.provide(FetchHttpClient.layer),
-)
+import { signatureFlags } from "./signatureFlags.ts"
 
 /** A URL that a path can be put behind. */
 const siteUrlOf = (given: string): Option.Option<string> => {
@@ -40,29 +24,6 @@ const proxiesOf = (given: string): Effect.Effect<ReadonlyArray<string>, string> 
     .filter((proxy) => proxy !== "")
   return Effect.as(Effect.fromResult(trustedProxies(proxies)), proxies)
 }
-
-/** What the flags say, but for policies that are not read yet. */
-type Flags = DaemonOptions & { readonly hookPolicies: unknown }
-
-/** Reads the operator's policies for a contract. */
-const policiesFor = <C extends AnyContract>(contract: C, { hookPolicies: written }: Flags) =>
-  Effect.mapError(hookPolicies(contract, written), (cause) => new CliError.UserError({ cause }))
-
-/** Mattermost's plugins, on the embedded workspace. */
-const serveWorkspace = Effect.fnUntraced(function* (flags: Flags) {
-  const options = { ...flags, hookPolicies: yield* policiesFor(MattermostContract, flags) }
-  return yield* Effect.andThen(announce(MattermostPlugins, flags.host, postLine), Effect.never).pipe(
-    Effect.provide(serveLayer(options)),
-  )
-})
-
-/** The plugins of a contract that a module brings. */
-const serveBackend = Effect.fnUntraced(function* (file: string, flags: Flags) {
-  const backend = yield* loadBackend(file)
-  const options = { ...flags, hookPolicies: yield* policiesFor(backend.host.contract, flags) }
-  const announced = announce(backend.host, flags.host, () => Effect.succeed([]))
-  return yield* Effect.andThen(announced, Effect.never).pipe(Effect.provide(contractLayer(options, backend)))
-})
 
 /** `plugin-supervisor serve`. */
 export const serve = Command.make(
@@ -168,28 +129,5 @@ export const serve = Command.make(
     ...signatureFlags,
     ...pythonFlags,
   },
-  ({ backend, ...options }) =>
-    Effect.gen(function* () {
-      return Option.isSome(backend) ? yield* serveBackend(backend.value, options) : yield* serveWorkspace(options)
-    }).pipe(
-      Effect.provide(signatureLayer(options)),
-      Effect.catchTag(
-        [
-          "AccessTokenFileError",
-          "BundleStoreError",
-          "PythonEnvironmentFolderError",
-          "StorageError",
-          "StorageVersionError",
-          "WorkspaceDatabaseError",
-          "WorkspaceInUseError",
-          "WorkspaceVersionError",
-        ],
-        (error) => Effect.fail(new CliError.UserError({ cause: error.message })),
-      ),
-      Effect.catchTag("ServeError", ({ cause }) => {
-        const reason = `can't listen on ${options.host}:${options.port} (${cause instanceof Error ? cause.message : String(cause)})`
-        return Effect.fail(new CliError.UserError({ cause: `${reason}; choose another --host or --port` }))
-      }),
-      Effect.provide(Layer.provideMerge(telemetry, StderrLog.layer)),
-    ),
+  lazily(() => import("./run/serve.ts")),
 ).pipe(Command.withDescription("Run the plugins of a folder on an embedded workspace"))

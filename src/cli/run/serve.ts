@@ -1,0 +1,69 @@
+import { Effect, Layer, Option } from "effect"
+import { CliError } from "effect/cli"
+import { FetchHttpClient } from "effect/http"
+import { Otlp, OtlpSerialization } from "effect/observability"
+import type { AnyContract } from "../../contract/Contract.ts"
+import { hookPolicies } from "../../hooks/HookPolicies.ts"
+import { MattermostContract } from "../../mattermost/MattermostContract.ts"
+import { MattermostPlugins } from "../../mattermost/MattermostPlugins.ts"
+import { announce, postLine } from "../Announcement.ts"
+import { contractLayer, loadBackend } from "../ContractBackend.ts"
+import type { DaemonOptions } from "../DaemonLayer.ts"
+import { serveLayer } from "../ServeLayer.ts"
+import { signatureLayer, type SignatureFlags } from "../signatureFlags.ts"
+import * as StderrLog from "../StderrLog.ts"
+
+/** Traces, metrics and logs for a collector, as far as OpenTelemetry's own variables ask for them. */
+const telemetry = Otlp.layerFromConfig({ resource: { serviceName: "plugin-supervisor" } }).pipe(
+  Layer.provide(OtlpSerialization.layerProtobuf),
+  Layer.provide(FetchHttpClient.layer),
+)
+
+/** What the flags say, but for policies that are not read yet. */
+type Flags = DaemonOptions & { readonly hookPolicies: unknown }
+
+/** Reads the operator's policies for a contract. */
+const policiesFor = <C extends AnyContract>(contract: C, { hookPolicies: written }: Flags) =>
+  Effect.mapError(hookPolicies(contract, written), (cause) => new CliError.UserError({ cause }))
+
+/** Mattermost's plugins, on the embedded workspace. */
+const serveWorkspace = Effect.fnUntraced(function* (flags: Flags) {
+  const options = { ...flags, hookPolicies: yield* policiesFor(MattermostContract, flags) }
+  return yield* Effect.andThen(announce(MattermostPlugins, flags.host, postLine), Effect.never).pipe(
+    Effect.provide(serveLayer(options)),
+  )
+})
+
+/** The plugins of a contract that a module brings. */
+const serveBackend = Effect.fnUntraced(function* (file: string, flags: Flags) {
+  const backend = yield* loadBackend(file)
+  const options = { ...flags, hookPolicies: yield* policiesFor(backend.host.contract, flags) }
+  const announced = announce(backend.host, flags.host, () => Effect.succeed([]))
+  return yield* Effect.andThen(announced, Effect.never).pipe(Effect.provide(contractLayer(options, backend)))
+})
+
+/** Carries out `plugin-supervisor serve`. */
+export const run = ({ backend, ...options }: Flags & SignatureFlags & { readonly backend: Option.Option<string> }) =>
+  Effect.gen(function* () {
+    return Option.isSome(backend) ? yield* serveBackend(backend.value, options) : yield* serveWorkspace(options)
+  }).pipe(
+    Effect.provide(signatureLayer(options)),
+    Effect.catchTag(
+      [
+        "AccessTokenFileError",
+        "BundleStoreError",
+        "PythonEnvironmentFolderError",
+        "StorageError",
+        "StorageVersionError",
+        "WorkspaceDatabaseError",
+        "WorkspaceInUseError",
+        "WorkspaceVersionError",
+      ],
+      (error) => Effect.fail(new CliError.UserError({ cause: error.message })),
+    ),
+    Effect.catchTag("ServeError", ({ cause }) => {
+      const reason = `can't listen on ${options.host}:${options.port} (${cause instanceof Error ? cause.message : String(cause)})`
+      return Effect.fail(new CliError.UserError({ cause: `${reason}; choose another --host or --port` }))
+    }),
+    Effect.provide(Layer.provideMerge(telemetry, StderrLog.layer)),
+  )
