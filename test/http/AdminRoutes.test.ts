@@ -20,6 +20,7 @@ import { createServer } from "../../src/http/NodeServer.ts"
 import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { PluginStorage } from "../../src/storage/PluginStorage.ts"
 import { archive } from "../support/archives.ts"
+import { browser, browserPath } from "../support/browser.ts"
 import { folder, temporaryFolder } from "../support/folder.ts"
 import { eventually, hostEnvironment } from "../support/host.ts"
 import { head, wire } from "../support/rawHttp.ts"
@@ -571,5 +572,27 @@ describe("what describes the API", () => {
         assert.notMatch(page.text, /<(?:script|link|img)[^>]+(?:src|href)=/)
       }).pipe(Effect.provide(served(yield* root)))
     }).pipe(Effect.scoped),
+  )
+
+  it.live.skipIf(browserPath === undefined)(
+    "is a page that a browser shows, and that asks nobody else",
+    () =>
+      Effect.gen(function* () {
+        const chromium = yield* browser
+        yield* Effect.gen(function* () {
+          const { base } = yield* client
+          const page = yield* Effect.promise(() => chromium.newPage())
+          const asked: Array<string> = []
+          const errors: Array<string> = []
+          page.on("request", (request) => asked.push(request.url()))
+          page.on("console", (message) => message.type() === "error" && errors.push(message.text()))
+          page.on("pageerror", (error) => errors.push(String(error)))
+          yield* Effect.promise(() => page.goto(`${base}${AdminRoutes.DOCUMENTATION_PATH}`))
+          yield* Effect.promise(() => page.getByText("Install a .tar.gz", { exact: true }).waitFor({ timeout: 60_000 }))
+          const others = asked.filter((url) => !url.startsWith(base) && !url.startsWith("data:"))
+          assert.deepStrictEqual([others, errors], [[], []])
+        }).pipe(Effect.provide(served(yield* root)))
+      }).pipe(Effect.scoped),
+    180_000,
   )
 })
