@@ -89,13 +89,6 @@ export class PythonEnvironment extends Context.Service<
     ) => Effect.Effect<string, PythonNotFoundError | BrokenVenvError | PythonEnvironmentError>
     /** The environments that are being made now, by their plugins' ids. */
     readonly builds: SubscriptionRef.SubscriptionRef<ReadonlyMap<string, EnvironmentBuild>>
-    /**
-     * Removes the environments that none of these bundles would get now and that no plugin has got since the host was
-     * started; answers their folders.
-     */
-    readonly sweep: (
-      bundles: ReadonlyArray<PluginBundle>,
-    ) => Effect.Effect<ReadonlyArray<string>, PythonEnvironmentFolderError>
   }
 >()("effect-plugin-supervisor/command/PythonEnvironment") {
   /** For tests: every plugin gets `interpreter`, and nothing is made. */
@@ -105,7 +98,6 @@ export class PythonEnvironment extends Context.Service<
       Effect.map(SubscriptionRef.make<ReadonlyMap<string, EnvironmentBuild>>(new Map()), (builds) => ({
         interpreter: () => Effect.succeed(interpreter),
         builds,
-        sweep: () => Effect.succeed([]),
       })),
     )
 }

@@ -38,6 +38,8 @@ export interface PythonEnvironmentsOptions {
   readonly totalLimit?: Duration.Input | undefined
   /** How long a tool may do nothing: no output, and on Linux nothing written and no CPU time used. Default two minutes. */
   readonly stallLimit?: Duration.Input | undefined
+  /** After how long environments that no plugin was started by are removed; `Duration.infinity`: never. Default 30 days. */
+  readonly unusedLimit?: Duration.Input | undefined
   /** Variables of the tools' environment, `PIP_CERT` say. Of the host's they see what plugins see, proxies and certificates. */
   readonly variables?: { readonly [name: string]: string } | undefined
 }
@@ -47,6 +49,9 @@ const TOTAL_LIMIT = Duration.minutes(10)
 
 /** More than tools wait for an index before they try again. */
 const STALL_LIMIT = Duration.minutes(2)
+
+/** A plugin may be switched off for some weeks and come back without a network. */
+const UNUSED_LIMIT = Duration.days(30)
 
 /** Variables of the host by which tools find their way out. */
 export const NETWORK_VARIABLES: ReadonlyArray<string> = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"]
@@ -88,6 +93,7 @@ export const settingsOf = (options: PythonEnvironmentsOptions) => {
     allowBuilds: options.allowBuilds ?? true,
     totalLimit: Duration.fromInputUnsafe(options.totalLimit ?? TOTAL_LIMIT),
     stallLimit: Duration.fromInputUnsafe(options.stallLimit ?? STALL_LIMIT),
+    unusedLimit: Duration.fromInputUnsafe(options.unusedLimit ?? UNUSED_LIMIT),
     variables: options.variables ?? {},
     secrets: [indexUrl ?? "", requirement, ...extraIndexUrls, ...findLinks].flatMap(credentialsOf),
   }

@@ -115,6 +115,7 @@ export const makeStore = Effect.fn("EnvironmentStore.make")(function* (directory
         yield* fs.rename(draft, path.join(folder, MARK))
         return { ...finished, folder }
       }).pipe(Effect.mapError(failed)),
+    isFinished: (folder: string) => Effect.map(readMark(folder), Option.isSome),
     /** The finished environments, of a key or of any. */
     finished: (key?: string) =>
       folders.pipe(
@@ -122,6 +123,28 @@ export const makeStore = Effect.fn("EnvironmentStore.make")(function* (directory
         Effect.flatMap(Effect.forEach(readMark)),
         Effect.map((found) => found.flatMap(Option.toArray).filter((one) => key === undefined || one.key === key)),
       ),
+    /** Notes that an environment is in use, which keeps it from being removed as unused by other hosts. */
+    use: (folder: string) =>
+      Effect.gen(function* () {
+        const now = yield* Clock.currentTimeMillis
+        yield* fs.utimes(path.join(folder, MARK), now / 1000, now / 1000)
+        // The folder may be another user's, or just gone; whoever needs it finds that out.
+      }).pipe(Effect.ignore),
+    /** Removes the finished environments that nobody has used for so long; answers their folders. */
+    removeUnused: (limit: Duration.Duration, isKept: (folder: string) => boolean) =>
+      Effect.gen(function* () {
+        const now = yield* Clock.currentTimeMillis
+        const removed: Array<string> = []
+        for (const folder of yield* folders) {
+          if (isKept(folder)) continue
+          const info = yield* Effect.option(fs.stat(path.join(folder, MARK)))
+          const used = Option.flatMap(info, ({ mtime }) => mtime)
+          if (!Option.exists(used, (time) => now - time.getTime() > Duration.toMillis(limit))) continue
+          yield* remove(folder)
+          removed.push(folder)
+        }
+        return removed
+      }),
     /** Removes what was never finished, and never will be. */
     removeAbandoned: Effect.gen(function* () {
       const own = hostIdentity()

@@ -1,4 +1,4 @@
-import { Effect, Exit, FileSystem, Layer, Option, Path, Semaphore, SubscriptionRef } from "effect"
+import { Duration, Effect, Exit, FileSystem, Layer, Option, Path, Schedule, Semaphore, SubscriptionRef } from "effect"
 import { PathSanitizer } from "../bundle/PathSanitizer.ts"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
 import { HostEnvironment } from "../command/HostEnvironment.ts"
@@ -18,6 +18,9 @@ import { type Environment, makeStore } from "./EnvironmentStore.ts"
 import { makeInstaller } from "./Installer.ts"
 import { makeNeeds, type Needed } from "./Needed.ts"
 import { ToolRun } from "./ToolRun.ts"
+
+/** Far more often than environments become unused. */
+const TIDY_EVERY = Duration.days(1)
 
 /** Environments that are made at once: tools wait for each other's locks, and not for ever. */
 const AT_ONCE = 2
@@ -58,7 +61,10 @@ const make = Effect.fn("PythonEnvironments.make")(function* (options: PythonEnvi
       ),
     )
     for (const environment of yield* store.finished(key)) {
+      yield* store.use(environment.folder)
       const found = yield* Effect.result(ask(pluginId, interpreterIn(environment.folder)))
+      // Another host may just have taken it for unused.
+      if (!(yield* store.isFinished(environment.folder))) continue
       if (
         found._tag === "Success" &&
         found.success.version === base.version &&
@@ -163,7 +169,15 @@ const make = Effect.fn("PythonEnvironments.make")(function* (options: PythonEnvi
     return lock
   }
 
-  yield* Effect.forkScoped(Effect.catch(store.removeAbandoned, ({ message }) => Effect.logWarning(message)))
+  /** Removes what nobody will use, and tells other hosts of the same folder what this one uses. */
+  const tidy = Effect.gen(function* () {
+    yield* store.removeAbandoned
+    yield* Effect.forEach(given, store.use, { discard: true })
+    for (const folder of yield* store.removeUnused(settings.unusedLimit, (folder) => given.has(folder))) {
+      yield* Effect.logInfo(`the Python environment ${folder} is removed: no plugin has used it for long`)
+    }
+  }).pipe(Effect.catch(({ message }) => Effect.logWarning(message)))
+  yield* Effect.forkScoped(Effect.repeat(tidy, Schedule.spaced(TIDY_EVERY)))
 
   return {
     builds,
@@ -193,23 +207,6 @@ const make = Effect.fn("PythonEnvironments.make")(function* (options: PythonEnvi
       const { folder } = yield* reported(pluginId, lockOf(needed.key).withPermit(make))
       return interpreterIn(folder)
     }),
-    sweep: Effect.fn("PythonEnvironment.sweep")(function* (bundles: ReadonlyArray<PluginBundle>) {
-      const used = new Set<string>()
-      for (const bundle of bundles) {
-        const needed = yield* interpreters.find(bundle.directory).pipe(
-          Effect.flatMap((host) => neededBy(bundle, host)),
-          Effect.catch(({ message }) => Effect.as(Effect.logWarning(message), undefined)),
-        )
-        if (needed !== undefined) used.add(needed.key)
-      }
-      const removed: Array<string> = []
-      for (const { folder, key } of yield* store.finished()) {
-        if (used.has(key) || given.has(folder)) continue
-        yield* store.remove(folder)
-        removed.push(folder)
-      }
-      return removed
-    }),
   }
 })
 
@@ -219,7 +216,7 @@ const MAX_LINES = 20
 /**
  * Makes virtual environments for Python plugins: each of what its bundle asks for (`uv.lock`, `pylock.toml`,
  * `requirements.txt`, `pyproject.toml` or a folder `wheels`), and the SDK. Plugins that ask for the same share one, which
- * stays until it is swept. It is made before the plugin starts, when its start timeout has not begun yet.
+ * is removed when none has used it for `unusedLimit`. It is made before the plugin starts, when its start timeout has not begun yet.
  */
 export const layer = (
   options: PythonEnvironmentsOptions,

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync, utimesSync, 
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 import { makeStore } from "../../src/python/EnvironmentStore.ts"
 import { folder, temporaryFolder } from "../support/folder.ts"
 
@@ -73,6 +73,32 @@ describe.skipIf(process.platform === "win32")("EnvironmentStore", () => {
       yield* removeAbandoned
       const names = [own.folder, unknown.folder].map((folder) => folder.slice(root.length + 1))
       assert.deepStrictEqual(readdirSync(root).toSorted(), [".cache", "photos", ...names].toSorted())
+    }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)),
+  )
+
+  it.live("removes what nobody has used for long, by the last use of any host", () =>
+    Effect.gen(function* () {
+      const { begin, finish, isFinished, removeUnused, root, use } = yield* store
+      const make = Effect.gen(function* () {
+        const { folder, venv } = yield* begin
+        yield* finish(folder, venv, FINISHED)
+        utimesSync(join(folder, "environment.json"), 0, 0)
+        return folder
+      })
+      const [unused, kept, used] = [yield* make, yield* make, yield* make]
+      yield* use(used)
+      const unfinished = yield* begin
+      utimesSync(unfinished.folder, 0, 0)
+      assert.deepStrictEqual(yield* removeUnused(Duration.infinity, () => false), [])
+      assert.deepStrictEqual(yield* removeUnused(Duration.days(30), (folder) => folder === kept), [unused])
+      assert.deepStrictEqual(
+        readdirSync(root).toSorted(),
+        [".cache", ...[kept, used, unfinished.folder].map((folder) => folder.slice(root.length + 1))].toSorted(),
+      )
+      assert.isFalse(yield* isFinished(unused))
+      // Whoever comes too late does not make it anew.
+      yield* use(unused)
+      assert.isFalse(existsSync(unused))
     }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)),
   )
 })

@@ -10,6 +10,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs"
 import { basename, dirname, join } from "node:path"
@@ -337,25 +338,29 @@ describe.skipIf(noPython || process.platform === "win32")("PythonEnvironments", 
   )
 
   live(
-    "are swept when nobody asks for them any more",
+    "are removed when no plugin was started by them for long",
     Effect.gen(function* () {
       const on = yield* machine(TINY)
       const kept = yield* bundleOf({ "requirements.txt": "tiny" })
       const old = yield* bundleOf({ "requirements.txt": "tinier" })
       const interpreter = yield* interpreterOf(kept, on)
       const other = yield* interpreterOf(old, on)
-      yield* Effect.gen(function* () {
-        const { interpreter, sweep } = yield* PythonEnvironment
-        yield* interpreter(old)
-        assert.deepStrictEqual(yield* sweep([kept]), [], "it was given to a plugin since the start")
+      const folderOf = (python: string) => dirname(dirname(dirname(python)))
+      const longAgo = (python: string) => utimesSync(join(folderOf(python), "environment.json"), 0, 0)
+      longAgo(interpreter)
+      longAgo(other)
+      const used = yield* Effect.gen(function* () {
+        // Whether it was removed already or not: who asks gets one that is there.
+        const again = yield* (yield* PythonEnvironment).interpreter(kept)
+        yield* Effect.repeat(
+          Effect.sync(() => existsSync(folderOf(other))),
+          { while: (isThere) => isThere },
+        )
+        assert.isTrue(existsSync(again))
+        return again
       }).pipe(Effect.provide(environments(on)))
-      const swept = yield* Effect.provide(
-        Effect.flatMap(PythonEnvironment, ({ sweep }) => sweep([kept])),
-        environments(on),
-      )
-      assert.deepStrictEqual(swept, [dirname(dirname(dirname(other)))])
-      assert.isFalse(existsSync(other))
-      assert.strictEqual(evaluate(interpreter, VERSIONS), "1.0 2.0")
+      assert.deepStrictEqual(foldersOf(on), [basename(folderOf(used))])
+      assert.strictEqual(evaluate(used, VERSIONS), "1.0 2.0")
     }),
   )
 
