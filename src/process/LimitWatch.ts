@@ -22,7 +22,9 @@ export const make: Effect.Effect<LimitWatch, never, Scope.Scope> = Effect.gen(fu
     // Unknown is never too much.
     for (const [child, limits] of table === undefined ? [] : watched) check(child, limits, table!)
   })
-  yield* Effect.forkScoped(Effect.forever(needed.await.pipe(Effect.andThen(look), Effect.delay(LOOK_INTERVAL))))
+  yield* Effect.forkScoped(
+    Effect.forever(needed.await.pipe(Effect.andThen(look), Effect.andThen(Effect.sleep(LOOK_INTERVAL)))),
+  )
   return {
     watch: (child, limits) => {
       watched.set(child, limits)
