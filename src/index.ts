@@ -100,7 +100,7 @@ export {
   HookSuspendedError,
   HookTransportError,
 } from "./hooks/HookError.ts"
-export { hookPolicies, HookPoliciesError } from "./hooks/HookPolicies.ts"
+export { pluginOptions, type PluginOptions, PluginOptionsError } from "./supervisor/PluginOptions.ts"
 export { HOOK_DEADLINE, HOOK_POLICY, type HookPolicy, type HooksOptions } from "./hooks/HookPolicy.ts"
 export { HookRejectedError } from "./hooks/HookRejectedError.ts"
 export { type HookClient, type HookHandlers, Hooks, type UnaryHooks } from "./hooks/Hooks.ts"

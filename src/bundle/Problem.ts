@@ -8,6 +8,11 @@ export const Problem = Schema.Struct({
 })
 export type Problem = typeof Problem.Type
 
+/** For a struct's annotations: a name that is mistyped would go wrong without notice, so nothing unknown is passed over. */
+export const unknownKey = (known: ReadonlyArray<string>) => ({
+  messageUnexpectedKey: `unknown setting; there are ${known.join(", ")}`,
+})
+
 /** Problems that a message tells: whoever has more has not meant what was asked for. */
 const MAX_TOLD = 20
 

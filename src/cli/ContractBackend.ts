@@ -1,16 +1,16 @@
 import { resolve } from "node:path"
 import { pathToFileURL } from "node:url"
-import { Effect, type FileSystem, Layer, Option, type Path, Record } from "effect"
+import { Effect, type FileSystem, Layer, Option, type Path } from "effect"
 import { CliError } from "effect/cli"
 import type { AnyContract } from "../contract/Contract.ts"
 import type { Api, HostClass } from "../environment/PluginHost.ts"
-import type { AnyHooksOptions } from "../hooks/HookPolicy.ts"
+import type { PluginOptions } from "../supervisor/PluginOptions.ts"
 import { AccessToken } from "../http/AccessToken.ts"
 import type { KeyValues } from "../storage/KeyValues.ts"
 import { isBusy, lockFile } from "../storage/NodeSqlite.ts"
 import type { PluginSettings } from "../storage/PluginSettings.ts"
 import { PluginStorage } from "../storage/PluginStorage.ts"
-import { bundleStore, daemonLayer, type DaemonOptions, pluginDefaults } from "./DaemonLayer.ts"
+import { bundleStore, daemonLayer, type DaemonOptions, optionsOfPlugins } from "./DaemonLayer.ts"
 
 /**
  * What a module exports as its default for `plugin-supervisor serve --backend FILE`: the host of a contract's plugins, and what
@@ -74,7 +74,7 @@ const holdFolder = (data: string) =>
 
 /** A daemon with the plugins of a backend's own contract. */
 export const contractLayer = (
-  options: DaemonOptions & { readonly hookPolicies: { readonly [pluginId: string]: AnyHooksOptions } },
+  options: DaemonOptions & { readonly pluginOptions: PluginOptions<AnyContract> },
   { api, host }: ServedBackend<Loaded, AnyContract>,
 ) =>
   daemonLayer(options, {
@@ -89,8 +89,7 @@ export const contractLayer = (
       host
         .layerFolder({
           directory: options.plugins,
-          defaults: pluginDefaults(options),
-          plugins: Record.map(options.hookPolicies, (hooks) => ({ hooks })),
+          ...optionsOfPlugins(options),
         })
         .pipe(
           Layer.provide(Layer.provide(api ?? host.layerApi({}), host.layer)),

@@ -19,6 +19,8 @@ import { MetricsRoutes } from "../http/MetricsRoutes.ts"
 import { createServer } from "../http/NodeServer.ts"
 import * as PluginRoutes from "../http/PluginRoutes.ts"
 import { baseUrl, isAnyAddress } from "./BaseUrl.ts"
+import type { AnyContract } from "../contract/Contract.ts"
+import type { PluginOptions } from "../supervisor/PluginOptions.ts"
 import type { PluginLimits } from "../supervisor/SupervisorOptions.ts"
 import type { Limits } from "./Limits.ts"
 import type { PythonOptions } from "./pythonFlags.ts"
@@ -62,12 +64,20 @@ export interface DaemonOptions extends PythonOptions {
   readonly pluginLimits?: PluginLimits | undefined
 }
 
-/** The settings of every plugin. */
+/** What the flags say of every plugin. */
 export const pluginDefaults = ({ allowEnv, limits, pluginLimits, pluginLogLevel }: DaemonOptions) => ({
   allowVariables: allowEnv,
   logLevel: pluginLogLevel,
   maxMessageSize: limits.message,
   limits: pluginLimits,
+})
+
+/** What flags and file say of every plugin, and of single ones; the file counts more. */
+export const optionsOfPlugins = <C extends AnyContract>(
+  options: DaemonOptions & { readonly pluginOptions: PluginOptions<C> },
+): PluginOptions<C> => ({
+  defaults: { ...pluginDefaults(options), ...options.pluginOptions.defaults },
+  plugins: options.pluginOptions.plugins,
 })
 
 /** Where installed bundles are. It is for whoever holds the data folder. */

@@ -4,7 +4,7 @@ import { VARIABLES } from "../command/Variables.ts"
 import { TRUSTED_PROXIES, trustedProxies } from "../http/ClientOrigin.ts"
 import { lazily } from "./lazily.ts"
 import { LIMIT_NAMES, limitsOf } from "./Limits.ts"
-import { PLUGIN_LIMIT_NAMES, pluginLimitsOf } from "./PluginLimits.ts"
+import { PLUGIN_LIMIT_NAMES, pluginLimitsOf } from "../supervisor/WrittenLimits.ts"
 import { pythonFlags } from "./pythonFlags.ts"
 import { signatureFlags } from "./signatureFlags.ts"
 
@@ -116,8 +116,10 @@ export const serve = Command.make(
       ),
       Flag.optional,
     ),
-    hookPolicies: Flag.FileParse("hook-policies").pipe(
-      Flag.withDescription("JSON, YAML or TOML file of deadlines, and of what a failure means, by plugin and hook"),
+    pluginOptions: Flag.FileParse("plugin-options").pipe(
+      Flag.withDescription(
+        "JSON, YAML or TOML file of restarts, health checks, limits, deadlines and what a failure means, by plugin, * for all",
+      ),
       Flag.withDefault({}),
     ),
     backend: Flag.File("backend", { mustExist: true }).pipe(

@@ -10,7 +10,7 @@ import { checkout, served } from "../support/checkout.ts"
 import { read, root, snippets } from "../support/documents.ts"
 import { eventually, host, noPython } from "../support/host.ts"
 import { installedSdk, makePackages } from "../support/wheels.ts"
-import { hookPolicies } from "../../src/hooks/HookPolicies.ts"
+import { pluginOptions } from "../../src/supervisor/PluginOptions.ts"
 import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
 import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { parseManifest } from "../../src/bundle/Manifest.ts"
@@ -84,8 +84,8 @@ describe("the documents", () => {
 describe("docs/hooks.md", () => {
   it.effect("shows policies that serve takes", () =>
     Effect.gen(function* () {
-      const { guard } = yield* hookPolicies(MattermostContract, JSON.parse(snippets("docs/hooks.md", "json")[0]!))
-      assert.strictEqual(guard?.policies?.messageWillBePosted?.onFailure, "refuse")
+      const { plugins } = yield* pluginOptions(MattermostContract, JSON.parse(snippets("docs/hooks.md", "json")[0]!))
+      assert.strictEqual(plugins["guard"]?.hooks?.policies?.messageWillBePosted?.onFailure, "refuse")
     }),
   )
 })

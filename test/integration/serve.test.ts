@@ -163,24 +163,24 @@ describe("the hook policies of serve", () => {
     Effect.gen(function* () {
       const root = yield* folder({
         plugins: { folder: true },
-        "policies.yaml": "guard:\n  policies:\n    MessageWilBePosted: { onFailure: refuse }\n",
+        "policies.yaml": "guard:\n  hooks:\n    policies:\n      MessageWilBePosted: { onFailure: refuse }\n",
       })
       const files = ["--plugins", join(root, "plugins"), "--data", join(root, "data")]
-      const { child, log } = yield* serve([...files, "--hook-policies", join(root, "policies.yaml")], {})
+      const { child, log } = yield* serve([...files, "--plugin-options", join(root, "policies.yaml")], {})
       yield* eventually("it has ended", () => child.exitCode !== null)
       assert.strictEqual(child.exitCode, 1)
-      assert.include(log(), "guard.policies.MessageWilBePosted: there is no such hook")
+      assert.include(log(), "guard.hooks.policies.MessageWilBePosted: there is no such hook")
     }).pipe(Effect.scoped),
   )
 
   it.live.skipIf(noPython)("refuse posts for a plugin that raises, hangs, or has crashed", () =>
     Effect.gen(function* () {
       const policies = {
-        Dispatch: { policies: { MessageWillBePosted: { onFailure: "refuse", deadline: "5 seconds" } } },
+        Dispatch: { hooks: { policies: { MessageWillBePosted: { onFailure: "refuse", deadline: "5 seconds" } } } },
       }
       const { channel, get, log, post } = yield* serveDispatch(
         { "policies.json": JSON.stringify(policies) },
-        (root) => ["--hook-policies", join(root, "policies.json")],
+        (root) => ["--plugin-options", join(root, "policies.json")],
       )
 
       assert.deepInclude(yield* post("hello"), { message: "hello a" })

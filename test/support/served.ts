@@ -26,7 +26,7 @@ export const unset = Effect.fnUntraced(function* (root: string, tokenFile?: stri
     pythonIndex: Option.none(),
     findLinks: [],
     offline: false,
-    hookPolicies: {},
+    pluginOptions: { defaults: {}, plugins: {} },
   }
 })
 

@@ -3,7 +3,7 @@ import { CliError } from "effect/cli"
 import { FetchHttpClient } from "effect/http"
 import { Otlp, OtlpSerialization } from "effect/observability"
 import type { AnyContract } from "../../contract/Contract.ts"
-import { hookPolicies } from "../../hooks/HookPolicies.ts"
+import { pluginOptions } from "../../supervisor/PluginOptions.ts"
 import { MattermostContract } from "../../mattermost/MattermostContract.ts"
 import { MattermostPlugins } from "../../mattermost/MattermostPlugins.ts"
 import { announce, postLine } from "../Announcement.ts"
@@ -19,16 +19,19 @@ const telemetry = Otlp.layerFromConfig({ resource: { serviceName: "plugin-superv
   Layer.provide(FetchHttpClient.layer),
 )
 
-/** What the flags say, but for policies that are not read yet. */
-type Flags = DaemonOptions & { readonly hookPolicies: unknown }
+/** What the flags say, but for the file of options, which is not read yet. */
+type Flags = DaemonOptions & { readonly pluginOptions: unknown }
 
-/** Reads the operator's policies for a contract. */
-const policiesFor = <C extends AnyContract>(contract: C, { hookPolicies: written }: Flags) =>
-  Effect.mapError(hookPolicies(contract, written), (cause) => new CliError.UserError({ cause }))
+/** The flags with that file, read for a contract. */
+const read = <C extends AnyContract>(contract: C, flags: Flags) =>
+  pluginOptions(contract, flags.pluginOptions).pipe(
+    Effect.map((read) => ({ ...flags, pluginOptions: read })),
+    Effect.mapError((cause) => new CliError.UserError({ cause })),
+  )
 
 /** Mattermost's plugins, on the embedded workspace. */
 const serveWorkspace = Effect.fnUntraced(function* (flags: Flags) {
-  const options = { ...flags, hookPolicies: yield* policiesFor(MattermostContract, flags) }
+  const options = yield* read(MattermostContract, flags)
   return yield* Effect.andThen(announce(MattermostPlugins, flags.host, postLine), Effect.never).pipe(
     Effect.provide(serveLayer(options)),
   )
@@ -37,7 +40,7 @@ const serveWorkspace = Effect.fnUntraced(function* (flags: Flags) {
 /** The plugins of a contract that a module brings. */
 const serveBackend = Effect.fnUntraced(function* (file: string, flags: Flags) {
   const backend = yield* loadBackend(file)
-  const options = { ...flags, hookPolicies: yield* policiesFor(backend.host.contract, flags) }
+  const options = yield* read(backend.host.contract, flags)
   const announced = announce(backend.host, flags.host, () => Effect.succeed([]))
   return yield* Effect.andThen(announced, Effect.never).pipe(Effect.provide(contractLayer(options, backend)))
 })

@@ -1,7 +1,7 @@
 /** What an operator lets plugins take of the machine, by `--plugin-limit`. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { PLUGIN_LIMIT_NAMES, pluginLimitsOf } from "../../src/cli/PluginLimits.ts"
+import { PLUGIN_LIMIT_NAMES, pluginLimitsOf } from "../../src/supervisor/WrittenLimits.ts"
 import { read } from "../support/documents.ts"
 
 describe("pluginLimitsOf", () => {
@@ -26,7 +26,7 @@ describe("pluginLimitsOf", () => {
         processes: 100,
         oomScoreAdjust: 300,
         user: "plugins",
-        group: "1000",
+        group: 1000,
       })
       const none = yield* pluginLimitsOf({})
       assert.isTrue(Object.values(none).every((value) => value === undefined))
@@ -41,13 +41,13 @@ describe("pluginLimitsOf", () => {
         'memory: expected a size such as "256 MiB"',
         "cpus: expected a number of processors, from 0.01",
         "processes: ",
-        '["oom-score-adjust"]: expected a whole number, from 0 to 1000',
+        "oom-score-adjust: expected a whole number, from 0 to 1000",
         "user: ",
         "ram: there is no such limit; there are memory, open-files, ",
       ]) {
         assert.include(message, part)
       }
-      assert.include((yield* Effect.flip(pluginLimitsOf({ group: "g" }))).message, "group: expected a user as well")
+      assert.include((yield* Effect.flip(pluginLimitsOf({ group: "g" }))).message, "group: a group needs a user as well")
     }),
   )
 
