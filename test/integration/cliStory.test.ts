@@ -1,6 +1,6 @@
 /** The operator's story over the command line, against the real supervisor; and an author's, from a new plugin to a reload. */
 import { spawnSync } from "node:child_process"
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, globSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -343,6 +343,36 @@ describe.skipIf(noPython)("an author on the command line", () => {
         assert.deepStrictEqual([args, ended.code, ended.stdout], [args, code, ""])
         assert.match(ended.stderr, reason)
       }
+    }).pipe(Effect.scoped),
+  )
+})
+
+describe.skipIf(noPython)("an author for a contract of one's own", () => {
+  it.live("makes a plugin with each of its hooks, on the contract's package", () =>
+    Effect.gen(function* () {
+      const root = yield* folder({})
+      const made = yield* cli(["new", "taxes", "--backend", BACKEND, "--json"], { cwd: root })
+      assert.strictEqual(made.code, 0, made.stderr)
+      const generated = spawnSync(
+        "python3",
+        [
+          ...["-m", "effect_plugin.generate", "--proto", join(BACKEND, "../../proto")],
+          ...["--hooks", "billing.v1.BillingHooks", "--api", "billing.v1.BillingApi"],
+          ...["--cookie", "BILLING_PLUGIN=invoices for everybody", "--package", "billing_plugin", "--output", "made"],
+        ],
+        { cwd: root, env: cliEnvironment(), encoding: "utf8" },
+      )
+      assert.strictEqual(generated.status, 0, generated.stderr)
+      const [found = ""] = globSync("made/**/billing_plugin", { cwd: root })
+      cpSync(join(root, found), join(root, "taxes/billing_plugin"), { recursive: true })
+      const checked = yield* cli(["check", "taxes", "--backend", BACKEND], { cwd: root })
+      assert.strictEqual(checked.code, 0, checked.stdout)
+      assert.match(checked.stdout, /✓ hooks .*TaxRules/)
+      const called = yield* cli(
+        ["call", "TaxRules", '{"country":"FR"}', "--backend", BACKEND, "--folder", "taxes", "--json"],
+        { cwd: root },
+      )
+      assert.deepInclude(called, { code: 0, stdout: "{}\n" })
     }).pipe(Effect.scoped),
   )
 })
