@@ -291,6 +291,29 @@ describe.skipIf(noPython)("an author on the command line", () => {
     }).pipe(Effect.scoped),
   )
 
+  it.live("has what is built, built before each start, which is no change", () =>
+    Effect.gen(function* () {
+      const root = yield* folder({ ...greeter, "greeter/text.txt": "one" })
+      const source = join(root, "greeter/plugin.py")
+      writeFileSync(source, `from built import TEXT\n${readFileSync(source, "utf8").replace('"one"', "TEXT")}`)
+      const build = `printf 'TEXT = "%s"\\n' "$(cat text.txt)" > built.py && test "$(cat text.txt)" != broken`
+      const dev = yield* started(["dev", "greeter", "--port", "0", "--json", "--build", build], root)
+      const seen = (event: string) =>
+        eventually(event, () => dev.child.exitCode !== null || dev.output().includes(`"event":"${event}"`))
+      yield* seen("listening")
+      const url = /"(http:[^"]+)"/.exec(dev.output())?.[1] ?? assert.fail(dev.log())
+      assert.strictEqual((yield* page(url, "greeter")).text, "one")
+      writeFileSync(join(root, "greeter/text.txt"), "two")
+      yield* seen("reloaded")
+      assert.strictEqual((yield* page(url, "greeter")).text, "two")
+      writeFileSync(join(root, "greeter/text.txt"), "broken")
+      yield* seen("waiting")
+      assert.strictEqual((yield* page(url, "greeter")).text, "two")
+      const events = [...dev.output().matchAll(/"event":"(\w+)"/g)].map(([, event]) => event)
+      assert.deepStrictEqual(events, ["active", "listening", "reloaded", "failed", "waiting"])
+    }).pipe(Effect.scoped),
+  )
+
   it.live("is told by check at which step it ends", () =>
     Effect.gen(function* () {
       const root = yield* folder({
