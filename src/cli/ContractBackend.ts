@@ -10,7 +10,7 @@ import type { KeyValues } from "../storage/KeyValues.ts"
 import { isBusy, lockFile } from "../storage/NodeSqlite.ts"
 import type { PluginSettings } from "../storage/PluginSettings.ts"
 import { PluginStorage } from "../storage/PluginStorage.ts"
-import { daemonLayer, type DaemonOptions, pluginDefaults } from "./DaemonLayer.ts"
+import { bundleStore, daemonLayer, type DaemonOptions, pluginDefaults } from "./DaemonLayer.ts"
 
 /**
  * What a module exports as its default for `plugin-supervisor serve --backend FILE`: the host of a contract's plugins, and what
@@ -94,7 +94,7 @@ export const contractLayer = (
         })
         .pipe(
           Layer.provide(Layer.provide(api ?? host.layerApi({}), host.layer)),
-          Layer.provide(PluginStorage.layerFile(resolve(options.data, DATABASE))),
+          Layer.provide([PluginStorage.layerFile(resolve(options.data, DATABASE)), bundleStore(options)]),
           Layer.provide(Layer.effectDiscard(holdFolder(options.data))),
         ),
   })

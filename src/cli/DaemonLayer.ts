@@ -66,6 +66,10 @@ export const pluginDefaults = ({ allowEnv, limits, pluginLogLevel }: DaemonOptio
   maxMessageSize: limits.message,
 })
 
+/** Where installed bundles are. It is for whoever holds the data folder. */
+export const bundleStore = ({ data }: DaemonOptions) =>
+  BundleStore.layer(resolve(data, BUNDLES)).pipe(Layer.provide(PluginBundles.layer))
+
 /** What a daemon serves. */
 export interface Backend<Self, Given, E, R, RoutesError, RoutesNeeds, AuthNeeds> {
   readonly host: AnyHost<Self>
@@ -145,11 +149,7 @@ export const daemonLayer = <Self, Given, E, R, RoutesError, RoutesNeeds, AuthNee
     Layer.provideMerge(
       backend
         .environment(Deferred.await(siteUrl))
-        .pipe(
-          Layer.provide(BundleStore.layer(resolve(options.data, BUNDLES)).pipe(Layer.provide(PluginBundles.layer))),
-          Layer.provide(pythonEnvironments(options)),
-          Layer.provide(settings),
-        ),
+        .pipe(Layer.provide(pythonEnvironments(options)), Layer.provide(settings)),
     ),
     Layer.provideMerge(PluginLogs.layer),
     Layer.provideMerge(AccessToken.layerFrom(options.tokenFile)),

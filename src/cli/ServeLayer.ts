@@ -12,7 +12,7 @@ import { WorkspaceLimits } from "../workspace/WorkspaceLimits.ts"
 import { WorkspacePluginApi } from "../workspace/WorkspacePluginApi.ts"
 import { workspacePluginSettings } from "../workspace/WorkspacePluginSettings.ts"
 import { SERVER_VERSION, WorkspaceSettings } from "../workspace/WorkspaceSettings.ts"
-import { daemonLayer, type DaemonOptions, pluginDefaults } from "./DaemonLayer.ts"
+import { bundleStore, daemonLayer, type DaemonOptions, pluginDefaults } from "./DaemonLayer.ts"
 
 /** What an operator sets for a daemon with Mattermost's plugins. */
 export interface ServeOptions extends DaemonOptions {
@@ -38,7 +38,7 @@ export const serveLayer = (options: ServeOptions) => {
         plugins: Record.map(hookPolicies, (hooks) => ({ hooks })),
       }).pipe(
         Layer.provide(Layer.provide(WorkspacePluginApi.layer, MattermostPlugins.layer)),
-        Layer.provide(workspacePluginSettings),
+        Layer.provide([workspacePluginSettings, bundleStore(options)]),
         Layer.provideMerge(workspace),
         Layer.provide(Layer.succeed(ServerVersion, SERVER_VERSION)),
         Layer.provide(Layer.succeed(WorkspaceSettings, { siteUrl, serverVersion: SERVER_VERSION })),

@@ -70,6 +70,7 @@ const handlers = <Self>(host: AnyHost<Self>, options: AdminRoutesOptions) =>
     Effect.fnUntraced(function* (group) {
       const environment: PluginEnvironment = yield* host.Environment
       const logs = yield* Effect.serviceOption(PluginLogs)
+      const { heartbeat = HEARTBEAT, stopping = Effect.never } = options
       const fileSystem = yield* FileSystem.FileSystem
       const find = (id: string): Effect.Effect<ManagedPlugin, PluginApiError> =>
         Effect.flatMap(environment.managed, (all) => {
@@ -155,11 +156,11 @@ const handlers = <Self>(host: AnyHost<Self>, options: AdminRoutesOptions) =>
         .handle("follow", ({ params, query: { count = 0 } }) =>
           Effect.gen(function* () {
             const { follow } = yield* logsOf(params.id)
-            return logResponse(
-              follow(params.id.toLowerCase(), count),
-              options.stopping ?? Effect.never,
-              options.heartbeat ?? HEARTBEAT,
-            )
+            const lines = follow(params.id.toLowerCase(), count)
+            const isRemoved = Effect.repeat(Effect.delay(environment.find(params.id), heartbeat), {
+              until: Option.isNone,
+            })
+            return logResponse(lines, Effect.raceFirst(stopping, Effect.asVoid(isRemoved)), heartbeat)
           }),
         )
         .handle("health", ({ params }) => Effect.flatMap(find(params.id), healthOf))

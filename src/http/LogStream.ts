@@ -16,7 +16,7 @@ const MAX_FIELDS = 16 * 1024
 /** A line as JSON. */
 export const lineOf = ({ at, fields, level, message }: PluginLogLine): typeof LogLineBody.Type => ({
   at,
-  level: level.toUpperCase(),
+  level,
   message,
   fields: jsonOf(fields),
 })

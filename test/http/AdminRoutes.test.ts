@@ -20,6 +20,7 @@ import { createServer } from "../../src/http/NodeServer.ts"
 import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { PluginStorage } from "../../src/storage/PluginStorage.ts"
 import { archive } from "../support/archives.ts"
+import { browser, browserPath } from "../support/browser.ts"
 import { folder, temporaryFolder } from "../support/folder.ts"
 import { eventually, hostEnvironment } from "../support/host.ts"
 import { head, wire } from "../support/rawHttp.ts"
@@ -475,6 +476,22 @@ describe("a plugin's log", () => {
   const say = (message: string) =>
     Effect.annotateLogs(Effect.logInfo(message), { plugin_id: "by-hand", nested: { of: ["it"] } })
 
+  it.live("is followed until the plugin is removed", () =>
+    Effect.gen(function* () {
+      const file = yield* archive({ id: "hello" })
+      yield* Effect.gen(function* () {
+        const { base, send } = yield* client
+        assert.strictEqual((yield* send("POST", "", { body: form(file) })).status, 201)
+        const headers = { authorization: `Bearer ${TOKEN}` }
+        const followed = yield* Effect.promise(() =>
+          fetch(`${base}/api/v4/plugins/hello/logs/follow?count=9`, { headers }),
+        )
+        assert.strictEqual((yield* send("DELETE", "/hello")).status, 200)
+        assert.match(yield* Effect.promise(() => followed.text()), /plugin hello is removed/)
+      }).pipe(Effect.provide(served(yield* root, { heartbeat: "50 millis" })))
+    }).pipe(Effect.scoped),
+  )
+
   it.live("has its last lines, and is followed until the client goes, or the host", () => {
     const stopping = Deferred.makeUnsafe<void>()
     return Effect.gen(function* () {
@@ -484,7 +501,7 @@ describe("a plugin's log", () => {
         const { json } = yield* send("GET", "/by-hand/logs?count=2")
         assert.deepStrictEqual(
           json.map(({ level, message }: any) => `${level} ${message}`),
-          ["INFO two", "INFO three"],
+          ["Info two", "Info three"],
         )
         assert.deepStrictEqual(json[0].fields, { nested: { of: ["it"] } })
         assert.isNumber(json[0].at)
@@ -516,7 +533,7 @@ describe("a plugin's log", () => {
         assert.notInclude(text, '"two"')
         assert.strictEqual(text.match(/"three"/g)?.length, 1)
         const [line] = /(?<=^data: ).*four.*$/m.exec(text)!
-        assert.deepInclude(JSON.parse(line), { level: "INFO", message: "four" })
+        assert.deepInclude(JSON.parse(line), { level: "Info", message: "four" })
         first.abort.abort()
 
         const second = yield* follow
@@ -555,5 +572,27 @@ describe("what describes the API", () => {
         assert.notMatch(page.text, /<(?:script|link|img)[^>]+(?:src|href)=/)
       }).pipe(Effect.provide(served(yield* root)))
     }).pipe(Effect.scoped),
+  )
+
+  it.live.skipIf(browserPath === undefined)(
+    "is a page that a browser shows, and that asks nobody else",
+    () =>
+      Effect.gen(function* () {
+        const chromium = yield* browser
+        yield* Effect.gen(function* () {
+          const { base } = yield* client
+          const page = yield* Effect.promise(() => chromium.newPage())
+          const asked: Array<string> = []
+          const errors: Array<string> = []
+          page.on("request", (request) => asked.push(request.url()))
+          page.on("console", (message) => message.type() === "error" && errors.push(message.text()))
+          page.on("pageerror", (error) => errors.push(String(error)))
+          yield* Effect.promise(() => page.goto(`${base}${AdminRoutes.DOCUMENTATION_PATH}`))
+          yield* Effect.promise(() => page.getByText("Install a .tar.gz", { exact: true }).waitFor({ timeout: 60_000 }))
+          const others = asked.filter((url) => !url.startsWith(base) && !url.startsWith("data:"))
+          assert.deepStrictEqual([others, errors], [[], []])
+        }).pipe(Effect.provide(served(yield* root)))
+      }).pipe(Effect.scoped),
+    180_000,
   )
 })

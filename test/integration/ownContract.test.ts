@@ -53,6 +53,18 @@ describe.skipIf(noPython || noGo)("examples/own-contract", () => {
           statuses.map(({ state }) => state),
           [2, 2],
         )
+        // What operators do is the same for every contract.
+        const put = yield* Effect.promise(() =>
+          fetch(`${base}/api/v4/plugins/taxes/config`, {
+            method: "PUT",
+            headers: { authorization },
+            body: '{"country":"FR"}',
+          }).then((response) => response.text()),
+        )
+        assert.strictEqual(put, '{"country":"FR"}')
+        const health = JSON.parse(yield* get("/api/v4/plugins/taxes/health")) as { readonly ping: object }
+        assert.deepInclude(health.ping, { answered: true })
+        assert.include(yield* get("/api/v4/plugins/taxes/logs"), "plugin taxes is active")
       }).pipe(Effect.scoped),
     600_000,
   )
