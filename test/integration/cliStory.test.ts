@@ -379,9 +379,20 @@ describe.skipIf(noPython)("an author for a contract of one's own", () => {
       const generated = spawnSync(
         "python3",
         [
-          ...["-m", "effect_plugin.generate", "--proto", join(BACKEND, "../../proto")],
-          ...["--hooks", "billing.v1.BillingHooks", "--api", "billing.v1.BillingApi"],
-          ...["--cookie", "BILLING_PLUGIN=invoices for everybody", "--package", "billing_plugin", "--output", "made"],
+          "-m",
+          "effect_plugin.generate",
+          "--proto",
+          join(BACKEND, "../../proto"),
+          "--hooks",
+          "billing.v1.BillingHooks",
+          "--api",
+          "billing.v1.BillingApi",
+          "--cookie",
+          "BILLING_PLUGIN=invoices for everybody",
+          "--package",
+          "billing_plugin",
+          "--output",
+          "made",
         ],
         { cwd: root, env: cliEnvironment(), encoding: "utf8" },
       )
