@@ -8,14 +8,14 @@ import { isLeftOut } from "../bundle/BundleFolder.ts"
  */
 const INTERVAL = Duration.millis(300)
 
-/** What a plugin's folder is like: its files, but for those that no bundle has (`.venv`, `.git`), and those of `besides`. */
-export const lookAt = (root: string, besides: ReadonlySet<string> = new Set()): Effect.Effect<string> =>
+/** What a plugin's folder is like: its files, but for those that no bundle has (`.venv`, `.git`). */
+export const lookAt = (root: string): Effect.Effect<string> =>
   Effect.promise(async () => {
     const seen: Array<string> = []
     try {
       for await (const { changed, kind, mode, path, size } of walk(root, (path, kind) => isLeftOut(root, path, kind))) {
         // A folder changes by what is in it.
-        if (kind === "file" && !besides.has(path)) seen.push(`${path}\0${changed}\0${size}\0${mode}`)
+        if (kind === "file") seen.push(`${path}\0${changed}\0${size}\0${mode}`)
       }
     } catch {
       // Something went while it was read; it is looked at again.

@@ -1,6 +1,6 @@
 /** The operator's story over the command line, against the real supervisor; and an author's, from a new plugin to a reload. */
 import { spawnSync } from "node:child_process"
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, globSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -291,6 +291,29 @@ describe.skipIf(noPython)("an author on the command line", () => {
     }).pipe(Effect.scoped),
   )
 
+  it.live("has what is built, built before each start, which is no change", () =>
+    Effect.gen(function* () {
+      const root = yield* folder({ ...greeter, "greeter/text.txt": "one" })
+      const source = join(root, "greeter/plugin.py")
+      writeFileSync(source, `from built import TEXT\n${readFileSync(source, "utf8").replace('"one"', "TEXT")}`)
+      const build = `printf 'TEXT = "%s"\\n' "$(cat text.txt)" > built.py && test "$(cat text.txt)" != broken`
+      const dev = yield* started(["dev", "greeter", "--port", "0", "--json", "--build", build], root)
+      const seen = (event: string) =>
+        eventually(event, () => dev.child.exitCode !== null || dev.output().includes(`"event":"${event}"`))
+      yield* seen("listening")
+      const url = /"(http:[^"]+)"/.exec(dev.output())?.[1] ?? assert.fail(dev.log())
+      assert.strictEqual((yield* page(url, "greeter")).text, "one")
+      writeFileSync(join(root, "greeter/text.txt"), "two")
+      yield* seen("reloaded")
+      assert.strictEqual((yield* page(url, "greeter")).text, "two")
+      writeFileSync(join(root, "greeter/text.txt"), "broken")
+      yield* seen("waiting")
+      assert.strictEqual((yield* page(url, "greeter")).text, "two")
+      const events = [...dev.output().matchAll(/"event":"(\w+)"/g)].map(([, event]) => event)
+      assert.deepStrictEqual(events, ["active", "listening", "reloaded", "failed", "waiting"])
+    }).pipe(Effect.scoped),
+  )
+
   it.live("is told by check at which step it ends", () =>
     Effect.gen(function* () {
       const root = yield* folder({
@@ -343,6 +366,47 @@ describe.skipIf(noPython)("an author on the command line", () => {
         assert.deepStrictEqual([args, ended.code, ended.stdout], [args, code, ""])
         assert.match(ended.stderr, reason)
       }
+    }).pipe(Effect.scoped),
+  )
+})
+
+describe.skipIf(noPython)("an author for a contract of one's own", () => {
+  it.live("makes a plugin with each of its hooks, on the contract's package", () =>
+    Effect.gen(function* () {
+      const root = yield* folder({})
+      const made = yield* cli(["new", "taxes", "--backend", BACKEND, "--json"], { cwd: root })
+      assert.strictEqual(made.code, 0, made.stderr)
+      const generated = spawnSync(
+        "python3",
+        [
+          "-m",
+          "effect_plugin.generate",
+          "--proto",
+          join(BACKEND, "../../proto"),
+          "--hooks",
+          "billing.v1.BillingHooks",
+          "--api",
+          "billing.v1.BillingApi",
+          "--cookie",
+          "BILLING_PLUGIN=invoices for everybody",
+          "--package",
+          "billing_plugin",
+          "--output",
+          "made",
+        ],
+        { cwd: root, env: cliEnvironment(), encoding: "utf8" },
+      )
+      assert.strictEqual(generated.status, 0, generated.stderr)
+      const [found = ""] = globSync("made/**/billing_plugin", { cwd: root })
+      cpSync(join(root, found), join(root, "taxes/billing_plugin"), { recursive: true })
+      const checked = yield* cli(["check", "taxes", "--backend", BACKEND], { cwd: root })
+      assert.strictEqual(checked.code, 0, checked.stdout)
+      assert.match(checked.stdout, /✓ hooks .*TaxRules/)
+      const called = yield* cli(
+        ["call", "TaxRules", '{"country":"FR"}', "--backend", BACKEND, "--folder", "taxes", "--json"],
+        { cwd: root },
+      )
+      assert.deepInclude(called, { code: 0, stdout: "{}\n" })
     }).pipe(Effect.scoped),
   )
 })

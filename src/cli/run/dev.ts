@@ -2,7 +2,6 @@ import { execFile } from "node:child_process"
 import { resolve } from "node:path"
 import { Duration, Effect, FileSystem, Option, SubscriptionRef } from "effect"
 import { type PluginBundle, PluginBundles } from "../../bundle/PluginBundle.ts"
-import { currentPlatform, platformKey } from "../../command/PluginRuntime.ts"
 import type { AnyHost } from "../../environment/PluginHost.ts"
 import { MattermostPlugins } from "../../mattermost/MattermostPlugins.ts"
 import { announce, postLine } from "../Announcement.ts"
@@ -94,21 +93,17 @@ interface Source {
 
 const makeSource = (directory: string, build: Option.Option<string>, tell: Tell): Source => {
   let seen = ""
-  let built: ReadonlySet<string> = new Set()
-  const look = Effect.suspend(() => lookAt(directory, built))
+  const look = lookAt(directory)
   const load = Effect.gen(function* () {
     const bundles = yield* PluginBundles
-    // Before it is read: what changes meanwhile is a change to come.
     seen = yield* look
-    // What is built is no change of the plugin's author.
-    const before = yield* Effect.mapError(bundles.load(directory), told)
     if (Option.isSome(build)) {
-      const { executable, executables } = before.manifest.server ?? {}
-      built = new Set([executable, executables?.[platformKey(currentPlatform)]].filter((path) => path !== undefined))
-      seen = yield* look
       yield* runBuild(build.value, directory)
+      // What was built is no change of the author's.
+      seen = yield* look
     }
-    return before
+    // What changes from now on is a change to come.
+    return yield* Effect.mapError(bundles.load(directory), told)
   })
   const next = Effect.andThen(
     Effect.suspend(() => untilChanged(seen, look)),
