@@ -1,8 +1,10 @@
 /** What users install: `npm run build` makes it, and its exports lead to what is there. */
 import { execFileSync } from "node:child_process"
-import { existsSync, globSync, readFileSync } from "node:fs"
-import { join, resolve } from "node:path"
-import { assert, describe, it } from "vitest"
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join, resolve } from "node:path"
+import { assert, describe, inject, it } from "vitest"
+import { noPython } from "./support/host.ts"
 
 const root = resolve(import.meta.dirname, "..")
 const run = (...args: ReadonlyArray<string>) => String(execFileSync("node", args, { cwd: root }))
@@ -31,4 +33,33 @@ describe("the package", () => {
     assert.strictEqual(names, "function function true mattermost.pluginapi.v1.Post\n")
     assert.include(run(bin["plugin-supervisor"], "--version"), version)
   })
+
+  it.skipIf(noPython)(
+    "gives Python plugins the SDK on a machine that has a plain Python only",
+    () => {
+      const folder = mkdtempSync(join(tmpdir(), "fresh-"))
+      try {
+        const uv = inject("uv")
+        const bin = "python" in uv ? dirname(uv.python) : assert.fail(uv.missing)
+        const command = (...args: ReadonlyArray<string>) =>
+          execFileSync(process.execPath, [join(root, "dist/main.js"), ...args], {
+            cwd: folder,
+            env: { ...process.env, PATH: `${bin}:/usr/bin:/bin`, XDG_CACHE_HOME: folder },
+            encoding: "utf8",
+          })
+        const sdk = command("sdk").trim()
+        assert.match(sdk, /effect_plugin_supervisor_sdk-[\d.]+-py3-none-any\.whl$/)
+        assert.isTrue(existsSync(sdk))
+        command("new", "my-plugin")
+        const { ok, steps } = JSON.parse(command("check", "my-plugin", "--json"))
+        assert.isTrue(ok, JSON.stringify(steps))
+        // It was made for the plugin: the interpreter on the PATH has no SDK.
+        assert.lengthOf(globSync("plugin-supervisor/environments/*/environment.json", { cwd: folder }), 1)
+      } finally {
+        execFileSync("chmod", ["-R", "u+w", folder])
+        rmSync(folder, { recursive: true })
+      }
+    },
+    600_000,
+  )
 })

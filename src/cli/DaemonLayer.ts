@@ -32,6 +32,9 @@ const HTTP_STOP_LIMIT = Duration.seconds(2)
 /** The folder of installed bundles in the data folder. */
 const BUNDLES = "bundles"
 
+/** The folder of Python environments there. */
+const ENVIRONMENTS = "environments"
+
 /** What an operator sets for the daemon, whatever the contract of its plugins. */
 export interface DaemonOptions extends PythonOptions {
   /** Folder of the plugins' bundles. */
@@ -163,7 +166,7 @@ export const daemonLayer = <Self, Given, E, R, RoutesError, RoutesNeeds, AuthNee
     Layer.provideMerge(
       backend
         .environment(Deferred.await(siteUrl))
-        .pipe(Layer.provide(pythonEnvironments(options)), Layer.provide(settings)),
+        .pipe(Layer.provide(pythonEnvironments(options, resolve(options.data, ENVIRONMENTS))), Layer.provide(settings)),
     ),
     Layer.provideMerge(PluginLogs.layer),
     Layer.provideMerge(AccessToken.layerFrom(options.tokenFile)),

@@ -73,8 +73,7 @@ export const locally = <A, E, R>(
   Effect.gen(function* () {
     const level = yield* GlobalFlag.LogLevel
     // From one time to the next, so that they are made once.
-    const environments = Option.some(Option.getOrElse(flags.environments, userEnvironments))
-    const python = Layer.catchCause(pythonEnvironments({ ...flags, environments }), (cause) =>
+    const python = Layer.catchCause(pythonEnvironments(flags, userEnvironments()), (cause) =>
       Layer.effectDiscard(Effect.mapError(Effect.failCause(cause), told)),
     )
     return yield* command.pipe(

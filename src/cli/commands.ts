@@ -11,6 +11,7 @@ import { logs } from "./logs.ts"
 import { newPlugin } from "./new.ts"
 import { pack } from "./pack.ts"
 import { remove } from "./remove.ts"
+import { sdk } from "./sdk.ts"
 import { serve } from "./serve.ts"
 import { sign } from "./sign.ts"
 import { status } from "./status.ts"
@@ -24,6 +25,6 @@ export const command = Command.make("plugin-supervisor").pipe(
       group: "Plugins of a running supervisor",
       commands: [list, status, install, enable, disable, restart, reload, remove, logs, config],
     },
-    { group: "Writing plugins", commands: [newPlugin, check, call, dev, pack, sign, keygen] },
+    { group: "Writing plugins", commands: [newPlugin, check, call, dev, sdk, pack, sign, keygen] },
   ]),
 )

@@ -6,9 +6,15 @@ import { VARIABLES } from "../command/Variables.ts"
 export const pythonFlags = {
   environments: Flag.String("environments").pipe(
     Flag.withDescription(
-      "Folder of Python environments, made of what plugins ask for (requirements.txt, say); made when it is missing. Default: none are made",
+      "Folder of Python environments, made of what plugins ask for (requirements.txt, say). Default: environments, in the data folder",
     ),
     Flag.optional,
+  ),
+  provision: Flag.Boolean("provision").pipe(
+    Flag.withDescription(
+      "Make Python environments; --no-provision runs Python plugins by what is in their bundle, or by the Python on the PATH. Default true",
+    ),
+    Flag.withDefault(true),
   ),
   pythonTool: Flag.Literals("python-tool", ["uv", "pip"]).pipe(
     Flag.withDescription("What makes those environments. Default: uv if it is on the PATH, else pip"),
@@ -16,7 +22,7 @@ export const pythonFlags = {
   ),
   pythonSdk: Flag.String("python-sdk").pipe(
     Flag.withDescription(
-      "The SDK in those environments: a requirement, or the path of a wheel or of the SDK's folder. Default effect-plugin-supervisor-sdk",
+      "The SDK in those environments: a requirement, or the path of a wheel or of the SDK's folder. Default: the one that came with this program",
     ),
     Flag.optional,
   ),
@@ -39,8 +45,10 @@ export const pythonFlags = {
 
 /** What these flags say. */
 export interface PythonOptions {
-  /** Folder of the Python environments; none where none are to be made. */
+  /** Folder of the Python environments; none for the default. */
   readonly environments: Option.Option<string>
+  /** Whether environments are made. */
+  readonly provision: boolean
   /** What makes them; none for the one there is. */
   readonly pythonTool: Option.Option<"uv" | "pip">
   /** The SDK that they have. */

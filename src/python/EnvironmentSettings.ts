@@ -3,8 +3,8 @@ import { Duration, Redacted } from "effect"
 /** Where plugins get the SDK from. */
 export interface SdkSource {
   /**
-   * What is installed: a requirement as pip reads it, or the path of a wheel or of the SDK's own folder. Default
-   * `effect-plugin-supervisor-sdk`.
+   * What is installed: a requirement as pip reads it, or the path of a wheel or of the SDK's own folder. Default: the one
+   * that came with this host.
    */
   readonly requirement?: string | undefined
   /** The module that tells whether it is there. Default `mattermost_plugin`. */
@@ -73,15 +73,18 @@ const credentialsOf = (url: string): ReadonlyArray<string> => {
   }
 }
 
-/** Settings with their defaults. */
-export const settingsOf = (options: PythonEnvironmentsOptions) => {
+/** What stands for the SDK of a host that has none beside it. */
+const BY_NAME = "effect-plugin-supervisor-sdk"
+
+/** Settings with their defaults; `ownSdk` is the SDK that came with this host. */
+export const settingsOf = (options: PythonEnvironmentsOptions, ownSdk: string = BY_NAME) => {
   const indexUrl = options.indexUrl === undefined ? undefined : revealed(options.indexUrl)
   const extraIndexUrls = (options.extraIndexUrls ?? []).map(revealed)
   const findLinks = options.findLinks ?? []
   const {
-    distributions = ["effect-plugin-supervisor-sdk", "mattermost-plugin-sdk"],
+    distributions = [BY_NAME, "mattermost-plugin-sdk"],
     module = "mattermost_plugin",
-    requirement = "effect-plugin-supervisor-sdk",
+    requirement = ownSdk,
   } = options.sdk === false || options.sdk === undefined ? {} : options.sdk
   return {
     sdk: options.sdk === false ? undefined : { distributions, module, requirement },

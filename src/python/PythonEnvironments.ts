@@ -17,6 +17,7 @@ import { NETWORK_VARIABLES, type PythonEnvironmentsOptions, settingsOf } from ".
 import { type Environment, makeStore } from "./EnvironmentStore.ts"
 import { makeInstaller } from "./Installer.ts"
 import { makeNeeds, type Needed } from "./Needed.ts"
+import { ownSdk } from "./OwnSdk.ts"
 import { ToolRun } from "./ToolRun.ts"
 
 /** Far more often than environments become unused. */
@@ -31,7 +32,7 @@ const make = Effect.fn("PythonEnvironments.make")(function* (options: PythonEnvi
   const interpreters = yield* PythonInterpreter
   const { run } = yield* ToolRun
   const { platform, variables } = yield* HostEnvironment
-  const settings = settingsOf(options)
+  const settings = settingsOf(options, yield* ownSdk)
   const store = yield* makeStore(options.directory)
   const installer = yield* makeInstaller
   const isWindows = platform.platform === "win32"

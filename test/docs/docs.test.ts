@@ -275,7 +275,7 @@ describe.skipIf(noPython)("docs/python-environments.md", () => {
     () =>
       Effect.gen(function* () {
         const folder = yield* checkout
-        const environments = join(folder, "environments")
+        const environments = join(folder, "data/environments")
         yield* Effect.addFinalizer(() => Effect.sync(() => execFileSync("chmod", ["-R", "u+w", environments])))
         const packages = join(folder, "packages")
         makePackages(packages, [{ name: "humanize", version: "4.1" }, installedSdk()])
@@ -286,13 +286,12 @@ describe.skipIf(noPython)("docs/python-environments.md", () => {
         writeFileSync(join(plugin, "plugin.json"), snippets("docs/python-plugins.md", "json")[0]!)
         writeFileSync(join(plugin, "requirements.txt"), snippets("docs/python-environments.md", "txt")[0]!)
         const [command = ""] = snippets("docs/python-environments.md", "sh")
-        assert.include(command, "--python-sdk ./python-sdk")
         // Built once for all tests: building it takes a network and a minute.
-        const own = command.trim().replace("./python-sdk", "effect-plugin-supervisor-sdk")
-        const { base } = yield* served(`${own} --offline --find-links packages`, folder)
+        const own = "--python-sdk effect-plugin-supervisor-sdk --offline --find-links packages"
+        const { base } = yield* served(`${command.trim()} ${own}`, folder)
         const page = yield* Effect.promise(() => fetch(`${base}/plugins/my-plugin/`))
         assert.strictEqual(yield* Effect.promise(() => page.text()), "Hello from my plugin!")
-        assert.lengthOf(globSync("environments/*/environment.json", { cwd: folder }), 1)
+        assert.lengthOf(globSync("*/environment.json", { cwd: environments }), 1)
       }).pipe(Effect.scoped),
     600_000,
   )

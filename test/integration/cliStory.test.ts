@@ -179,17 +179,7 @@ describe.skipIf(noPython)("an operator on the command line", () => {
         // Leads to the SDK as it is developed here.
         { name: "sdk-here", files: { "sdk_here.pth": `${packages}\n${join(sdk, "src")}\n` } },
       ])
-      const flags = [
-        "--environments",
-        join(root, "data/environments"),
-        "--offline",
-        "--python-tool",
-        "pip",
-        "--find-links",
-        "wheels",
-        "--python-sdk",
-        "sdk-here",
-      ]
+      const flags = ["--offline", "--python-tool", "pip", "--find-links", "wheels", "--python-sdk", "sdk-here"]
       const { done, run, url } = yield* served(root, ...flags)
       yield* done("install", "greeter")
       yield* done("enable", "greeter")

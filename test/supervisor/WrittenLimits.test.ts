@@ -47,7 +47,10 @@ describe("pluginLimitsOf", () => {
       ]) {
         assert.include(message, part)
       }
-      assert.include((yield* Effect.flip(pluginLimitsOf({ group: "g" }))).message, "group: a group needs a user as well")
+      assert.include(
+        (yield* Effect.flip(pluginLimitsOf({ group: "g" }))).message,
+        "group: a group needs a user as well",
+      )
     }),
   )
 

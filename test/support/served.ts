@@ -21,6 +21,7 @@ export const unset = Effect.fnUntraced(function* (root: string, tokenFile?: stri
     install: true,
     insecureDownloads: false,
     environments: Option.none(),
+    provision: false,
     pythonTool: Option.none(),
     pythonSdk: Option.none(),
     pythonIndex: Option.none(),

@@ -49,7 +49,7 @@ export const run = ({ allowEnv, build, data, folder, json, port, ...flags }: Dev
       limits: yield* Effect.mapError(limitsOf({}), told),
       ...flags,
       // Those there are already.
-      environments: Option.none(),
+      provision: false,
       install: false,
       insecureDownloads: false,
     }

@@ -31,7 +31,7 @@ const common = (id: string, more = ""): Files => ({
 export const mattermostPython = (id: string): Files => ({
   ...common(
     id,
-    "\nThe tests, in [`test_plugin.py`](test_plugin.py), need no host: `pip install pytest effect-plugin-supervisor-sdk`, then `pytest`.\n",
+    '\nThe tests, in [`test_plugin.py`](test_plugin.py), need no host: `pip install pytest "$(plugin-supervisor sdk)"`, then `pytest`.\n',
   ),
   "plugin.py": `from mattermost_plugin import HookName, Plugin, hook, run_plugin
 
