@@ -58,9 +58,9 @@ def test_what_blocks_the_event_loop_is_told_with_its_line(start_plugin: StartPlu
 
 
 UNWELL = """
-    import mattermost_plugin.watchdog
+    import effect_plugin._watchdog
 
-    mattermost_plugin.watchdog.UNWELL = 0.2
+    effect_plugin._watchdog.UNWELL = 0.2
 
     class Blocking(Plugin):
         @hook(HookName.MessageHasBeenPosted)
