@@ -74,7 +74,7 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
       Effect.annotateLogs({ plugin_id: plugin.bundle.manifest.id }),
     )
 
-  for (const found of [...(yield* inFolder(options.directory)), ...(yield* installed(store, states))]) {
+  for (const found of [...(yield* inFolder(options.directory, Option.isSome(store))), ...(yield* installed(store, states))]) {
     const { id } = found.bundle.manifest
     if (entries.has(id)) {
       yield* Effect.logError(
@@ -236,9 +236,10 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
   }
 })
 
-/** The bundles of the folder that is kept by hand. */
+/** The bundles of the folder that is kept by hand, which may be empty where plugins can be installed. */
 const inFolder = Effect.fnUntraced(function* (
   directory: string,
+  mayBeEmpty: boolean,
 ): Effect.fn.Return<ReadonlyArray<Found>, never, PluginBundles> {
   const bundles = yield* PluginBundles
   const discovered = yield* bundles
@@ -251,7 +252,7 @@ const inFolder = Effect.fnUntraced(function* (
       continue
     }
     const { failure } = entry
-    const isHarmless = failure._tag === "PassedOverError" && !failure.isWithoutPlugins
+    const isHarmless = failure._tag === "PassedOverError" && (mayBeEmpty || !failure.isWithoutPlugins)
     yield* isHarmless ? Effect.logInfo(failure.message) : Effect.logError(failure.message)
   }
   return found

@@ -4,7 +4,7 @@ import { cpSync, existsSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFile
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect } from "effect"
+import { Effect } from "effect"
 import { inject } from "vitest"
 import { checkout, served } from "../support/checkout.ts"
 import { read, root, snippets } from "../support/documents.ts"
@@ -13,19 +13,7 @@ import { installedSdk, makePackages } from "../support/wheels.ts"
 import { pluginOptions } from "../../src/supervisor/PluginOptions.ts"
 import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
 import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
-import { parseManifest } from "../../src/bundle/Manifest.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
-import { HEALTH_DEADLINE } from "../../src/goplugin/Health.ts"
-import { STATE_NUMBER } from "../../src/mattermost/PluginStateNumber.ts"
-import { HEALTH_INTERVAL, HEALTH_MISSES } from "../../src/supervisor/HealthMonitor.ts"
-import {
-  RESTART_BUDGET,
-  RESTART_DELAY,
-  RESTART_MAX_DELAY,
-  RETRY_EVERY,
-  STABLE_AFTER,
-} from "../../src/supervisor/RestartPolicy.ts"
-import { DRAIN_LIMIT, STREAM_LIMIT } from "../../src/supervisor/SupervisorOptions.ts"
 
 const documents = globSync(["*.md", "docs/**/*.md", "python-sdk/*.md"], { cwd: root }).toSorted()
 
@@ -88,34 +76,6 @@ describe("docs/hooks.md", () => {
       assert.strictEqual(plugins["guard"]?.hooks?.policies?.messageWillBePosted?.onFailure, "refuse")
     }),
   )
-})
-
-describe("docs/operating.md", () => {
-  it.effect("shows a manifest that says that the plugin must not run twice", () =>
-    Effect.gen(function* () {
-      const [manifest = ""] = snippets("docs/operating.md", "json")
-      assert.isTrue((yield* parseManifest("plugin.json", manifest)).server?.exclusive)
-    }),
-  )
-
-  it("tells the defaults as they are", () => {
-    const text = read("docs/operating.md")
-    const of = (duration: Duration.Duration) =>
-      Duration.toMinutes(duration) >= 1
-        ? unit(Duration.toMinutes(duration), "minute")
-        : unit(Duration.toSeconds(duration), "second")
-    const unit = (count: number, name: string) => `"${count} ${name}${count === 1 ? "" : "s"}"`
-    for (const setting of [
-      `delay: ${of(RESTART_DELAY)}, maxDelay: ${of(RESTART_MAX_DELAY)}, budget: ${RESTART_BUDGET}`,
-      `stableAfter: ${of(STABLE_AFTER)}, retryEvery: ${of(RETRY_EVERY)}`,
-      `interval: ${of(HEALTH_INTERVAL)}, deadline: ${of(HEALTH_DEADLINE)}, misses: ${HEALTH_MISSES}`,
-      `drainLimit: ${of(DRAIN_LIMIT)}`,
-      `streamLimit: ${of(STREAM_LIMIT)}`,
-    ]) {
-      assert.include(text, setting)
-    }
-    for (const [name, number] of Object.entries(STATE_NUMBER)) assert.include(text, `| \`${name}\` | ${number} |`)
-  })
 })
 
 describe("docs/contracts.md", () => {
