@@ -74,7 +74,10 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
       Effect.annotateLogs({ plugin_id: plugin.bundle.manifest.id }),
     )
 
-  for (const found of [...(yield* inFolder(options.directory, Option.isSome(store))), ...(yield* installed(store, states))]) {
+  for (const found of [
+    ...(yield* inFolder(options.directory, Option.isSome(store))),
+    ...(yield* installed(store, states)),
+  ]) {
     const { id } = found.bundle.manifest
     if (entries.has(id)) {
       yield* Effect.logError(
