@@ -1,7 +1,7 @@
 import { Effect, Exit, Fiber, Option, Record, Scope, Semaphore } from "effect"
 import { BundleStore } from "../bundle/BundleStore.ts"
 import { refuseDowngrade } from "../bundle/BundleVersion.ts"
-import { type PluginBundle, PluginBundles } from "../bundle/PluginBundle.ts"
+import type { PluginBundles } from "../bundle/PluginBundle.ts"
 import { masked, oneSpelling, settingsProblems, unmasked, withDefaults } from "../bundle/PluginSettingsSchema.ts"
 import type { AnyContract } from "../contract/Contract.ts"
 import type { UnaryHooks } from "../hooks/Hooks.ts"
@@ -16,6 +16,7 @@ import {
   NotStoredError,
   UnknownPluginError,
 } from "./EnvironmentError.ts"
+import { bundlesInFolder, type Found, installedBundles } from "./FoundBundles.ts"
 import type { EnvironmentOptions, ManagedPlugin, PluginEnvironment } from "./PluginEnvironment.ts"
 
 /** A plugin that this host has. */
@@ -26,12 +27,6 @@ interface Entry<H> {
   isEnabled: boolean
   /** What supervises it ends with this. */
   readonly scope: Scope.Closeable
-}
-
-/** A bundle that is there when the host starts. */
-interface Found {
-  readonly bundle: PluginBundle
-  readonly path: string | undefined
 }
 
 /** The plugins of a folder and the installed ones, supervised. */
@@ -74,10 +69,8 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
       Effect.annotateLogs({ plugin_id: plugin.bundle.manifest.id }),
     )
 
-  for (const found of [
-    ...(yield* inFolder(options.directory, Option.isSome(store))),
-    ...(yield* installed(store, states)),
-  ]) {
+  const inFolder = yield* bundlesInFolder(options.directory, Option.isSome(store))
+  for (const found of [...inFolder, ...(yield* installedBundles(store, states))]) {
     const { id } = found.bundle.manifest
     if (entries.has(id)) {
       yield* Effect.logError(
@@ -119,13 +112,12 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
     run: (entry: Entry<UnaryHooks<C>>, id: string) => Effect.Effect<A, E>,
   ): Effect.Effect<A, E | UnknownPluginError> => {
     const id = given.toLowerCase()
-    return command(
-      id,
-      Effect.suspend((): Effect.Effect<A, E | UnknownPluginError> => {
-        const entry = entries.get(id)
-        return entry === undefined ? Effect.fail(new UnknownPluginError({ pluginId: given })) : run(entry, id)
-      }),
-    )
+    const onEntry = Effect.suspend((): Effect.Effect<A, E | UnknownPluginError> => {
+      const entry = entries.get(id)
+      return entry === undefined ? Effect.fail(new UnknownPluginError({ pluginId: given })) : run(entry, id)
+    })
+    // A lock is kept for each id; those that somebody made up get none.
+    return Effect.suspend(() => (locks.has(id) || entries.has(id) ? command(id, onEntry) : onEntry))
   }
   const setEnabled = Effect.fnUntraced(function* (entry: Entry<UnaryHooks<C>>, id: string, isEnabled: boolean) {
     if (Option.isSome(states)) yield* states.value.enable(id, isEnabled)
@@ -148,7 +140,8 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
                 return yield* new KeptByHandError({ pluginId: id, directory: options.directory })
               }
               const before = (yield* rows.get(id))?.current
-              if (before !== undefined && !force) {
+              // One whose bundle was lost is there for nobody.
+              if (before !== undefined && entry !== undefined && !force) {
                 return yield* new AlreadyInstalledError({ pluginId: id, version: before.version })
               }
               yield* refuseDowngrade(id, before?.version, version, { force })
@@ -166,7 +159,10 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
               if (entry?.isEnabled === true) entry.path = committed.path
               else {
                 if (entry !== undefined) yield* Scope.close(entry.scope, Exit.void)
-                yield* supervise({ bundle, path: committed.path }, false)
+                // What was lost, and comes back, is to run if it was to.
+                const isEnabled = entry === undefined && before !== undefined && (yield* enabledIn(id)) === true
+                const made = yield* supervise({ bundle, path: committed.path }, isEnabled)
+                if (isEnabled) yield* start(made)
               }
               if (before !== undefined && isAnother) yield* Effect.ignore(bundles.remove(before.path))
               yield* Effect.annotateLogs(Effect.logInfo(`plugin ${id}${version && ` ${version}`} is installed`), {
@@ -238,56 +234,6 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
       ),
   }
 })
-
-/** The bundles of the folder that is kept by hand, which may be empty where plugins can be installed. */
-const inFolder = Effect.fnUntraced(function* (
-  directory: string,
-  mayBeEmpty: boolean,
-): Effect.fn.Return<ReadonlyArray<Found>, never, PluginBundles> {
-  const bundles = yield* PluginBundles
-  const discovered = yield* bundles
-    .discover(directory)
-    .pipe(Effect.catch((error) => Effect.as(Effect.logError(error.message), [])))
-  const found: Array<Found> = []
-  for (const entry of discovered) {
-    if (entry._tag === "Success") {
-      found.push({ bundle: entry.success, path: undefined })
-      continue
-    }
-    const { failure } = entry
-    const isHarmless = failure._tag === "PassedOverError" && (mayBeEmpty || !failure.isWithoutPlugins)
-    yield* isHarmless ? Effect.logInfo(failure.message) : Effect.logError(failure.message)
-  }
-  return found
-})
-
-/** The installed bundles; what an interrupted command of an earlier host has left is removed first. */
-const installed = (
-  store: Option.Option<BundleStore["Service"]>,
-  states: Option.Option<PluginStates["Service"]>,
-): Effect.Effect<ReadonlyArray<Found>> =>
-  Effect.gen(function* () {
-    if (Option.isNone(store) || Option.isNone(states)) return []
-    const { missing } = yield* store.value.sweep(yield* states.value.paths)
-    const found: Array<Found> = []
-    for (const { current, pluginId } of yield* states.value.all) {
-      if (current === undefined) continue
-      if (missing.includes(current.path)) {
-        yield* Effect.logError(`plugin ${pluginId}: its bundle is gone from the store; install it again`)
-        continue
-      }
-      yield* Effect.matchEffect(store.value.open(current.path), {
-        onFailure: ({ message }) => Effect.logError(`plugin ${pluginId}: ${message}; install it again`),
-        onSuccess: (bundle) =>
-          Effect.sync(() => {
-            found.push({ bundle: { ...bundle, installedHash: current.hash }, path: current.path })
-          }),
-      })
-    }
-    return found
-  }).pipe(
-    Effect.catch((error) => Effect.as(Effect.logError(`no plugin that was installed runs: ${error.message}`), [])),
-  )
 
 /** An environment of these plugins, in which nothing can be changed; for tests. */
 export const environmentOf = <H>(plugins: ReadonlyArray<SupervisedPlugin<H>>): PluginEnvironment<H> => {

@@ -1,5 +1,5 @@
 /** What an operator does with plugins while the host runs, with real ones. */
-import { appendFileSync, cpSync, readdirSync } from "node:fs"
+import { appendFileSync, cpSync, readdirSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
@@ -151,6 +151,24 @@ describe.skipIf(noPython)("PluginEnvironment", () => {
           const error = yield* Effect.flip(environment.restart("versioned"))
           assert.match(error.message, /plugin\.py"? is changed.*; install the plugin again/)
           yield* environment.install({ folder: yield* bundle("1.0.0") }, { force: true })
+          assert.strictEqual(yield* posted, "x 1.0.0")
+        }),
+      )
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("goes on without a bundle that is lost, and has it back when it is installed again", () =>
+    Effect.gen(function* () {
+      const root = yield* folder({ plugins: { folder: true } })
+      const source = yield* bundle("1.0.0")
+      yield* running(root, ({ enable, install }) => Effect.andThen(install({ folder: source }), enable("versioned")))
+      rmSync(join(root, "store/versioned"), { recursive: true })
+      yield* running(root, ({ install, managed }) =>
+        Effect.gen(function* () {
+          assert.deepStrictEqual(yield* managed, [])
+          yield* install({ folder: source })
+          const [plugin] = yield* managed
+          assert.isTrue(plugin?.isEnabled)
           assert.strictEqual(yield* posted, "x 1.0.0")
         }),
       )
