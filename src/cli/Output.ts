@@ -1,4 +1,4 @@
-import { Console, Effect } from "effect"
+import { Console, Duration, Effect, Schedule } from "effect"
 import { CliOutput, Flag, TerminalCapabilities } from "effect/cli"
 import { shown } from "./StderrLog.ts"
 
@@ -57,25 +57,33 @@ export const printJsonLine = (value: unknown): Effect.Effect<void> => Console.lo
 
 const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"]
 
-/** Milliseconds between frames. */
-const FRAME = 100
+const FRAME = Duration.millis(100)
 
-/** Shows on stderr that something is being done, while it is, if that is a terminal. */
-export const working = <A, E, R>(what: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
-  const { stderr } = process
+/** How often it is asked how far something is. */
+const ASK_EVERY = Duration.seconds(1)
+
+/** Shows on stderr that something is being done, while it is, if that is a terminal; and how far it is, where that can be asked. */
+export const working = <A, E, R, R2 = never>(
+  what: string,
+  effect: Effect.Effect<A, E, R>,
+  progress: Effect.Effect<string, unknown, R2> = Effect.succeed(""),
+  stderr: Pick<NodeJS.WriteStream, "isTTY" | "columns" | "write"> = process.stderr,
+): Effect.Effect<A, E, R | R2> => {
   if (!stderr.isTTY) return effect
-  return Effect.acquireUseRelease(
-    Effect.sync(() => {
-      let frame = 0
-      const show = () => stderr.write(`\r${FRAMES[frame++ % FRAMES.length]} ${shown(what)}\u001b[K`)
-      show()
-      return setInterval(show, FRAME)
-    }),
-    () => effect,
-    (timer) =>
-      Effect.sync(() => {
-        clearInterval(timer)
-        stderr.write("\r\u001b[K")
-      }),
-  )
+  let frame = 0
+  let told = ""
+  const show = Effect.sync(() => {
+    const text = shown(`${FRAMES[frame++ % FRAMES.length]} ${what}${told === "" ? "" : `: ${told}`}`)
+    // What needs two lines could not be taken back.
+    const characters = [...text]
+    while (CliOutput.displayWidth(characters.join("")) >= (stderr.columns || 80)) characters.pop()
+    stderr.write(`\r${characters.join("")}\u001b[K`)
+  })
+  const ask = Effect.ignore(Effect.tap(progress, (text) => Effect.sync(() => (told = text))))
+  return Effect.gen(function* () {
+    yield* Effect.addFinalizer(() => Effect.sync(() => stderr.write("\r\u001b[K")))
+    yield* Effect.forkScoped(Effect.repeat(show, Schedule.spaced(FRAME)))
+    yield* Effect.forkScoped(Effect.repeat(ask, Schedule.spaced(ASK_EVERY)))
+    return yield* effect
+  }).pipe(Effect.scoped)
 }

@@ -8,6 +8,7 @@ import { PluginBundles } from "../bundle/PluginBundle.ts"
 import { failed, told } from "./CommandError.ts"
 import { type Daemon, daemonFlags, START_LIMIT, withDaemon } from "./Daemon.ts"
 import { printJson, printLine, working } from "./Output.ts"
+import { provisioning } from "./provisioning.ts"
 
 const Installed = Schema.Struct({ id: Schema.String, version: Schema.optionalKey(Schema.String) })
 
@@ -29,7 +30,7 @@ export const install = Command.make(
       flags,
       Effect.fnUntraced(function* (daemon) {
         const sent = /^https?:\/\//i.test(source) ? fromUrl(daemon, source, force) : fromDisk(daemon, source, force)
-        const manifest = yield* working(`install ${source}`, sent)
+        const manifest = yield* working(`install ${source}`, sent, provisioning(daemon))
         if (flags.json) return yield* printJson(manifest)
         const installed = yield* Effect.mapError(Schema.decodeUnknownEffect(Installed)(manifest), () =>
           failed(`${daemon.url} does not say what it has installed`),

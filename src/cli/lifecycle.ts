@@ -3,6 +3,7 @@ import { Command } from "effect/cli"
 import { HttpClientRequest } from "effect/http"
 import { daemonFlags, pluginPath, START_LIMIT, withDaemon } from "./Daemon.ts"
 import { printJson, printLine, working } from "./Output.ts"
+import { provisioning } from "./provisioning.ts"
 import { pluginId } from "./PluginId.ts"
 
 /** A command that is a word to the supervisor about one plugin. */
@@ -10,9 +11,9 @@ const word = <const Name extends string>(name: Name, done: string, description: 
   Command.make(name, { id: pluginId, ...daemonFlags }, ({ id, ...flags }) =>
     withDaemon(
       flags,
-      Effect.fnUntraced(function* ({ ask }) {
+      Effect.fnUntraced(function* (daemon) {
         const request = HttpClientRequest.post(pluginPath(id, `/${name}`))
-        const answer = yield* working(`${name} ${id}`, ask(request, START_LIMIT))
+        const answer = yield* working(`${name} ${id}`, daemon.ask(request, START_LIMIT), provisioning(daemon, id))
         yield* flags.json ? printJson(answer) : printLine(id, { text: done, paint: "green" })
       }),
     ),

@@ -1,8 +1,7 @@
 import { Duration, Effect, Option, Schema } from "effect"
 import { Argument, Command } from "effect/cli"
 import { HttpClientRequest } from "effect/http"
-import { failed } from "./CommandError.ts"
-import { daemonFlags, withDaemon } from "./Daemon.ts"
+import { daemonFlags, pluginPath, withDaemon } from "./Daemon.ts"
 import { type Cell, type Paint, printJson, printLine, printTable } from "./Output.ts"
 
 const Status = Schema.StructWithRest(
@@ -16,6 +15,7 @@ const Status = Schema.StructWithRest(
     error: Schema.String,
     restarts: Schema.Finite,
     next_try: Schema.Finite,
+    provisioning: Schema.NullOr(Schema.Struct({ step: Schema.String, line: Schema.String })),
     last_failure: Schema.NullOr(
       Schema.Struct({
         at: Schema.Finite,
@@ -29,6 +29,16 @@ const Status = Schema.StructWithRest(
   [Schema.Record(Schema.String, Schema.Unknown)],
 )
 type Status = typeof Status.Type
+
+const Health = Schema.StructWithRest(
+  Schema.Struct({
+    ...Status.schema.fields,
+    pid: Schema.NullOr(Schema.Finite),
+    ping: Schema.NullOr(Schema.Struct({ answered: Schema.Boolean, millis: Schema.Finite, error: Schema.String })),
+    in_flight: Schema.Finite,
+  }),
+  [Schema.Record(Schema.String, Schema.Unknown)],
+)
 
 const PAINTS: { readonly [state: string]: Paint } = {
   Running: "green",
@@ -60,8 +70,8 @@ export const status = Command.make(
       flags,
       Effect.fnUntraced(function* ({ read }) {
         const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
-        const all = yield* read(HttpClientRequest.get("/api/v4/plugins/statuses"), Schema.Array(Status))
         if (Option.isNone(id)) {
+          const all = yield* read(HttpClientRequest.get("/api/v4/plugins/statuses"), Schema.Array(Status))
           if (flags.json) return yield* printJson(all)
           return yield* printTable(
             ["ID", "VERSION", "STATE", "SINCE", "RESTARTS", "ERROR"],
@@ -75,22 +85,27 @@ export const status = Command.make(
             ]),
           )
         }
-        const one = all.find(({ plugin_id }) => plugin_id === id.value.toLowerCase())
-        if (one === undefined)
-          return yield* failed(`there is no plugin ${id.value}; plugin-supervisor list tells which there are`)
+        const one = yield* read(HttpClientRequest.get(pluginPath(id.value, "/health")), Health)
         if (flags.json) return yield* printJson(one)
         yield* show(one, now)
       }),
     ),
 ).pipe(Command.withDescription("Tell the states of the plugins, or all about one"))
 
-const show = Effect.fnUntraced(function* (one: Status, now: number) {
+const show = Effect.fnUntraced(function* (one: typeof Health.Type, now: number) {
   const line = (name: string, ...cells: ReadonlyArray<Cell>) =>
     printLine({ text: name.padEnd(9), paint: "dim" }, ...cells)
   yield* printLine({ text: one.plugin_id, paint: "bold" }, one.version, one.name)
   yield* line("state", stateCell(one), ...(one.state_since === 0 ? [] : [`for ${span(one.state_since, now)}`]))
   if (one.error !== "") yield* line("error", { text: one.error, paint: "red" })
   if (one.next_try > 0) yield* line("next try", `in ${span(now, one.next_try)}`)
+  if (one.provisioning !== null) yield* line("packages", `${one.provisioning.step} ${one.provisioning.line}`.trim())
+  if (one.pid !== null) yield* line("process", String(one.pid))
+  if (one.ping !== null) {
+    const { answered, error, millis } = one.ping
+    const answer: Cell = answered ? `answers after ${Math.round(millis)} ms` : { text: error, paint: "red" }
+    yield* line("health", answer, `with ${one.in_flight} calls and requests in flight`)
+  }
   yield* line("restarts", String(one.restarts))
   if (one.last_failure !== null) {
     const { at, exit, reason, stderr } = one.last_failure

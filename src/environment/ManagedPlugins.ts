@@ -1,8 +1,9 @@
-import { Effect, Exit, Fiber, Option, Record, Scope, Semaphore } from "effect"
+import { Effect, Exit, Fiber, Option, Record, Scope, Semaphore, SubscriptionRef } from "effect"
 import { BundleStore } from "../bundle/BundleStore.ts"
 import { refuseDowngrade } from "../bundle/BundleVersion.ts"
 import type { PluginBundles } from "../bundle/PluginBundle.ts"
 import { masked, oneSpelling, settingsProblems, unmasked, withDefaults } from "../bundle/PluginSettingsSchema.ts"
+import { PythonEnvironment } from "../command/PythonEnvironment.ts"
 import type { AnyContract } from "../contract/Contract.ts"
 import type { UnaryHooks } from "../hooks/Hooks.ts"
 import { PluginSettings } from "../storage/PluginSettings.ts"
@@ -38,6 +39,7 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
   const store = yield* Effect.serviceOption(BundleStore)
   const states = yield* Effect.serviceOption(PluginStates)
   const stored = yield* Effect.serviceOption(PluginSettings)
+  const python = yield* Effect.serviceOption(PythonEnvironment)
   // As in a manifest.
   const settings = Record.mapKeys(options.plugins ?? {}, (id) => id.toLowerCase())
   // Plugins don't depend on each other: stopping takes as long as the slowest, not as all of them.
@@ -181,13 +183,15 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
 
   return {
     plugins: Effect.sync(() => byId().map(({ plugin }) => plugin)),
-    managed: Effect.sync(() =>
-      byId().map(({ isEnabled, path, plugin }): ManagedPlugin<UnaryHooks<C>> => ({
+    managed: Effect.sync(() => {
+      const builds = Option.map(python, ({ builds }) => SubscriptionRef.getUnsafe(builds))
+      return byId().map(({ isEnabled, path, plugin }): ManagedPlugin<UnaryHooks<C>> => ({
         plugin,
         isEnabled,
         source: path === undefined ? "folder" : "installed",
-      })),
-    ),
+        building: Option.getOrUndefined(builds)?.get(plugin.bundle.manifest.id),
+      }))
+    }),
     find: (id) => Effect.sync(() => Option.fromNullishOr(entries.get(id.toLowerCase())?.plugin)),
     settled: Effect.asVoid(Fiber.awaitAll(starts)),
     enable: (given) => on(given, (entry, id) => Effect.andThen(setEnabled(entry, id, true), start(entry))),

@@ -6,6 +6,7 @@ import type { AnyContract } from "../contract/Contract.ts"
 import type { PluginStartError } from "../supervisor/PluginRun.ts"
 import type { SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
 import type { SupervisorOptions } from "../supervisor/SupervisorOptions.ts"
+import type { EnvironmentBuild } from "../command/PythonEnvironment.ts"
 import type { EnableError, InstallError, RemoveError, SettingsError, UnknownPluginError } from "./EnvironmentError.ts"
 
 /** Settings of all plugins of a host. */
@@ -25,6 +26,8 @@ export interface ManagedPlugin<out H = object> {
   readonly source: "folder" | "installed"
   /** Whether it is to run. A plugin of the folder is unless it was disabled, an installed one once it was enabled. */
   readonly isEnabled: boolean
+  /** The Python environment that is made for it now; its start waits for that. */
+  readonly building?: EnvironmentBuild | undefined
 }
 
 /** How a plugin is installed. */

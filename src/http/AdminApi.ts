@@ -80,6 +80,9 @@ export const StatusBody = Schema.Struct({
   error: Schema.String,
   restarts: Schema.Int.annotate({ description: "Since an operator has started it" }),
   next_try: Millis.annotate({ description: "When it is started again; 0 where nobody will" }),
+  provisioning: Schema.NullOr(
+    Schema.Struct({ step: Schema.Literals(["waiting", "creating", "installing", "checking"]), line: Schema.String }),
+  ).annotate({ description: "How far its Python environment is, which is made before it starts" }),
   last_failure: Schema.NullOr(FailureBody),
   hooks: Schema.Array(Schema.String).annotate({ description: "Those that it implements, where it runs" }),
 }).annotate({ identifier: "PluginStatus" })

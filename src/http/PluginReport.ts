@@ -19,6 +19,7 @@ export const clientManifestOf = (plugin: ManagedPlugin["plugin"]): ManifestJson 
 
 /** A plugin's status. */
 export const statusOf = Effect.fnUntraced(function* ({
+  building,
   isEnabled,
   plugin: { bundle, run, state },
   source,
@@ -41,6 +42,7 @@ export const statusOf = Effect.fnUntraced(function* ({
     error: current.error ?? "",
     restarts: current.restarts,
     next_try: current.nextTry ?? 0,
+    provisioning: building === undefined ? null : { step: building.step, line: building.line },
     last_failure: failureOf(current.lastFailure),
     hooks: Option.match(active, {
       onNone: () => [],

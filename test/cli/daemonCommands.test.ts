@@ -83,10 +83,20 @@ const statuses = [
     error: "it ended\nunexpectedly",
     restarts: 3,
     next_try: 0,
+    provisioning: null,
     last_failure: { at: 1, reason: "it ended", exit: "exit code 1", stderr: ["Traceback"] },
     hooks: ["OnActivate"],
   },
 ]
+
+const health = {
+  ...statuses[0],
+  provisioning: { step: "installing", line: "tiny==1.0" },
+  pid: 7,
+  ping: { answered: true, millis: 2.7, error: "" },
+  in_flight: 2,
+  metrics: [],
+}
 
 describe("commands for a running supervisor", () => {
   it.live("list and status tell people and programs", () =>
@@ -94,6 +104,8 @@ describe("commands for a running supervisor", () => {
       const { run } = yield* fake({
         "GET /api/v4/plugins": { body: lists },
         "GET /api/v4/plugins/statuses": { body: statuses },
+        "GET /api/v4/plugins/hello/health": { body: health },
+        "GET /api/v4/plugins/nobody/health": { status: 404, body: appError("there is no plugin nobody", 404) },
       })
       const listed = yield* run(["list"])
       assert.deepInclude(listed, { code: 0, stderr: "" })
@@ -107,9 +119,10 @@ describe("commands for a running supervisor", () => {
         (yield* run(["status"])).stdout,
         /^hello +1\.2\.3 +FailedToStayRunning +\d+d \S+ +3 +it ended unexpectedly$/m,
       )
-      const one = yield* run(["status", "Hello"])
+      const one = yield* run(["status", "hello"])
       assert.match(one.stdout, /failed +\d+d .* ago: it ended \(exit code 1\)\n +Traceback\nfolder +\/plugins\/hello/)
-      assert.deepStrictEqual(JSON.parse((yield* run(["status", "hello", "--json"])).stdout), statuses[0])
+      assert.match(one.stdout, /packages +installing tiny==1\.0\nprocess +7\nhealth +answers after 3 ms with 2 calls/)
+      assert.deepStrictEqual(JSON.parse((yield* run(["status", "hello", "--json"])).stdout), health)
       const unknown = yield* run(["status", "nobody"])
       assert.deepInclude(unknown, { code: 1, stdout: "" })
       assert.include(unknown.stderr, "there is no plugin nobody")

@@ -3,8 +3,9 @@ import { appendFileSync, cpSync, readdirSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Option, type Scope, SubscriptionRef } from "effect"
+import { Effect, Layer, Option, type Scope, Stream, SubscriptionRef } from "effect"
 import { BundleStore } from "../../src/bundle/BundleStore.ts"
+import { type EnvironmentBuild, PythonEnvironment } from "../../src/command/PythonEnvironment.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { MASK } from "../../src/bundle/PluginSettingsSchema.ts"
 import type { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
@@ -171,6 +172,29 @@ describe.skipIf(noPython)("PluginEnvironment", () => {
           assert.isTrue(plugin?.isEnabled)
           assert.strictEqual(yield* posted, "x 1.0.0")
         }),
+      )
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("tells of the Python environment that a plugin waits for", () =>
+    Effect.gen(function* () {
+      const root = yield* folder({ plugins: { folder: true } })
+      cpSync(yield* bundle("1.0.0"), join(root, "plugins/versioned"), { recursive: true })
+      const building = { pluginId: "versioned", step: "installing", line: "tiny==1.0" } as const
+      const builds = yield* SubscriptionRef.make<ReadonlyMap<string, EnvironmentBuild>>(
+        new Map([["versioned", building]]),
+      )
+      yield* Effect.gen(function* () {
+        const [plugin] = yield* (yield* MattermostPlugins.Environment).managed
+        assert.strictEqual(plugin?.building, building)
+        const states = SubscriptionRef.changes(plugin!.plugin.state)
+        yield* Stream.runDrain(Stream.takeUntil(states, ({ name }) => name === "Starting"))
+      }).pipe(
+        Effect.provide(
+          Layer.fresh(host(root)).pipe(
+            Layer.provide(Layer.succeed(PythonEnvironment, { builds, interpreter: () => Effect.never })),
+          ),
+        ),
       )
     }).pipe(Effect.scoped),
   )
