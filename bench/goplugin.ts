@@ -1,5 +1,5 @@
 /** What the generic host costs: beside a Go host on go-plugin's own client, both on the same Go plugin. */
-import { execFileSync, spawn } from "node:child_process"
+import { execFileSync, spawn, spawnSync } from "node:child_process"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { NodeServices } from "@effect/platform-node"
@@ -7,7 +7,7 @@ import { Effect, Layer, Queue } from "effect"
 import { GoPluginClient, PluginProcess } from "../src/goplugin/index.ts"
 import { root } from "../scripts/python.ts"
 import { Test } from "../test/fixtures/goplugin/generated/grpctest/grpctest_pb.js"
-import { compare, type Row } from "./measure.ts"
+import { compare, report } from "./measure.ts"
 
 const { double, payload } = Test.method
 const KIB = 1024
@@ -55,7 +55,7 @@ const goHost = Effect.gen(function* () {
 const times = <E, R>(count: number, call: Effect.Effect<unknown, E, R>) => Effect.repeat(call, { times: count - 1 })
 
 /** Rows of ours beside Go's, in turns on two processes of the same plugin. */
-export const rows: Effect.Effect<ReadonlyArray<Row>> = Effect.gen(function* () {
+const rows = Effect.gen(function* () {
   execFileSync(join(root, "test/fixtures/goplugin/go/build.sh"), [folder], { stdio: "inherit" })
   const go = yield* goHost
   const goPlugins = yield* GoPluginClient
@@ -90,4 +90,11 @@ export const rows: Effect.Effect<ReadonlyArray<Row>> = Effect.gen(function* () {
   Effect.scoped,
   Effect.orDie,
   Effect.provide(GoPluginClient.layer.pipe(Layer.provide([PluginProcess.layer, NodeServices.layer]))),
+)
+
+/** The report on the generic host. */
+export const goPluginReport: Effect.Effect<string> = Effect.suspend(() =>
+  spawnSync("go", ["version"]).status === 0
+    ? Effect.map(rows, (rows) => report(rows, "Go host"))
+    : Effect.succeed("The generic host is not measured: there is no go on the PATH to build what it is compared with"),
 )

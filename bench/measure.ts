@@ -2,9 +2,10 @@
 import { Effect } from "effect"
 
 /** How often the two ways take turns; the median of the turns counts. */
-const TURNS = 7
+export const TURNS = 7
 
-const median = (values: ReadonlyArray<number>): number => values.toSorted((a, b) => a - b)[values.length >> 1]!
+/** The one in the middle. */
+export const median = (values: ReadonlyArray<number>): number => values.toSorted((a, b) => a - b)[values.length >> 1]!
 
 /** Milliseconds that `effect` takes. */
 const time = <E, R>(effect: Effect.Effect<unknown, E, R>): Effect.Effect<number, E, R> =>
@@ -44,10 +45,15 @@ export const compare = Effect.fnUntraced(function* <E1, R1, E2, R2>(
   return { name, ours: inWords(a), bare: inWords(b), ratio: a / b }
 })
 
-/** The rows as a table; `bare` says what ours stands beside, `ratio` what the last column is. */
-export const report = (rows: ReadonlyArray<Row>, bare: string, ratio = "ratio"): string => {
-  const header = ["", "ours", bare, ratio]
-  const cells = [header, ...rows.map(({ bare, name, ours, ratio }) => [name, ours, bare, `${ratio.toFixed(2)}×`])]
-  const widths = header.map((_, column) => Math.max(...cells.map((row) => row[column]!.length)))
+/** Rows of cells, the first of which is the header, as text with columns. */
+export const table = (cells: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const widths = cells[0]!.map((_, column) => Math.max(...cells.map((row) => row[column]!.length)))
   return cells.map((row) => row.map((cell, column) => cell.padEnd(widths[column]!)).join("   ")).join("\n")
 }
+
+/** The rows as a table; `bare` says what ours stands beside, `ratio` what the last column is. */
+export const report = (rows: ReadonlyArray<Row>, bare: string, ratio = "ratio"): string =>
+  table([
+    ["", "ours", bare, ratio],
+    ...rows.map(({ bare, name, ours, ratio }) => [name, ours, bare, `${ratio.toFixed(2)}×`]),
+  ])

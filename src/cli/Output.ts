@@ -75,9 +75,10 @@ export const working = <A, E, R, R2 = never>(
   const show = Effect.sync(() => {
     const text = shown(`${FRAMES[frame++ % FRAMES.length]} ${what}${told === "" ? "" : `: ${told}`}`)
     // What needs two lines could not be taken back.
-    const characters = [...text]
-    while (CliOutput.displayWidth(characters.join("")) >= (stderr.columns || 80)) characters.pop()
-    stderr.write(`\r${characters.join("")}\u001b[K`)
+    const width = (stderr.columns || 80) - 1
+    let line = text.slice(0, width)
+    while (CliOutput.displayWidth(line) > width) line = line.slice(0, -1)
+    stderr.write(`\r${line}\u001b[K`)
   })
   const ask = Effect.ignore(Effect.tap(progress, (text) => Effect.sync(() => (told = text))))
   return Effect.gen(function* () {

@@ -100,6 +100,19 @@ describe("PluginCommand", () => {
   )
 
   test(
+    "reads all of a large native plugin for its checksum",
+    Effect.gen(function* () {
+      const binary = `${"some megabyte".repeat(100_000)} and its end`
+      const { command: built } = yield* command({ plugin: { executable: binary } }, { executable: "plugin" })
+      assert.deepStrictEqual(
+        built.checksums.map((checksum) => checksum.sha256),
+        [sha256(binary)],
+      )
+      yield* (yield* PluginCommand).verifyChecksums(built)
+    }),
+  )
+
+  test(
     "takes the operator's settings",
     Effect.gen(function* () {
       const { command: built } = yield* command(
