@@ -1,7 +1,7 @@
 import { Context, type Duration, Effect, FileSystem, Layer, Option, Path, Result, Schema } from "effect"
 import { PathSanitizer, type UnsafePathError } from "../bundle/PathSanitizer.ts"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
-import { type Checksum, type ChecksumError, sha256, verify } from "./Checksum.ts"
+import { type Checksum, type ChecksumError, verify } from "./Checksum.ts"
 import { HostEnvironment } from "./HostEnvironment.ts"
 import { detectRuntime, type NoExecutableError } from "./PluginRuntime.ts"
 import { pluginVariables } from "./PluginVariables.ts"
@@ -139,7 +139,7 @@ export class PluginCommand extends Context.Service<
       const native = Effect.fn("PluginCommand.native")(function* (options: NativeOptions) {
         const { executable, pluginId } = options
         yield* checkExecutable(pluginId, executable)
-        const built = command(
+        return command(
           {
             pluginId,
             kind: "native",
@@ -149,11 +149,6 @@ export class PluginCommand extends Context.Service<
           },
           options,
         )
-        if (built.checksums.some(({ file }) => file === executable)) return built
-        const own = yield* Effect.mapError(sha256(fs, executable), () =>
-          notExecutable(pluginId, executable, "can't be read"),
-        )
-        return { ...built, checksums: [...built.checksums, { file: executable, sha256: own }] }
       })
 
       return {

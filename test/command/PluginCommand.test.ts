@@ -77,7 +77,7 @@ describe("PluginCommand", () => {
   )
 
   test(
-    "runs a native plugin by itself and remembers what it was",
+    "runs a native plugin by itself",
     Effect.gen(function* () {
       const { command: built, directory } = yield* command(
         { "bin/plugin": { executable: "binary" } },
@@ -88,10 +88,21 @@ describe("PluginCommand", () => {
       assert.strictEqual(built.executable, file)
       assert.deepStrictEqual(built.args, [])
       assert.strictEqual(built.cwd, directory)
-      assert.deepStrictEqual(built.checksums, [{ file, sha256: sha256("binary") }])
+      assert.deepStrictEqual(built.checksums, [])
+    }),
+  )
+
+  test(
+    "knows a native plugin by its checksum, and another in its place",
+    Effect.gen(function* () {
+      const { command: built, directory } = yield* command(
+        { plugin: { executable: "binary" } },
+        { executable: "plugin" },
+        { checksums: { plugin: sha256("binary") } },
+      )
       const { verifyChecksums } = yield* PluginCommand
       yield* verifyChecksums(built)
-      writeFileSync(file, "another binary")
+      writeFileSync(join(directory, "plugin"), "another binary")
       const error = yield* Effect.flip(verifyChecksums(built))
       assert.strictEqual(error.actual, sha256("another binary"))
       assert.include(error.message, "plugin my-plugin")
@@ -103,10 +114,10 @@ describe("PluginCommand", () => {
     "reads all of a large native plugin for its checksum",
     Effect.gen(function* () {
       const binary = `${"some megabyte".repeat(100_000)} and its end`
-      const { command: built } = yield* command({ plugin: { executable: binary } }, { executable: "plugin" })
-      assert.deepStrictEqual(
-        built.checksums.map((checksum) => checksum.sha256),
-        [sha256(binary)],
+      const { command: built } = yield* command(
+        { plugin: { executable: binary } },
+        { executable: "plugin" },
+        { checksums: { plugin: sha256(binary) } },
       )
       yield* (yield* PluginCommand).verifyChecksums(built)
     }),
@@ -152,7 +163,7 @@ describe("PluginCommand", () => {
   )
 
   test(
-    "lets a pinned checksum of a native plugin win, and refuses one that isn't a checksum",
+    "refuses a checksum that is another's, or none",
     Effect.gen(function* () {
       const files = { plugin: { executable: "binary" } }
       const { verifyChecksums } = yield* PluginCommand
@@ -184,6 +195,7 @@ describe("PluginCommand", () => {
       const { command: built, directory } = yield* command(
         { "bin/plugin": { executable: "binary" } },
         { executable: "bin/plugin" },
+        { checksums: { "bin/plugin": sha256("binary") } },
       )
       rmSync(join(directory, "bin/plugin"))
       const { verifyChecksums } = yield* PluginCommand
