@@ -18,7 +18,12 @@ import { copyFolder } from "./BundleFolder.ts"
 import { checkIntegrity } from "./BundleIntegrity.ts"
 import { BundleLimits } from "./BundleLimits.ts"
 import { BundleRefusedError, refused } from "./BundleRefusedError.ts"
-import { type BundleSignature, type BundleSignatureError, requireSignature } from "./BundleSignature.ts"
+import {
+  type BundleSignature,
+  type BundleSignatureError,
+  requireSignature,
+  SignaturePolicy,
+} from "./BundleSignature.ts"
 import { ManifestError } from "./Manifest.ts"
 import { type BundleError, type PluginBundle, PluginBundles } from "./PluginBundle.ts"
 
@@ -125,7 +130,10 @@ export class BundleStore extends Context.Service<
     readonly sweep: (current: Iterable<string>) => Effect.Effect<Swept, BundleStoreError>
   }
 >()("effect-plugin-supervisor/bundle/BundleStore") {
-  /** A store in a folder, which is made for its user only (0700) when it is missing. */
+  /**
+   * A store in a folder, which is made for its user only (0700) when it is missing. What is asked of signatures, and the
+   * bounds, are the `SignaturePolicy` and the `BundleLimits` that this Layer is provided with, whoever installs.
+   */
   static readonly layer = (directory: string): Layer.Layer<BundleStore, BundleStoreError, PluginBundles> =>
     Layer.effect(BundleStore, make(resolve(directory)))
 }
@@ -140,6 +148,9 @@ const VERSION_LENGTH = 100
 
 const make = Effect.fnUntraced(function* (store: string) {
   const bundles = yield* PluginBundles
+  // Those of whoever happens to install could be anything.
+  const policy = yield* SignaturePolicy
+  const limits = yield* BundleLimits
   const staging = join(store, STAGING)
   const trash = join(store, TRASH)
   /** Of two commits of the same content the second finds what the first has made. */
@@ -202,17 +213,15 @@ const make = Effect.fnUntraced(function* (store: string) {
   ).pipe(Effect.map((name) => join(staging, name)))
 
   const fromFolder = (folder: string, target: string): Effect.Effect<UnpackedBundle, BundleRefusedError> =>
-    Effect.flatMap(BundleLimits, (limits) =>
-      abortable(async (signal) => {
-        await makeEmpty(target)
-        return { directory: target, files: await copyFolder(folder, target, limits, signal) }
-      }),
-    ).pipe(Effect.mapError((error) => refused(folder, error)))
+    abortable(async (signal) => {
+      await makeEmpty(target)
+      return { directory: target, files: await copyFolder(folder, target, limits, signal) }
+    }).pipe(Effect.mapError((error) => refused(folder, error)))
 
   const stage = Effect.fn("BundleStore.stage")(function* <E, R>(source: BundleSource<E, R>) {
     const target = yield* stagingFolder
     const { directory, files } = yield* "archive" in source
-      ? unpackArchive(source.archive, target)
+      ? Effect.provideService(unpackArchive(source.archive, target), BundleLimits, limits)
       : fromFolder(source.folder, target)
     // The folder's name says nothing to whoever has sent it.
     const bundle = yield* Effect.mapError(bundles.load(directory), (error) =>
@@ -225,7 +234,11 @@ const make = Effect.fnUntraced(function* (store: string) {
       const problems = [{ path: "id", message: "expected an id that does not begin with a dot" }]
       return yield* new ManifestError({ file: "the manifest", problems })
     }
-    const signature = yield* requireSignature(directory, bundle.manifest, files)
+    const signature = yield* Effect.provideService(
+      requireSignature(directory, bundle.manifest, files),
+      SignaturePolicy,
+      policy,
+    )
     return { bundle, files, hash: sha256(listText(files)), signature }
   })
 
