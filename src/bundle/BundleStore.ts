@@ -25,6 +25,7 @@ import {
   SignaturePolicy,
 } from "./BundleSignature.ts"
 import { ManifestError } from "./Manifest.ts"
+import { makeFolder } from "./PrivateFolder.ts"
 import { type BundleError, type PluginBundle, PluginBundles } from "./PluginBundle.ts"
 
 /** The store of installed bundles can't be used. */
@@ -177,7 +178,7 @@ const make = Effect.fnUntraced(function* (store: string) {
     )
 
   const prepare = async () => {
-    for (const folder of [store, staging, trash]) await mkdir(folder, { recursive: true, mode: 0o700 })
+    for (const folder of [store, staging, trash]) makeFolder(folder)
   }
   yield* storing("opening it", prepare)
 

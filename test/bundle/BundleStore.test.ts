@@ -100,6 +100,15 @@ describe("a bundle store", () => {
       assert.deepStrictEqual(opened, installed.bundle)
     }))
 
+  it.live.skipIf(process.platform !== "linux")("says so, and waits for nothing, where its folder can't be made", () =>
+    Effect.gen(function* () {
+      for (const place of ["/proc/nowhere", "/proc/nowhere/bundles"]) {
+        const error = yield* Effect.flip(Effect.provide(Effect.asVoid(BundleStore), layer(place)))
+        assert.strictEqual(error._tag, "BundleStoreError")
+      }
+    }),
+  )
+
   it.live.skipIf(!mayChangeUser || (process.umask() & 0o5) !== 0)(
     "is open to plugins of another user once its operator opens two folders",
     () =>
