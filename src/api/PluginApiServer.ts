@@ -1,5 +1,6 @@
 import { timingSafeEqual } from "node:crypto"
 import { join } from "node:path"
+import type { Duplex } from "node:stream"
 import { create, type DescMethod, type DescService } from "@bufbuild/protobuf"
 import { Cause, Context, Effect, Layer, type Scope } from "effect"
 import type { AnyContract } from "../contract/Contract.ts"
@@ -168,11 +169,22 @@ export class PluginApiServer extends Context.Service<
       directory: string,
       options?: ApiServerOptions,
     ) => Effect.Effect<string, RpcServerError, Scope.Scope>
+    /** The same on a connection that the plugin has inherited. Nobody else has it, so that no token is asked for. */
+    readonly serveOn: (
+      api: HostApi,
+      caller: PluginCaller,
+      connection: Duplex,
+      options?: Omit<ApiServerOptions, "access">,
+    ) => Effect.Effect<void, never, Scope.Scope>
   }
 >()("effect-plugin-supervisor/api/PluginApiServer") {
   static readonly layer: Layer.Layer<PluginApiServer, never, RpcServer> = Layer.effect(
     PluginApiServer,
-    Effect.map(RpcServer, ({ serve }) => ({
+    Effect.map(RpcServer, ({ serve, serveOn }) => ({
+      serveOn: (api, caller, connection, { maxMessageSize = MAX_MESSAGE_SIZE } = {}) =>
+        serveOn(connection, servicesFor(api, caller, undefined), { maxMessageSize }).pipe(
+          Effect.annotateLogs({ plugin_id: caller.pluginId }),
+        ),
       serve: (api, caller, directory, { access, maxMessageSize = MAX_MESSAGE_SIZE } = {}) =>
         serve(
           process.platform === "win32" ? { loopbackPort: 0 } : { unix: join(directory, API_SOCKET) },
@@ -185,5 +197,6 @@ export class PluginApiServer extends Context.Service<
   /** For tests: serves nothing; plugins are told of a socket that isn't there. */
   static readonly layerTest: Layer.Layer<PluginApiServer> = Layer.succeed(PluginApiServer, {
     serve: (_, __, directory) => Effect.succeed(`unix:${directory}/${API_SOCKET}`),
+    serveOn: () => Effect.void,
   })
 }

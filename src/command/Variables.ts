@@ -9,6 +9,8 @@ export const VARIABLES = {
   marker: "PLUGIN_SUPERVISOR_PROCESS",
   /** Names the descriptor over which a plugin is handed its token for the host API. */
   apiToken: "PLUGIN_SUPERVISOR_API_TOKEN_FD",
+  /** Names the descriptors over which host and plugin speak ttrpc: the host calls on the first, the plugin on the second. */
+  ttrpc: "PLUGIN_SUPERVISOR_TTRPC",
   /** The largest message in bytes, where it is not the default. */
   messageLimit: "PLUGIN_SUPERVISOR_MESSAGE_LIMIT",
 

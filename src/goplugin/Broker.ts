@@ -44,6 +44,12 @@ export interface Broker {
   readonly connect: (id: number) => Effect.Effect<RpcClient, BrokerError, Scope.Scope>
 }
 
+/** The broker of a plugin that has none: every use says why. */
+export const none = (pluginId: string, detail: string): Broker => {
+  const refuse = (id: number) => Effect.fail(new BrokerError({ pluginId, id, kind: "closed", detail }))
+  return { nextId: Effect.succeed(1), serve: refuse, connect: refuse }
+}
+
 /** How long either side waits for the other's word about an id (go-plugin 1.8, `grpc_broker.go`). */
 export const BROKER_TIMEOUT: Duration.Duration = Duration.seconds(5)
 

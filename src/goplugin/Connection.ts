@@ -1,8 +1,10 @@
+import type { Duplex } from "node:stream"
 import { Deferred, Duration, Effect, Fiber, Option, type Scope } from "effect"
 import * as GrpcClient from "../grpc/GrpcClient.ts"
+import * as TtrpcClient from "../ttrpc/TtrpcClient.ts"
+import type { RpcClient } from "../rpc/RpcClient.ts"
 import { RpcError } from "../rpc/RpcError.ts"
 import type { Fail } from "../grpc/GrpcStream.ts"
-import type { TlsConfig } from "../grpc/Tls.ts"
 import { describeExit, type ProcessExit } from "../process/ProcessSpec.ts"
 import * as Broker from "./Broker.ts"
 import * as Controller from "./Controller.ts"
@@ -20,12 +22,38 @@ const OUTPUT_LIMIT = Duration.millis(500)
  */
 const END_LIMIT = Duration.millis(500)
 
+/** What carries the calls to a plugin. */
+export interface Wire {
+  /** Makes the client; `explainLoss` tells more of the loss of the connection. */
+  readonly connect: (explainLoss: Fail) => Effect.Effect<RpcClient, never, Scope.Scope>
+  /** Whether the plugin's output comes over it (`GRPCStdio`). */
+  readonly hasOutput: boolean
+  readonly broker: (client: RpcClient) => Effect.Effect<Broker.Broker, never, Scope.Scope>
+}
+
+/** gRPC, as go-plugin's plugins speak it. */
+export const overGrpc = (
+  pluginId: string,
+  target: string,
+  transport: Broker.BrokerTransport,
+  options: Pick<GrpcClient.ClientOptions, "tls" | "maxMessageSize">,
+): Wire => ({
+  connect: (explainLoss) => GrpcClient.make(target, { ...options, explainLoss }),
+  hasOutput: true,
+  broker: (client) => Broker.make(pluginId, client, transport, options),
+})
+
+/** ttrpc, over a connection that the plugin has inherited. */
+export const overTtrpc = (pluginId: string, connection: Duplex, maxMessageSize: number | undefined): Wire => ({
+  connect: (explainLoss) => TtrpcClient.make(connection, { maxMessageSize, explainLoss }),
+  hasOutput: false,
+  broker: () => Effect.succeed(Broker.none(pluginId, "the plugin speaks ttrpc, which has no broker")),
+})
+
 /** The connection to a plugin's server. */
 export interface ConnectionSpec {
   readonly pluginId: string
-  readonly target: string
-  readonly tls: TlsConfig | undefined
-  readonly transport: Broker.BrokerTransport
+  readonly wire: Wire
   readonly exit: Effect.Effect<ProcessExit>
   /** The last lines of the process' stderr, where they can be had. */
   readonly stderrTail?: Effect.Effect<ReadonlyArray<string>> | undefined
@@ -47,29 +75,27 @@ export const open = Effect.fnUntraced(function* ({
   pluginId,
   shutDown,
   stderrTail = Effect.succeed([]),
-  target,
-  tls,
-  transport,
+  wire,
 }: ConnectionSpec): Effect.fn.Return<
   Pick<GoPlugin, "client" | "broker" | "ping" | "disconnected">,
   RpcError,
   Scope.Scope
 > {
-  const { maxMessageSize, requireServing, shutdownLimit } = options
+  const { requireServing, shutdownLimit } = options
   let isOpen = false
-  const client = yield* GrpcClient.make(target, {
-    tls,
-    maxMessageSize,
+  const client = yield* wire.connect(
     // What keeps it from being opened is told with all that is known by whoever opens it.
-    explainLoss: (error) => (isOpen ? onceEnded(exit, howItEnded)(error) : Effect.fail(error)),
-  })
-  const consumers = {
-    stdout: yield* consumer(log, pluginId, "stdout", options.output?.stdout),
-    stderr: yield* consumer(log, pluginId, "stderr", options.output?.stderr),
+    (error) => (isOpen ? onceEnded(exit, howItEnded)(error) : Effect.fail(error)),
+  )
+  if (wire.hasOutput) {
+    const consumers = {
+      stdout: yield* consumer(log, pluginId, "stdout", options.output?.stdout),
+      stderr: yield* consumer(log, pluginId, "stderr", options.output?.stderr),
+    }
+    const draining = yield* Effect.forkScoped(drain(client, consumers, OUTPUT_LIMIT))
+    // A plugin that goes on says nothing that is its last.
+    if (shutDown) yield* Effect.addFinalizer(() => within(OUTPUT_LIMIT, Fiber.await(draining)))
   }
-  const draining = yield* Effect.forkScoped(drain(client, consumers, OUTPUT_LIMIT))
-  // A plugin that goes on says nothing that is its last.
-  if (shutDown) yield* Effect.addFinalizer(() => within(OUTPUT_LIMIT, Fiber.await(draining)))
   const health = yield* Health.ping(client, requireServing)
   if (health === undefined) {
     yield* Effect.logWarning(`plugin ${pluginId} has no health service: whether it serves can't be asked`)
@@ -77,7 +103,7 @@ export const open = Effect.fnUntraced(function* ({
   const lost = yield* Deferred.make<void>()
   yield* Effect.forkScoped(Effect.andThen(client.disconnected, Deferred.succeed(lost, undefined)))
   if (shutDown) yield* Effect.addFinalizer(() => Controller.shutdown(client, exit, shutdownLimit))
-  const broker = yield* Broker.make(pluginId, client, transport, { tls, maxMessageSize })
+  const broker = yield* wire.broker(client)
   const lastWords = () =>
     Effect.map(stderrTail, (lines) => (lines.length === 0 ? "" : `; the end of its stderr:\n  ${lines.join("\n  ")}`))
   isOpen = true

@@ -1,4 +1,5 @@
-import type { Duration, Effect } from "effect"
+import type { Duplex } from "node:stream"
+import type { Duration, Effect, Scope } from "effect"
 import type { Checksum, ChecksumError } from "../command/Checksum.ts"
 import type { RpcClient } from "../rpc/RpcClient.ts"
 import type { RpcError } from "../rpc/RpcError.ts"
@@ -76,8 +77,21 @@ export interface GoPluginOptions<V extends number = number> extends ConnectionOp
   readonly skipStrayLines?: boolean | undefined
   /** Whether what the plugin logs from Debug on is logged, whatever the host logs of itself. Default false. */
   readonly isVerbose?: boolean | undefined
+  /**
+   * Offers ttrpc to the plugin, over connections that it inherits, in place of gRPC: one on our SDK takes it. Not on Windows, and
+   * not with `tls` or `multiplex`. Default: it is not offered, as by any host on go-plugin.
+   */
+  readonly ttrpc?: TtrpcOffer | undefined
   /** Files that must have these SHA-256 sums, or nothing is started: the executable, and whatever it will read. */
   readonly checksums?: ReadonlyArray<Checksum> | undefined
+}
+
+/** What a plugin may speak in place of gRPC. */
+export interface TtrpcOffer {
+  /** Serves the plugin's own calls, which may come before its handshake, on this end of a connection. */
+  readonly serve: (connection: Duplex) => Effect.Effect<void, never, Scope.Scope>
+  /** Whether a plugin that speaks gRPC only is refused. Default false. */
+  readonly isRequired?: boolean | undefined
 }
 
 /** A plugin that runs: its process, and the connection to it. */
@@ -88,7 +102,7 @@ export interface GoPlugin<V extends number = number> {
   readonly client: RpcClient
   /** The app protocol version the plugin chose. */
   readonly protocolVersion: V
-  /** Further servers, of either side's. */
+  /** Further servers, of either side's. A plugin that speaks ttrpc has none. */
   readonly broker: Broker
   /**
    * Asks the plugin whether it serves; bounded by `HEALTH_DEADLINE`. Where its process has ended the error says how, with
@@ -100,7 +114,7 @@ export interface GoPlugin<V extends number = number> {
    * server is gone, and with it the plugin.
    */
   readonly disconnected: Effect.Effect<void>
-  /** What another host needs to reattach while this plugin runs. */
+  /** What another host needs to reattach while this plugin runs. To one that speaks ttrpc nobody can; it says so. */
   readonly reattachConfig: ReattachConfig
 }
 

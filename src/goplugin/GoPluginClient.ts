@@ -11,7 +11,7 @@ import * as BrokerSockets from "./BrokerSockets.ts"
 import * as Connection from "./Connection.ts"
 import type { ConnectionOptions, GoPlugin, GoPluginError, GoPluginOptions } from "./GoPlugin.ts"
 import { checkConfig } from "./Handshake.ts"
-import type { HandshakeLine } from "./HandshakeLine.ts"
+import type { GrpcLine } from "./HandshakeLine.ts"
 import { launch } from "./Launch.ts"
 import { PluginLogRate } from "./LogBudget.ts"
 import * as PluginLog from "./PluginLog.ts"
@@ -103,25 +103,58 @@ const start = Effect.fn("GoPluginClient.start")(function* <V extends number>(
   options: GoPluginOptions<V>,
 ): Effect.fn.Return<GoPlugin<V>, GoPluginError, Scope.Scope> {
   const { handshake, multiplex = false, socketGroup, tls } = options
+  const offer = process.platform === "win32" || tls !== undefined || multiplex ? undefined : options.ttrpc
   const { pluginId } = options.process
   yield* checkConfig(pluginId, handshake, multiplex, tls === undefined || "autoMtls" in tls ? undefined : tls)
   yield* Effect.forEach(options.checksums ?? [], (checksum) => Checksum.verify(fs, pluginId, checksum))
   const socketDirectory = options.socketDirectory ?? (yield* SocketDirectory.make(pluginId, socketGroup))
   const host = tls !== undefined && "autoMtls" in tls ? yield* AutoMtls.makeCertificate(tls.autoMtls) : undefined
   const log = yield* PluginLog.make(pluginId, options.isVerbose)
-  const { fail, line, process } = yield* launch(
+  const { fail, line, process: started } = yield* launch(
     processes,
     options,
+    offer,
     { socketDirectory, socketGroup, multiplex, hostCertificate: host?.certificate },
     {
       versions: handshake.protocolVersions,
       certificate: tls === undefined ? "refused" : host === undefined ? "optional" : "required",
       multiplex,
+      ttrpc: offer === undefined ? "refused" : offer.isRequired === true ? "required" : "optional",
     },
     log,
     yield* processStderr(options),
   )
-  const owner = ownerOf(process.pid, socketDirectory, options)
+  const unhealthy = (what: string, advice?: string) => (error: Error) =>
+    fail("unhealthy", [`it printed its handshake, but ${what}: ${error.message}`, advice].filter(Boolean).join("; "))
+  const connect = (wire: Connection.Wire) =>
+    Connection.open({
+      pluginId,
+      wire,
+      exit: started.exit,
+      stderrTail: started.stderrTail,
+      shutDown: true,
+      log,
+      options,
+    })
+  const running = {
+    process: started,
+    // The handshake was checked against the host's versions.
+    protocolVersion: line.protocolVersion as V,
+  }
+  const reattachConfig = (Addr: Reattach.ReattachConfig["Addr"]): Reattach.ReattachConfig => ({
+    Protocol: line.protocol,
+    ProtocolVersion: line.protocolVersion,
+    Pid: started.pid,
+    Test: false,
+    Addr,
+  })
+  if (line.protocol === "ttrpc") {
+    const wire = Connection.overTtrpc(pluginId, started.sockets[0]!, options.maxMessageSize)
+    const connection = yield* Effect.catch(connect(wire), unhealthy("its health check failed"))
+    return { ...connection, ...running, reattachConfig: reattachConfig({ Network: "fd", String: "" }) }
+  }
+  for (const unused of started.sockets) unused.destroy()
+  const owner = ownerOf(started.pid, socketDirectory, options)
   const foreign = yield* checkAddress(line.address, owner)
   if (foreign !== undefined) return yield* fail("address", `it says that it listens at ${foreign}`)
   const trusted = tlsOf(options, host, line)
@@ -129,8 +162,6 @@ const start = Effect.fn("GoPluginClient.start")(function* <V extends number>(
   if (Result.isFailure(certificate)) {
     return yield* fail("certificate", `its certificate can't be used: ${certificate.failure}`)
   }
-  const unhealthy = (what: string, advice?: string) => (error: Error) =>
-    fail("unhealthy", [`it printed its handshake, but ${what}: ${error.message}`, advice].filter(Boolean).join("; "))
   const { target, transport } = multiplex
     ? yield* Effect.catch(
         BrokerMux.make(pluginId, line.address, socketDirectory),
@@ -140,35 +171,18 @@ const start = Effect.fn("GoPluginClient.start")(function* <V extends number>(
         target: SocketAddress.target(line.address),
         transport: BrokerSockets.make(pluginId, socketDirectory, socketGroup, owner),
       }
-  const connection = yield* Connection.open({
-    pluginId,
-    target,
-    transport,
-    tls: trusted,
-    exit: process.exit,
-    stderrTail: process.stderrTail,
-    shutDown: true,
-    log,
-    options,
-  }).pipe(
-    Effect.catch((error) =>
+  const { maxMessageSize } = options
+  const connection = yield* Effect.catch(
+    connect(Connection.overGrpc(pluginId, target, transport, { tls: trusted, maxMessageSize })),
+    (error) =>
       Effect.flatMap(multiplex ? Effect.undefined : tlsAdvice(error.details, line.address, trusted), (advice) =>
         unhealthy("its health check failed", advice)(error),
       ),
-    ),
   )
   return {
     ...connection,
-    process,
-    // The handshake was checked against the host's versions.
-    protocolVersion: line.protocolVersion as V,
-    reattachConfig: {
-      Protocol: "grpc",
-      ProtocolVersion: line.protocolVersion,
-      Pid: process.pid,
-      Test: false,
-      Addr: SocketAddress.format(line.address),
-    },
+    ...running,
+    reattachConfig: reattachConfig(SocketAddress.format(line.address)),
   }
 })
 
@@ -183,7 +197,7 @@ const ownerOf = (pid: number, folder: string, { allowForeignAddress = false }: C
 const tlsOf = (
   { tls }: GoPluginOptions,
   host: AutoMtls.HostCertificate | undefined,
-  { certificate }: HandshakeLine,
+  { certificate }: GrpcLine,
 ): TlsConfig | undefined => {
   if (tls === undefined) return undefined
   if (!("autoMtls" in tls)) return certificate === undefined ? tls : { ...tls, authorities: certificate }
@@ -215,13 +229,16 @@ const reattach = Effect.fn("GoPluginClient.reattach")(function* (
   yield* Effect.addFinalizer(() => (owned ? process.kill : Effect.void))
   const connection = yield* Connection.open({
     pluginId,
-    target: SocketAddress.target(address),
-    // Its sockets are where it was told to put them by whoever has started it.
-    transport: BrokerSockets.make(pluginId, socketDirectory, socketGroup, {
-      ...ownerOf(process.pid, socketDirectory, options),
-      folders: "path" in address ? [dirname(address.path)] : [],
-    }),
-    tls,
+    wire: Connection.overGrpc(
+      pluginId,
+      SocketAddress.target(address),
+      // Its sockets are where it was told to put them by whoever has started it.
+      BrokerSockets.make(pluginId, socketDirectory, socketGroup, {
+        ...ownerOf(process.pid, socketDirectory, options),
+        folders: "path" in address ? [dirname(address.path)] : [],
+      }),
+      { tls, maxMessageSize: options.maxMessageSize },
+    ),
     exit: process.exit,
     shutDown: config.Test !== true,
     log: yield* PluginLog.make(pluginId),
@@ -241,6 +258,7 @@ const reattach = Effect.fn("GoPluginClient.reattach")(function* (
       exit: process.exit,
       stderrTail: Effect.succeed([]),
       secretTaken: Effect.succeed(false),
+      sockets: [],
       limits: [],
     },
     protocolVersion: config.ProtocolVersion ?? 0,

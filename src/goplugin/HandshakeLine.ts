@@ -7,13 +7,23 @@ import * as SocketAddress from "./SocketAddress.ts"
 export const CORE_PROTOCOL_VERSION = 1
 
 /** What a plugin says about itself in the first line of its stdout. */
-export interface HandshakeLine {
+export type HandshakeLine = GrpcLine | TtrpcLine
+
+/** Of a plugin that speaks gRPC, as go-plugin's do. */
+export interface GrpcLine {
+  readonly protocol: "grpc"
   /** The app protocol version the plugin chose among the host's. */
   readonly protocolVersion: number
   /** Where the plugin's server listens. */
   readonly address: SocketAddress.SocketAddress
   /** The plugin's certificate as PEM, where it sent one. */
   readonly certificate?: string | undefined
+}
+
+/** Of a plugin that speaks ttrpc over what it has inherited. */
+export interface TtrpcLine {
+  readonly protocol: "ttrpc"
+  readonly protocolVersion: number
 }
 
 /** What a host may ask of a plugin's line. */
@@ -24,6 +34,8 @@ export interface HandshakeExpectations {
   readonly certificate?: "required" | "optional" | "refused" | undefined
   /** Whether the host wants the broker multiplexed. */
   readonly multiplex?: boolean | undefined
+  /** Whether the plugin speaks ttrpc: where the host offers it, it may. Default `refused`. */
+  readonly ttrpc?: "required" | "optional" | "refused" | undefined
 }
 
 /** Why a line was refused: the check that failed, and what it found. */
@@ -49,7 +61,7 @@ const MIN_CERTIFICATE_LENGTH = 50
 const QUOTE_LENGTH = 200
 
 /** Whether a line looks like a handshake, whatever it says. */
-export const isHandshake = (line: string): boolean => /^\s*\d+\|\d+\|(unix|tcp)\|/.test(line)
+export const isHandshake = (line: string): boolean => /^\s*\d+\|\d+\|(unix|tcp|fd)\|/.test(line)
 
 /**
  * Reads a handshake line, `core|app|network|address[|protocol[|cert[|mux…]]]`, making go-plugin's checks in go-plugin's
@@ -58,7 +70,7 @@ export const isHandshake = (line: string): boolean => /^\s*\d+\|\d+\|(unix|tcp)\
  */
 export const parse = (
   line: string,
-  { certificate: expected = "refused", multiplex = false, versions }: HandshakeExpectations,
+  { certificate: expected = "refused", multiplex = false, ttrpc = "refused", versions }: HandshakeExpectations,
 ): Result.Result<HandshakeLine, HandshakeProblem> => {
   const [core, app, network, socket, protocol = "netrpc", certificate = "", mux = ""] = line.trim().split("|")
   if (core === undefined || app === undefined || network === undefined || socket === undefined) {
@@ -77,6 +89,15 @@ export const parse = (
   if (!isDecimal(app)) return problem("protocolVersion", `its protocol version ${JSON.stringify(app)} is no number`)
   if (!versions.includes(Number(app))) {
     return problem("protocolVersion", `it speaks protocol version ${app}, this host offers ${versions.join(", ")}`)
+  }
+  if (network === "fd" && protocol === "ttrpc" && ttrpc !== "refused") {
+    return Result.succeed({ protocol, protocolVersion: Number(app) })
+  }
+  if (ttrpc === "required") {
+    return problem(
+      "protocol",
+      `it speaks ${protocol}, and is to speak ttrpc; give it a current SDK, or let it speak what it can`,
+    )
   }
   const address = SocketAddress.parse(network, socket)
   if (typeof address === "string") return problem("network", `it says where it listens, but ${address}`)
@@ -101,7 +122,7 @@ export const parse = (
       "it does not multiplex its broker's connections although the host asked for it; turn multiplexing off, or build the plugin with go-plugin 1.6 or newer",
     )
   }
-  return Result.succeed({ protocolVersion: Number(app), address, certificate: parsed?.success })
+  return Result.succeed({ protocol, protocolVersion: Number(app), address, certificate: parsed?.success })
 }
 
 const isDecimal = (text: string): boolean => /^-?\d+$/.test(text)

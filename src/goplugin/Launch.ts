@@ -1,9 +1,10 @@
 import { Deferred, Duration, Effect, Option, Result, type Scope } from "effect"
+import { VARIABLES } from "../command/Variables.ts"
 import { LineSplitter } from "../process/LineSplitter.ts"
 import type { PluginProcess } from "../process/PluginProcess.ts"
 import { diagnose } from "../process/ExecutableDiagnosis.ts"
 import { describeExit, type PluginSpawnError, type RunningProcess } from "../process/ProcessSpec.ts"
-import type { GoPluginOptions } from "./GoPlugin.ts"
+import type { GoPluginOptions, TtrpcOffer } from "./GoPlugin.ts"
 import { environment, HandshakeError, type ProtocolVariables, START_TIMEOUT } from "./Handshake.ts"
 import { type HandshakeExpectations, type HandshakeLine, isHandshake, parse } from "./HandshakeLine.ts"
 import { shownLine } from "./LogLine.ts"
@@ -36,6 +37,7 @@ const MAX_STRAY_LINES = 1000
 export const launch = Effect.fnUntraced(function* (
   processes: PluginProcess["Service"],
   options: GoPluginOptions,
+  offer: TtrpcOffer | undefined,
   variables: ProtocolVariables,
   expectations: HandshakeExpectations,
   log: PluginLog,
@@ -57,7 +59,12 @@ export const launch = Effect.fnUntraced(function* (
   })
   const stderr = log.source("plugin_stderr", "parsed")
   const process = yield* processes.spawn(
-    { understandStderr: shownLine, ...spec, env: environment(spec.env, handshake, variables) },
+    {
+      understandStderr: shownLine,
+      ...spec,
+      env: environment(spec.env, handshake, variables),
+      ...(offer === undefined ? {} : { sockets: { variable: VARIABLES.ttrpc, count: 2 } }),
+    },
     {
       // Whatever follows the handshake on the real stdout is read, so that the plugin never blocks, and dropped
       // (go-plugin 1.8 does the same).
@@ -68,6 +75,8 @@ export const launch = Effect.fnUntraced(function* (
       },
     },
   )
+  // It may call before its handshake.
+  if (offer !== undefined) yield* offer.serve(process.sockets[1]!)
   // The last line may have no end.
   yield* Effect.forkScoped(
     process.exit.pipe(Effect.andThen(process.stderrTail), Effect.andThen(Effect.sync(stderr.flush))),

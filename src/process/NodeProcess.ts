@@ -97,15 +97,25 @@ const spawnError = ({ executable, pluginId }: ProcessSpec, { message: reason }: 
 interface Pipes {
   readonly lifeline: number
   readonly secret: number | undefined
+  readonly sockets: ReadonlyArray<number>
 }
 
-const pipesOf = ({ inheritStdin, secret }: ProcessSpec, platform: NodeJS.Platform): Pipes => {
+const pipesOf = ({ inheritStdin, secret, sockets }: ProcessSpec, platform: NodeJS.Platform): Pipes => {
   const lifeline = inheritStdin === true ? 3 : 0
-  return { lifeline, secret: secret === undefined || platform === "win32" ? undefined : lifeline === 0 ? 3 : 4 }
+  // Beyond the life line there is no pipe on Windows.
+  const isAble = platform !== "win32"
+  const first = lifeline === 0 ? 3 : 4
+  const hasSecret = isAble && secret !== undefined
+  const next = hasSecret ? first + 1 : first
+  return {
+    lifeline,
+    secret: hasSecret ? first : undefined,
+    sockets: Array.from({ length: isAble ? (sockets?.count ?? 0) : 0 }, (_, index) => next + index),
+  }
 }
 
 const spawnNode = (
-  { cwd, env, secret }: ProcessSpec,
+  { cwd, env, secret, sockets }: ProcessSpec,
   [executable, args]: CommandLine,
   pipes: Pipes & { readonly marker: string },
 ): ChildProcess =>
@@ -116,6 +126,7 @@ const spawnNode = (
       [VARIABLES.lifeline]: String(pipes.lifeline),
       [VARIABLES.marker]: pipes.marker,
       ...(secret === undefined || pipes.secret === undefined ? {} : { [secret.variable]: String(pipes.secret) }),
+      ...(sockets === undefined || pipes.sockets.length === 0 ? {} : { [sockets.variable]: pipes.sockets.join(",") }),
     },
     // A group of its own: one signal reaches the plugin and what it started, and a Ctrl-C meant for the host does not
     // reach the plugin.
@@ -124,6 +135,7 @@ const spawnNode = (
     stdio: [
       ...((pipes.lifeline === 0 ? ["pipe", "pipe", "pipe"] : ["inherit", "pipe", "pipe", "pipe"]) as Array<"pipe">),
       ...(pipes.secret === undefined ? [] : (["pipe"] as const)),
+      ...pipes.sockets.map(() => "pipe" as const),
     ],
     windowsHide: true,
   })
@@ -162,7 +174,7 @@ const attach = (
     tail.push(chunk)
     output.stderr(chunk)
   })
-  const secret = pipesOf(spec, platform).secret
+  const { secret, sockets } = pipesOf(spec, platform)
   const neverTaken = Deferred.await(exit).pipe(Effect.andThen(Effect.sleep(DRAIN_LIMIT)), Effect.as(false))
   const running: RunningProcess = {
     pid,
@@ -176,6 +188,7 @@ const attach = (
       secret === undefined || spec.secret === undefined
         ? Effect.succeed(false)
         : Effect.raceFirst(handOver(node.stdio[secret] as Duplex, spec.secret), neverTaken),
+    sockets: sockets.map((descriptor) => node.stdio[descriptor] as Duplex),
     limits: plan.held,
   }
   const child: Child = { node, spec, marker, group, controlGroup, ended, exit, closed, running }

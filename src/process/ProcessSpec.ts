@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream"
 import { type Duration, type Effect, Schema, type Scope } from "effect"
 import type { HeldLimit, ProcessLimits } from "./ProcessLimits.ts"
 import type { ProcessUser } from "./ProcessUser.ts"
@@ -30,6 +31,11 @@ export interface ProcessSpec {
   readonly understandStderr?: ((line: string) => ReadonlyArray<string>) | undefined
   /** What only the process itself is to know. Not on Windows, where `secretTaken` is false then. */
   readonly secret?: ProcessSecret | undefined
+  /**
+   * Connections that the process inherits, each a socketpair: nobody else can connect to them, and none of them leaves anything
+   * behind. Not on Windows.
+   */
+  readonly sockets?: ProcessSockets | undefined
   /** What it may take of the machine, as far as this machine can hold it to that. Default: no limits. */
   readonly limits?: ProcessLimits | undefined
   /**
@@ -47,6 +53,13 @@ export interface ProcessSecret {
   /** The variable that holds the pipe's file descriptor. */
   readonly variable: string
   readonly value: string
+}
+
+/** Connections that a process inherits. */
+export interface ProcessSockets {
+  /** The variable that holds their file descriptors, separated by commas. */
+  readonly variable: string
+  readonly count: number
 }
 
 /**
@@ -84,6 +97,8 @@ export interface RunningProcess {
    * it has closed the pipe or ended, or there is none.
    */
   readonly secretTaken: Effect.Effect<boolean>
+  /** The host's ends of the connections that it has inherited; none where there are none. They end with the process. */
+  readonly sockets: ReadonlyArray<Duplex>
   /** What became of the limits that it was started with. */
   readonly limits: ReadonlyArray<HeldLimit>
 }

@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream"
 import { Context, type Effect, Schema, type Scope } from "effect"
 import type { ServiceImplementation } from "./RpcHandler.ts"
 
@@ -14,7 +15,7 @@ export class RpcServerError extends Schema.TaggedError<RpcServerError>()("RpcSer
   }
 }
 
-/** Serves services over a transport. */
+/** Serves services: by gRPC where others connect, by ttrpc on a connection that they have inherited. */
 export class RpcServer extends Context.Service<
   RpcServer,
   {
@@ -24,5 +25,11 @@ export class RpcServer extends Context.Service<
       services: ReadonlyArray<ServiceImplementation>,
       options: { readonly maxMessageSize: number },
     ) => Effect.Effect<string, RpcServerError, Scope.Scope>
+    /** Serves on a connection that is there already, until it ends or the Scope closes. */
+    readonly serveOn: (
+      connection: Duplex,
+      services: ReadonlyArray<ServiceImplementation>,
+      options: { readonly maxMessageSize: number },
+    ) => Effect.Effect<void, never, Scope.Scope>
   }
 >()("effect-plugin-supervisor/rpc/RpcServer") {}

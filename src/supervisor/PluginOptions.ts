@@ -63,6 +63,7 @@ const PLAIN = {
     Schema.Union([Schema.Literal(false), Schema.Struct(HEALTH).annotate(unknownKey(Object.keys(HEALTH)))]),
   ),
   limits: Schema.optionalKey(WrittenLimits),
+  transport: Schema.optionalKey(Schema.Literals(["auto", "ttrpc", "grpc"])),
   logLevel: Schema.optionalKey(Schema.Literals(["DEBUG", "INFO", "WARNING", "ERROR"])),
   allowVariables: Schema.optionalKey(Schema.Array(Schema.NonEmptyString)),
   variables: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),

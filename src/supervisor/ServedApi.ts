@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto"
+import type { Duplex } from "node:stream"
 import { Effect, Scope } from "effect"
 import type { HostApi, PluginApiServer } from "../api/PluginApiServer.ts"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
@@ -21,6 +22,8 @@ export interface ServedApi {
   readonly target: string
   /** What only the plugin's process is to know. */
   readonly token: string
+  /** Serves the plugin on a connection that it has inherited, until the Scope closes. */
+  readonly serveOn: (connection: Duplex) => Effect.Effect<void, never, Scope.Scope>
   /** From here on calls without the token are refused. */
   readonly requireToken: Effect.Effect<void>
   /** Serves it once more, where somebody has removed the socket or the folder. */
@@ -51,6 +54,8 @@ export const serveApi = Effect.fnUntraced(function* (
     socketDirectory,
     target,
     token,
+    serveOn: (connection) =>
+      apiServer.serveOn(api, caller, connection, { maxMessageSize: options.maxMessageSize }),
     requireToken: Effect.sync(() => void (isTaken = true)),
     // Whoever is connected to the one before stays so.
     serveAgain: Effect.andThen(

@@ -43,6 +43,11 @@ export interface PluginLimits extends ProcessLimits {
 export interface AnySupervisorOptions extends Omit<PluginCommandOptions, "reservedVariables"> {
   /** Default {@link PLUGIN_START_TIMEOUT}. */
   readonly startTimeout?: Duration.Input | undefined
+  /**
+   * What carries the calls between host and plugin: `ttrpc`, over connections that the plugin inherits, or `grpc`. Default: `auto`,
+   * ttrpc where the plugin speaks it, as one on our SDK does, and gRPC elsewhere, and with `autoMtls`, and on Windows.
+   */
+  readonly transport?: "auto" | "ttrpc" | "grpc" | undefined
   /** Encrypts the connection, for a plugin that speaks AutoMTLS: any on go-plugin does. Default: no encryption. */
   readonly autoMtls?: Curve | undefined
   /** How long the plugin may take to end after it was asked to, before SIGTERM. Default two seconds, as go-plugin's. */

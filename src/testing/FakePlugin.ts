@@ -60,13 +60,12 @@ export const start = Effect.fn("FakePlugin.start")(function* <C extends AnyContr
   )
   const connection = yield* Connection.open({
     pluginId: "fake",
-    target,
-    tls: undefined,
-    transport: BrokerSockets.make("fake", folder, undefined, {
-      pid: process.pid,
-      folders: [folder],
-      allowForeignAddress: true,
-    }),
+    wire: Connection.overGrpc(
+      "fake",
+      target,
+      BrokerSockets.make("fake", folder, undefined, { pid: process.pid, folders: [folder], allowForeignAddress: true }),
+      {},
+    ),
     exit: Deferred.await(exit),
     shutDown: false,
     log: yield* PluginLog.make("fake"),
@@ -79,6 +78,7 @@ export const start = Effect.fn("FakePlugin.start")(function* <C extends AnyContr
       exit: Deferred.await(exit),
       stderrTail: Effect.succeed([]),
       secretTaken: Effect.succeed(false),
+      sockets: [],
       limits: [],
     },
     protocolVersion: 1,
