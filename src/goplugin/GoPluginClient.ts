@@ -110,7 +110,11 @@ const start = Effect.fn("GoPluginClient.start")(function* <V extends number>(
   const socketDirectory = options.socketDirectory ?? (yield* SocketDirectory.make(pluginId, socketGroup))
   const host = tls !== undefined && "autoMtls" in tls ? yield* AutoMtls.makeCertificate(tls.autoMtls) : undefined
   const log = yield* PluginLog.make(pluginId, options.isVerbose)
-  const { fail, line, process: started } = yield* launch(
+  const {
+    fail,
+    line,
+    process: started,
+  } = yield* launch(
     processes,
     options,
     offer,

@@ -101,9 +101,7 @@ const make = Effect.gen(function* () {
       socketGroup: user?.gid,
       tls: options.autoMtls === undefined ? undefined : { autoMtls: options.autoMtls },
       ttrpc:
-        options.transport === "grpc"
-          ? undefined
-          : { serve: api.serveOn, isRequired: options.transport === "ttrpc" },
+        options.transport === "grpc" ? undefined : { serve: api.serveOn, isRequired: options.transport === "ttrpc" },
       shutdownLimit: options.shutdownLimit,
       startTimeout: options.startTimeout ?? PLUGIN_START_TIMEOUT,
       maxMessageSize: options.maxMessageSize ?? MAX_MESSAGE_SIZE,

@@ -22,8 +22,8 @@ export interface ServedApi {
   readonly target: string
   /** What only the plugin's process is to know. */
   readonly token: string
-  /** Serves the plugin on a connection that it has inherited, until the Scope closes. */
-  readonly serveOn: (connection: Duplex) => Effect.Effect<void, never, Scope.Scope>
+  /** Serves the plugin on a connection that it has inherited. */
+  readonly serveOn: (connection: Duplex) => Effect.Effect<void>
   /** From here on calls without the token are refused. */
   readonly requireToken: Effect.Effect<void>
   /** Serves it once more, where somebody has removed the socket or the folder. */
@@ -54,8 +54,9 @@ export const serveApi = Effect.fnUntraced(function* (
     socketDirectory,
     target,
     token,
+    // As long as the other one, while the plugin's process is stopped, say.
     serveOn: (connection) =>
-      apiServer.serveOn(api, caller, connection, { maxMessageSize: options.maxMessageSize }),
+      Scope.provide(apiServer.serveOn(api, caller, connection, { maxMessageSize: options.maxMessageSize }), scope),
     requireToken: Effect.sync(() => void (isTaken = true)),
     // Whoever is connected to the one before stays so.
     serveAgain: Effect.andThen(

@@ -16,8 +16,31 @@ describe("HandshakeLine.parse", () => {
     ["1|1|unix|/tmp/x|grpc||true|more|fields", "unix:/tmp/x", 1],
   ]
   it.each(accepted)("accepts %j", (line, target, version) => {
-    const { address, certificate, protocolVersion } = Result.getOrThrow(parse(line, { versions: [1, 2] }))
+    const parsed = Result.getOrThrow(parse(line, { versions: [1, 2] }))
+    if (parsed.protocol !== "grpc") return assert.fail(parsed.protocol)
+    const { address, certificate, protocolVersion } = parsed
     assert.deepStrictEqual([SocketAddress.target(address), protocolVersion, certificate], [target, version, undefined])
+  })
+
+  it("accepts ttrpc where it is offered, and grpc there unless ttrpc is required", () => {
+    const [ttrpc, grpc] = ["1|2|fd|4|ttrpc", "1|2|unix|/tmp/x|grpc"]
+    const kindOf = (line: string, expected: "required" | "optional" | "refused") => {
+      const result = parse(line, { versions: [2], ttrpc: expected })
+      return Result.isFailure(result) ? result.failure.kind : result.success.protocol
+    }
+    assert.deepStrictEqual(
+      (["required", "optional", "refused"] as const).map((expected) => [
+        kindOf(ttrpc, expected),
+        kindOf(grpc, expected),
+      ]),
+      [
+        ["ttrpc", "protocol"],
+        ["ttrpc", "grpc"],
+        ["network", "grpc"],
+      ],
+    )
+    // Nobody is to connect to it.
+    assert.strictEqual(kindOf("1|2|unix|/tmp/x|ttrpc", "optional"), "protocol")
   })
 
   const refused: ReadonlyArray<readonly [line: string, kind: string]> = [
