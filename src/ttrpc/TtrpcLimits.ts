@@ -24,3 +24,6 @@ export const STREAM_PATIENCE = 1000
 
 /** How long what is on its way may still be written when a connection is closed by this side, in milliseconds. */
 export const CLOSE_GRACE = 500
+
+/** Entries of metadata that are taken with a call, as many as Node takes headers over gRPC. */
+export const MAX_METADATA_ENTRIES = 128
