@@ -1,5 +1,5 @@
-import { Effect, Option, type Scope, Stream } from "effect"
-import { type CallOptions, type ClientCall, messages } from "./RpcClient.ts"
+import { Effect, Option, Stream } from "effect"
+import { type CallOptions, type ClientCall, messages, type RpcClient } from "./RpcClient.ts"
 import { RpcError, statusCode } from "./RpcError.ts"
 import {
   type ClientStreaming,
@@ -7,8 +7,6 @@ import {
   type RequestInit,
   type Response,
   type ServerStreaming,
-  type Streaming,
-  type Unary,
 } from "./RpcMethod.ts"
 
 /** How an error that ends a call is told: as it is, unless more is known of it. */
@@ -20,11 +18,8 @@ export const failedCall = (error: RpcError): ClientCall<unknown, never> => {
   return { send: () => failure, end: Effect.void, receive: failure, headers: failure, trailers: failure }
 }
 
-/** Opens a call of any kind as one that streams both ways. */
-export type Open = <M extends Unary | Streaming>(
-  method: M,
-  options?: CallOptions,
-) => Effect.Effect<ClientCall<RequestInit<M>, Response<M>>, never, Scope.Scope>
+/** Opens a call that streams. */
+export type Open = RpcClient["bidi"]
 
 /** The one message of an answer. */
 export const onlyMessage: <A>(method: string, call: ClientCall<never, A>) => Effect.Effect<A, RpcError> =

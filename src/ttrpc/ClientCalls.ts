@@ -4,6 +4,8 @@ import { MAX_CONCURRENT_STREAMS } from "../rpc/RpcLimits.ts"
 import { cancelRequest } from "./Cancel.ts"
 import { deadlineTimer } from "./DeadlineTimer.ts"
 import { frameType } from "./Frame.ts"
+import { type Backlog, makeBacklog } from "./Inbox.ts"
+import type { Sender } from "./Outbox.ts"
 import { connection, type TtrpcConnection } from "./TtrpcConnection.ts"
 
 /** A call as its connection knows it. */
@@ -18,9 +20,6 @@ export interface ClientCallState {
   readonly fail: (code: number, details: string) => void
 }
 
-/** Who waits for room in what is to be written. */
-export type Sender = () => void
-
 /** The calls of one connection. */
 export interface ClientCalls {
   readonly connection: TtrpcConnection
@@ -30,8 +29,9 @@ export interface ClientCalls {
   readonly start: (call: ClientCallState) => void
   /** Forgets a call: it has ended, or is given up, which the other side is told. */
   readonly end: (call: ClientCallState, stream: number | undefined, isGivenUp: boolean) => void
-  /** Has somebody called when there is room; until it is, it may be taken back. */
+  /** They are called when there is room for what is to be written. */
   readonly senders: Set<Sender>
+  readonly backlog: Backlog
 }
 
 /** The text of a deadline's status. */
@@ -104,11 +104,14 @@ export const clientCalls = (
     },
     ended: (reason, isGarbled) => {
       timer.stop()
+      backlog.stop()
       for (const call of all()) call.fail(statusCode.UNAVAILABLE, reason)
       senders.clear()
       ended(reason, isGarbled)
     },
   })
+
+  const backlog = makeBacklog(wire, limit)
 
   /** Whether a call may still be made; one that may not fails. */
   const accept = (call: ClientCallState): boolean => {
@@ -129,6 +132,7 @@ export const clientCalls = (
   return {
     connection: wire,
     senders,
+    backlog,
     prepare: (call) => {
       if (!accept(call)) return
       prepared.add(call)

@@ -1,5 +1,5 @@
 import type { DescMethod } from "@bufbuild/protobuf"
-import { Duration, Effect, Exit, type Fiber, Result } from "effect"
+import { Duration, Effect, type Fiber, Result } from "effect"
 import { noMetadata, STATUS_DETAILS } from "../rpc/Metadata.ts"
 import type { CallOptions } from "../rpc/RpcClient.ts"
 import { errorCode, RpcError, statusCode } from "../rpc/RpcError.ts"
@@ -81,11 +81,11 @@ export const tooLarge = (method: DescMethod, length: number, limit: number): Rpc
   failure(method, statusCode.RESOURCE_EXHAUSTED, `Sent message larger than max (${length} vs ${limit})`)
 
 /** A message of the other side's, decoded. */
-export const decoded = <M extends DescMethod>(method: M, bytes: Uint8Array): Exit.Exit<Response<M>, RpcError> => {
+export const decoded = <M extends DescMethod>(method: M, bytes: Uint8Array): Result.Result<Response<M>, RpcError> => {
   try {
-    return Exit.succeed(decodeMessage<M["output"]>(method.output, bytes))
+    return Result.succeed(decodeMessage<M["output"]>(method.output, bytes))
   } catch (error) {
-    return Exit.fail(failure(method, statusCode.INTERNAL, `the response can't be decoded: ${String(error)}`))
+    return Result.fail(failure(method, statusCode.INTERNAL, `the response can't be decoded: ${String(error)}`))
   }
 }
 
@@ -149,7 +149,7 @@ export const unary = <M extends Unary>(
           }
           calls.end(call, stream, false)
           const answer = answerOf(method, data)
-          resume(Result.isSuccess(answer) ? decoded(method, answer.success) : Exit.fail(answer.failure))
+          resume(Effect.fromResult(Result.flatMap(answer, (bytes) => decoded(method, bytes))))
         },
         fail,
       }

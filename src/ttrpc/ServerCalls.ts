@@ -1,6 +1,6 @@
 import type { Duplex } from "node:stream"
 import { Result } from "effect"
-import { RpcStatus, statusCode } from "../rpc/RpcError.ts"
+import { type RpcStatus, statusCode } from "../rpc/RpcError.ts"
 import { MAX_CONCURRENT_STREAMS, MAX_METADATA_SIZE } from "../rpc/RpcLimits.ts"
 import { cancelledStream, isCancel } from "./Cancel.ts"
 import { LATE } from "./ClientCalls.ts"
@@ -15,6 +15,8 @@ import {
   statusDetailsOf,
 } from "./Envelope.ts"
 import { frameType } from "./Frame.ts"
+import { type Backlog, makeBacklog } from "./Inbox.ts"
+import type { Sender } from "./Outbox.ts"
 import { connection, type TtrpcConnection } from "./TtrpcConnection.ts"
 
 /** A call as its connection knows it. */
@@ -38,17 +40,27 @@ export interface Opening extends RequestEnvelope {
 /** The calls of one connection. */
 export interface ServerCalls {
   readonly connection: TtrpcConnection
+  /** The largest frame, in bytes of its data. */
+  readonly limit: number
+  /** They are called when there is room for what is to be written. */
+  readonly senders: Set<Sender>
+  readonly backlog: Backlog
   /** A call is there from here on. */
   readonly begin: (call: ServerCall) => void
   /** The call is over; `false` where it was before. What is said of it must follow. */
   readonly end: (call: ServerCall) => boolean
   /** Answers a call that is over; what is too large to be sent is an error. */
   readonly answer: (stream: number, payload: Uint8Array) => void
+  /** Ends a call against its handler. */
+  readonly stop: (call: ServerCall, code: number, details: string) => void
   /** Says how a call that is over has failed. */
   readonly fail: (stream: number, status: RpcStatus) => void
   /** Cancels all calls, and ends the connection when that and what was answered is written. */
   readonly close: (done: () => void) => void
 }
+
+/** Begins the call of a request, or answers why it can't. */
+export type Accept = (calls: ServerCalls, opening: Opening) => RpcStatus | undefined
 
 const CANCELLED = "the call was cancelled"
 const NOTHING = new Uint8Array()
@@ -79,10 +91,11 @@ export const statusProblem = (status: RpcStatus): string | undefined => {
 export const serverCalls = (
   socket: Duplex,
   limit: number,
-  accept: (calls: ServerCalls, opening: Opening) => RpcStatus | undefined,
+  accept: Accept,
   ended: (reason: string, isGarbled: boolean) => void,
 ): ServerCalls => {
   const calls = new Map<number, ServerCall>()
+  const senders = new Set<Sender>()
   let lastStream = 2 ** 32 - 1
   /** Nothing more is read until the other side has read what there is. */
   let isHeld = false
@@ -113,7 +126,7 @@ export const serverCalls = (
 
   /** Ends a call against its handler. */
   const stop = (call: ServerCall, code: number, details: string): void => {
-    calls.delete(call.stream)
+    if (!calls.delete(call.stream)) return
     fail(call.stream, code, details)
     call.interrupt()
   }
@@ -177,12 +190,19 @@ export const serverCalls = (
       refuse(stream, statusCode.RESOURCE_EXHAUSTED, `Received message larger than max (${length} vs ${limit})`)
     },
     drained: () => {
-      if (!isHeld) return
+      for (const sender of senders) {
+        if (wire.isFull()) return
+        senders.delete(sender)
+        sender()
+      }
+      if (!isHeld || wire.isFull()) return
       isHeld = false
       wire.release()
     },
     ended: (reason, isGarbled) => {
       timer.stop()
+      self.backlog.stop()
+      senders.clear()
       const list = [...calls.values()]
       calls.clear()
       for (const call of list) call.interrupt()
@@ -192,6 +212,9 @@ export const serverCalls = (
 
   const self: ServerCalls = {
     connection: wire,
+    limit,
+    senders,
+    backlog: makeBacklog(wire, limit),
     begin: (call) => {
       calls.set(call.stream, call)
       if (call.deadline !== Infinity) timer.watch(call.deadline)
@@ -210,6 +233,7 @@ export const serverCalls = (
         status.details,
         Result.getOrElse(detailsOf(status), () => []),
       ),
+    stop,
     close: (done) => {
       for (const call of calls.values()) stop(call, statusCode.CANCELLED, CANCELLED)
       wire.close("the server is closed", done)

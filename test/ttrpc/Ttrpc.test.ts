@@ -8,18 +8,11 @@ import * as TtrpcServer from "../../src/ttrpc/TtrpcServer.ts"
 import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
 import { recordLog } from "../support/log.ts"
 import { socketPair } from "../support/socketPair.ts"
+import { connected } from "../support/ttrpc.ts"
 
 const { double, environment, payload, printKV, reflect } = Test.method
 
 const live = <E>(name: string, test: Effect.Effect<unknown, E, Scope.Scope>) => it.live(name, () => Effect.scoped(test))
-
-/** A client of handlers. */
-const served = Effect.fnUntraced(function* (handlers: Handlers<typeof Test>, maxFrameSize?: number) {
-  const [ours, theirs] = yield* socketPair
-  const { ended } = yield* TtrpcServer.serve(theirs, [implement(Test, handlers)], { maxFrameSize })
-  const client = yield* TtrpcClient.make(ours, { maxFrameSize })
-  return { client, ended, ours, theirs }
-})
 
 const doubling: Handlers<typeof Test> = {
   double: ({ number }) => Effect.succeed({ number: 2 * number }),
@@ -29,7 +22,7 @@ describe.skipIf(process.platform === "win32")("ttrpc, unary", () => {
   live(
     "answers calls, and many at once",
     Effect.gen(function* () {
-      const { client } = yield* served({
+      const { client } = yield* connected({
         double: ({ number }) => Effect.as(Effect.yieldNow, { number: 2 * number }),
       })
       assert.strictEqual((yield* client.unary(double, { number: 4 })).number, 8)
@@ -50,7 +43,7 @@ describe.skipIf(process.platform === "win32")("ttrpc, unary", () => {
       const log = recordLog()
       // google.rpc.Status: code 9, and one detail of a type without a value.
       const details = new Uint8Array([8, 9, 26, 3, 10, 1, 97])
-      const { client } = yield* served({
+      const { client } = yield* connected({
         double: () => Effect.fail(new RpcStatus({ code: 9, details: "so?", statusDetails: details })),
         reflect: () => Effect.die(new Error("a secret")),
         payload: () => Effect.fail(new RpcStatus({ code: 0, details: `\ud83d${"x".repeat(50_000)}` })),
@@ -72,7 +65,7 @@ describe.skipIf(process.platform === "win32")("ttrpc, unary", () => {
     Effect.gen(function* () {
       let seen: { readonly [key: string]: unknown } = {}
       let parent: Option.Option<Tracer.AnySpan> = Option.none()
-      const { client } = yield* served({
+      const { client } = yield* connected({
         double: Effect.fnUntraced(function* ({ number }, { metadata }) {
           seen = metadata
           parent = (yield* Effect.orDie(Effect.currentSpan)).parent
@@ -105,7 +98,7 @@ describe.skipIf(process.platform === "win32")("ttrpc, unary", () => {
         interrupted.push(yield* Deferred.make<void>())
         begun.push(yield* Deferred.make<void>())
       }
-      const { client } = yield* served({
+      const { client } = yield* connected({
         double: ({ number }) =>
           Deferred.succeed(begun[number]!, undefined).pipe(
             Effect.andThen(Effect.never),
@@ -128,7 +121,7 @@ describe.skipIf(process.platform === "win32")("ttrpc, unary", () => {
   live(
     "fails a call alone that is too large, either way",
     Effect.gen(function* () {
-      const { client } = yield* served(
+      const { client } = yield* connected(
         {
           ...doubling,
           payload: ({ data, size }) => Effect.succeed({ data: new Uint8Array(size), received: data.length }),
