@@ -11,6 +11,7 @@ const rooms = [
   "python",
   "rpc",
   "grpc",
+  "ttrpc",
   "goplugin",
   "contract",
   "storage",
@@ -87,7 +88,12 @@ export default defineConfig({
                 message: `src/${room} comes before that room: imports go one way, to rooms above (see docs/architecture.md)`,
               },
               ...(aboveTransports.has(room)
-                ? [{ group: ["**/grpc/**"], message: `src/${room} knows of rpc/ alone, whatever the transport` }]
+                ? [
+                    {
+                      group: ["**/grpc/**", "**/ttrpc/**"],
+                      message: `src/${room} knows of rpc/ alone, whatever the transport`,
+                    },
+                  ]
                 : []),
               ...(withoutContract.has(room)
                 ? [{ group: ["**/mattermost/**"], message: `src/${room} is for every contract` }]

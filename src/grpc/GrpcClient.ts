@@ -1,15 +1,16 @@
 import * as grpc from "@grpc/grpc-js"
-import { Duration, Effect, Option, Result, type Scope, Stream } from "effect"
+import { Duration, Effect, Option, Result, type Scope } from "effect"
 import { noMetadata } from "../rpc/Metadata.ts"
-import { messages, type CallOptions, type ClientCall, type RpcClient, type UnaryAnswer } from "../rpc/RpcClient.ts"
+import type { CallOptions, ClientCall, RpcClient, UnaryAnswer } from "../rpc/RpcClient.ts"
 import { RpcError, statusCode } from "../rpc/RpcError.ts"
-import type { ClientStreaming, RequestInit, Response, ServerStreaming, Streaming, Unary } from "../rpc/RpcMethod.ts"
+import { path, type RequestInit, type Response, type Streaming, type Unary } from "../rpc/RpcMethod.ts"
+import { clientStream, type Fail, failedCall, onlyMessage, type Open, serverStream } from "../rpc/RpcStreams.ts"
 import { fromUnknown } from "./GrpcError.ts"
 import { guard } from "./GrpcGuard.ts"
 import { FLOW_CONTROL_WINDOW, NO_MESSAGE_LIMIT } from "./GrpcLimits.ts"
 import { toGrpc } from "./GrpcMetadata.ts"
-import { deserializer, path, serializer } from "./GrpcMethod.ts"
-import { type Fail, failedCall, streamingCall } from "./GrpcStream.ts"
+import { deserializer, serializer } from "./GrpcMethod.ts"
+import { streamingCall } from "./GrpcStream.ts"
 import { traceMetadata } from "./GrpcTrace.ts"
 import { askedName, clientCredentials, type TlsConfig } from "./Tls.ts"
 
@@ -71,13 +72,14 @@ export const make = (
     ),
     (client): RpcClient => {
       const connection: Connection = { client, fail: failing(client, explainLoss) }
+      const bidi: Open = (method, options) => open(connection, method, options)
       return {
         target,
         unary: (method, request, options) => unary(connection, method, request, options),
         unaryAnswer: (method, request, options) => unaryAnswer(connection, method, request, options),
-        serverStream: (method, request, options) => serverStream(connection, method, request, options),
-        clientStream: (method, requests, options) => clientStream(connection, method, requests, options),
-        bidi: (method, options) => open(connection, method, options),
+        serverStream: (method, request, options) => serverStream(bidi, method, request, options),
+        clientStream: (method, requests, options) => clientStream(bidi, method, requests, options),
+        bidi,
         disconnected: disconnected(client),
       }
     },
@@ -235,16 +237,6 @@ const open = <M extends Unary | Streaming>(
   )
 }
 
-/** The one message of an answer. */
-const onlyMessage = Effect.fnUntraced(function* <A>(method: string, call: ClientCall<never, A>) {
-  const wrong = (what: string) =>
-    new RpcError({ method, code: statusCode.INTERNAL, details: `the call ended with ${what}` })
-  const message = yield* call.receive
-  if (Option.isNone(message)) return yield* wrong("no message")
-  if (Option.isSome(yield* call.receive)) return yield* wrong("more than one message")
-  return message.value
-})
-
 const unaryAnswer = <M extends Unary>(
   connection: Connection,
   method: M,
@@ -259,37 +251,5 @@ const unaryAnswer = <M extends Unary>(
       yield* call.end
       const message = yield* onlyMessage(path(method), call)
       return { message, headers: yield* call.headers, trailers: yield* call.trailers }
-    }),
-  )
-
-const serverStream = <M extends ServerStreaming>(
-  connection: Connection,
-  method: M,
-  request: RequestInit<M>,
-  options?: CallOptions,
-): Stream.Stream<Response<M>, RpcError> =>
-  Stream.unwrap(
-    Effect.gen(function* () {
-      const call = yield* open(connection, method, options)
-      // What keeps it from being sent ends the call, and is the stream's own error.
-      yield* Effect.ignore(call.send(request))
-      yield* call.end
-      return messages(call)
-    }),
-  )
-
-const clientStream = <M extends ClientStreaming, E, R>(
-  connection: Connection,
-  method: M,
-  requests: Stream.Stream<RequestInit<M>, E, R>,
-  options?: CallOptions,
-): Effect.Effect<Response<M>, RpcError | E, R> =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const call = yield* open(connection, method, options)
-      // A server may answer before it has taken everything; what is left then is not sent, and the answer counts.
-      const send = (message: RequestInit<M>) => Effect.catch(call.send(message), () => Effect.never)
-      const sending = Stream.runForEach(requests, send).pipe(Effect.andThen(call.end), Effect.andThen(Effect.never))
-      return yield* Effect.raceFirst(onlyMessage(path(method), call), sending)
     }),
   )

@@ -1,13 +1,9 @@
 import * as grpc from "@grpc/grpc-js"
 import { Result } from "effect"
-import { RpcError, type RpcStatus } from "../rpc/RpcError.ts"
+import { errorCode, RpcError, type RpcStatus } from "../rpc/RpcError.ts"
 import { STATUS_DETAILS } from "../rpc/Metadata.ts"
-import { MAX_METADATA_SIZE, MAX_STATUS_TEXT } from "./GrpcLimits.ts"
+import { MAX_METADATA_SIZE } from "./GrpcLimits.ts"
 import { fromGrpc, toGrpc } from "./GrpcMetadata.ts"
-
-/** A code other than OK; what is no code of gRPC's is UNKNOWN (gRPC's "Status codes and their use"). */
-const errorCode = (code: unknown): number =>
-  typeof code === "number" && code !== grpc.status.OK && grpc.status[code] !== undefined ? code : grpc.status.UNKNOWN
 
 /**
  * What a status of grpc-js' own says of an answer without a message, or with several. Its code is UNIMPLEMENTED, which
@@ -40,15 +36,13 @@ export const fromUnknown = (method: string, error: unknown, deadline = Number.PO
 
 /** A status as grpc-js sends it, and what of it can't be sent: that never keeps the code from being. */
 export const toStatus = (
-  status: RpcStatus | RpcError,
+  status: RpcStatus,
 ): { readonly status: Partial<grpc.StatusObject>; readonly problem: string | undefined } => {
-  const text = status.details.toWellFormed()
-  const metadata = new grpc.Metadata()
-  const added = status._tag === "RpcError" ? Result.succeed(metadata) : addTrailers(status, metadata)
+  const added = addTrailers(status, new grpc.Metadata())
   return {
     status: {
-      code: errorCode(status.code),
-      details: text.length > MAX_STATUS_TEXT ? `${text.slice(0, MAX_STATUS_TEXT).toWellFormed()}…` : text,
+      code: status.code,
+      details: status.details,
       metadata: Result.getOrElse(added, () => new grpc.Metadata()),
     },
     problem: Result.isFailure(added) ? added.failure : undefined,

@@ -1,15 +1,7 @@
-import {
-  create,
-  type DescMessage,
-  type DescMethod,
-  type MessageInitShape,
-  type MessageShape,
-  toBinary,
-} from "@bufbuild/protobuf"
-import { decodeMessage } from "../rpc/WireCheck.ts"
+import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf"
+import { decodeMessage, encodeMessage } from "../rpc/WireCheck.ts"
 
-/** A method's HTTP/2 path. */
-export const path = (method: DescMethod): string => `/${method.parent.typeName}/${method.name}`
+export { path } from "../rpc/RpcMethod.ts"
 
 const buffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
@@ -17,7 +9,7 @@ const buffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.by
 export const serializer =
   <D extends DescMessage>(schema: D) =>
   (value: MessageInitShape<D>): Buffer =>
-    buffer(toBinary(schema, create(schema, value)))
+    buffer(encodeMessage(schema, value))
 
 /** Decodes a message; grpc-js turns what it throws into the call's status. */
 export const deserializer =

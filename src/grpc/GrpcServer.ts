@@ -2,7 +2,8 @@ import { chmod } from "node:fs/promises"
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net"
 import * as grpc from "@grpc/grpc-js"
 import { Duration, Effect, Layer, type Scope } from "effect"
-import { definitions, runner } from "./GrpcHandler.ts"
+import { runner } from "../rpc/HandlerRun.ts"
+import { definitions, transport } from "./GrpcHandler.ts"
 import type { ServiceImplementation } from "../rpc/RpcHandler.ts"
 import { type ListenAddress, RpcServer, RpcServerError } from "../rpc/RpcServer.ts"
 import { MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS, NO_MESSAGE_LIMIT } from "./GrpcLimits.ts"
@@ -53,7 +54,7 @@ export const serve = <R = never>(
       "grpc.max_concurrent_streams": MAX_CONCURRENT_STREAMS,
       "grpc.enable_channelz": 0,
     })
-    const run = runner(context, yield* Effect.scope)
+    const run = runner(context, yield* Effect.scope, transport)
     const injector = yield* Effect.try({
       try: () => {
         for (const [definition, implementation] of definitions(services, run)) {

@@ -4,17 +4,11 @@ import { Effect, Option } from "effect"
 import { type Metadata, noMetadata } from "../rpc/Metadata.ts"
 import type { ClientCall } from "../rpc/RpcClient.ts"
 import type { RpcError } from "../rpc/RpcError.ts"
+import type { Fail } from "../rpc/RpcStreams.ts"
 import { fromUnknown } from "./GrpcError.ts"
 import { fromGrpc } from "./GrpcMetadata.ts"
 
-/** A call that could not even begin: whatever is done with it fails. */
-export const failedCall = (error: RpcError): ClientCall<unknown, never> => {
-  const failure = Effect.fail(error)
-  return { send: () => failure, end: Effect.void, receive: failure, headers: failure, trailers: failure }
-}
-
-/** How a call's error is told: as it is, unless more is known of it. */
-export type Fail = (error: RpcError) => Effect.Effect<never, RpcError>
+export type { Fail } from "../rpc/RpcStreams.ts"
 
 /**
  * Wraps a grpc-js call's two Node streams. The error that ends a call reaches everyone who waits on it and everyone who

@@ -74,3 +74,7 @@ export const statusCode = {
 } as const
 
 const NAMES: ReadonlyMap<number, string> = new Map(Object.entries(statusCode).map(([name, code]) => [code, name]))
+
+/** A code other than OK; what is no code of gRPC's is UNKNOWN (gRPC's "Status codes and their use"). */
+export const errorCode = (code: unknown): number =>
+  typeof code === "number" && code !== statusCode.OK && NAMES.has(code) ? code : statusCode.UNKNOWN

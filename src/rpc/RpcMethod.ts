@@ -44,3 +44,6 @@ export type BidiStreaming<
 
 /** A method that streams in at least one direction. */
 export type Streaming = ClientStreaming | ServerStreaming | BidiStreaming
+
+/** A method's name on the wire, as gRPC has it in its path: `/mattermost.pluginapi.v1.PluginHooks/OnActivate`. */
+export const path = (method: DescMethod): string => `/${method.parent.typeName}/${method.name}`

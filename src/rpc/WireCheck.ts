@@ -1,4 +1,13 @@
-import { type DescField, type DescMessage, fromBinary, type MessageShape, ScalarType } from "@bufbuild/protobuf"
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  ScalarType,
+  toBinary,
+} from "@bufbuild/protobuf"
 import { WireType } from "@bufbuild/protobuf/wire"
 
 /**
@@ -11,6 +20,10 @@ export const MAX_DECODED_BYTES = 256 * 1024 * 1024
 
 /** Below this no message can take that much: it would need a kilobyte of memory for each byte. */
 const SMALL_MESSAGE = MAX_DECODED_BYTES / 1024
+
+/** Encodes a message, or a plain object of a message's fields. */
+export const encodeMessage = <D extends DescMessage>(desc: D, value: MessageInitShape<D>): Uint8Array =>
+  toBinary(desc, create(desc, value))
 
 /**
  * Decodes a message that somebody else has sent; unknown fields are kept, so a newer peer's additions survive a round
