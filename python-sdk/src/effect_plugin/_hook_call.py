@@ -8,11 +8,10 @@ import threading
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import grpc
-
 from . import _watchdog as watchdog
 from ._calls import LIFE_HOOKS, HandlerCall
 from ._dispatch import HookFailed, HookResultError, response_of, sayable, text_of
+from ._status import Code
 from ._threads import as_failure
 from .logs import own_logger
 
@@ -33,7 +32,7 @@ def details(plugin: str, by: str, how: str) -> str:
 class Refusal(Exception):
     """A failure that the hook's response can't say: the call ends with a status."""
 
-    def __init__(self, details: str, code: grpc.StatusCode = grpc.StatusCode.INTERNAL) -> None:
+    def __init__(self, details: str, code: Code = Code.INTERNAL) -> None:
         super().__init__(details)
         self.details = details
         self.code = code
@@ -107,7 +106,7 @@ class HookCall:
             response = response_of(self._contract, self._name, self._request, result)
         except HookFailed as error:
             _log.error("%s failed: %s", self.by, error)
-            return Refusal(sayable(str(error), _DETAILS_LIMIT), grpc.StatusCode.FAILED_PRECONDITION)
+            return Refusal(sayable(str(error), _DETAILS_LIMIT), Code.FAILED_PRECONDITION)
         if self._name in LIFE_HOOKS and (failed := self._contract.failed(response)):
             _log.error("%s failed: %s", self.by, failed)
         return response

@@ -1,4 +1,4 @@
-"""The hooks of a plugin as a gRPC service, and the process that serves them."""
+"""The hooks of a plugin as a service, and the process that serves them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import threading
 import time
 from typing import Any, Callable
 
-import grpc
-import grpc.aio
-
 from . import _deadline as deadline
 from . import _process as process
 from . import _trace as trace
 from . import _watchdog as watchdog
-from . import goplugin, logs
+from . import logs
 from ._calls import HandlerCall, Outcome, call_in_turn
 from ._config import RuntimeConfig
-from ._descriptors import message_class, service_handler
+from ._descriptors import message_class
 from ._dispatch import arguments, no_handler, response_of
 from ._hook_call import HookCall, Pending, Refusal, details
 from ._loops import EventLoop, Handed, on_thread
 from ._plugin import BasePlugin, contract_of, make_plugin
-from ._serving.grpc_transport import serve_grpc
+from ._running import hear_of_the_end, run
+from ._services import Service
 from ._serving.handler import RequestHandler
 from ._serving.offers import PluginOffers
+from ._status import CallError, Code
+from ._stopping import Stopping
 from ._threads import HandlerThreads, NoThreadError, run_handler
 from .logs import own_logger
 
@@ -57,11 +57,11 @@ class PluginServer:
         self._hook_threads = HandlerThreads("hook", HANDLER_THREADS)
         self.requests = RequestHandler(plugin, author, machinery)
 
-    def handlers(self) -> list[grpc.GenericRpcHandler]:
+    def services(self) -> list[Service]:
         """The services, derived from their descriptors."""
         own = {"Implemented": self._implemented, "ServeHTTP": self.serve_http}
         return [
-            service_handler(
+            Service(
                 service, {method.name: own.get(method.name) or self._hook(method.name) for method in service.methods}
             )
             for service in self._contract.services()
@@ -94,7 +94,7 @@ class PluginServer:
 
             outcome = await call_in_turn(name, calls, attempt)
             if isinstance(outcome.error, Refusal):
-                await context.abort(outcome.error.code, outcome.error.details)
+                raise CallError(outcome.error.code, outcome.error.details)
             if name == "OnActivate" and not outcome.failed:
                 self._author.post(self._plugin._start_jobs)
             if outcome.response is None:
@@ -109,7 +109,7 @@ class PluginServer:
         response = await self._answer(call, inspect.iscoroutinefunction(handler.function), limit)
         if response is None:
             late = details(self._name, name, "did not return in time")
-            response = Refusal(late, grpc.StatusCode.DEADLINE_EXCEEDED)
+            response = Refusal(late, Code.DEADLINE_EXCEEDED)
         if isinstance(response, Refusal):
             return Outcome(error=response, failed=True)
         return Outcome(response, failed=bool(self._contract.failed(response)))
@@ -185,6 +185,9 @@ class PluginServer:
 
     async def serve_http(self, incoming: Any, context: Any) -> None:
         """Serves one request: `incoming` are the messages of its stream, `context` takes those of the response."""
+        # Only what speaks gRPC is ever asked this way.
+        from ._serving.grpc_transport import serve_grpc
+
         await serve_grpc(self.requests, incoming, context, lambda how: details(self._name, "ServeHTTP", how))
 
 
@@ -215,22 +218,27 @@ async def serve_plugin(plugin_class: type[BasePlugin]) -> None:
         await stack.enter_async_context(plugin._lifespan())
         hooks = PluginServer(plugin, config, author, machinery)
         stack.push_async_callback(hooks.requests.home.run, hooks.requests.finish, BACKGROUND_LIMIT)
-        services = hooks.handlers()
+        services = hooks.services()
         if plugin.has_hook("ServeHTTP"):
             offers = PluginOffers(hooks.requests)
-            services.append(offers.handler())
+            services.append(offers.service())
             stack.push_async_callback(offers.stop)
-        stopping = goplugin.Stopping(machinery.loop)
-        goplugin.hear_of_the_end(stopping, loop)
+        stopping = Stopping(machinery.loop)
+        hear_of_the_end(stopping, loop)
         await machinery.run(_serve, contract.protocol_version, services, stopping, loop)
 
 
 async def _serve(
     version: int,
-    services: list[grpc.GenericRpcHandler],
-    stopping: goplugin.Stopping,
+    services: list[Service],
+    stopping: Stopping,
     author: asyncio.AbstractEventLoop,
 ) -> None:
+    from . import goplugin
+    from ._grpc import handler_of
+
+    handlers = [handler_of(service) for service in services]
+
     async def end_in_any_case() -> None:
         await stopping.wait()
         watchdog.leave_when_blocked(author)
@@ -240,7 +248,7 @@ async def _serve(
         # What is printed is logged (see the package's __init__), so the stream of it stays silent.
         await goplugin.serve_until(
             stopping,
-            {version: lambda server, _: server.add_generic_rpc_handlers(services)},
+            {version: lambda server, _: server.add_generic_rpc_handlers(handlers)},
             stream_output=False,
         )
     finally:
@@ -256,7 +264,7 @@ def run_plugin(plugin_class: type[BasePlugin]) -> None:
     contract.handshake.require_host()
     # Once more: what was imported meanwhile may have set up logging of its own.
     logs.configure(contract.runtime_config().log_level, process.log_stream())
-    goplugin.run(serve_plugin(plugin_class), _new_loop)
+    run(serve_plugin(plugin_class), _new_loop)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

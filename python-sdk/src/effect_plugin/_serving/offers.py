@@ -6,10 +6,10 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
-import grpc
-
-from .._descriptors import message_class, service_handler
-from ..goplugin.listener import has_unix_sockets
+from .._descriptors import message_class
+from .._services import Service
+from .._sockets import has_unix_sockets
+from .._status import CallError, Code
 from ..logs import own_logger
 from .handler import RequestHandler
 
@@ -31,9 +31,9 @@ class PluginOffers:
         self._web_server: WebServer | None = None
         self._address = ""
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """The service as a server takes it."""
-        return service_handler(_SERVICE, {"Describe": self._describe})
+    def service(self) -> Service:
+        """The service itself."""
+        return Service.of_engine(_SERVICE, {"Describe": self._describe})
 
     async def _describe(self, request: Any, context: Any) -> Any:
         # Made by the first call: under Python 3.9 it belongs to the loop that makes it.
@@ -45,7 +45,7 @@ class PluginOffers:
                     self._address = await self._handler.home.run(self._start)
                 except Exception as error:
                     _log.exception("the plugin's web server could not start")
-                    await context.abort(grpc.StatusCode.INTERNAL, f"the plugin's web server could not start: {error}")
+                    raise CallError(Code.INTERNAL, f"the plugin's web server could not start: {error}") from error
         if self._address:
             response.http.address = self._address
         return response
