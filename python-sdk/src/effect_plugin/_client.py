@@ -20,6 +20,8 @@ from ._generator.names import method_of
 from ._limits import check_sendable
 from ._loops import EventLoop
 from ._models import fill
+from ._ttrpc import inherited
+from ._ttrpc.client import AsyncChannel, Channel
 from .logs import own_logger
 
 if TYPE_CHECKING:
@@ -94,13 +96,21 @@ class _Client:
         token: str | None = None,
     ) -> None:
         hosts = self._contract.variables.api_targets()
+        connection = inherited.connection()
+        if connection is not None:
+            hosts = [*hosts, connection.target]
         found = target or next(iter(hosts), None)
         if not found:
             raise RuntimeError(f"no host API: pass a target, or set {self._contract.variables.api_target[0]}")
         self._target = found
+        is_own = found in hosts and credentials is None and not options and token in (None, process.api_token())
+        #: The connection that the plugin has to its host, where that is what is asked for.
+        self._inherited = connection if is_own else None
         # Nobody but the host that has given it sees the token.
         self._api_token = token if token is not None else process.api_token() if found in hosts else ""
-        self._token = [(TOKEN_METADATA, self._api_token)] if self._api_token else []
+        # A connection that nobody else can have needs none.
+        is_shown = self._api_token and self._inherited is None
+        self._token = [(TOKEN_METADATA, self._api_token)] if is_shown else []
         self._credentials = credentials
         self._options = options or []
         self._channel: Any = None
@@ -185,9 +195,11 @@ class BaseAPIClient(_Client):
             self._open()
 
     def _connection(self) -> Any:
-        from ._grpc import Channel
+        if self._inherited is not None:
+            return Channel(self._inherited)
+        from ._grpc import Channel as GrpcChannel
 
-        return Channel(self._target, self._credentials, self._options)
+        return GrpcChannel(self._target, self._credentials, self._options)
 
     def connect_ahead(self) -> None:
         """Opens the channel before its user does, whose own first `connect` then finds it open.
@@ -248,9 +260,11 @@ class BaseAsyncAPIClient(_Client):
         self._open()
 
     def _connection(self) -> Any:
-        from ._grpc import AsyncChannel
+        if self._inherited is not None:
+            return AsyncChannel(self._inherited)
+        from ._grpc import AsyncChannel as GrpcChannel
 
-        return AsyncChannel(self._target, self._credentials, self._options)
+        return GrpcChannel(self._target, self._credentials, self._options)
 
     async def close(self) -> None:
         """Closes the channel; may be called twice."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,16 @@ _SERVICE = "plugin_supervisor.v1.PluginOffers"
 _Response = message_class("plugin_supervisor.v1.DescribeResponse")
 
 _log = own_logger("effect_plugin")
+
+
+def _folder() -> str:
+    """Where the web server's socket is to be; empty where there can be none."""
+    return os.environ.get("PLUGIN_UNIX_SOCKET_DIR", "") if has_unix_sockets() else ""
+
+
+def has_web_server() -> bool:
+    """Whether a plugin can serve HTTP by a web server of its own here."""
+    return bool(_folder()) and importlib.util.find_spec("uvicorn") is not None
 
 
 class PluginOffers:
@@ -51,8 +62,8 @@ class PluginOffers:
         return response
 
     async def _start(self) -> str:
-        folder = os.environ.get("PLUGIN_UNIX_SOCKET_DIR", "")
-        if not has_unix_sockets() or not folder:
+        folder = _folder()
+        if not folder:
             return ""
         try:
             from .web_server import WebServer
