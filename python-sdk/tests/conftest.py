@@ -8,6 +8,7 @@ import os
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 import select
+import socket
 import subprocess
 import sys
 import textwrap
@@ -24,6 +25,7 @@ from effect_plugin._descriptors import message_class
 from mattermost_plugin.config import HANDSHAKE
 from mattermost_plugin.models import fill
 
+from .ttrpc_host import Caller, Serving
 from .wire import API, HOOKS
 
 #: Seconds any single step of a test may take, on a machine that is busy with others'.
@@ -38,8 +40,8 @@ from mattermost_plugin.types import Post
 
 #: Has handlers end long before their calls do, so that who ends first is no matter of speed.
 IN_GOOD_TIME = """
-    from effect_plugin import _server as server
-    server._DEADLINE_SHARE = 0.01
+    from effect_plugin import _hook_call as hook_call
+    hook_call._DEADLINE_SHARE = 0.01
 """
 
 #: A plugin without a hook.
@@ -76,8 +78,16 @@ STUCK = """
 """
 
 
+#: The protocols that a test's host speaks: `@pytest.mark.parametrize(*BOTH)` runs one over each.
+BOTH: Any = ("start_plugin", ["grpc", "ttrpc"])
+
+
 class RunningPlugin:
     """A plugin's process, its handshake, and a channel to it."""
+
+    #: How it ends that a host calls: the connections of one that offers ttrpc.
+    caller: Caller | None = None
+    serving: Serving | None = None
 
     def __init__(self, process: subprocess.Popen[bytes], stderr: Path) -> None:
         self.process = process
@@ -96,14 +106,20 @@ class RunningPlugin:
     def begin(self, hook: str, timeout: float = LIMIT, **fields: Any) -> Any:
         """Calls a unary hook; answers the call."""
         method = HOOKS.methods_by_name[hook]
-        call = self.channel.unary_unary(
-            f"/{HOOKS.full_name}/{hook}",
-            request_serializer=message_class(method.input_type).SerializeToString,
-            response_deserializer=message_class(method.output_type).FromString,
-        )
         request = message_class(method.input_type)()
         for name, value in fields.items():
             fill(request, method.input_type.fields_by_name[name], value)
+        response = message_class(method.output_type)
+        return self.begin_rpc(f"/{HOOKS.full_name}/{hook}", request, response, timeout)
+
+    def begin_rpc(self, path: str, request: Any, response: Any, timeout: float = LIMIT) -> Any:
+        """Calls any unary method; answers the call."""
+        if self.caller is not None:
+            _, service, method = path.split("/")
+            return self.caller.begin(service, method, request.SerializeToString(), response.FromString, timeout)
+        call = self.channel.unary_unary(
+            path, request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
+        )
         return call.future(request, timeout=timeout)
 
     def serve_http(self, messages: Any, timeout: float = LIMIT) -> Any:
@@ -118,10 +134,7 @@ class RunningPlugin:
 
     def rpc(self, path: str, request: Any, response: Any) -> Any:
         """Calls any other unary method."""
-        call = self.channel.unary_unary(
-            path, request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
-        )
-        return call(request, timeout=LIMIT)
+        return self.begin_rpc(path, request, response).result()
 
     def busy(self, hook: str, timeout: float = 10 * LIMIT, **fields: Any) -> Any:
         """Calls a hook that won't answer soon; answers the call, which has arrived."""
@@ -166,9 +179,10 @@ StartPlugin = Callable[..., RunningPlugin]
 
 
 @pytest.fixture
-def start_plugin(tmp_path: Path) -> Iterator[StartPlugin]:
+def start_plugin(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartPlugin]:
     """Starts a plugin from its source, with variables in its environment; it is gone at the end of the test."""
     started: list[RunningPlugin] = []
+    offers_ttrpc = getattr(request, "param", "grpc") == "ttrpc"
 
     def start(
         source: str,
@@ -188,6 +202,10 @@ def start_plugin(tmp_path: Path) -> Iterator[StartPlugin]:
             **({HANDSHAKE.magic_cookie_key: cookie} if cookie else {}),
             **variables,
         }
+        pairs = [socket.socketpair() for _ in range(2)] if offers_ttrpc else []
+        theirs = [their.fileno() for _, their in pairs]
+        if pairs:
+            environment["PLUGIN_SUPERVISOR_TTRPC"] = ",".join(map(str, theirs))
         with stderr.open("wb") as errors:
             process = subprocess.Popen(
                 [sys.executable, str(program)],
@@ -197,15 +215,33 @@ def start_plugin(tmp_path: Path) -> Iterator[StartPlugin]:
                 env=environment,
                 cwd=tmp_path,
                 start_new_session=True,
-                pass_fds=pass_fds,
+                pass_fds=[*pass_fds, *theirs],
             )
+        for _, their in pairs:
+            their.close()
+        serving = None
+        if pairs:
+            targets = ("MATTERMOST_PLUGIN_API_TARGET", "MATTERMOST_API_TARGET", "PLUGIN_SUPERVISOR_API_TARGET")
+            target = next((variables[name] for name in targets if name in variables), "")
+            # A plugin may call its host before it has said how it is called.
+            serving = Serving(pairs[1][0], target)
         plugin = RunningPlugin(process, stderr)
+        plugin.serving = serving
+        if pairs and plugin.handshake.endswith("|ttrpc\n"):
+            plugin.caller = Caller(pairs[0][0])
+        elif serving is not None:
+            serving.close()
+            pairs[0][0].close()
         started.append(plugin)
         return plugin
 
     yield start
     for plugin in started:
         plugin.channel.close()
+        if plugin.serving is not None:
+            plugin.serving.close()
+        if plugin.caller is not None:
+            plugin.caller.connection.close()
         plugin.process.kill()
         plugin.process.wait()
         for pipe in (plugin.process.stdin, plugin.process.stdout):

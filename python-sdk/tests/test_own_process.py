@@ -11,8 +11,9 @@ from typing import Any, Callable
 import grpc
 import pytest
 
-from effect_plugin._descriptors import Descriptors, message_class, service_handler
+from effect_plugin._descriptors import Descriptors, message_class
 from effect_plugin._generator.protoc import described
+from effect_plugin._grpc import service_handler
 
 from .conftest import LIMIT, RunningPlugin, StartPlugin, code_of
 from .own_contracts import COOKIE, PROTO, OwnContracts

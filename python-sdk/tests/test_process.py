@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
-from effect_plugin.goplugin import handshake
+from effect_plugin import _handshake as handshake
 
 from .conftest import HEADER, IDLE, LIMIT, STUCK, StartPlugin
 from .wire import HealthCheckRequest, HealthCheckResponse

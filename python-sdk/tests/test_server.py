@@ -326,8 +326,8 @@ def test_hooks_run_side_by_side(start_plugin: StartPlugin) -> None:
 
 
 CROWDED = """
-    from effect_plugin import _server as server
-    server.HANDLER_THREADS = 4
+    from effect_plugin import _hook_call as hook_call
+    hook_call.HANDLER_THREADS = 4
     from effect_plugin._serving import handler
     handler.PATIENCE = 0.2
 

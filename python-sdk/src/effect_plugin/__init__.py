@@ -5,12 +5,14 @@ A contract's own package, which `python -m effect_plugin.generate` makes of its 
 """
 
 from . import _process
+from ._ttrpc import offered as _offered
 
 if _process.started_by_host():
     # Before anything else: what a plugin prints while it is imported must not precede its handshake.
     _process.claim_stdout()
     _process.claim_token()
     _process.keep_grpc_out_of_children()
+    _offered.claim()
 
 from ._config import RuntimeConfig
 from ._exceptions import (

@@ -9,8 +9,6 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar, cast
 
-import grpc
-import grpc.aio
 from google.protobuf.message import Message
 
 from . import _deadline as deadline
@@ -19,12 +17,16 @@ from . import _trace as trace
 from ._descriptors import message_class
 from ._exceptions import convert_grpc_error
 from ._generator.names import method_of
-from ._limits import check_sendable, message_options
+from ._limits import check_sendable
 from ._loops import EventLoop
 from ._models import fill
+from ._ttrpc import inherited
+from ._ttrpc.client import AsyncChannel, Channel
 from .logs import own_logger
 
 if TYPE_CHECKING:
+    import grpc
+
     from .contract import Contract
 
 _log = own_logger("effect_plugin")
@@ -94,15 +96,23 @@ class _Client:
         token: str | None = None,
     ) -> None:
         hosts = self._contract.variables.api_targets()
+        connection = inherited.connection()
+        if connection is not None:
+            hosts = [*hosts, connection.target]
         found = target or next(iter(hosts), None)
         if not found:
             raise RuntimeError(f"no host API: pass a target, or set {self._contract.variables.api_target[0]}")
         self._target = found
+        is_own = found in hosts and credentials is None and not options and token in (None, process.api_token())
+        #: The connection that the plugin has to its host, where that is what is asked for.
+        self._inherited = connection if is_own else None
         # Nobody but the host that has given it sees the token.
         self._api_token = token if token is not None else process.api_token() if found in hosts else ""
-        self._token = [(TOKEN_METADATA, self._api_token)] if self._api_token else []
+        # A connection that nobody else can have needs none.
+        is_shown = self._api_token and self._inherited is None
+        self._token = [(TOKEN_METADATA, self._api_token)] if is_shown else []
         self._credentials = credentials
-        self._options = [*message_options(), ("grpc.enable_http_proxy", 0), *(options or [])]
+        self._options = options or []
         self._channel: Any = None
         self._process = 0
         self._timeout = CALL_TIMEOUT
@@ -135,11 +145,7 @@ class _Client:
             )
         method = self._contract.api_methods[name]
         if name not in self._calls:
-            self._calls[name] = self._channel.unary_unary(
-                f"/{self._path(name)}",
-                request_serializer=message_class(method.input_type).SerializeToString,
-                response_deserializer=message_class(method.output_type).FromString,
-            )
+            self._calls[name] = self._channel.unary(method)
         return self._calls[name]
 
     def _path(self, name: str) -> str:
@@ -161,14 +167,15 @@ class _Client:
     def _metadata(self) -> list[tuple[str, str]]:
         return [*trace.metadata(), *self._token]
 
-    def _open(self, module: Any) -> None:
+    def _open(self) -> None:
         if self._channel is not None:
             raise RuntimeError("Client is already connected")
         self._process = os.getpid()
-        if self._credentials is None:
-            self._channel = module.insecure_channel(self._target, options=self._options)
-        else:
-            self._channel = module.secure_channel(self._target, self._credentials, options=self._options)
+        self._channel = self._connection()
+
+    def _connection(self) -> Any:
+        """Whichever connection there is to the target, with a method `unary`."""
+        raise NotImplementedError
 
 
 class BaseAPIClient(_Client):
@@ -185,7 +192,14 @@ class BaseAPIClient(_Client):
         if self._is_ahead:
             self._is_ahead = False
         else:
-            self._open(grpc)
+            self._open()
+
+    def _connection(self) -> Any:
+        if self._inherited is not None:
+            return Channel(self._inherited)
+        from ._grpc import Channel as GrpcChannel
+
+        return GrpcChannel(self._target, self._credentials, self._options)
 
     def connect_ahead(self) -> None:
         """Opens the channel before its user does, whose own first `connect` then finds it open.
@@ -212,11 +226,11 @@ class BaseAPIClient(_Client):
 
     def _call(self, rpc: str, values: dict[str, Any], /) -> Any:
         with self._holding_up(rpc) if _on_event_loop() else contextlib.nullcontext():
+            call, channel = self._rpc(rpc), self._channel
+            request = build_request(self._contract, rpc, values)
             try:
-                call = self._rpc(rpc)
-                request = build_request(self._contract, rpc, values)
-                response = call(request, timeout=self._seconds(), metadata=self._metadata())
-            except grpc.RpcError as error:
+                response = call(request, self._seconds(), self._metadata())
+            except channel.error as error:
                 raise convert_grpc_error(error, self._path(rpc)) from error
         return self._contract.answer(rpc, response)
 
@@ -241,23 +255,22 @@ class BaseAsyncAPIClient(_Client):
     `asyncio.run` in a sync handler, or from an async test.
     """
 
-    _home: EventLoop | None = None
-
     async def connect(self) -> None:
         """Opens the channel; RuntimeError when it is open."""
-        self._open(grpc.aio)
-        self._home = EventLoop.here()
+        self._open()
+
+    def _connection(self) -> Any:
+        if self._inherited is not None:
+            return AsyncChannel(self._inherited)
+        from ._grpc import AsyncChannel as GrpcChannel
+
+        return GrpcChannel(self._target, self._credentials, self._options)
 
     async def close(self) -> None:
         """Closes the channel; may be called twice."""
         if self._channel is not None:
             channel, self._channel, self._calls = self._channel, None, {}
-            await self._connected_on().run(channel.close)
-
-    def _connected_on(self) -> EventLoop:
-        if self._home is None or not self._home.is_running:
-            raise RuntimeError("the client was connected on an event loop that does not run any more")
-        return self._home
+            await channel.close()
 
     async def __aenter__(self: Async) -> Async:
         await self.connect()
@@ -268,15 +281,9 @@ class BaseAsyncAPIClient(_Client):
 
     async def _call(self, rpc: str, values: dict[str, Any], /) -> Any:
         call = self._rpc(rpc)
-        # All but the call itself is done here: the loop of the connection may be the one that the host is answered on.
-        options = {"timeout": self._seconds(), "metadata": self._metadata()}
+        channel, seconds, metadata = self._channel, self._seconds(), self._metadata()
         try:
-            request = build_request(self._contract, rpc, values)
-            response = await self._connected_on().run(_awaited, call, request, options)
-        except grpc.RpcError as error:
+            response = await call(build_request(self._contract, rpc, values), seconds, metadata)
+        except channel.error as error:
             raise convert_grpc_error(error, self._path(rpc)) from error
         return self._contract.answer(rpc, response)
-
-
-async def _awaited(call: Callable[..., Any], request: Message, options: dict[str, Any]) -> Any:
-    return await call(request, **options)

@@ -7,9 +7,8 @@ there is no code of protoc's, which would be tied to one version of protobuf.
 from __future__ import annotations
 
 import pkgutil
-from typing import Any, Callable
+from typing import Any
 
-import grpc
 from google.protobuf import descriptor, descriptor_pb2, descriptor_pool, message_factory
 
 
@@ -70,19 +69,3 @@ ENGINE = Descriptors.of_package(f"{__package__}._generated")
 def message_class(of: str | descriptor.Descriptor) -> Any:
     """The Python class of a message, by its descriptor; of the engine's own, by its full name."""
     return message_factory.GetMessageClass(ENGINE.message(of) if isinstance(of, str) else of)
-
-
-def service_handler(
-    service: str | descriptor.ServiceDescriptor, methods: dict[str, Callable[..., Any]]
-) -> grpc.GenericRpcHandler:
-    """A service as a server takes it, each method served by the function of its name. The engine's own go by names."""
-    described = ENGINE.service(service) if isinstance(service, str) else service
-
-    def handler(method: str, function: Callable[..., Any]) -> Any:
-        of: Any = described.methods_by_name[method]
-        kinds = ("unary", "stream")
-        make = getattr(grpc, f"{kinds[of.client_streaming]}_{kinds[of.server_streaming]}_rpc_method_handler")
-        return make(function, message_class(of.input_type).FromString, message_class(of.output_type).SerializeToString)
-
-    handlers = {method: handler(method, function) for method, function in methods.items()}
-    return grpc.method_handlers_generic_handler(described.full_name, handlers)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import grpc
+from ._status import Code, status_of
+
+if TYPE_CHECKING:
+    import grpc
 
 
 class PluginAPIError(Exception):
@@ -17,7 +20,7 @@ class PluginAPIError(Exception):
     def __init__(
         self,
         message: str,
-        code: grpc.StatusCode | None = None,
+        code: grpc.StatusCode | Code | None = None,
         error_id: str = "",
         status_code: int = 0,
         detailed_error: str = "",
@@ -26,12 +29,20 @@ class PluginAPIError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.code = code if code is not None or not status_code else _CODES.get(status_code, grpc.StatusCode.INTERNAL)
+        if code is not None:
+            self._code: Code | None = code if isinstance(code, Code) else Code.of(code.value[0])
+        else:
+            self._code = _CODES.get(status_code, Code.INTERNAL) if status_code else None
         self.error_id = error_id
         self.status_code = status_code
         self.detailed_error = detailed_error
         self.where = where
         self.params = params or {}
+
+    @property
+    def code(self) -> grpc.StatusCode | None:
+        """The gRPC status as grpcio has it, which is imported when this is asked for; None where there is none."""
+        return None if self._code is None else self._code.grpc
 
     def __str__(self) -> str:
         error_id = f" [{self.error_id}]" if self.error_id not in ("", self.message) else ""
@@ -64,41 +75,40 @@ class NotImplementedByHostError(PluginAPIError):
 
 #: The gRPC statuses that HTTP's stand for.
 _CODES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    403: grpc.StatusCode.PERMISSION_DENIED,
-    404: grpc.StatusCode.NOT_FOUND,
-    409: grpc.StatusCode.ALREADY_EXISTS,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    501: grpc.StatusCode.UNIMPLEMENTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+    400: Code.INVALID_ARGUMENT,
+    401: Code.UNAUTHENTICATED,
+    403: Code.PERMISSION_DENIED,
+    404: Code.NOT_FOUND,
+    409: Code.ALREADY_EXISTS,
+    429: Code.RESOURCE_EXHAUSTED,
+    501: Code.UNIMPLEMENTED,
+    503: Code.UNAVAILABLE,
+    504: Code.DEADLINE_EXCEEDED,
 }
 
-_BY_CODE: dict[grpc.StatusCode, type[PluginAPIError]] = {
-    grpc.StatusCode.NOT_FOUND: NotFoundError,
-    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
-    grpc.StatusCode.UNAUTHENTICATED: PermissionDeniedError,
-    grpc.StatusCode.INVALID_ARGUMENT: ValidationError,
-    grpc.StatusCode.FAILED_PRECONDITION: ValidationError,
-    grpc.StatusCode.OUT_OF_RANGE: ValidationError,
-    grpc.StatusCode.ALREADY_EXISTS: AlreadyExistsError,
-    grpc.StatusCode.UNAVAILABLE: UnavailableError,
-    grpc.StatusCode.DEADLINE_EXCEEDED: UnavailableError,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: UnavailableError,
-    grpc.StatusCode.UNIMPLEMENTED: NotImplementedByHostError,
+_BY_CODE: dict[Code, type[PluginAPIError]] = {
+    Code.NOT_FOUND: NotFoundError,
+    Code.PERMISSION_DENIED: PermissionDeniedError,
+    Code.UNAUTHENTICATED: PermissionDeniedError,
+    Code.INVALID_ARGUMENT: ValidationError,
+    Code.FAILED_PRECONDITION: ValidationError,
+    Code.OUT_OF_RANGE: ValidationError,
+    Code.ALREADY_EXISTS: AlreadyExistsError,
+    Code.UNAVAILABLE: UnavailableError,
+    Code.DEADLINE_EXCEEDED: UnavailableError,
+    Code.RESOURCE_EXHAUSTED: UnavailableError,
+    Code.UNIMPLEMENTED: NotImplementedByHostError,
 }
 
 
-def convert_grpc_error(error: grpc.RpcError, rpc: str = "") -> PluginAPIError:
+def convert_grpc_error(error: Exception, rpc: str = "") -> PluginAPIError:
     """The exception for a call that failed with a gRPC status. `rpc` names what was called, if that is known."""
-    code = error.code() if callable(getattr(error, "code", None)) else None
-    details = error.details() if callable(getattr(error, "details", None)) else None
-    if code is grpc.StatusCode.UNIMPLEMENTED and rpc:
+    code, details = status_of(error)
+    if code is Code.UNIMPLEMENTED and rpc:
         said = f" ({details})" if details else ""
         return NotImplementedByHostError(
             f"the host does not have {rpc}; its contract is older than the one that the plugin is made for{said}",
             code=code,
         )
     kind = _BY_CODE.get(code, PluginAPIError) if code is not None else PluginAPIError
-    return kind(details or str(code or error), code=code)
+    return kind(details or (str(error) if code is None else f"StatusCode.{code.name}"), code=code)

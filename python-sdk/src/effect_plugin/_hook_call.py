@@ -8,11 +8,11 @@ import threading
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import grpc
-
 from . import _watchdog as watchdog
 from ._calls import LIFE_HOOKS, HandlerCall
 from ._dispatch import HookFailed, HookResultError, response_of, sayable, text_of
+from ._loops import EventLoop
+from ._status import Code
 from ._threads import as_failure
 from .logs import own_logger
 
@@ -22,7 +22,24 @@ if TYPE_CHECKING:
 #: Characters of a status' details, which travel as a header: gRPC takes 8 KiB of them, and a character has up to 12.
 _DETAILS_LIMIT = 500
 
+#: Threads for sync handlers of hooks; those of ServeHTTP have others (`Plugin.http_threads`): no client may keep hooks
+#: waiting. A handler that is stuck keeps its thread, so there are more than ever run at once.
+HANDLER_THREADS = 64
+
+#: A handler's time ends this much before its call's, so that the host hears of it from us.
+_DEADLINE_SHARE = 0.95
+
 _log = own_logger("effect_plugin")
+
+
+def seconds_for(remaining: float | None, timeout: float) -> float:
+    """Seconds that a hook's handlers have, of those that the call has, if it says so, or else of the host's timeout."""
+    return timeout if remaining is None else max(remaining * _DEADLINE_SHARE, 0.001)
+
+
+def late(plugin: str, name: str) -> Refusal:
+    """The status of a call whose handler has not returned in time."""
+    return Refusal(details(plugin, name, "did not return in time"), Code.DEADLINE_EXCEEDED)
 
 
 def details(plugin: str, by: str, how: str) -> str:
@@ -33,7 +50,7 @@ def details(plugin: str, by: str, how: str) -> str:
 class Refusal(Exception):
     """A failure that the hook's response can't say: the call ends with a status."""
 
-    def __init__(self, details: str, code: grpc.StatusCode = grpc.StatusCode.INTERNAL) -> None:
+    def __init__(self, details: str, code: Code = Code.INTERNAL) -> None:
         super().__init__(details)
         self.details = details
         self.code = code
@@ -96,6 +113,18 @@ class HookCall:
             return watchdog.place_of_task(self._task)
         return watchdog.place_of_thread(self.thread or 0)
 
+    def lateness(self, author: EventLoop, author_thread: int, seconds: float, *, is_async: bool) -> str:
+        """What is said of a handler that has not returned within so many seconds, while it is where it is."""
+        within = f"within {seconds:.1f} s"
+        if self.thread is not None:
+            return f"did not return {within}; it is at {self.place()}"
+        if is_async:
+            name = author.held_up_by
+            cure = f"; that waits for {name}(), instead of async_{name}()" if name else ""
+            place = watchdog.place_of_thread(author_thread)
+            return f"could not begin {within}: the event loop is at {place}{cure}"
+        return f"could not begin, with {HANDLER_THREADS} others at work, {within}"
+
     def refusal(self, by: str, how: str) -> Refusal:
         """The call's failure, as the host is told."""
         return Refusal(details(self._plugin, by, how))
@@ -107,7 +136,7 @@ class HookCall:
             response = response_of(self._contract, self._name, self._request, result)
         except HookFailed as error:
             _log.error("%s failed: %s", self.by, error)
-            return Refusal(sayable(str(error), _DETAILS_LIMIT), grpc.StatusCode.FAILED_PRECONDITION)
+            return Refusal(sayable(str(error), _DETAILS_LIMIT), Code.FAILED_PRECONDITION)
         if self._name in LIFE_HOOKS and (failed := self._contract.failed(response)):
             _log.error("%s failed: %s", self.by, failed)
         return response

@@ -171,12 +171,17 @@ def watch_host(stop: Callable[[], object]) -> None:
         else:
             while os.getppid() == _parent:
                 time.sleep(_PARENT_POLL)
-        _host_is_gone.set()
-        stop()
-        time.sleep(_ORPHAN_LIMIT)
-        leave(1)
+        lose_host(stop)
 
     threading.Thread(target=watch, name="host-watch", daemon=True).start()
+
+
+def lose_host(stop: Callable[[], object]) -> None:
+    """The host is gone: calls `stop`, and ends the process soon after. Does not return."""
+    _host_is_gone.set()
+    stop()
+    time.sleep(_ORPHAN_LIMIT)
+    leave(1)
 
 
 def _claim_lifeline() -> int | None:

@@ -1,4 +1,4 @@
-"""The hooks of a plugin as a gRPC service, and the process that serves them."""
+"""The hooks of a plugin as a service, and the process that serves them."""
 
 from __future__ import annotations
 
@@ -8,39 +8,35 @@ import contextvars
 import inspect
 import threading
 import time
+from collections.abc import Coroutine
 from typing import Any, Callable
 
-import grpc
-import grpc.aio
-
 from . import _deadline as deadline
+from . import _hook_call as hook_call
 from . import _process as process
 from . import _trace as trace
 from . import _watchdog as watchdog
-from . import goplugin, logs
+from . import logs
 from ._calls import HandlerCall, Outcome, call_in_turn
 from ._config import RuntimeConfig
-from ._descriptors import message_class, service_handler
+from ._descriptors import message_class
 from ._dispatch import arguments, no_handler, response_of
-from ._hook_call import HookCall, Pending, Refusal, details
+from ._hook_call import HookCall, Pending, Refusal, details, late
 from ._loops import EventLoop, Handed, on_thread
 from ._plugin import BasePlugin, contract_of, make_plugin
-from ._serving.grpc_transport import serve_grpc
+from ._running import hear_of_the_end, run
+from ._services import Service
 from ._serving.handler import RequestHandler
-from ._serving.offers import PluginOffers
+from ._serving.offers import PluginOffers, has_web_server
+from ._status import CallError
+from ._stopping import Stopping
 from ._threads import HandlerThreads, NoThreadError, run_handler
+from ._ttrpc import inherited, offered
 from .logs import own_logger
-
-#: Threads for sync handlers of hooks; those of ServeHTTP have others (`Plugin.http_threads`): no client may keep hooks
-#: waiting. A handler that is stuck keeps its thread, so there are more than ever run at once.
-HANDLER_THREADS = 64
 
 #: Seconds that web applications get, when the plugin stops, for what goes on in them after their responses. A host
 #: waits two for all of the plugin's end.
 BACKGROUND_LIMIT = 1.0
-
-#: A handler's time ends this much before its call's, so that the host hears of it from us.
-_DEADLINE_SHARE = 0.95
 
 _log = own_logger("effect_plugin")
 
@@ -54,14 +50,14 @@ class PluginServer:
         self._config = config
         self._author = author
         self._author_thread = threading.get_ident()
-        self._hook_threads = HandlerThreads("hook", HANDLER_THREADS)
+        self._hook_threads = HandlerThreads("hook", hook_call.HANDLER_THREADS)
         self.requests = RequestHandler(plugin, author, machinery)
 
-    def handlers(self) -> list[grpc.GenericRpcHandler]:
+    def services(self) -> list[Service]:
         """The services, derived from their descriptors."""
         own = {"Implemented": self._implemented, "ServeHTTP": self.serve_http}
         return [
-            service_handler(
+            Service(
                 service, {method.name: own.get(method.name) or self._hook(method.name) for method in service.methods}
             )
             for service in self._contract.services()
@@ -85,7 +81,7 @@ class PluginServer:
             if name == "OnDeactivate":
                 self._author.post(self._plugin._stop_jobs)
             trace.enter(context.invocation_metadata())
-            end = time.monotonic() + self._limit(context)
+            end = time.monotonic() + hook_call.seconds_for(context.time_remaining(), self._config.hook_timeout)
             calls = self._plugin._calls(name, lambda: arguments(self._contract, self._contract.hooks[name], request))
 
             async def attempt(call: HandlerCall, sharing: int) -> Outcome:
@@ -94,7 +90,7 @@ class PluginServer:
 
             outcome = await call_in_turn(name, calls, attempt)
             if isinstance(outcome.error, Refusal):
-                await context.abort(outcome.error.code, outcome.error.details)
+                raise CallError(outcome.error.code, outcome.error.details)
             if name == "OnActivate" and not outcome.failed:
                 self._author.post(self._plugin._start_jobs)
             if outcome.response is None:
@@ -105,11 +101,10 @@ class PluginServer:
 
     async def _attempt(self, name: str, request: Any, handler: HandlerCall, limit: float) -> Outcome:
         """Calls one handler, which has so many seconds; how it fails is logged."""
-        call = HookCall(self._contract, self._name, name, request, handler)
+        call = HookCall(self._contract, self.name, name, request, handler)
         response = await self._answer(call, inspect.iscoroutinefunction(handler.function), limit)
         if response is None:
-            late = details(self._name, name, "did not return in time")
-            response = Refusal(late, grpc.StatusCode.DEADLINE_EXCEEDED)
+            response = late(self.name, name)
         if isinstance(response, Refusal):
             return Outcome(error=response, failed=True)
         return Outcome(response, failed=bool(self._contract.failed(response)))
@@ -128,7 +123,7 @@ class PluginServer:
                 patience = limit
                 return
             # While the handler is where it is.
-            lateness = self._lateness(call, is_async, patience)
+            lateness = call.lateness(self._author, self._author_thread, patience, is_async=is_async)
             answer.cancel()
 
         timer = loop.call_later(patience, expire)
@@ -160,24 +155,10 @@ class PluginServer:
             timer.cancel()
             own_time.end()
 
-    def _lateness(self, call: HookCall, is_async: bool, seconds: float) -> str:
-        within = f"within {seconds:.1f} s"
-        if call.thread is not None:
-            return f"did not return {within}; it is at {call.place()}"
-        if is_async:
-            name = self._author.held_up_by
-            cure = f"; that waits for {name}(), instead of async_{name}()" if name else ""
-            place = watchdog.place_of_thread(self._author_thread)
-            return f"could not begin {within}: the event loop is at {place}{cure}"
-        return f"could not begin, with {HANDLER_THREADS} others at work, {within}"
-
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """What the plugin is called in what its host is told."""
         return self._config.plugin_id or type(self._plugin).__name__
-
-    def _limit(self, context: Any) -> float:
-        remaining = context.time_remaining()
-        return self._config.hook_timeout if remaining is None else max(remaining * _DEADLINE_SHARE, 0.001)
 
     async def run(self, handler: Callable[..., Any], args: list[Any]) -> Any:
         """Runs a hook's handler: a coroutine on its author's loop, anything else on a thread. Answers its result."""
@@ -185,7 +166,10 @@ class PluginServer:
 
     async def serve_http(self, incoming: Any, context: Any) -> None:
         """Serves one request: `incoming` are the messages of its stream, `context` takes those of the response."""
-        await serve_grpc(self.requests, incoming, context, lambda how: details(self._name, "ServeHTTP", how))
+        # Only what speaks gRPC is ever asked this way.
+        from ._serving.grpc_transport import serve_grpc
+
+        await serve_grpc(self.requests, incoming, context, lambda how: details(self.name, "ServeHTTP", how))
 
 
 # -- the process ---------------------------------------------------------------------------------------------------
@@ -204,7 +188,8 @@ async def serve_plugin(plugin_class: type[BasePlugin]) -> None:
         stack.enter_context(author.woken_quickly())
         machinery = stack.enter_context(on_thread("machinery", _new_loop))
         api = async_api = None
-        if config.api_target:
+        offer = _taken_offer(plugin_class)
+        if config.api_target or offer is not None:
             api = contract.client(config.api_target)
             stack.callback(api.close)
             api.connect_ahead()
@@ -215,21 +200,48 @@ async def serve_plugin(plugin_class: type[BasePlugin]) -> None:
         await stack.enter_async_context(plugin._lifespan())
         hooks = PluginServer(plugin, config, author, machinery)
         stack.push_async_callback(hooks.requests.home.run, hooks.requests.finish, BACKGROUND_LIMIT)
-        services = hooks.handlers()
+        services = hooks.services()
         if plugin.has_hook("ServeHTTP"):
             offers = PluginOffers(hooks.requests)
-            services.append(offers.handler())
+            services.append(offers.service())
             stack.push_async_callback(offers.stop)
-        stopping = goplugin.Stopping(machinery.loop)
-        goplugin.hear_of_the_end(stopping, loop)
-        await machinery.run(_serve, contract.protocol_version, services, stopping, loop)
+        stopping = Stopping(machinery.loop)
+        hear_of_the_end(stopping, loop)
+        if offer is None:
+            serving = _serve_grpc(contract.protocol_version, services, stopping)
+        else:
+            from ._ttrpc.serving import HookServer
+
+            server = HookServer(offer, plugin, hooks.name, config.hook_timeout, author, stopping)
+            serving = server.serve(services, machinery)
+        await machinery.run(_to_the_end, serving, stopping, loop)
 
 
-async def _serve(
-    version: int,
-    services: list[grpc.GenericRpcHandler],
-    stopping: goplugin.Stopping,
-    author: asyncio.AbstractEventLoop,
+def _taken_offer(plugin_class: type[BasePlugin]) -> offered.Offered | None:
+    """What the host offers, where this plugin can do with it; else its host is told by gRPC being spoken."""
+    offer = offered.offered()
+    # What serves requests as streams is gRPC alone.
+    if offer is None or (plugin_class.has_hook("ServeHTTP") and not has_web_server()):
+        offered.decline()
+        return None
+    inherited.connect(offer.api)
+    return offer
+
+
+async def _serve_grpc(version: int, services: list[Service], stopping: Stopping) -> None:
+    # Both take long to load, and are nothing to a plugin that does not speak gRPC.
+    from . import goplugin
+    from ._grpc import handler_of
+
+    handlers = [handler_of(service) for service in services]
+    # What is printed is logged (see the package's __init__), so the stream of it stays silent.
+    await goplugin.serve_until(
+        stopping, {version: lambda server, _: server.add_generic_rpc_handlers(handlers)}, stream_output=False
+    )
+
+
+async def _to_the_end(
+    serving: Coroutine[Any, Any, None], stopping: Stopping, author: asyncio.AbstractEventLoop
 ) -> None:
     async def end_in_any_case() -> None:
         await stopping.wait()
@@ -237,12 +249,7 @@ async def _serve(
 
     seeing_to_it = asyncio.ensure_future(end_in_any_case())
     try:
-        # What is printed is logged (see the package's __init__), so the stream of it stays silent.
-        await goplugin.serve_until(
-            stopping,
-            {version: lambda server, _: server.add_generic_rpc_handlers(services)},
-            stream_output=False,
-        )
+        await serving
     finally:
         seeing_to_it.cancel()
 
@@ -256,7 +263,7 @@ def run_plugin(plugin_class: type[BasePlugin]) -> None:
     contract.handshake.require_host()
     # Once more: what was imported meanwhile may have set up logging of its own.
     logs.configure(contract.runtime_config().log_level, process.log_stream())
-    goplugin.run(serve_plugin(plugin_class), _new_loop)
+    run(serve_plugin(plugin_class), _new_loop)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

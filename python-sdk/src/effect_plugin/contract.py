@@ -20,10 +20,10 @@ from ._config import RuntimeConfig, Variables
 from ._descriptors import ENGINE, Descriptors
 from ._fields import is_repeated
 from ._generated import models as _models_of_the_engine  # noqa: F401
+from ._handshake import HandshakeConfig
 from ._hooks import mark
 from ._models import Model, contract_enum, is_there, json_bytes, model, model_of, reader
 from ._store import HostKeyValues, KeyValueCalls
-from .goplugin.handshake import HandshakeConfig
 
 __all__ = [
     "BaseAPIClient",

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from effect_plugin import _config
 from effect_plugin._config import Variables
-from effect_plugin.goplugin import HandshakeConfig
+from effect_plugin._handshake import HandshakeConfig
 
 #: What Mattermost's plugins and hosts agree on.
 HANDSHAKE = HandshakeConfig("MATTERMOST_PLUGIN", "Securely message teams, anywhere.")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 from typing import TYPE_CHECKING, Any
 
-import grpc
-
-from .._descriptors import message_class, service_handler
-from ..goplugin.listener import has_unix_sockets
+from .._descriptors import message_class
+from .._services import Service
+from .._sockets import has_unix_sockets
+from .._status import CallError, Code
 from ..logs import own_logger
 from .handler import RequestHandler
 
@@ -22,6 +23,16 @@ _Response = message_class("plugin_supervisor.v1.DescribeResponse")
 _log = own_logger("effect_plugin")
 
 
+def _folder() -> str:
+    """Where the web server's socket is to be; empty where there can be none."""
+    return os.environ.get("PLUGIN_UNIX_SOCKET_DIR", "") if has_unix_sockets() else ""
+
+
+def has_web_server() -> bool:
+    """Whether a plugin can serve HTTP by a web server of its own here."""
+    return bool(_folder()) and importlib.util.find_spec("uvicorn") is not None
+
+
 class PluginOffers:
     """The service by which the plugin says where it serves HTTP. It does from the first question on."""
 
@@ -31,9 +42,9 @@ class PluginOffers:
         self._web_server: WebServer | None = None
         self._address = ""
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """The service as a server takes it."""
-        return service_handler(_SERVICE, {"Describe": self._describe})
+    def service(self) -> Service:
+        """The service itself."""
+        return Service.of_engine(_SERVICE, {"Describe": self._describe})
 
     async def _describe(self, request: Any, context: Any) -> Any:
         # Made by the first call: under Python 3.9 it belongs to the loop that makes it.
@@ -45,14 +56,14 @@ class PluginOffers:
                     self._address = await self._handler.home.run(self._start)
                 except Exception as error:
                     _log.exception("the plugin's web server could not start")
-                    await context.abort(grpc.StatusCode.INTERNAL, f"the plugin's web server could not start: {error}")
+                    raise CallError(Code.INTERNAL, f"the plugin's web server could not start: {error}") from error
         if self._address:
             response.http.address = self._address
         return response
 
     async def _start(self) -> str:
-        folder = os.environ.get("PLUGIN_UNIX_SOCKET_DIR", "")
-        if not has_unix_sockets() or not folder:
+        folder = _folder()
+        if not folder:
             return ""
         try:
             from .web_server import WebServer

@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from ..goplugin.listener import share_with_group
+from .._sockets import share_with_group
 from ..logs import own_logger
 from .asgi_transport import serve_application
 from .corked import CorkedProtocol

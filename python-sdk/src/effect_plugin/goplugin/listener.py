@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 
@@ -12,6 +11,7 @@ import grpc
 import grpc.aio
 
 from .._limits import message_options
+from .._sockets import has_unix_sockets, share_with_group
 from . import relay
 from .tls import SessionTLS
 
@@ -20,11 +20,6 @@ _MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 
 #: Seconds calls in flight get when a server ends: a host waits two seconds for the whole plugin.
 _STOP_GRACE = 0.5
-
-
-def has_unix_sockets() -> bool:
-    """Whether plugins listen on unix sockets here, as go-plugin's do everywhere but on Windows."""
-    return hasattr(socket, "AF_UNIX") and sys.platform != "win32"
 
 
 def make_server() -> grpc.aio.Server:
@@ -118,14 +113,3 @@ def _port(name: str) -> int:
 def _remove(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-
-
-def share_with_group(path: str) -> None:
-    """Lets a group of the host's choice use a socket (`PLUGIN_UNIX_SOCKET_GROUP`)."""
-    group = os.environ.get("PLUGIN_UNIX_SOCKET_GROUP")
-    if not group:
-        return
-    import shutil
-
-    shutil.chown(path, group=int(group) if group.isdigit() else group)
-    os.chmod(path, 0o660)

@@ -6,13 +6,12 @@ from typing import Any
 
 import grpc
 
-from .. import _watchdog as watchdog
-from .._descriptors import message_class, service_handler
+from .._descriptors import message_class
+from .._grpc import service_handler
+from .._health import STATUS, health_of
+from .._stopping import Stopping
 from .broker import GRPCBroker
 from .stdio import Stdio
-from .stopping import Stopping
-
-_STATUS = message_class("grpc.health.v1.HealthCheckResponse")
 
 
 def handlers(stopping: Stopping, stdio: Stdio, broker: GRPCBroker) -> list[grpc.GenericRpcHandler]:
@@ -38,23 +37,17 @@ class Health:
     def __init__(self, stopping: Stopping) -> None:
         self._stopping = stopping
 
-    def _status(self, service: str) -> Any:
-        if service not in ("", "plugin"):
-            return None
-        is_well = not self._stopping.is_set() and not watchdog.is_unwell()
-        return _STATUS(status=_STATUS.SERVING if is_well else _STATUS.NOT_SERVING)
-
     async def check(self, request: Any, context: Any) -> Any:
         """The status now."""
-        status = self._status(request.service)
+        status = health_of(request.service, self._stopping)
         if status is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no service {request.service!r}")
         return status
 
     async def watch(self, request: Any, context: Any) -> None:
         """The status, and the change when the plugin stops."""
-        status = self._status(request.service)
-        await context.write(status or _STATUS(status=_STATUS.SERVICE_UNKNOWN))
+        status = health_of(request.service, self._stopping)
+        await context.write(status or STATUS(status=STATUS.SERVICE_UNKNOWN))
         await self._stopping.wait()
         if status is not None:
-            await context.write(self._status(request.service))
+            await context.write(health_of(request.service, self._stopping))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import grpc
 
-from .._descriptors import ENGINE, message_class, service_handler
+from .._descriptors import ENGINE, message_class
 from .._exceptions import PluginAPIError
+from .._grpc import service_handler
 from .._models import fill, reader
 from ..contract import HOST_SERVICES
 

@@ -52,8 +52,13 @@ def choose_protocol_version(offered: str, spoken: Collection[int]) -> int:
     return max(versions & set(spoken), default=min(spoken))
 
 
-def format_handshake_line(version: int, network: str, address: str, certificate: str = "") -> str:
+def format_handshake_line(
+    version: int, network: str, address: str, certificate: str = "", *, protocol: str = "grpc"
+) -> str:
     """The handshake: core version, app version, network, address, protocol, and the certificate, if there is TLS."""
-    line = f"1|{version}|{network}|{address}|grpc|{certificate}"
+    line = f"1|{version}|{network}|{address}|{protocol}"
+    if protocol != "grpc":
+        return line
+    line += f"|{certificate}"
     # A host that asks for multiplexing expects a word about it.
     return line + "|false" if os.environ.get("PLUGIN_MULTIPLEX_GRPC") else line

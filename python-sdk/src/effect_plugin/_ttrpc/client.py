@@ -1,0 +1,344 @@
+"""The plugin's side of the connection over which it calls its host: one for all clients, threads and event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Callable
+
+from google.protobuf.message import DecodeError
+
+from .._descriptors import message_class
+from .._loops import EventLoop
+from .._status import CallError, Code
+from ..logs import own_logger
+from . import wire
+from .frames import FrameReader, FrameWriter, GarbledError
+from .wire import Frame
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import MethodDescriptor
+
+_log = own_logger("effect_plugin")
+
+#: Calls that may be unanswered at once.
+MAX_STREAMS = 65_536
+
+#: Seconds between two looks at whether the host takes what coroutines send, when it has not.
+_LOOK = 0.005
+
+_GONE = "the connection to the host has ended"
+
+_Metadata = Iterable[tuple[str, str]]
+
+
+class _Pending:
+    """A call that is not answered yet."""
+
+    #: The response's payload, once it has come.
+    payload: bytes | None = None
+    error: CallError | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has been answered."""
+        return self.payload is not None or self.error is not None
+
+    def wake(self) -> None:
+        """Tells who waits."""
+        raise NotImplementedError
+
+    def result(self) -> bytes:
+        """What it has been answered."""
+        if self.error is not None:
+            raise self.error
+        assert self.payload is not None
+        return self.payload
+
+
+class _OnThread(_Pending):
+    """One for which a thread waits, which may be made to read."""
+
+    def __init__(self) -> None:
+        self._woken = threading.Lock()
+        self._woken.acquire()
+        self.leads = False
+
+    def wake(self) -> None:
+        """See `_Pending`."""
+        # It may have been woken to read, and not have come to it.
+        with contextlib.suppress(RuntimeError):
+            self._woken.release()
+
+    def wait(self, seconds: float) -> None:
+        """Waits until it is woken, so many seconds at most."""
+        self._woken.acquire(timeout=min(max(seconds, 0), threading.TIMEOUT_MAX))
+
+
+class _OnLoop(_Pending):
+    """One for which a coroutine waits."""
+
+    def __init__(self) -> None:
+        self._loop = EventLoop.here()
+        self.answer: asyncio.Future[None] = self._loop.loop.create_future()
+
+    def wake(self) -> None:
+        """See `_Pending`."""
+        self._loop.post(self._answered)
+
+    def _answered(self) -> None:
+        if not self.answer.done():
+            self.answer.set_result(None)
+
+
+class HostConnection:
+    """The connection. A thread that waits for an answer reads, if nobody does; for coroutines a thread of ours does."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        #: As a client's target says it.
+        self.target = f"fd:{connection.fileno()}"
+        self._limit = wire.frame_limit()
+        self._reader = FrameReader(connection, self._limit)
+        self._writer = FrameWriter(connection)
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._pending: dict[int, _Pending] = {}
+        self._threads: dict[int, _OnThread] = {}
+        self._last_stream = wire.LAST_STREAM
+        self._is_read = False
+        self._ended = False
+        self._reads_always = False
+        self._lead_for_loops = threading.Lock()
+        self._lead_for_loops.acquire()
+
+    def call(self, service: str, method: str, payload: bytes, seconds: float, metadata: _Metadata) -> bytes:
+        """Calls the host, and waits for its answer. Raises CallError."""
+        end = time.monotonic() + seconds
+        pending = _OnThread()
+        if not self._writer.wait_for_room(max(seconds, 0)):
+            raise CallError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        stream = self._open(pending, wire.request(service, method, payload, seconds, metadata))
+        self._writer.flush()
+        try:
+            while not pending.is_done:
+                if self._takes_lead(pending):
+                    try:
+                        self._read_for(pending, end)
+                    finally:
+                        self._pass_lead()
+                else:
+                    pending.wait(end - time.monotonic())
+                if not pending.is_done and time.monotonic() >= end:
+                    raise CallError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        finally:
+            self._leave(stream, pending)
+        return pending.result()
+
+    async def call_async(self, service: str, method: str, payload: bytes, seconds: float, metadata: _Metadata) -> bytes:
+        """The same for a coroutine, on any loop."""
+        pending = _OnLoop()
+        loop = asyncio.get_running_loop()
+        end = time.monotonic() + seconds
+        while self._writer.is_full and time.monotonic() < end:
+            await asyncio.sleep(_LOOK)
+        stream = self._open(pending, wire.request(service, method, payload, seconds, metadata))
+        if not self._reads_always:
+            self._read_always()
+        # With what else is sent in this turn of the loop.
+        loop.call_soon(self._writer.flush)
+        timer = loop.call_later(min(max(end - time.monotonic(), 0), threading.TIMEOUT_MAX), pending._answered)
+        try:
+            await pending.answer
+            if not pending.is_done:
+                raise CallError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        finally:
+            timer.cancel()
+            self._leave(stream, pending)
+        return pending.result()
+
+    # -- calls ---------------------------------------------------------------------------------------------------------
+
+    def _open(self, pending: _Pending, data: bytes) -> int:
+        if len(data) > self._limit:
+            text = f"Sent message larger than max ({len(data)} vs. {self._limit})"
+            raise CallError(Code.RESOURCE_EXHAUSTED, text)
+        with self._lock:
+            if self._ended:
+                raise CallError(Code.UNAVAILABLE, _GONE)
+            if len(self._pending) >= MAX_STREAMS:
+                raise CallError(Code.RESOURCE_EXHAUSTED, f"{MAX_STREAMS} calls of the host are not answered yet")
+            stream = self._put(data)
+            self._pending[stream] = pending
+            if isinstance(pending, _OnThread):
+                self._threads[stream] = pending
+        return stream
+
+    def _put(self, data: bytes) -> int:
+        """Puts a request on the way, by the next stream: in their order, so with the lock held."""
+        stream = self._last_stream = (self._last_stream + 2) & wire.LAST_STREAM
+        self._writer.put(wire.frame(stream, wire.REQUEST, data))
+        return stream
+
+    def _leave(self, stream: int, pending: _Pending) -> None:
+        """Nobody waits any more, for whichever reason; the host hears of it, if it has not answered."""
+        if isinstance(pending, _OnThread):
+            with self._lock:
+                self._threads.pop(stream, None)
+                leads, pending.leads = pending.leads, False
+            if leads:
+                self._pass_lead()
+        if self._pending.pop(stream, None) is not None:
+            with self._lock:
+                self._put(wire.cancel(stream))
+            self._writer.flush()
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def _takes_lead(self, pending: _OnThread) -> bool:
+        """Whether this thread is to read: nobody does, or it has been told to."""
+        with self._lock:
+            if pending.leads:
+                pending.leads = False
+                return True
+            if self._is_read or pending.is_done:
+                return False
+            self._is_read = True
+            return True
+
+    def _pass_lead(self) -> None:
+        """Has somebody else read who waits, if anybody does."""
+        with self._lock:
+            if self._reads_always:
+                self._lead_for_loops.release()
+                return
+            for pending in self._threads.values():
+                if not pending.is_done:
+                    pending.leads = True
+                    pending.wake()
+                    return
+            self._is_read = False
+
+    def _read_for(self, pending: _OnThread, end: float) -> None:
+        """Reads until a call is answered, or its time is over."""
+        while not pending.is_done:
+            left = end - time.monotonic()
+            if left <= 0 or not self._reader.wait(min(left, 3600)):
+                return
+            self._read()
+
+    def _read_always(self) -> None:
+        """From now on a thread reads, whoever calls: coroutines can't."""
+        with self._lock:
+            if self._reads_always:
+                return
+            self._reads_always = True
+            threading.Thread(target=self._read_for_loops, name="ttrpc-reader", daemon=True).start()
+            if not self._is_read:
+                self._is_read = True
+                self._lead_for_loops.release()
+
+    def _read_for_loops(self) -> None:
+        # Until the thread that reads has its answer.
+        self._lead_for_loops.acquire()
+        while not self._ended:
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            for frame in self._reader.read():
+                self._answered(frame)
+        except (EOFError, OSError):
+            self._end()
+        except GarbledError as error:
+            _log.error("the host's answers can't be read any more: %s", error)
+            self._end()
+
+    def _answered(self, frame: Frame) -> None:
+        stream, kind, data = frame
+        pending = self._pending.pop(stream, None)
+        if pending is None:
+            # It has come too late.
+            return
+        if data is None:
+            pending.error = CallError(Code.RESOURCE_EXHAUSTED, f"Received message larger than max ({self._limit})")
+        elif kind != wire.RESPONSE:
+            pending.error = CallError(Code.INTERNAL, f"the host has answered by a frame of type {kind}")
+        else:
+            try:
+                response = wire.Response.FromString(data)
+            except DecodeError:
+                pending.error = CallError(Code.INTERNAL, "the host has answered what is no response")
+            else:
+                if response.status.code:
+                    pending.error = CallError(Code.of(response.status.code), response.status.message)
+                else:
+                    pending.payload = response.payload
+        pending.wake()
+
+    def _end(self) -> None:
+        with self._lock:
+            self._ended = True
+            left = list(self._pending.values())
+            self._pending.clear()
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        for pending in left:
+            pending.error = CallError(Code.UNAVAILABLE, _GONE)
+            pending.wake()
+
+
+class Channel:
+    """The connection, as a client of the host API has it, for any thread."""
+
+    #: What a call raises that has failed.
+    error: type[Exception] = CallError
+
+    def __init__(self, connection: HostConnection) -> None:
+        self._connection = connection
+
+    def unary(self, method: MethodDescriptor) -> Callable[..., Any]:
+        """The function that calls a method: of a request, seconds and metadata."""
+        service, name = method.containing_service.full_name, method.name
+        read, call = message_class(method.output_type).FromString, self._connection.call
+
+        def unary(request: Any, seconds: float, metadata: _Metadata) -> Any:
+            return _read(read, call(service, name, request.SerializeToString(), seconds, metadata))
+
+        return unary
+
+    def close(self) -> None:
+        """Leaves the connection, which is the process' own."""
+
+
+class AsyncChannel:
+    """The same for coroutines."""
+
+    error: type[Exception] = CallError
+
+    def __init__(self, connection: HostConnection) -> None:
+        self._connection = connection
+
+    def unary(self, method: MethodDescriptor) -> Callable[..., Any]:
+        """The coroutine function that calls a method: of a request, seconds and metadata."""
+        service, name = method.containing_service.full_name, method.name
+        read, call = message_class(method.output_type).FromString, self._connection.call_async
+
+        async def unary(request: Any, seconds: float, metadata: _Metadata) -> Any:
+            return _read(read, await call(service, name, request.SerializeToString(), seconds, metadata))
+
+        return unary
+
+    async def close(self) -> None:
+        """Leaves the connection, which is the process' own."""
+
+
+def _read(read: Callable[[bytes], Any], payload: bytes) -> Any:
+    try:
+        return read(payload)
+    except DecodeError:
+        raise CallError(Code.INTERNAL, "Exception deserializing response!") from None

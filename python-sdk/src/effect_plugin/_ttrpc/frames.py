@@ -1,0 +1,188 @@
+"""Frames over a socket: read by whoever has the lead, written by any thread without waiting."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import select
+import socket
+import threading
+from collections import deque
+
+from .wire import DATA, HEADER, REQUEST, Frame
+
+#: Bytes that are read at once.
+_CHUNK = 64 * 1024
+
+#: The same within a large frame.
+_LARGE_CHUNK = 1024 * 1024
+
+#: Bytes that may wait for a peer that takes nothing, before nothing more is taken of it.
+_BACKLOG = 4 * 1024 * 1024
+
+
+class GarbledError(Exception):
+    """What comes can't be frames: nobody knows where the next one begins."""
+
+
+class FrameReader:
+    """The frames of a socket that blocks, for one thread at a time."""
+
+    def __init__(self, connection: socket.socket, limit: int) -> None:
+        self._connection = connection
+        self._limit = limit
+        self._rest = b""
+        self._poll: select.poll | None = None
+
+    def wait(self, seconds: float) -> bool:
+        """Waits until there is something to read, so many seconds at most; whether there is."""
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._connection, select.POLLIN)
+        return bool(self._poll.poll(max(seconds, 0) * 1000))
+
+    def read(self) -> list[Frame]:
+        """The next frames; waits for the first. Raises EOFError, OSError, and GarbledError."""
+        data, rest, position, frames = self._receive(_CHUNK), self._rest, 0, []
+        if rest:
+            data = rest + data
+        size = len(data)
+        while size - position >= HEADER.size:
+            length, stream, kind, _ = HEADER.unpack_from(data, position)
+            begin = position + HEADER.size
+            position = begin + length
+            if length > self._limit:
+                if not REQUEST <= kind <= DATA:
+                    raise GarbledError(f"a frame of the unknown type {kind} with {length} bytes")
+                self._skip(position - size)
+                frames.append(Frame(stream, kind, None))
+            elif position > size:
+                if length <= _CHUNK:
+                    position = begin - HEADER.size
+                    break
+                frames.append(Frame(stream, kind, self._rest_of(data[begin:], position - size)))
+            else:
+                frames.append(Frame(stream, kind, data[begin:position]))
+        self._rest = data[position:]
+        return frames
+
+    def _receive(self, most: int) -> bytes:
+        data = self._connection.recv(most)
+        if not data:
+            raise EOFError("the other side has closed the connection")
+        return data
+
+    def _rest_of(self, begun: bytes, missing: int) -> bytes:
+        pieces = [begun]
+        while missing > 0:
+            piece = self._receive(min(missing, _LARGE_CHUNK))
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
+
+    def _skip(self, missing: int) -> None:
+        while missing > 0:
+            missing -= len(self._receive(min(missing, _LARGE_CHUNK)))
+
+
+class FrameWriter:
+    """Writes frames to a socket in the order in which they are put, many at once. For any thread; nothing here waits.
+
+    What the socket does not take at once, a thread writes.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._frames: deque[bytes] = deque()
+        self._sending = threading.Lock()
+        self._stalled: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
+        self._changed = threading.Condition()
+        self._backlog = 0
+        self._has_thread = False
+        self._broken = False
+
+    def put(self, frame: bytes) -> None:
+        """Adds a frame, which the next `flush` writes."""
+        self._frames.append(frame)
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether there is something to flush."""
+        return bool(self._frames)
+
+    def flush(self) -> None:
+        """Writes what has been put, or leaves it to who is just doing that."""
+        frames = self._frames
+        while frames and self._sending.acquire(False):
+            try:
+                self._send(self._taken())
+            finally:
+                self._sending.release()
+
+    def _taken(self) -> bytes:
+        frames = self._frames
+        pieces = []
+        with contextlib.suppress(IndexError):
+            while True:
+                pieces.append(frames.popleft())
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _send(self, data: bytes) -> None:
+        if self._broken or not data:
+            return
+        sent = 0
+        if not self._backlog:
+            try:
+                sent = self._connection.send(data, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                pass
+            except OSError:
+                # Whoever reads learns of it.
+                self._broken = True
+                return
+            if sent == len(data):
+                return
+        with self._changed:
+            self._backlog += len(data) - sent
+        self._stalled.put(memoryview(data)[sent:])
+        if not self._has_thread:
+            self._has_thread = True
+            threading.Thread(target=self._write_backlog, name="ttrpc-writer", daemon=True).start()
+
+    def _write_backlog(self) -> None:
+        while (data := self._stalled.get()) is not None:
+            if not self._broken:
+                try:
+                    self._connection.sendall(data)
+                except OSError:
+                    self._broken = True
+            # While there is a backlog nobody else sends.
+            with self._changed:
+                self._backlog -= len(data)
+                self._changed.notify_all()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the peer takes too little."""
+        return self._backlog > _BACKLOG
+
+    def wait_for_room(self, seconds: float | None = None) -> bool:
+        """Waits while the peer takes too little, so many seconds at most; whether there is room."""
+        if self._backlog <= _BACKLOG:
+            return True
+        with self._changed:
+            return self._changed.wait_for(lambda: not self.is_full or self._broken, seconds)
+
+    def finish(self, seconds: float) -> None:
+        """Waits until all is written, so many seconds at most."""
+        self.flush()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._backlog or self._broken, seconds)
+
+    def close(self) -> None:
+        """Ends the writing."""
+        self._broken = True
+        self._frames.clear()
+        self._stalled.put(None)
+        with self._changed:
+            self._changed.notify_all()

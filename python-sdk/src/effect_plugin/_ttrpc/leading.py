@@ -1,0 +1,234 @@
+"""Threads that take turns at leading: who leads reads, and runs what it has read itself.
+
+To hand every call to another thread costs more than most handlers take. So the leader runs a handler where it is, and
+only when that takes long is the lead passed to another thread, by one that watches.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+import time
+from collections import deque
+from typing import Callable, Protocol
+
+from ..logs import own_logger
+
+_log = own_logger("effect_plugin")
+
+#: Seconds after which a handler that waits for something has the lead taken from it.
+_PATIENCE = 0.002
+
+#: The same for one that computes: only one thread at a time does, so that another one gets nothing done sooner.
+_COMPUTING_PATIENCE = 0.02
+
+#: Looks without anything to see after which the watching thread sleeps until it is woken: each look costs others a
+#: moment, and to wake it costs who does that another one.
+_LOOKS = 8
+
+
+class Work(Protocol):
+    """What a thread is for."""
+
+    def run(self) -> None:
+        """Does it."""
+
+
+class Lead:
+    """The right to read. Whoever holds the one that counts leads."""
+
+
+class Threads:
+    """So many threads that run handlers at once, and one more that leads.
+
+    `lead` is called on a thread that has begun to lead, and returns when it does no longer. `done` is called on each
+    thread that has run something without leading. `look` is called by the thread that watches, when a time comes that
+    it was told with `watch`; it answers the next one.
+    """
+
+    def __init__(
+        self, count: int, lead: Callable[[Lead], None], done: Callable[[], None], look: Callable[[float], float]
+    ) -> None:
+        self._count = count
+        self._lead_on = lead
+        self._done = done
+        self._look = look
+        self._lock = threading.Lock()
+        self._lead = Lead()
+        #: Since when the leader runs a handler.
+        self._since: float | None = None
+        self._begun = 0
+        self._busy = 0
+        self._coming = 0
+        self._resting = 0
+        self._started = 0
+        self._waiting: deque[Work] = deque()
+        self._roles: queue.SimpleQueue[Lead | bool] = queue.SimpleQueue()
+        self._lacks_threads = False
+        self._closed = False
+        self._next_look = math.inf
+        self._sleeps = False
+        self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Begins to lead and to watch."""
+        with self._lock:
+            if not self._bring_in(self._lead):
+                raise RuntimeError("no thread can be started")
+        threading.Thread(target=self._watch, name="ttrpc-watch", daemon=True).start()
+
+    def close(self) -> None:
+        """Ends the threads, each as soon as its handler has returned."""
+        self._closed = True
+        self._wakes.put(None)
+        for _ in range(self._started):
+            self._roles.put(False)
+
+    # -- for the leader ------------------------------------------------------------------------------------------------
+
+    def leads(self, lead: Lead) -> bool:
+        """Whether this is the lead that counts."""
+        return self._lead is lead and not self._closed
+
+    @property
+    def waiting(self) -> Work | None:
+        """What the leader is to do first, if it may."""
+        if self._waiting:
+            with self._lock:
+                if self._waiting and self._busy < self._count:
+                    return self._waiting.popleft()
+        return None
+
+    def run(self, lead: Lead, work: Work, now: float) -> bool:
+        """Does it here, or has it done when a thread is free. Whether the caller leads still."""
+        with self._lock:
+            if self._busy >= self._count:
+                self._waiting.append(work)
+                return True
+            self._busy += 1
+            self._begun += 1
+            self._since = now
+        if self._sleeps:
+            self._wake()
+        work.run()
+        with self._lock:
+            self._busy -= 1
+            if self._lead is lead:
+                self._since = None
+                return not self._closed
+        self._done()
+        return False
+
+    def hand(self, work: Work) -> None:
+        """Has something done on a thread. For any thread."""
+        with self._lock:
+            self._waiting.append(work)
+            if self._busy + self._coming < self._count and self._bring_in(None):
+                self._coming += 1
+
+    # -- the threads ---------------------------------------------------------------------------------------------------
+
+    def _bring_in(self, lead: Lead | None) -> bool:
+        """Has a thread lead, or work off what waits; whether one could be had. With the lock held."""
+        if self._resting:
+            self._resting -= 1
+            self._roles.put(lead or True)
+            return True
+        thread = threading.Thread(target=self._be, args=(lead or True,), name=f"hook-{self._started}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not self._lacks_threads:
+                self._lacks_threads = True
+                _log.error("no thread can be started for handlers, which wait for each other now: %s", error)
+            return False
+        self._started += 1
+        return True
+
+    def _be(self, role: Lead | bool) -> None:
+        while role:
+            if isinstance(role, Lead):
+                self._lead_on(role)
+            else:
+                with self._lock:
+                    self._coming -= 1
+            self._work_off()
+            with self._lock:
+                self._resting += 1
+            role = self._roles.get()
+
+    def _work_off(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting or self._busy >= self._count:
+                    return
+                work = self._waiting.popleft()
+                self._busy += 1
+            try:
+                work.run()
+            finally:
+                with self._lock:
+                    self._busy -= 1
+            self._done()
+            del work
+
+    # -- who watches ---------------------------------------------------------------------------------------------------
+
+    def watch(self, when: float) -> None:
+        """Has `look` called at this time, by the monotonic clock, or before. For any thread."""
+        if when < self._next_look:
+            with self._lock:
+                self._next_look = min(self._next_look, when)
+            if self._sleeps:
+                self._wake()
+
+    def _wake(self) -> None:
+        self._sleeps = False
+        self._wakes.put(None)
+
+    def _watch(self) -> None:
+        looks, begun, computed = 0, -1, time.process_time()
+        last = time.monotonic()
+        while not self._closed:
+            if looks < _LOOKS:
+                time.sleep(_PATIENCE)
+            else:
+                self._sleep()
+                looks = 0
+            now, used = time.monotonic(), time.process_time()
+            computes = used - computed > (now - last) / 2
+            last, computed = now, used
+            since = self._since
+            if since is not None and now - since >= (_COMPUTING_PATIENCE if computes else _PATIENCE):
+                self._pass_on(since)
+            looks = 0 if since is not None or self._begun != begun else looks + 1
+            begun = self._begun
+            if now >= self._next_look:
+                self._look_now(now)
+
+    def _sleep(self) -> None:
+        self._sleeps = True
+        # Whoever begins after this wakes it.
+        if self._since is None and not self._closed:
+            wait = self._next_look - time.monotonic()
+            try:
+                if wait > 0:
+                    self._wakes.get(timeout=min(wait, threading.TIMEOUT_MAX))
+            except queue.Empty:
+                pass
+        self._sleeps = False
+
+    def _pass_on(self, since: float) -> None:
+        with self._lock:
+            if self._since == since:
+                lead = Lead()
+                if self._bring_in(lead):
+                    self._lead, self._since = lead, None
+
+    def _look_now(self, now: float) -> None:
+        with self._lock:
+            self._next_look = math.inf
+        found = self._look(now)
+        with self._lock:
+            self._next_look = min(self._next_look, found)

@@ -1,0 +1,307 @@
+"""The plugin's side of the connection over which its host calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable
+
+from google.protobuf.message import DecodeError
+
+from .._health import health_of
+from .._loops import EventLoop
+from .._status import Code
+from .._stopping import Stopping
+from ..logs import own_logger
+from . import wire
+from .calls import Route, ServerCall
+from .frames import FrameReader, FrameWriter, GarbledError
+from .leading import Lead, Threads
+from .wire import Frame
+
+_log = own_logger("effect_plugin")
+
+#: Calls that may be unanswered at once. A host that has more is answered at once.
+MAX_STREAMS = 65_536
+
+#: Seconds that calls in flight get when the plugin ends: a host waits two seconds for all of it.
+_STOP_GRACE = 0.5
+
+#: Seconds after which an answer is sent, while more calls are there that have been read with its own.
+_ANSWER_PATIENCE = 0.0005
+
+_HEALTH = "grpc.health.v1.Health"
+_CONTROLLER = "plugin.GRPCController"
+
+#: Half of all streams: one that is further ahead than this is behind.
+_HALF = 2**31
+
+
+class Server:
+    """Serves calls over one socket: health and cancellation on the thread that reads, all else by its routes.
+
+    `threads` handlers run at once that are no coroutines. `lost` is called when the connection ends by the other side.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        author: EventLoop,
+        stopping: Stopping,
+        threads: int,
+        lost: Callable[[], object],
+    ) -> None:
+        self._connection = connection
+        self._author = author
+        self._stopping = stopping
+        self._lost = lost
+        self._limit = wire.frame_limit()
+        self._reader = FrameReader(connection, self._limit)
+        self._writer = FrameWriter(connection)
+        self._threads = Threads(threads, self._lead, self._writer.flush, self._look)
+        self._routes: dict[str, dict[str, Route]] = {}
+        self._unanswered: dict[int, ServerCall] = {}
+        self._frames: deque[Frame] = deque()
+        self._last_stream: int | None = None
+        #: Calls that have been read in this turn and go on on the author's loop.
+        self._handed: list[ServerCall] = []
+        self._author_flushes = False
+        self._ends = False
+        #: Whether the host has asked for the end, after which it may close the connection.
+        self._is_asked_to_end = False
+        self._author_thread = threading.get_ident()
+
+    def add(self, service: str, routes: Mapping[str, Route]) -> None:
+        """Adds a service."""
+        self._routes[service] = dict(routes)
+
+    def start(self) -> None:
+        """Begins to serve."""
+        self._threads.start()
+
+    async def stop(self) -> None:
+        """Lets calls in flight end, for a moment; then ends those that are left, and the connection."""
+        self._ends = True
+        end = time.monotonic() + _STOP_GRACE
+        while self._unanswered and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+        self._cancel_all()
+        await asyncio.get_running_loop().run_in_executor(None, self._writer.finish, _STOP_GRACE)
+        self._close()
+
+    def _close(self) -> None:
+        self._ends = True
+        self._threads.close()
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+    def _cancel_all(self) -> None:
+        for call in list(self._unanswered.values()):
+            if self._unanswered.pop(call.stream, None) is not None:
+                call.cancel()
+
+    # -- for calls -----------------------------------------------------------------------------------------------------
+
+    def has(self, call: ServerCall) -> bool:
+        """Whether a call is not answered yet, and its caller waits."""
+        return call.stream in self._unanswered
+
+    def succeed(self, call: ServerCall, payload: bytes) -> None:
+        """Answers a call, unless it has ended."""
+        if self._unanswered.pop(call.stream, None) is not None:
+            self._writer.put(wire.success(call.stream, payload, self._limit))
+
+    def fail(self, call: ServerCall, code: Code, details: str) -> None:
+        """Fails a call, unless it has ended."""
+        if self._unanswered.pop(call.stream, None) is not None:
+            self._writer.put(wire.failure(call.stream, code, details))
+
+    def flush(self) -> None:
+        """Sends what has been answered: whoever has answered sees to it."""
+        if threading.get_ident() != self._author_thread:
+            self._writer.flush()
+        elif not self._author_flushes and self._writer.has_frames:
+            # With what else is answered in this turn of the loop.
+            self._author_flushes = True
+            self._author.loop.call_soon(self._flush_author)
+
+    def _flush_author(self) -> None:
+        self._author_flushes = False
+        self._writer.flush()
+
+    def watch(self, call: ServerCall) -> None:
+        """Looks at a call when it expires."""
+        self._threads.watch(call.expires)
+
+    def on_author(self, call: ServerCall) -> None:
+        """Has a call go on on the author's loop, with the others of this turn. For the leader."""
+        self._handed.append(call)
+
+    def on_thread(self, call: ServerCall) -> None:
+        """Has a call go on on a thread for handlers. For any thread."""
+        self._threads.hand(call)
+
+    # -- who leads -----------------------------------------------------------------------------------------------------
+
+    def _lead(self, lead: Lead) -> None:
+        # What the leader before has answered.
+        self._writer.flush()
+        try:
+            while self._threads.leads(lead) and self._turn(lead):
+                pass
+        except (EOFError, OSError):
+            self._ended("")
+        except GarbledError as error:
+            self._ended(str(error))
+        except Exception:
+            _log.exception("the connection of the host fails")
+            self._ended("of the above")
+
+    def _turn(self, lead: Lead) -> bool:
+        """Reads what is there, and does it; whether the caller leads still."""
+        frames, threads, flushed = self._frames, self._threads, time.monotonic()
+        if not frames:
+            self._writer.wait_for_room()
+            frames.extend(self._reader.read())
+            flushed = time.monotonic()
+        while True:
+            work = threads.waiting
+            if work is None:
+                if not frames:
+                    break
+                work = self._taken(frames.popleft())
+            if work is not None:
+                now = time.monotonic()
+                if now - flushed > _ANSWER_PATIENCE:
+                    self._writer.flush()
+                    flushed = now
+                self._hand_over()
+                if not threads.run(lead, work, now):
+                    return False
+        self._hand_over()
+        self._writer.flush()
+        return True
+
+    def _hand_over(self) -> None:
+        if self._handed:
+            handed, self._handed = self._handed, []
+            self._author.post(self._start, handed)
+
+    def _start(self, calls: Sequence[ServerCall]) -> None:
+        # What is answered at once is sent at once.
+        self._author_flushes = True
+        try:
+            for call in calls:
+                call.start()
+        finally:
+            self._flush_author()
+
+    def _taken(self, frame: Frame) -> ServerCall | None:
+        """Takes a frame; answers the call, if one is to go on on this thread."""
+        stream, kind, data = frame
+        if data is None:
+            self._refuse(stream, Code.RESOURCE_EXHAUSTED, f"Received message larger than max ({self._limit})")
+            return None
+        if kind != wire.REQUEST:
+            what = "data, which no call here takes" if kind == wire.DATA else f"a frame of type {kind}"
+            self._refuse(stream, Code.INVALID_ARGUMENT, f"stream {stream} has {what}")
+            return None
+        last = self._last_stream
+        ahead = 2 if last is None else (stream - last) & wire.LAST_STREAM
+        if not stream & 1 or not 0 < ahead < _HALF:
+            self._refuse(stream, Code.INVALID_ARGUMENT, f"a call can't open stream {stream} now")
+            return None
+        self._last_stream = stream
+        try:
+            asked = wire.Request.FromString(data)
+        except DecodeError:
+            self._refuse(stream, Code.INVALID_ARGUMENT, "this is no request")
+            return None
+        return self._asked(stream, asked)
+
+    def _asked(self, stream: int, asked: Any) -> ServerCall | None:
+        service, method = asked.service, asked.method
+        methods = self._routes.get(service)
+        route = methods.get(method) if methods is not None else None
+        if route is None:
+            self._asked_of_all(stream, asked)
+        elif self._ends:
+            self._refuse(stream, Code.UNAVAILABLE, "the plugin is ending")
+        elif asked.timeout_nano < 0:
+            self._refuse(stream, Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        elif len(self._unanswered) >= MAX_STREAMS:
+            self._refuse(stream, Code.RESOURCE_EXHAUSTED, f"{MAX_STREAMS} calls are not answered yet")
+        else:
+            call = route(self, stream, asked)
+            self._unanswered[stream] = call
+            return call if call.begin() else None
+        return None
+
+    def _refuse(self, stream: int, code: Code, details: str) -> None:
+        """Fails a stream, whether it is that of a call or not."""
+        call = self._unanswered.pop(stream, None)
+        if call is not None:
+            call.cancel()
+        self._writer.put(wire.failure(stream, code, details))
+
+    def _asked_of_all(self, stream: int, asked: Any) -> None:
+        """What every plugin is asked, which is answered whatever its handlers do."""
+        name = f"{asked.service}/{asked.method}"
+        response: Any = None
+        try:
+            if name == f"{wire.CALLS}/Cancel":
+                call = self._unanswered.pop(wire.cancelled_stream(asked.payload), None)
+                if call is not None:
+                    call.cancel()
+                payload = b""
+            elif name == f"{_CONTROLLER}/Shutdown":
+                self._is_asked_to_end = True
+                self._stopping.set()
+                payload = b""
+            elif name == f"{_HEALTH}/Check":
+                service = wire.HealthRequest.FromString(asked.payload).service
+                response = health_of(service, self._stopping)
+                if response is None:
+                    self._refuse(stream, Code.NOT_FOUND, f"no service {service!r}")
+                    return
+                payload = response.SerializeToString()
+            else:
+                known = asked.service in (*self._routes, wire.CALLS, _CONTROLLER, _HEALTH)
+                what = f"method {asked.method}" if known else f"service {asked.service}"
+                self._refuse(stream, Code.UNIMPLEMENTED, what)
+                return
+        except DecodeError:
+            self._refuse(stream, Code.INVALID_ARGUMENT, f"this is no request of {name}")
+            return
+        self._writer.put(wire.success(stream, payload, self._limit))
+
+    def _ended(self, why: str) -> None:
+        if why:
+            _log.error("the host's connection can't be read any more: %s", why)
+        is_expected = self._ends or self._is_asked_to_end or self._stopping.is_set()
+        self._cancel_all()
+        self._close()
+        if not is_expected:
+            self._lost()
+
+    # -- who watches ---------------------------------------------------------------------------------------------------
+
+    def _look(self, now: float) -> float:
+        """Ends the calls whose time is over; answers when the next one's is."""
+        soonest = math.inf
+        for call in list(self._unanswered.values()):
+            if call.expires <= now:
+                try:
+                    call.expire(now)
+                except Exception:
+                    _log.exception("the end of a call's time has failed")
+            soonest = min(soonest, call.expires if self.has(call) else math.inf)
+        self._writer.flush()
+        return soonest
