@@ -15,7 +15,7 @@ import { PluginCommand } from "../command/PluginCommand.ts"
 import { PythonInterpreter } from "../command/PythonInterpreter.ts"
 import type { AnyContract } from "../contract/Contract.ts"
 import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
-import * as GrpcServer from "../grpc/GrpcServer.ts"
+import * as HostServer from "../goplugin/HostServer.ts"
 import * as ActivePlugins from "../hooks/ActivePlugins.ts"
 import { NotificationLimits } from "../hooks/NotificationQueue.ts"
 import * as HookDispatcher from "../hooks/HookDispatcher.ts"
@@ -166,7 +166,7 @@ export const Service =
 /** What runs plugins, whatever their contract. */
 const runs: Layer.Layer<PluginRuns, never, Platform> = PluginRuns.layer.pipe(
   Layer.provide([
-    PluginApiServer.layer.pipe(Layer.provide(GrpcServer.layer)),
+    PluginApiServer.layer.pipe(Layer.provide(HostServer.layer)),
     PluginCommand.layer,
     GoPluginClient.layer,
     Hooks.layer,

@@ -1,7 +1,9 @@
 import type { Duplex } from "node:stream"
 import { Deferred, Duration, Effect, Fiber, Option, type Scope } from "effect"
 import * as GrpcClient from "../grpc/GrpcClient.ts"
+import { frameSizeFor } from "../ttrpc/TtrpcLimits.ts"
 import * as TtrpcClient from "../ttrpc/TtrpcClient.ts"
+import { MAX_MESSAGE_SIZE } from "../rpc/RpcLimits.ts"
 import type { RpcClient } from "../rpc/RpcClient.ts"
 import { RpcError } from "../rpc/RpcError.ts"
 import type { Fail } from "../grpc/GrpcStream.ts"
@@ -44,8 +46,13 @@ export const overGrpc = (
 })
 
 /** ttrpc, over a connection that the plugin has inherited. */
-export const overTtrpc = (pluginId: string, connection: Duplex, maxMessageSize: number | undefined): Wire => ({
-  connect: (explainLoss) => TtrpcClient.make(connection, { maxMessageSize, explainLoss }),
+export const overTtrpc = (pluginId: string, connection: Duplex, maxMessageSize = MAX_MESSAGE_SIZE): Wire => ({
+  connect: (explainLoss) =>
+    TtrpcClient.make(connection, {
+      target: `plugin ${pluginId}`,
+      maxFrameSize: frameSizeFor(maxMessageSize),
+      explainLoss,
+    }),
   hasOutput: false,
   broker: () => Effect.succeed(Broker.none(pluginId, "the plugin speaks ttrpc, which has no broker")),
 })

@@ -1,11 +1,11 @@
 import { chmod } from "node:fs/promises"
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net"
 import * as grpc from "@grpc/grpc-js"
-import { Duration, Effect, Layer, type Scope } from "effect"
+import { Duration, Effect, type Scope } from "effect"
 import { runner } from "../rpc/HandlerRun.ts"
 import { definitions, transport } from "./GrpcHandler.ts"
 import type { ServiceImplementation } from "../rpc/RpcHandler.ts"
-import { type ListenAddress, RpcServer, RpcServerError } from "../rpc/RpcServer.ts"
+import { type ListenAddress, RpcServerError } from "../rpc/RpcServer.ts"
 import { MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS, NO_MESSAGE_LIMIT } from "./GrpcLimits.ts"
 import { guard } from "./GrpcGuard.ts"
 import { serverCredentials, type TlsConfig } from "./Tls.ts"
@@ -84,9 +84,6 @@ export const serve = <R = never>(
     })
     return target
   })
-
-/** The host API over gRPC. */
-export const layer: Layer.Layer<RpcServer> = Layer.succeed(RpcServer, { serve })
 
 const listen = (listener: Server, address: ListenAddress): Effect.Effect<void, Error> =>
   Effect.callback<void, Error>((resume) => {

@@ -16,6 +16,7 @@ import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
 import * as PluginLog from "../goplugin/PluginLog.ts"
 import { type Handlers, implement } from "../rpc/RpcHandler.ts"
 import * as PluginHost from "../environment/PluginHost.ts"
+import * as HostServer from "../goplugin/HostServer.ts"
 import * as GrpcServer from "../grpc/GrpcServer.ts"
 import { Hooks } from "../hooks/Hooks.ts"
 import type { ProcessExit } from "../process/ProcessSpec.ts"
@@ -113,7 +114,7 @@ export const supervisor = <Self, Id extends string, C extends AnyContract>(
     // Its own: another host's in the same program starts other plugins.
     Layer.provide(Layer.fresh(PluginRuns.layer)),
     Layer.provide([
-      PluginApiServer.layer.pipe(Layer.provide(GrpcServer.layer)),
+      PluginApiServer.layer.pipe(Layer.provide(HostServer.layer)),
       PluginCommand.layerTest,
       Hooks.layer,
       layer(host.contract, hooks),

@@ -27,3 +27,9 @@ export const CLOSE_GRACE = 500
 
 /** Entries of metadata that are taken with a call, as many as Node takes headers over gRPC. */
 export const MAX_METADATA_ENTRIES = 128
+
+/** What a frame may have beside its message: names, a deadline, and metadata; in bytes. */
+const ENVELOPE_SIZE = 64 * 1024
+
+/** The largest frame between host and plugin, where they agree on more than the protocol's, by the largest message. */
+export const frameSizeFor = (maxMessageSize: number): number => maxMessageSize + ENVELOPE_SIZE

@@ -13,7 +13,7 @@ import {
   LogLevel,
 } from "../../src/generated/plugin_supervisor/v1/host_services_pb.js"
 import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
-import * as GrpcServer from "../../src/grpc/GrpcServer.ts"
+import * as HostServer from "../../src/goplugin/HostServer.ts"
 import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
 import type { RpcClient } from "../../src/rpc/RpcClient.ts"
 import { PluginSettings } from "../../src/storage/PluginSettings.ts"
@@ -39,7 +39,7 @@ const connect = Effect.fnUntraced(function* (pluginId: string) {
 })
 
 const host = Layer.mergeAll(
-  Layer.provide(PluginApiServer.layer, GrpcServer.layer),
+  Layer.provide(PluginApiServer.layer, HostServer.layer),
   BillingPlugins.layerApi({}),
   Layer.succeed(ServerVersion, "3.2.1"),
 )

@@ -8,7 +8,7 @@ import { PluginAPI } from "../../src/generated/mattermost/pluginapi/v1/plugin_ap
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { UserSchema } from "../../src/generated/mattermost/pluginapi/v1/user_pb.js"
 import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
-import * as GrpcServer from "../../src/grpc/GrpcServer.ts"
+import * as HostServer from "../../src/goplugin/HostServer.ts"
 import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
 import type { RpcClient } from "../../src/rpc/RpcClient.ts"
 import { statusCode } from "../../src/rpc/RpcError.ts"
@@ -38,7 +38,7 @@ const connected = <A, E>(
     return yield* use(yield* GrpcClient.make(target), log)
   }).pipe(
     Effect.scoped,
-    Effect.provide(Layer.provide(PluginApiServer.layer, GrpcServer.layer)),
+    Effect.provide(Layer.provide(PluginApiServer.layer, HostServer.layer)),
     Effect.provide(MattermostPlugins.layerApi(methods)),
     Effect.provide(Logger.layer([logger])),
     Effect.provideService(References.MinimumLogLevel, "All"),

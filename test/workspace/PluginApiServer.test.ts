@@ -6,7 +6,7 @@ import { Effect, Layer } from "effect"
 import { PluginApiServer } from "../../src/api/PluginApiServer.ts"
 import { PluginAPI } from "../../src/generated/mattermost/pluginapi/v1/plugin_api_pb.js"
 import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
-import * as GrpcServer from "../../src/grpc/GrpcServer.ts"
+import * as HostServer from "../../src/goplugin/HostServer.ts"
 import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
 import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { caller, otherCaller, workspaceLayer } from "./fixture.ts"
@@ -44,6 +44,6 @@ describe("the host API on a workspace, over gRPC", () => {
         statusCode: 404,
         where: "CreatePost",
       })
-    }).pipe(Effect.provide([Layer.provide(PluginApiServer.layer, GrpcServer.layer), workspaceLayer])),
+    }).pipe(Effect.provide([Layer.provide(PluginApiServer.layer, HostServer.layer), workspaceLayer])),
   )
 })
