@@ -105,9 +105,9 @@ export const clientCalls = (
     ended: (reason, isGarbled) => {
       timer.stop()
       backlog.stop()
-      for (const call of all()) call.fail(statusCode.UNAVAILABLE, reason)
       senders.clear()
       ended(reason, isGarbled)
+      for (const call of all()) call.fail(statusCode.UNAVAILABLE, reason)
     },
   })
 

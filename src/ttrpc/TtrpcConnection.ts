@@ -4,7 +4,7 @@ import { type FrameWriter, frameWriter } from "./FrameWriter.ts"
 import { CLOSE_GRACE, WRITE_WINDOW } from "./TtrpcLimits.ts"
 
 /** What a connection tells the side that uses it. */
-export interface ConnectionUser extends Omit<FrameReceiver, "garbled"> {
+export interface ConnectionUser extends Pick<FrameReceiver, "frame" | "oversized"> {
   /** There is room again for what is to be written. */
   readonly drained: () => void
   /** The connection has ended, once and for good. `isGarbled` says that it was ended for what the other side had sent. */
@@ -31,6 +31,8 @@ export const connection = (socket: Duplex, limit: number, user: ConnectionUser):
   const writer = frameWriter(socket)
   let end: string | undefined
   let holds = 0
+  /** What was read already when the connection was held. */
+  let rest: Buffer | undefined
 
   const finish = (reason: string, isGarbled = false): void => {
     if (end !== undefined) return
@@ -42,15 +44,15 @@ export const connection = (socket: Duplex, limit: number, user: ConnectionUser):
     socket.destroy()
   }
 
-  const read = frameReader(limit, {
-    frame: (stream, type, flags, data) => {
-      if (end === undefined) user.frame(stream, type, flags, data)
-    },
-    oversized: (stream, type, length) => {
-      if (end === undefined) user.oversized(stream, type, length)
-    },
+  const readFrames = frameReader(limit, {
+    frame: user.frame,
+    oversized: user.oversized,
     garbled: (reason) => destroy(reason, true),
+    isOpen: () => holds === 0 && end === undefined,
   })
+  const read = (bytes: Buffer): void => {
+    rest = readFrames(bytes)
+  }
 
   const ENDED = "the other side has ended the connection"
   socket.on("data", read)
@@ -72,7 +74,11 @@ export const connection = (socket: Duplex, limit: number, user: ConnectionUser):
       if (holds++ === 0) socket.pause()
     },
     release: () => {
-      if (--holds === 0 && end === undefined) socket.resume()
+      if (--holds > 0 || end !== undefined) return
+      const bytes = rest
+      rest = undefined
+      if (bytes !== undefined) read(bytes)
+      if (holds === 0) socket.resume()
     },
     destroy,
     close: (reason, done) => {
