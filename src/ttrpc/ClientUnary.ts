@@ -8,7 +8,7 @@ import type { Fail } from "../rpc/RpcStreams.ts"
 import { traceparentOf } from "../rpc/RpcTrace.ts"
 import { decodeMessage, encodeMessage } from "../rpc/WireCheck.ts"
 import type { ClientCalls, ClientCallState } from "./ClientCalls.ts"
-import { decodeResponse, encodeMethod, type Envelope, headSize, payloadField } from "./Envelope.ts"
+import { decodeResponse, encodeMethod, type Envelope, headSize, payloadField, withMetadata } from "./Envelope.ts"
 import { frameType } from "./Frame.ts"
 import { toTtrpc } from "./TtrpcMetadata.ts"
 
@@ -61,7 +61,7 @@ export const requestFields = (
   Result.mapBoth(toTtrpc(metadata, traceparentOf(fiber)), {
     onFailure: (details) => failure(method, statusCode.INVALID_ARGUMENT, details),
     onSuccess: (entries) =>
-      entries === undefined ? encodedMethod(method) : Buffer.concat([encodedMethod(method), entries]),
+      entries.length === 0 ? encodedMethod(method) : withMetadata(encodedMethod(method), entries),
   })
 
 /** Encodes a message of a call. */

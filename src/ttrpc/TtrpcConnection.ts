@@ -29,6 +29,8 @@ export interface TtrpcConnection extends Pick<FrameWriter, "envelope" | "message
 /** Speaks frames over a stream of bytes, which becomes the connection's own. */
 export const connection = (socket: Duplex, limit: number, user: ConnectionUser): TtrpcConnection => {
   const writer = frameWriter(socket)
+  // Below its own mark a stream does not tell when it has been drained.
+  const window = Math.max(WRITE_WINDOW, socket.writableHighWaterMark)
   let end: string | undefined
   let holds = 0
   /** What was read already when the connection was held. */
@@ -69,7 +71,7 @@ export const connection = (socket: Duplex, limit: number, user: ConnectionUser):
     envelope: writer.envelope,
     message: writer.message,
     end: () => end,
-    isFull: () => writer.waiting() > WRITE_WINDOW,
+    isFull: () => writer.waiting() > window,
     hold: () => {
       if (holds++ === 0) socket.pause()
     },
