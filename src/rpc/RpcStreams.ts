@@ -1,13 +1,7 @@
 import { Effect, Option, Stream } from "effect"
 import { type CallOptions, type ClientCall, messages, type RpcClient } from "./RpcClient.ts"
 import { RpcError, statusCode } from "./RpcError.ts"
-import {
-  type ClientStreaming,
-  path,
-  type RequestInit,
-  type Response,
-  type ServerStreaming,
-} from "./RpcMethod.ts"
+import { type ClientStreaming, path, type RequestInit, type Response, type ServerStreaming } from "./RpcMethod.ts"
 
 /** How an error that ends a call is told: as it is, unless more is known of it. */
 export type Fail = (error: RpcError) => Effect.Effect<never, RpcError>
