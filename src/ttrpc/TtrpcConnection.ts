@@ -26,6 +26,8 @@ export interface TtrpcConnection extends Pick<FrameWriter, "envelope" | "message
   readonly close: (reason: string, done: () => void) => void
 }
 
+const ENDED = "the other side has ended the connection"
+
 /** Speaks frames over a stream of bytes, which becomes the connection's own. */
 export const connection = (socket: Duplex, limit: number, user: ConnectionUser): TtrpcConnection => {
   const writer = frameWriter(socket)
@@ -53,11 +55,12 @@ export const connection = (socket: Duplex, limit: number, user: ConnectionUser):
     isOpen: () => holds === 0 && end === undefined,
   })
   const read = (bytes: Buffer): void => {
+    rest = undefined
     rest = readFrames(bytes)
   }
 
-  const ENDED = "the other side has ended the connection"
-  socket.on("data", read)
+  // Node itself resumes the sockets of a child process that has ended, held or not.
+  socket.on("data", (bytes: Buffer) => read(rest === undefined ? bytes : Buffer.concat([rest, bytes])))
   socket.on("drain", () => {
     if (end === undefined) user.drained()
   })
@@ -77,9 +80,7 @@ export const connection = (socket: Duplex, limit: number, user: ConnectionUser):
     },
     release: () => {
       if (--holds > 0 || end !== undefined) return
-      const bytes = rest
-      rest = undefined
-      if (bytes !== undefined) read(bytes)
+      if (rest !== undefined) read(rest)
       if (holds === 0) socket.resume()
     },
     destroy,

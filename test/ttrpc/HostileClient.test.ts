@@ -107,6 +107,23 @@ describe.skipIf(process.platform === "win32")("our server of a hostile client", 
   )
 
   live(
+    "goes on with small ids after the largest",
+    Effect.gen(function* () {
+      const { answer, send } = yield* rawClient()
+      for (const [id, code] of [
+        [4_294_967_293, OK],
+        [4_294_967_295, OK],
+        [1, OK],
+        [3, OK],
+        [4_294_967_295, INVALID_ARGUMENT],
+      ] as const) {
+        yield* send(request(id, "Double"))
+        assert.deepStrictEqual(yield* answer, [id, code])
+      }
+    }),
+  )
+
+  live(
     "ends a call whose stream is used wrongly, once",
     Effect.gen(function* () {
       const { answer, next, send } = yield* rawClient()
