@@ -5,7 +5,10 @@ import type { BidiCall } from "./RpcClient.ts"
 import type { RpcError, RpcStatus } from "./RpcError.ts"
 import type { Request, ResponseInit } from "./RpcMethod.ts"
 
-/** What a handler may know and say of the call that it handles, beside its messages. */
+/**
+ * What a handler may know and say of the call that it handles, beside its messages. Over ttrpc, which has no metadata of
+ * answers, nothing of what it says is sent.
+ */
 export interface CallContext {
   /** What the caller sent along. */
   readonly metadata: Metadata

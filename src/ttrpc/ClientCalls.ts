@@ -6,6 +6,7 @@ import { deadlineTimer } from "./DeadlineTimer.ts"
 import { frameType } from "./Frame.ts"
 import { type Backlog, makeBacklog } from "./Inbox.ts"
 import type { Sender } from "./Outbox.ts"
+import { nextId } from "./StreamIds.ts"
 import { connection, type TtrpcConnection } from "./TtrpcConnection.ts"
 
 /** A call as its connection knows it. */
@@ -50,13 +51,13 @@ export const clientCalls = (
   const prepared = new Set<ClientCallState>()
   const waiting = new Set<ClientCallState>()
   const senders = new Set<Sender>()
-  let lastStream = 2 ** 32 - 1
+  let lastStream: number | undefined
 
-  /** The streams' ids are odd and grow; after two thousand million calls they begin again. */
   const nextStream = (): number => {
-    do lastStream = (lastStream + 2) % 2 ** 32
-    while (calls.has(lastStream))
-    return lastStream
+    let stream = nextId(lastStream)
+    while (calls.has(stream)) stream = nextId(stream)
+    lastStream = stream
+    return stream
   }
 
   const mayBegin = (): boolean => calls.size < MAX_CONCURRENT_STREAMS && !wire.isFull()
@@ -105,9 +106,9 @@ export const clientCalls = (
     ended: (reason, isGarbled) => {
       timer.stop()
       backlog.stop()
-      for (const call of all()) call.fail(statusCode.UNAVAILABLE, reason)
       senders.clear()
       ended(reason, isGarbled)
+      for (const call of all()) call.fail(statusCode.UNAVAILABLE, reason)
     },
   })
 

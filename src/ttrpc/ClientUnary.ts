@@ -8,7 +8,7 @@ import type { Fail } from "../rpc/RpcStreams.ts"
 import { traceparentOf } from "../rpc/RpcTrace.ts"
 import { decodeMessage, encodeMessage } from "../rpc/WireCheck.ts"
 import type { ClientCalls, ClientCallState } from "./ClientCalls.ts"
-import { decodeResponse, encodeMethod, type Envelope, headSize, payloadField } from "./Envelope.ts"
+import { decodeResponse, encodeMethod, headSize, payloadField, withMetadata } from "./Envelope.ts"
 import { frameType } from "./Frame.ts"
 import { toTtrpc } from "./TtrpcMetadata.ts"
 
@@ -61,7 +61,7 @@ export const requestFields = (
   Result.mapBoth(toTtrpc(metadata, traceparentOf(fiber)), {
     onFailure: (details) => failure(method, statusCode.INVALID_ARGUMENT, details),
     onSuccess: (entries) =>
-      entries === undefined ? encodedMethod(method) : Buffer.concat([encodedMethod(method), entries]),
+      entries.length === 0 ? encodedMethod(method) : withMetadata(encodedMethod(method), entries),
   })
 
 /** Encodes a message of a call. */
@@ -124,7 +124,7 @@ export const unary = <M extends Unary>(
       const payload = encoded(method, request)
       if (Result.isFailure(payload)) return resume(Effect.fail(payload.failure))
       let stream: number | undefined
-      const envelope: Envelope = {
+      const envelope = {
         fields: fields.success,
         timeoutNano: timeoutNano(deadline),
         field: payloadField.request,
@@ -141,6 +141,8 @@ export const unary = <M extends Unary>(
         deadline,
         begin: (given) => {
           stream = given
+          // It may have waited for its turn.
+          envelope.timeoutNano = timeoutNano(deadline)
           calls.connection.envelope(given, frameType.REQUEST, 0, envelope)
         },
         receive: (type, _flags, data) => {

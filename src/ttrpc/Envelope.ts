@@ -144,9 +144,30 @@ const fields = (...list: ReadonlyArray<readonly [field: number, value: string | 
 /** The part of a request that is the same in all requests of a method. */
 export const encodeMethod = (service: string, method: string): Buffer => fields([1, service], [2, method])
 
-/** The part of a request that goes along with it; of texts, in the order given. */
-export const encodeMetadata = (entries: ReadonlyArray<readonly [key: string, value: string]>): Buffer =>
-  Buffer.concat(entries.map(([key, value]) => fields([5, fields([1, key], [2, value])])))
+/** The bytes of a field of a text in ASCII. */
+const textSize = (text: string): number => 1 + varintSize(text.length) + text.length
+
+const writeText = (target: Buffer, offset: number, field: number, text: string): number => {
+  target[offset] = lengthTag(field)
+  const position = writeVarint(target, offset + 1, text.length)
+  return position + target.write(text, position, "latin1")
+}
+
+/** Adds what goes along with a request, in ASCII, to the encoded name of its method. */
+export const withMetadata = (method: Buffer, entries: ReadonlyArray<readonly [key: string, value: string]>): Buffer => {
+  const sizes = entries.map(([key, value]) => textSize(key) + textSize(value))
+  const total = sizes.reduce((sum, size) => sum + 1 + varintSize(size) + size, method.length)
+  const target = Buffer.allocUnsafe(total)
+  target.set(method)
+  let position = method.length
+  for (const [index, [key, value]] of entries.entries()) {
+    target[position] = lengthTag(5)
+    position = writeVarint(target, position + 1, sizes[index]!)
+    position = writeText(target, position, 1, key)
+    position = writeText(target, position, 2, value)
+  }
+  return target
+}
 
 /** The status of a response; `details` are the encoded `google.protobuf.Any` fields of a `google.rpc.Status`. */
 export const encodeStatus = (code: number, details: string, more: ReadonlyArray<Uint8Array> = []): Buffer => {

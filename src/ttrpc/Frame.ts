@@ -29,17 +29,19 @@ export interface FrameReceiver {
   readonly frame: (stream: number, type: number, flags: number, data: Buffer) => void
   /** A frame whose data, of that many bytes, are more than the limit: they are thrown away as they come. */
   readonly oversized: (stream: number, type: number, length: number) => void
-  /** What comes is no ttrpc, and nothing more is read. */
+  /** What comes is no ttrpc. */
   readonly garbled: (reason: string) => void
+  /** Whether frames are taken; asked ahead of each. */
+  readonly isOpen: () => boolean
 }
 
 const NO_DATA = Buffer.alloc(0)
 
 /**
- * Takes what a socket reads, and finds the frames in it. The data of one that came whole are a view of what was read; of
- * another they are gathered in a buffer of their size.
+ * Takes what a socket reads, finds the frames in it, and answers what is left where no more frames are taken. The data of
+ * one that came whole are a view of what was read; of another they are gathered in a buffer of their size.
  */
-export const frameReader = (limit: number, receiver: FrameReceiver): ((chunk: Buffer) => void) => {
+export const frameReader = (limit: number, receiver: FrameReceiver): ((chunk: Buffer) => Buffer | undefined) => {
   /** The header of the frame that is being read, as far as it has come. */
   const header = Buffer.alloc(HEADER_SIZE)
   let headerLength = 0
@@ -51,9 +53,8 @@ export const frameReader = (limit: number, receiver: FrameReceiver): ((chunk: Bu
   let dataLength = 0
   /** What is left of a frame that is thrown away. */
   let skipping = 0
-  let isGarbled = false
 
-  /** Takes what a header says; `false` where it can't be one. */
+  /** Takes what a header says, and answers the length of the data. */
   const begin = (from: Buffer, offset: number): number => {
     stream = from.readUInt32BE(offset + 4)
     type = from[offset + 8]!
@@ -63,7 +64,8 @@ export const frameReader = (limit: number, receiver: FrameReceiver): ((chunk: Bu
 
   return (chunk) => {
     let position = 0
-    while (position < chunk.length && !isGarbled) {
+    while (position < chunk.length) {
+      if (!receiver.isOpen()) return chunk.subarray(position)
       if (skipping > 0) {
         const skipped = Math.min(skipping, chunk.length - position)
         skipping -= skipped
@@ -74,7 +76,7 @@ export const frameReader = (limit: number, receiver: FrameReceiver): ((chunk: Bu
         const copied = chunk.copy(data, dataLength, position)
         dataLength += copied
         position += copied
-        if (dataLength < data.length) return
+        if (dataLength < data.length) return undefined
         const whole = data
         data = undefined
         receiver.frame(stream, type, flags, whole)
@@ -88,15 +90,14 @@ export const frameReader = (limit: number, receiver: FrameReceiver): ((chunk: Bu
         const copied = chunk.copy(header, headerLength, position)
         headerLength += copied
         position += copied
-        if (headerLength < HEADER_SIZE) return
+        if (headerLength < HEADER_SIZE) return undefined
         headerLength = 0
         length = begin(header, 0)
       }
       if (length > limit) {
         if (length >= MAX_SKIPPED) {
-          isGarbled = true
           receiver.garbled(`what was received as a frame's header is none: it claims ${length} bytes of data`)
-          return
+          return undefined
         }
         skipping = length
         receiver.oversized(stream, type, length)
@@ -110,8 +111,9 @@ export const frameReader = (limit: number, receiver: FrameReceiver): ((chunk: Bu
       } else {
         data = Buffer.allocUnsafeSlow(length)
         dataLength = chunk.copy(data, 0, position)
-        return
+        return undefined
       }
     }
+    return undefined
   }
 }

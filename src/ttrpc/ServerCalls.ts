@@ -17,6 +17,7 @@ import {
 import { frameType } from "./Frame.ts"
 import { type Backlog, makeBacklog } from "./Inbox.ts"
 import type { Sender } from "./Outbox.ts"
+import { isLater } from "./StreamIds.ts"
 import { connection, type TtrpcConnection } from "./TtrpcConnection.ts"
 
 /** A call as its connection knows it. */
@@ -96,7 +97,7 @@ export const serverCalls = (
 ): ServerCalls => {
   const calls = new Map<number, ServerCall>()
   const senders = new Set<Sender>()
-  let lastStream = 2 ** 32 - 1
+  let lastStream: number | undefined
   /** Nothing more is read until the other side has read what there is. */
   let isHeld = false
 
@@ -138,11 +139,7 @@ export const serverCalls = (
     else stop(call, code, details)
   }
 
-  /** The ids begin again after two thousand million calls, so that a later one may be the smaller number. */
-  const isNew = (stream: number): boolean => {
-    const distance = (stream - lastStream + 2 ** 32) % 2 ** 32
-    return distance > 0 && distance < 2 ** 31 && !calls.has(stream)
-  }
+  const isNew = (stream: number): boolean => isLater(stream, lastStream) && !calls.has(stream)
 
   const request = (stream: number, flags: number, data: Buffer): void => {
     if (!isNew(stream)) return refuse(stream, statusCode.INVALID_ARGUMENT, "a stream's id is used once, and they grow")

@@ -70,8 +70,8 @@ export const acceptingStream = <R>(method: DescMethod, handler: StreamHandler<R>
         return undefined
       },
       interrupt: () => {
-        finish(error(statusCode.CANCELLED, "the call was cancelled"))
         fiber?.interruptUnsafe()
+        finish(error(statusCode.CANCELLED, "the call was cancelled"))
       },
     }
 

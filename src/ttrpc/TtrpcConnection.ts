@@ -4,7 +4,7 @@ import { type FrameWriter, frameWriter } from "./FrameWriter.ts"
 import { CLOSE_GRACE, WRITE_WINDOW } from "./TtrpcLimits.ts"
 
 /** What a connection tells the side that uses it. */
-export interface ConnectionUser extends Omit<FrameReceiver, "garbled"> {
+export interface ConnectionUser extends Pick<FrameReceiver, "frame" | "oversized"> {
   /** There is room again for what is to be written. */
   readonly drained: () => void
   /** The connection has ended, once and for good. `isGarbled` says that it was ended for what the other side had sent. */
@@ -26,11 +26,17 @@ export interface TtrpcConnection extends Pick<FrameWriter, "envelope" | "message
   readonly close: (reason: string, done: () => void) => void
 }
 
+const ENDED = "the other side has ended the connection"
+
 /** Speaks frames over a stream of bytes, which becomes the connection's own. */
 export const connection = (socket: Duplex, limit: number, user: ConnectionUser): TtrpcConnection => {
   const writer = frameWriter(socket)
+  // Below its own mark a stream does not tell when it has been drained.
+  const window = Math.max(WRITE_WINDOW, socket.writableHighWaterMark)
   let end: string | undefined
   let holds = 0
+  /** What was read already when the connection was held. */
+  let rest: Buffer | undefined
 
   const finish = (reason: string, isGarbled = false): void => {
     if (end !== undefined) return
@@ -42,18 +48,19 @@ export const connection = (socket: Duplex, limit: number, user: ConnectionUser):
     socket.destroy()
   }
 
-  const read = frameReader(limit, {
-    frame: (stream, type, flags, data) => {
-      if (end === undefined) user.frame(stream, type, flags, data)
-    },
-    oversized: (stream, type, length) => {
-      if (end === undefined) user.oversized(stream, type, length)
-    },
+  const readFrames = frameReader(limit, {
+    frame: user.frame,
+    oversized: user.oversized,
     garbled: (reason) => destroy(reason, true),
+    isOpen: () => holds === 0 && end === undefined,
   })
+  const read = (bytes: Buffer): void => {
+    rest = undefined
+    rest = readFrames(bytes)
+  }
 
-  const ENDED = "the other side has ended the connection"
-  socket.on("data", read)
+  // Node itself resumes the sockets of a child process that has ended, held or not.
+  socket.on("data", (bytes: Buffer) => read(rest === undefined ? bytes : Buffer.concat([rest, bytes])))
   socket.on("drain", () => {
     if (end === undefined) user.drained()
   })
@@ -67,12 +74,14 @@ export const connection = (socket: Duplex, limit: number, user: ConnectionUser):
     envelope: writer.envelope,
     message: writer.message,
     end: () => end,
-    isFull: () => writer.waiting() > WRITE_WINDOW,
+    isFull: () => writer.waiting() > window,
     hold: () => {
       if (holds++ === 0) socket.pause()
     },
     release: () => {
-      if (--holds === 0 && end === undefined) socket.resume()
+      if (--holds > 0 || end !== undefined) return
+      if (rest !== undefined) read(rest)
+      if (holds === 0) socket.resume()
     },
     destroy,
     close: (reason, done) => {

@@ -2,29 +2,25 @@ import { Result } from "effect"
 import { type Metadata, noMetadata } from "../rpc/Metadata.ts"
 import { sendableEntries } from "../rpc/MetadataCheck.ts"
 import { TRACEPARENT } from "../rpc/RpcTrace.ts"
-import { encodeMetadata } from "./Envelope.ts"
 
 type Entries = ReadonlyArray<readonly [key: string, value: string]>
 
+const NONE: Entries = []
+
 const isBinary = (key: string): boolean => key.endsWith("-bin")
 
-/** What goes along with a call, encoded: the trace that it is part of, and what its caller says. */
-export const toTtrpc = (
-  metadata: Metadata,
-  traceparent: string | undefined,
-): Result.Result<Buffer | undefined, string> => {
-  const traced: Entries = traceparent === undefined ? [] : [[TRACEPARENT, traceparent]]
-  if (metadata === noMetadata) return Result.succeed(traceparent === undefined ? undefined : encodeMetadata(traced))
-  return Result.map(sendableEntries(metadata), (entries) =>
-    encodeMetadata([
-      // What a caller says of it itself counts, as a key that comes twice would be joined.
-      ...(entries.some(([key]) => key === TRACEPARENT) ? [] : traced),
-      ...entries.map(
-        ([key, value]) =>
-          [key, typeof value === "string" ? value : Buffer.from(value).toString("base64").replace(/=+$/, "")] as const,
-      ),
-    ]),
-  )
+/** What goes along with a call: the trace that it is part of, and what its caller says. */
+export const toTtrpc = (metadata: Metadata, traceparent: string | undefined): Result.Result<Entries, string> => {
+  const traced: Entries = traceparent === undefined ? NONE : [[TRACEPARENT, traceparent]]
+  if (metadata === noMetadata) return Result.succeed(traced)
+  return Result.map(sendableEntries(metadata), (entries) => [
+    // What a caller says of it itself counts, as a key that comes twice would be joined.
+    ...(entries.some(([key]) => key === TRACEPARENT) ? NONE : traced),
+    ...entries.map(
+      ([key, value]) =>
+        [key, typeof value === "string" ? value : Buffer.from(value).toString("base64").replace(/=+$/, "")] as const,
+    ),
+  ])
 }
 
 /** What came along with a call. */

@@ -34,7 +34,7 @@ const goFixtures = () => {
   const directory = join(root, ".cache/go-fixtures")
   const sources = globSync(["go/**/*.go", "go/go.*", "go/build.sh", "proto/**/*.proto"], { cwd: source })
   const changed = Math.max(...sources.map((file) => statSync(join(source, file)).mtimeMs))
-  const programs = ["fixture", "host"].map((name) => join(directory, name))
+  const programs = ["fixture", "host", "ttrpc"].map((name) => join(directory, name))
   if (!programs.every((program) => existsSync(program) && statSync(program).mtimeMs > changed)) {
     execFileSync(join(source, "go/build.sh"), [directory], { stdio: "inherit" })
   }

@@ -17,7 +17,8 @@ const go = inject("goFixtures")
 export const noGo = "missing" in go ? go.missing : undefined
 
 /** A program of the Go fixtures. */
-export const goProgram = (name: "fixture" | "host"): string => ("missing" in go ? "" : join(go.directory, name))
+export const goProgram = (name: "fixture" | "host" | "ttrpc"): string =>
+  "missing" in go ? "" : join(go.directory, name)
 
 /** The magic cookie of all fixtures. */
 export const handshake = {

@@ -1,4 +1,4 @@
-/** Our client and our server, over a real socket; other people's are in Interop and Hostile. */
+/** Our client and our server, over a real socket; other people's are in Interop, HostileClient and HostileServer. */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Option, Scope, Tracer } from "effect"
 import { RpcStatus, statusCode } from "../../src/rpc/RpcError.ts"

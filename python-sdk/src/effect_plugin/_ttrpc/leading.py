@@ -222,9 +222,12 @@ class Threads:
     def _pass_on(self, since: float) -> None:
         with self._lock:
             if self._since == since:
-                lead = Lead()
-                if self._bring_in(lead):
-                    self._lead, self._since = lead, None
+                # The thread begins to lead before it is known that it has been started.
+                before, self._lead = self._lead, Lead()
+                if self._bring_in(self._lead):
+                    self._since = None
+                else:
+                    self._lead = before
 
     def _look_now(self, now: float) -> None:
         with self._lock:

@@ -1,0 +1,210 @@
+/** Our client and our server with containerd's ttrpc, in Go. */
+import { type ChildProcess, spawn } from "node:child_process"
+import type { Duplex } from "node:stream"
+import { createInterface } from "node:readline"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Option, type Scope, Stream } from "effect"
+import { messages } from "../../src/rpc/RpcClient.ts"
+import { RpcStatus, statusCode } from "../../src/rpc/RpcError.ts"
+import { implement } from "../../src/rpc/RpcHandler.ts"
+import * as TtrpcClient from "../../src/ttrpc/TtrpcClient.ts"
+import * as TtrpcServer from "../../src/ttrpc/TtrpcServer.ts"
+import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
+import { goProgram, noGo } from "../support/goplugin.ts"
+
+const { count, double, environment, hang, leave, payload, reflect, stream, sum } = Test.method
+const DEADLINE = { deadline: "20 seconds" } as const
+
+const live = <E>(name: string, test: Effect.Effect<unknown, E, Scope.Scope>) => it.live(name, () => Effect.scoped(test))
+
+/** Starts the Go program, with one end of a connection. */
+const peer = (mode: "serve" | "call") =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => spawn(goProgram("ttrpc"), [mode], { stdio: ["ignore", "pipe", "inherit", "pipe"] })),
+      (child) => Effect.sync(() => child.kill("SIGKILL")),
+    ),
+    (child: ChildProcess) => {
+      const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
+      return {
+        socket: child.stdio[3] as Duplex,
+        line: Effect.map(
+          Effect.promise(() => lines.next()),
+          ({ value }): any => JSON.parse(String(value)),
+        ),
+      }
+    },
+  )
+
+const goServer = Effect.flatMap(peer("serve"), ({ socket }) => TtrpcClient.make(socket))
+
+describe.skipIf(noGo !== undefined)("our client of a server in Go", () => {
+  live(
+    "calls it, and is told what is wrong",
+    Effect.gen(function* () {
+      const client = yield* goServer
+      assert.strictEqual((yield* client.unary(double, { number: 21 }, DEADLINE)).number, 42)
+      assert.strictEqual((yield* client.unary(double, {}, DEADLINE)).number, 0)
+      const answers = yield* Effect.forEach(
+        Array.from({ length: 500 }, (_, number) => number % 400),
+        (number) => Effect.map(client.unary(double, { number }, DEADLINE), (answer) => [number, answer.number]),
+        { concurrency: "unbounded" },
+      )
+      for (const [number, answer] of answers) assert.strictEqual(answer, 2 * number!)
+      const refused = yield* Effect.flip(client.unary(double, { number: -1 }, DEADLINE))
+      assert.deepStrictEqual([refused.code, refused.details], [statusCode.OUT_OF_RANGE, "too small"])
+      assert.include(Buffer.from(refused.statusDetails!).toString("latin1"), "google.protobuf.Duration")
+      const missing = yield* Effect.flip(client.unary(double, { number: 404 }, DEADLINE))
+      assert.strictEqual(missing.code, statusCode.NOT_FOUND)
+      assert.isTrue((yield* Effect.flip(client.unary(environment, {}, DEADLINE))).isUnimplemented)
+    }),
+  )
+
+  live(
+    "sends what goes along, and the deadline",
+    Effect.gen(function* () {
+      const client = yield* goServer
+      const metadata = { "X-Id": "a, b", "x-bin": new Uint8Array([0, 255, 7]) }
+      const asked = (key: string, options: object) =>
+        Effect.map(client.unary(reflect, { key }, options), ({ text }) => text)
+      assert.strictEqual(yield* asked("x-id", { ...DEADLINE, metadata }), "a, b")
+      assert.strictEqual(yield* asked("x-bin", { ...DEADLINE, metadata }), "AP8H")
+      assert.strictEqual(yield* asked("deadline", { deadline: "2 minutes" }), "true true")
+      assert.strictEqual(yield* asked("deadline", {}), "false false")
+      const late = yield* Effect.flip(client.unary(double, { number: 1000 }, { deadline: 100 }))
+      assert.isTrue(late.isDeadline)
+      // It does not know the call by which one is given up.
+      assert.strictEqual((yield* client.unary(double, { number: 1 }, DEADLINE)).number, 2)
+    }),
+  )
+
+  live(
+    "streams every way",
+    Effect.gen(function* () {
+      const client = yield* goServer
+      const counted = yield* Stream.runCollect(client.serverStream(count, { number: 1000 }, DEADLINE))
+      assert.deepStrictEqual([counted.length, counted.at(-1)?.number], [1000, 1000])
+      const aborted = yield* Effect.flip(Stream.runDrain(client.serverStream(count, { number: -1 }, DEADLINE)))
+      assert.deepStrictEqual([aborted.code, aborted.details], [statusCode.ABORTED, "enough"])
+      const numbers = Stream.map(Stream.range(1, 1000), (number) => ({ number }))
+      assert.strictEqual((yield* client.clientStream(sum, numbers, DEADLINE)).sum, 500_500)
+      assert.strictEqual((yield* client.clientStream(sum, Stream.empty, DEADLINE)).sum, 0)
+      const call = yield* client.bidi(stream, DEADLINE)
+      for (const number of [0, 1, 2]) {
+        yield* call.send({ number })
+        assert.strictEqual(Option.getOrThrow(yield* call.receive).number, 2 * number)
+      }
+      yield* call.end
+      assert.isTrue(Option.isNone(yield* call.receive))
+      const late = yield* Effect.flip(Stream.runDrain(client.serverStream(hang, {}, { deadline: 100 })))
+      assert.isTrue(late.isDeadline)
+    }),
+  )
+
+  live(
+    "sends nothing that is too large, and outlives a server that does",
+    Effect.gen(function* () {
+      const client = yield* goServer
+      const fits = 4 * 1024 * 1024 - 100
+      const answer = yield* client.unary(payload, { data: new Uint8Array(fits), size: fits }, DEADLINE)
+      assert.deepStrictEqual([answer.received, answer.data.length], [fits, fits])
+      const refused = yield* Effect.flip(client.unary(payload, { data: new Uint8Array(5_000_000) }, DEADLINE))
+      assert.strictEqual(refused.code, statusCode.RESOURCE_EXHAUSTED)
+      assert.strictEqual((yield* client.unary(double, { number: 1 }, DEADLINE)).number, 2)
+      // Go's server drops the connection when its own answer is too large.
+      const dropped = yield* Effect.flip(client.unary(payload, { size: 5_000_000 }, DEADLINE))
+      assert.strictEqual(dropped.code, statusCode.UNAVAILABLE)
+      yield* client.disconnected
+    }),
+  )
+
+  live(
+    "is told of the end of the connection",
+    Effect.gen(function* () {
+      const client = yield* goServer
+      const waiting = yield* Effect.forkChild(Effect.flip(client.unary(double, { number: 1000 }, DEADLINE)))
+      const streaming = yield* Effect.forkChild(Effect.flip(Stream.runDrain(client.serverStream(hang, {}, DEADLINE))))
+      assert.strictEqual((yield* client.unary(double, { number: 1 }, DEADLINE)).number, 2)
+      const left = yield* Effect.flip(client.unary(leave, {}, DEADLINE))
+      for (const { code } of [left, yield* Fiber.join(waiting), yield* Fiber.join(streaming)]) {
+        assert.strictEqual(code, statusCode.UNAVAILABLE)
+      }
+      yield* client.disconnected
+    }),
+  )
+})
+
+describe.skipIf(noGo !== undefined)("our server of a client in Go", () => {
+  live(
+    "answers all that it asks",
+    Effect.gen(function* () {
+      const interrupted = yield* Deferred.make<void>()
+      const asked = yield* Deferred.make<void>()
+      let waiting = 0
+      const { line, socket } = yield* peer("call")
+      const server = yield* Effect.forkChild(
+        Effect.scoped(
+          Effect.andThen(
+            TtrpcServer.serve(socket, [
+              implement(Test, {
+                double: ({ number }) => {
+                  if (number === 13) return Effect.die(new Error("a secret"))
+                  if (number < 0) return Effect.fail(new RpcStatus({ code: statusCode.ABORTED, details: "enough" }))
+                  if (number < 1000) return Effect.succeed({ number: 2 * number })
+                  const begun = ++waiting === 2 ? Deferred.succeed(asked, undefined) : Effect.void
+                  return Effect.onInterrupt(Effect.andThen(begun, Effect.never), () =>
+                    Deferred.succeed(interrupted, undefined),
+                  )
+                },
+                reflect: ({ key }, { metadata }) =>
+                  Effect.succeed({ text: `${String(metadata[key])} ${String(metadata["x-bin"])}` }),
+                payload: ({ data, size }) => Effect.succeed({ data: new Uint8Array(size), received: data.length }),
+                count: ({ number }) =>
+                  number < 0
+                    ? Stream.fail(new RpcStatus({ code: statusCode.ABORTED, details: "enough" }))
+                    : Stream.map(Stream.range(1, number), (number) => ({ number })),
+                sum: (requests) =>
+                  Effect.orDie(
+                    Stream.runFold(
+                      requests,
+                      () => ({ sum: 0 }),
+                      ({ sum }, { number }) => ({ sum: sum + number }),
+                    ),
+                  ),
+                stream: (call) => Stream.runForEach(messages(call), ({ number }) => call.send({ number: 2 * number })),
+              }),
+            ]),
+            Effect.never,
+          ),
+        ),
+      )
+      assert.deepStrictEqual(yield* line, {
+        double: "42",
+        empty: "0",
+        error: "Aborted: enough",
+        unexpected: "Internal: internal error of the host",
+        "unknown method": "Unimplemented: grpctest.Test has no method Leave",
+        "unknown service": "Unimplemented: there is no service x.Y",
+        metadata: ["OK", "a, b 0,255,7"],
+        deadline: "context deadline exceeded",
+        "after deadline": "2",
+        "4 MiB less a little": "4194204 4194204",
+        // It is its client that does not send it.
+        "too large a request": "ResourceExhausted",
+        "too large a response": "ResourceExhausted",
+        "after too large": "4",
+        "server stream": "1000",
+        "empty server stream": "0",
+        "server stream that fails": "0, Aborted: enough",
+        "client stream": "500500",
+        "empty client stream": "0",
+        "both ways": ["0", "2", "4", "EOF"],
+      })
+      // The first one was, by its deadline.
+      yield* Deferred.await(interrupted)
+      yield* Deferred.await(asked)
+      yield* Fiber.interrupt(server)
+      assert.strictEqual(yield* line, "Canceled: the call was cancelled")
+    }),
+  )
+})
