@@ -29,6 +29,8 @@ export type Authenticate = (token: string) => Effect.Effect<Option.Option<string
 
 /** What requests for plugins are answered by. */
 export interface PluginDoor extends ResponseOptions {
+  /** Below which path the plugins are: `/plugins`. */
+  readonly path: string
   readonly environment: PluginEnvironment
   readonly active: ActivePlugins
   readonly authenticate: Authenticate
@@ -151,8 +153,8 @@ export const route = (asked: Asked): Route => {
   if (refused !== undefined) return answerWith(refused)
   const parsed = RequestTarget.parse(incoming.url ?? "/")
   if (Result.isFailure(parsed)) return answerWith(refuseRequest(400, parsed.failure))
-  const target = RequestTarget.pluginTarget(parsed.success)
-  if (target === undefined) return answerWith(notFound("Plugins are below /plugins/{id}/"))
+  const target = RequestTarget.pluginTarget(parsed.success, door.path)
+  if (target === undefined) return answerWith(notFound(`Plugins are below ${door.path}/{id}/`))
   const plugin = door.active.find(target.id.toLowerCase())
   if (Option.isNone(plugin)) return { _tag: "Answer", answer: answerInactive(asked, target.id) }
   const { hooks, pluginId } = plugin.value
@@ -316,8 +318,8 @@ const refuseFailed = (
 }
 
 /** Whether a target that the router knows no route for is for us: for a plugin, or for nobody. */
-export const isOurs = ({ url }: IncomingMessage): boolean =>
+export const isOurs = ({ path: ours }: PluginDoor, { url }: IncomingMessage): boolean =>
   Result.match(RequestTarget.parse(url ?? "/"), {
     onFailure: () => true,
-    onSuccess: ({ path }) => path.startsWith("/plugins/"),
+    onSuccess: ({ path }) => path.startsWith(`${ours}/`),
   })

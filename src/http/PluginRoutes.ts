@@ -8,14 +8,21 @@ import { TRUSTED_PROXIES, trustedProxies } from "./ClientOrigin.ts"
 import { directDoor } from "./DirectDoor.ts"
 import { hostCheck, type HostCheckOptions } from "./HostCheck.ts"
 import type { IsToken } from "./HostTokens.ts"
+import { PLUGINS_PATH } from "../hooks/RequestTarget.ts"
 import { openDoor } from "./NodeServer.ts"
 import { answer, type Authenticate, isOurs, type PluginDoor } from "./PluginDoor.ts"
 import * as PublicFiles from "./PublicFiles.ts"
+import { claimPaths, servePluginsAt } from "./ServedPaths.ts"
 
 export type { Authenticate } from "./PluginDoor.ts"
 
 /** Settings of the plugins' routes. */
 export interface PluginRoutesOptions extends HostCheckOptions {
+  /**
+   * Where the plugins are: a plugin's URLs begin with this and its id. Default `/plugins`. Each host of a server has a place of
+   * its own, which is not below that of another; a second one at the same place is a defect.
+   */
+  readonly path?: string | undefined
   /**
    * Recognises the host's tokens wherever a client puts them, so that no plugin gets to see one. By default a token is
    * known by having been shown: the one that authenticates a request is taken from everywhere else in it.
@@ -49,7 +56,7 @@ export interface PluginRoutesOptions extends HostCheckOptions {
 }
 
 /**
- * `/plugins/{id}/*`, to the plugins of a host, by Mattermost's rules: 404 for a plugin that is unknown, not active or
+ * `/plugins/{id}/*` (or another `path`), to the plugins of a host, by Mattermost's rules: 404 for a plugin that is unknown, not active or
  * serves no HTTP, 503 with `Retry-After` while it starts. A request without a valid token reaches the plugin too, but
  * without the header that names a user (`Mattermost-User-Id`): what needs one is for the plugin to say. What is below `public/` in an active plugin's
  * bundle is served to everybody, and never by the plugin.
@@ -64,6 +71,9 @@ export const layer = <Self>(
 ): Layer.Layer<never, never, HttpRouter.HttpRouter | HttpServer.HttpServer | Self | Environment<Self>> =>
   HttpRouter.use((router) =>
     Effect.gen(function* () {
+      const { path = PLUGINS_PATH } = options
+      yield* claimPaths(router, "PluginRoutes.layer", path, [path])
+      yield* servePluginsAt(path)
       const environment = yield* host.Environment
       const { active } = yield* host
       const { address } = yield* HttpServer.HttpServer
@@ -73,7 +83,9 @@ export const layer = <Self>(
           (problem) => new Error(`trustedProxies of PluginRoutes.layer: ${problem}`),
         ),
       )
+      active.path = path
       const settings: PluginDoor = {
+        path,
         environment,
         active,
         authenticate,
@@ -90,13 +102,13 @@ export const layer = <Self>(
         stallTimeout: options.clientStallTimeout ?? CLIENT_STALL_TIMEOUT,
       }
       const door = answer(settings)
-      // The router reads paths its own way, which only decides who reads this one. The wildcard takes `/plugins` as well.
-      yield* router.add("*", "/plugins/*", door)
+      // The router reads paths its own way, which only decides who reads this one. The wildcard takes the path itself as well.
+      yield* router.add("*", `${path as "/plugins"}/*`, door)
       // It can't decode some (`/caf%E9`), and knows no route for them then.
       yield* router.addGlobalMiddleware((app) =>
         Effect.catch(app, (error) =>
           Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-            isRouteNotFound(error) && isOurs(exchangeOf(request).incoming)
+            isRouteNotFound(error) && isOurs(settings, exchangeOf(request).incoming)
               ? Effect.interruptible(door)
               : Effect.fail(error),
           ),
