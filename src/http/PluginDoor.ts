@@ -24,8 +24,11 @@ import * as PublicFiles from "./PublicFiles.ts"
 import { refusal } from "./Refusal.ts"
 import { isOwnRequest, type RequestToken, requestToken } from "./RequestToken.ts"
 
-/** Tells whose token a request carries; `None` for a token nobody has. */
-export type Authenticate = (token: string) => Effect.Effect<Option.Option<string>>
+/**
+ * Tells whose token a request carries; `None` for a token nobody has. What it fails with is logged, and the request answered
+ * with 500: no plugin takes it for one of nobody's.
+ */
+export type Authenticate<E = never, R = never> = (token: string) => Effect.Effect<Option.Option<string>, E, R>
 
 /** What requests for plugins are answered by. */
 export interface PluginDoor extends ResponseOptions {

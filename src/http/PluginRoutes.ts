@@ -1,5 +1,5 @@
 import type { Server } from "node:http"
-import { type Context, type Duration, Effect, type Layer, Metric } from "effect"
+import { Context, type Duration, Effect, type Layer, Metric } from "effect"
 import { HttpRouter, HttpServer, HttpServerError, HttpServerRequest } from "effect/http"
 import type { AnyHost, Environment } from "../environment/PluginHost.ts"
 import { makeRequestLimit, MAX_REQUESTS_IN_FLIGHT } from "../hooks/RequestLimit.ts"
@@ -64,11 +64,11 @@ export interface PluginRoutesOptions extends HostCheckOptions {
  * Under a server that listens on loopback these routes serve nobody who asks for another name (`allowedHosts`);
  * `HostCheck.layer` holds all routes to that.
  */
-export const layer = <Self>(
+export const layer = <Self, E = never, R = never>(
   host: AnyHost<Self>,
-  authenticate: Authenticate,
+  authenticate: Authenticate<E, R>,
   options: PluginRoutesOptions = {},
-): Layer.Layer<never, never, HttpRouter.HttpRouter | HttpServer.HttpServer | Self | Environment<Self>> =>
+): Layer.Layer<never, never, HttpRouter.HttpRouter | HttpServer.HttpServer | Self | Environment<Self> | R> =>
   HttpRouter.use((router) =>
     Effect.gen(function* () {
       const { path = PLUGINS_PATH } = options
@@ -83,12 +83,17 @@ export const layer = <Self>(
           (problem) => new Error(`trustedProxies of PluginRoutes.layer: ${problem}`),
         ),
       )
+      const context = yield* Effect.context<R>()
       active.path = path
       const settings: PluginDoor = {
         path,
         environment,
         active,
-        authenticate,
+        authenticate: (token) =>
+          Effect.updateContext(Effect.orDie(authenticate(token)), (own: Context.Context<never>) =>
+            // What the request brings along, its span among it, stays.
+            Context.merge(context, own),
+          ),
         isToken: options.isToken,
         strictCsrf: options.strictCsrf ?? false,
         isTrusted,
