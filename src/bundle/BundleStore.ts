@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto"
+import { realpathSync } from "node:fs"
 import { mkdir, readdir, rename, rmdir, writeFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { Context, Effect, Layer, Schema, type Scope, Semaphore } from "effect"
@@ -19,6 +20,7 @@ import { checkIntegrity } from "./BundleIntegrity.ts"
 import { BundleLimits } from "./BundleLimits.ts"
 import { BundleRefusedError, refused } from "./BundleRefusedError.ts"
 import { type BundleSignature, type BundleSignatureError, requireSignature } from "./BundleSignature.ts"
+import { storedAt } from "../storage/HeldStorage.ts"
 import { ManifestError } from "./Manifest.ts"
 import { type BundleError, type PluginBundle, PluginBundles } from "./PluginBundle.ts"
 
@@ -76,7 +78,7 @@ export interface Swept {
 
 /**
  * The bundles that a host has installed, each in a folder of its own that is made whole and never changed. One host has a
- * store, and nobody else writes into its folder.
+ * store, and nobody else writes into its folder; another host of the same program is refused (`StorageSharedError`).
  *
  * What a plugin's current bundle is, says a row of `PluginStates`, which is written last: a host that dies before has
  * installed nothing, and one that dies after has installed it. The next one's {@link sweep} removes what no row names.
@@ -291,7 +293,11 @@ const make = Effect.fnUntraced(function* (store: string) {
     })
   })
 
-  return BundleStore.of({ stage, commit, open, remove, sweep })
+  return storedAt(BundleStore.of({ stage, commit, open, remove, sweep }), {
+    key: `${realpathSync(store)}/`,
+    storage: `the bundles in ${store}`,
+    cure: "give each of them a folder of its own (BundleStore.layer)",
+  })
 })
 
 /** A name of a folder in the store: none of its own, and none that leads elsewhere. */

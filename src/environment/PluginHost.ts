@@ -1,4 +1,4 @@
-import { Context, Effect, type FileSystem, Layer, type Path } from "effect"
+import { Context, Effect, type FileSystem, Layer, Option, type Path } from "effect"
 import {
   type AnyApiMethods,
   type ApiHandlers,
@@ -9,6 +9,7 @@ import {
 } from "../api/PluginApi.ts"
 import { hostServices } from "../api/HostServices.ts"
 import { PluginApiServer } from "../api/PluginApiServer.ts"
+import { BundleStore } from "../bundle/BundleStore.ts"
 import { PathSanitizer } from "../bundle/PathSanitizer.ts"
 import { PluginBundles } from "../bundle/PluginBundle.ts"
 import { PluginCommand } from "../command/PluginCommand.ts"
@@ -20,6 +21,10 @@ import * as ActivePlugins from "../hooks/ActivePlugins.ts"
 import * as HookDispatcher from "../hooks/HookDispatcher.ts"
 import { type AnyHookHandlers, type HookHandlers, Hooks, testClient, type UnaryHooks } from "../hooks/Hooks.ts"
 import { PluginProcess } from "../process/PluginProcess.ts"
+import { holdStorage, type StorageSharedError } from "../storage/HeldStorage.ts"
+import { KeyValues } from "../storage/KeyValues.ts"
+import { PluginSettings } from "../storage/PluginSettings.ts"
+import { PluginStates } from "../storage/PluginStates.ts"
 import type { HostSide } from "../supervisor/HostSide.ts"
 import { PluginRuns } from "../supervisor/PluginRuns.ts"
 import * as PluginSupervisor from "../supervisor/PluginSupervisor.ts"
@@ -80,7 +85,11 @@ export interface HostClass<Self, Id extends string, C extends AnyContract> exten
     methods: Effect.Effect<M & NoOthers<C, M>, E, R>,
   ) => Layer.Layer<Api<Self>, E, R | NeedsOf<M>>
   /** The supervisor of single plugins, with everything below it. */
-  readonly layerSupervisor: Layer.Layer<Self | Supervisor<Self> | PluginBundles, never, Api<Self> | Platform>
+  readonly layerSupervisor: Layer.Layer<
+    Self | Supervisor<Self> | PluginBundles,
+    StorageSharedError,
+    Api<Self> | Platform
+  >
   /** All plugins of a folder, supervised. */
   readonly layerFolder: (
     options: PluginEnvironment.EnvironmentOptions<C>,
@@ -190,11 +199,25 @@ interface Tags<Self, C extends AnyContract> extends Context.Service<Self, Plugin
 /** The supervisor of a host's plugins, on what runs them. */
 export const supervisorOn = <Self, C extends AnyContract>(
   host: Tags<Self, C>,
-): Layer.Layer<Supervisor<Self>, never, Self | Api<Self> | PluginRuns> =>
+): Layer.Layer<Supervisor<Self>, StorageSharedError, Self | Api<Self> | PluginRuns> =>
   Layer.effect(
     host.Supervisor,
-    Effect.flatMap(hostSide(host), (side) => PluginSupervisor.make<C>(side)),
+    Effect.gen(function* () {
+      // Before anything is read in there, or swept away.
+      yield* holdStorage(host.key, yield* storageServices)
+      return yield* PluginSupervisor.make<C>(yield* hostSide(host))
+    }),
   )
+
+/** Whatever there is of what a host stores things in. */
+const storageServices: Effect.Effect<ReadonlyArray<object>> = Effect.gen(function* () {
+  const values = yield* Effect.serviceOption(KeyValues)
+  const settings = yield* Effect.serviceOption(PluginSettings)
+  const states = yield* Effect.serviceOption(PluginStates)
+  const bundles = yield* Effect.serviceOption(BundleStore)
+  const found: ReadonlyArray<Option.Option<object>> = [values, settings, states, bundles]
+  return found.flatMap(Option.toArray)
+})
 
 /** What runs of plugins need of their host. */
 const hostSide = <Self, C extends AnyContract>(host: Tags<Self, C>): Effect.Effect<HostSide, never, Self | Api<Self>> =>

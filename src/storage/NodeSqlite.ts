@@ -2,13 +2,14 @@
  * A driver for `effect/sql` on `node:sqlite`. It stands in for `@effect/sql-sqlite-node`, whose published versions
  * import modules that effect 4.1 has moved; once that package works again, this file can go.
  */
-import { closeSync, openSync, statSync } from "node:fs"
+import { closeSync, openSync, realpathSync, statSync } from "node:fs"
 import { dirname } from "node:path"
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from "node:sqlite"
 import { Clock, Context, Duration, Effect, Layer, Schedule, type Scope, Semaphore, Stream } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
 import { makeFolder } from "../process/Folder.ts"
+import { databaseIn } from "./DatabasePlace.ts"
 
 /**
  * How long statements wait for another process that holds the database's lock, and how often they look. SQLite's own
@@ -207,7 +208,7 @@ export const makeNodeSqlite = Effect.fn("NodeSqlite.make")(function* (
     semaphore: yield* Semaphore.make(1),
     isTransaction: () => database.isTransaction,
   })
-  return yield* SqlClient.make({
+  const client = yield* SqlClient.make({
     ...acquirers,
     compiler: Statement.makeCompilerSqlite(),
     driver: "node-sqlite",
@@ -217,6 +218,8 @@ export const makeNodeSqlite = Effect.fn("NodeSqlite.make")(function* (
     prepareTransactionControls: true,
     releaseSavepoint: (name) => `RELEASE SAVEPOINT ${name}`,
   })
+  if (filename !== ":memory:") databaseIn(client, realpathSync(filename))
+  return client
 })
 
 /** The client of {@link makeNodeSqlite} as a layer. */

@@ -119,4 +119,5 @@ export const supervisor = <Self, Id extends string, C extends AnyContract>(
       layer(host.contract, hooks),
     ]),
     Layer.provideMerge(host.layer),
+    Layer.orDie,
   )
