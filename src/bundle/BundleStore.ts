@@ -83,7 +83,7 @@ export interface Swept {
 
 /**
  * The bundles that a host has installed, each in a folder of its own that is made whole and never changed. One host has a
- * store, and nobody else writes into its folder; another host of the same program is refused (`StorageSharedError`).
+ * store, and nobody else writes into its folder; another host of the same program is refused.
  *
  * What a plugin's current bundle is, says a row of `PluginStates`, which is written last: a host that dies before has
  * installed nothing, and one that dies after has installed it. The next one's {@link sweep} removes what no row names.
@@ -324,11 +324,7 @@ const make = Effect.fnUntraced(function* (store: string) {
     })
   })
 
-  return storedAt(BundleStore.of({ stage, commit, open, remove, sweep }), {
-    key: `${realpathSync(store)}/`,
-    storage: `the bundles in ${store}`,
-    cure: "give each of them a folder of its own (BundleStore.layer)",
-  })
+  return storedAt(BundleStore.of({ stage, commit, open, remove, sweep }), realpathSync(store))
 })
 
 /** A name of a folder in the store: none of its own, and none that leads elsewhere. */

@@ -1,5 +1,5 @@
 import { homedir } from "node:os"
-import { join, resolve } from "node:path"
+import { join } from "node:path"
 import { Layer, Option } from "effect"
 import * as PythonEnvironments from "../python/PythonEnvironments.ts"
 import type { PythonOptions } from "./pythonFlags.ts"
@@ -16,7 +16,7 @@ export const pythonEnvironments = (options: PythonOptions, folder: string) =>
         tool: Option.getOrUndefined(options.pythonTool),
         sdk: { requirement: Option.getOrUndefined(options.pythonSdk) },
         indexUrl: Option.getOrUndefined(options.pythonIndex),
-        findLinks: options.findLinks.map((folder) => (URL.canParse(folder) ? folder : resolve(folder))),
+        findLinks: options.findLinks,
         offline: options.offline,
       })
     : Layer.empty

@@ -96,7 +96,13 @@ function* hookProblems(given: Given): Iterable<Problem> {
 }
 
 function* decisionProblems(path: string, { input, output }: DescMethod, decision: AnyDecision): Iterable<Problem> {
-  const { refusal, replaces = {} } = decision
+  const { apply, refusal, replaces = {} } = decision
+  if (refusal === false && apply === undefined && Object.keys(replaces).length === 0) {
+    yield {
+      path,
+      message: `it decides nothing: plugins can't refuse, and change nothing; name fields in replaces, or what refuses, or take it out of deciding`,
+    }
+  }
   if (refusal !== false) {
     if (!isText(fieldOf(output, refusal))) {
       const known = output.fields

@@ -1,6 +1,6 @@
 import { Effect, Option } from "effect"
 import type { BundleStore } from "../bundle/BundleStore.ts"
-import { type PluginBundle, PluginBundles } from "../bundle/PluginBundle.ts"
+import { type BundleError, type PluginBundle, PluginBundles } from "../bundle/PluginBundle.ts"
 import type { PluginStates } from "../storage/PluginStates.ts"
 
 /** A bundle that is there when the host starts. */
@@ -9,17 +9,17 @@ export interface Found {
   readonly path: string | undefined
 }
 
-/** The bundles of the folder that is kept by hand, which may be empty where plugins can be installed. */
+/**
+ * The bundles of the folder that is kept by hand, which may be empty where plugins can be installed. Fails for a folder that
+ * can't be read, as one whose name is mistyped.
+ */
 export const bundlesInFolder = Effect.fnUntraced(function* (
   directory: string,
   mayBeEmpty: boolean,
-): Effect.fn.Return<ReadonlyArray<Found>, never, PluginBundles> {
+): Effect.fn.Return<ReadonlyArray<Found>, BundleError, PluginBundles> {
   const bundles = yield* PluginBundles
-  const discovered = yield* bundles
-    .discover(directory)
-    .pipe(Effect.catch((error) => Effect.as(Effect.logError(error.message), [])))
   const found: Array<Found> = []
-  for (const entry of discovered) {
+  for (const entry of yield* bundles.discover(directory)) {
     if (entry._tag === "Success") {
       found.push({ bundle: entry.success, path: undefined })
       continue

@@ -1,7 +1,7 @@
 import { Effect, Exit, Fiber, Option, Record, Scope, Semaphore, SubscriptionRef } from "effect"
 import { BundleStore } from "../bundle/BundleStore.ts"
 import { refuseDowngrade } from "../bundle/BundleVersion.ts"
-import type { PluginBundles } from "../bundle/PluginBundle.ts"
+import type { BundleError, PluginBundles } from "../bundle/PluginBundle.ts"
 import { masked, oneSpelling, settingsProblems, unmasked, withDefaults } from "../bundle/PluginSettingsSchema.ts"
 import { PythonEnvironment } from "../command/PythonEnvironment.ts"
 import type { AnyContract } from "../contract/Contract.ts"
@@ -36,7 +36,7 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
   { api, require }: Pick<HostSide, "api" | "require">,
   supervisor: PluginSupervisor<C>,
   options: EnvironmentOptions<C>,
-): Effect.fn.Return<PluginEnvironment<UnaryHooks<C>>, never, PluginBundles | Scope.Scope> {
+): Effect.fn.Return<PluginEnvironment<UnaryHooks<C>>, BundleError, PluginBundles | Scope.Scope> {
   const store = yield* Effect.serviceOption(BundleStore)
   const states = yield* Effect.serviceOption(PluginStates)
   const stored = yield* Effect.serviceOption(PluginSettings)

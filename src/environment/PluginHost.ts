@@ -11,7 +11,7 @@ import { hostServices } from "../api/HostServices.ts"
 import { PluginApiServer } from "../api/PluginApiServer.ts"
 import { BundleStore } from "../bundle/BundleStore.ts"
 import { PathSanitizer } from "../bundle/PathSanitizer.ts"
-import { PluginBundles } from "../bundle/PluginBundle.ts"
+import { type BundleError, PluginBundles } from "../bundle/PluginBundle.ts"
 import { PluginCommand } from "../command/PluginCommand.ts"
 import { PythonInterpreter } from "../command/PythonInterpreter.ts"
 import type { AnyContract } from "../contract/Contract.ts"
@@ -22,7 +22,7 @@ import { NotificationLimits } from "../hooks/NotificationQueue.ts"
 import * as HookDispatcher from "../hooks/HookDispatcher.ts"
 import { type AnyHookHandlers, type HookHandlers, Hooks, testClient, type UnaryHooks } from "../hooks/Hooks.ts"
 import { PluginProcess } from "../process/PluginProcess.ts"
-import { holdStorage, type StorageSharedError } from "../storage/HeldStorage.ts"
+import { holdStorage } from "../storage/HeldStorage.ts"
 import { KeyValues } from "../storage/KeyValues.ts"
 import { PluginSettings } from "../storage/PluginSettings.ts"
 import { PluginStates } from "../storage/PluginStates.ts"
@@ -86,18 +86,15 @@ export interface HostClass<Self, Id extends string, C extends AnyContract> exten
     methods: Effect.Effect<M & NoOthers<C, M>, E, R>,
   ) => Layer.Layer<Api<Self>, E, R | NeedsOf<M>>
   /** The supervisor of single plugins, with everything below it. */
-  readonly layerSupervisor: Layer.Layer<
-    Self | Supervisor<Self> | PluginBundles,
-    StorageSharedError,
-    Api<Self> | Platform
-  >
-  /** All plugins of a folder, supervised. */
+  readonly layerSupervisor: Layer.Layer<Self | Supervisor<Self> | PluginBundles, never, Api<Self> | Platform>
+  /** All plugins of a folder, supervised. Fails where the folder can't be read. */
   readonly layerFolder: (
     options: PluginEnvironment.EnvironmentOptions<C>,
-  ) => Layer.Layer<Self | Supervisor<Self> | Environment<Self> | PluginBundles, never, Api<Self> | Platform>
+  ) => Layer.Layer<Self | Supervisor<Self> | Environment<Self> | PluginBundles, BundleError, Api<Self> | Platform>
   /**
    * For tests of a backend: one plugin called `mock` answers with `handlers` and implements exactly those hooks, without
-   * a process or a connection. Without handlers nobody has an opinion.
+   * a process or a connection. Without handlers nobody has an opinion. A handler has 30 seconds, as a plugin has, and one that
+   * dies is logged, and has failed.
    */
   readonly layerTest: (handlers?: HookHandlers<C>) => Layer.Layer<Self>
   /** For tests: an environment of these plugins. */
@@ -145,7 +142,8 @@ export const Service =
       )
     const host = Object.assign(key, { contract, Api, Supervisor })
     const layerSupervisor = supervisorOn(host).pipe(
-      Layer.provide(runs),
+      // Its own: what another host of the program is provided with, a version or Python environments, is not this one's.
+      Layer.provide(Layer.suspend(() => Layer.fresh(runs))),
       Layer.provideMerge([PluginBundles.layer, layer]),
     )
     return Object.assign(host, {
@@ -203,7 +201,7 @@ interface Tags<Self, C extends AnyContract> extends Context.Service<Self, Plugin
 /** The supervisor of a host's plugins, on what runs them. */
 export const supervisorOn = <Self, C extends AnyContract>(
   host: Tags<Self, C>,
-): Layer.Layer<Supervisor<Self>, StorageSharedError, Self | Api<Self> | PluginRuns> =>
+): Layer.Layer<Supervisor<Self>, never, Self | Api<Self> | PluginRuns> =>
   Layer.effect(
     host.Supervisor,
     Effect.gen(function* () {

@@ -1,3 +1,4 @@
+import { resolve } from "node:path"
 import { Duration, Redacted } from "effect"
 
 /** Where plugins get the SDK from. */
@@ -28,7 +29,7 @@ export interface PythonEnvironmentsOptions {
   readonly indexUrl?: string | Redacted.Redacted | undefined
   /** Further indexes. */
   readonly extraIndexUrls?: ReadonlyArray<string | Redacted.Redacted> | undefined
-  /** Folders of wheels, by absolute paths, and pages with links to them. */
+  /** Folders of wheels, from the host's working directory, and pages with links to them. */
   readonly findLinks?: ReadonlyArray<string> | undefined
   /** Whether nothing may be fetched: packages come from bundles, from `findLinks`, and with uv from its cache. Default false. */
   readonly offline?: boolean | undefined
@@ -80,7 +81,8 @@ const BY_NAME = "effect-plugin-supervisor-sdk"
 export const settingsOf = (options: PythonEnvironmentsOptions, ownSdk: string = BY_NAME) => {
   const indexUrl = options.indexUrl === undefined ? undefined : revealed(options.indexUrl)
   const extraIndexUrls = (options.extraIndexUrls ?? []).map(revealed)
-  const findLinks = options.findLinks ?? []
+  // Tools run elsewhere.
+  const findLinks = (options.findLinks ?? []).map((place) => (URL.canParse(place) ? place : resolve(place)))
   const {
     distributions = [BY_NAME, "mattermost-plugin-sdk"],
     module = "mattermost_plugin",

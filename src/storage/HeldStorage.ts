@@ -1,62 +1,50 @@
-import { Effect, Schema, type Scope } from "effect"
-
-/** Two hosts of one program are given the same storage: they would run each other's plugins, and read each other's keys. */
-export class StorageSharedError extends Schema.TaggedError<StorageSharedError>()("StorageSharedError", {
-  /** The id of the host that can't have it. */
-  host: Schema.String,
-  /** The id of the host that has it. */
-  holder: Schema.String,
-  /** What it is, for people. */
-  storage: Schema.String,
-  cure: Schema.String,
-}) {
-  override get message(): string {
-    return `${this.host} can't have ${this.storage}: ${this.holder}, another host of this program, has it, and they would run each other's plugins and read each other's keys; ${this.cure}`
-  }
-}
+import { Effect, type Scope } from "effect"
 
 /** Where a service keeps what it stores. */
-export interface StoragePlace {
+interface StoragePlace {
   /** The same for all services that keep it there. */
   readonly key: unknown
   /** What it is, for people. */
-  readonly storage: string
-  /** How to have another one. */
-  readonly cure: string
+  readonly name: string
 }
 
 const places = new WeakMap<object, StoragePlace>()
 
-/** Notes where a service keeps what it stores. */
-export const storedAt = <S extends object>(service: S, place: StoragePlace): S => {
-  places.set(service, place)
+/** Of a service that somebody else has made nothing is known but that it is the same. */
+const placeOf = (service: object): StoragePlace => places.get(service) ?? { key: service, name: "this storage" }
+
+/** Notes the file or the folder, by its real path, in which a service keeps what it stores. */
+export const storedAt = <S extends object>(service: S, path: string): S => {
+  places.set(service, { key: path, name: path })
   return service
 }
 
-/** Of one that somebody else has made nothing is known but that it is the same. */
-const placeOf = (service: object): StoragePlace =>
-  places.get(service) ?? {
-    key: service,
-    storage: "this storage",
-    cure: "provide each of them with services of its own",
-  }
+/** Notes that a service keeps what it stores where another one does. */
+export const storedWith = <S extends object>(service: S, other: object): S => {
+  places.set(service, placeOf(other))
+  return service
+}
 
-/** Places that hosts have, with how often: the Layers of one host may be built several times. */
+/** Places that hosts of this program have, with how often: the Layers of one host may be built several times. */
 const held = new Map<unknown, { readonly host: string; count: number }>()
 
-/** Keeps what services store for one host of this program, while the Scope is open. `host` is the id of its class. */
-export const holdStorage = (
-  host: string,
-  services: Iterable<object>,
-): Effect.Effect<void, StorageSharedError, Scope.Scope> =>
+/**
+ * Keeps what services store for one host of this program, while the Scope is open. That another one has it is a defect: the two
+ * would run each other's plugins, and read each other's keys. `host` is the id of its class.
+ */
+export const holdStorage = (host: string, services: ReadonlyArray<object>): Effect.Effect<void, never, Scope.Scope> =>
   Effect.forEach(
-    new Map(Array.from(services, placeOf).map((place) => [place.key, place])).values(),
-    ({ cure, key, storage }) =>
+    services.map(placeOf),
+    ({ key, name }) =>
       Effect.acquireRelease(
         Effect.suspend(() => {
           const holder = held.get(key) ?? { host, count: 0 }
           if (holder.host !== host) {
-            return Effect.fail(new StorageSharedError({ host, holder: holder.host, storage, cure }))
+            return Effect.die(
+              new Error(
+                `${host} can't store its plugins in ${name}: ${holder.host}, another host of this program, does; provide each of them with storage of its own (PluginStorage.layerFile with another file, BundleStore.layer with another folder)`,
+              ),
+            )
           }
           holder.count++
           held.set(key, holder)

@@ -1,14 +1,13 @@
 import { Clock, Context, Duration, Effect, Layer, Option, Schedule, Schema, type Scope } from "effect"
 import { SqlClient, type Statement } from "effect/sql"
-import { storedInDatabase } from "./DatabasePlace.ts"
+import { storedWith } from "./HeldStorage.ts"
 import { type StorageError, storing } from "./StorageError.ts"
 import { StorageLimits } from "./StorageLimits.ts"
-import { StorageNamespace } from "./StorageNamespace.ts"
 import { type StorageOpenError, storageTables } from "./StorageTables.ts"
 
 /**
- * The longest key, in characters. PostgreSQL's index takes up to 2704 bytes of a namespace, a plugin's id and a key, and a
- * character may have four.
+ * The longest key, in characters. PostgreSQL's index takes up to 2704 bytes of a plugin's id and a key, and a character
+ * may have four.
  */
 export const MAX_KEY_LENGTH = 500
 
@@ -112,11 +111,9 @@ export class KeyValues extends Context.Service<
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const { value: maxBytes } = yield* StorageLimits
-  const namespace = yield* StorageNamespace
 
   const live = (now: number) => sql`(expire_at = 0 OR expire_at > ${now})`
-  const isPlugin = (pluginId: string) => sql`namespace = ${namespace} AND plugin_id = ${pluginId}`
-  const isKey = (pluginId: string, key: string) => sql`${isPlugin(pluginId)} AND key = ${key}`
+  const isKey = (pluginId: string, key: string) => sql`plugin_id = ${pluginId} AND key = ${key}`
   const changesOne = (statement: Statement.Statement<unknown>) => Effect.map(statement, (rows) => rows.length === 1)
 
   const get = Effect.fnUntraced(function* (pluginId: string, key: string) {
@@ -153,8 +150,8 @@ const make = Effect.gen(function* () {
         ? sql`WHERE plugin_key_values.expire_at <> 0 AND plugin_key_values.expire_at <= ${now}`
         : sql.literal("")
     return yield* changesOne(sql`INSERT INTO plugin_key_values
-      ${sql.insert({ namespace, plugin_id: pluginId, key, value, expire_at: expireAt })}
-      ON CONFLICT (namespace, plugin_id, key) DO UPDATE SET value = excluded.value, expire_at = excluded.expire_at ${replaced}
+      ${sql.insert({ plugin_id: pluginId, key, value, expire_at: expireAt })}
+      ON CONFLICT (plugin_id, key) DO UPDATE SET value = excluded.value, expire_at = excluded.expire_at ${replaced}
       RETURNING key`)
   }, storing("KeyValues.set"))
 
@@ -181,7 +178,7 @@ const make = Effect.gen(function* () {
     const end = endOf(prefix)
     const rows = yield* decodeKeys(
       yield* sql`SELECT key FROM plugin_key_values
-        WHERE ${isPlugin(pluginId)} AND key > ${after} AND key >= ${prefix}
+        WHERE plugin_id = ${pluginId} AND key > ${after} AND key >= ${prefix}
           ${end === undefined ? sql.literal("") : sql`AND key < ${end}`} AND ${live(now)}
         ORDER BY key LIMIT ${limit > 0 ? limit : LIST_LENGTH} OFFSET ${Math.max(0, offset)}`,
     )
@@ -202,12 +199,12 @@ const make = Effect.gen(function* () {
     set,
     delete: remove,
     deleteAll: (pluginId) =>
-      Effect.asVoid(sql`DELETE FROM plugin_key_values WHERE ${isPlugin(pluginId)}`).pipe(
+      Effect.asVoid(sql`DELETE FROM plugin_key_values WHERE plugin_id = ${pluginId}`).pipe(
         storing("KeyValues.deleteAll"),
       ),
     list,
   })
-  return storedInDatabase(service, sql, namespace)
+  return storedWith(service, sql)
 })
 
 const decodeValues = Schema.decodeUnknownEffect(

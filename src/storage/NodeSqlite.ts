@@ -9,7 +9,7 @@ import { Clock, Context, Duration, Effect, Layer, Schedule, type Scope, Semaphor
 import { Reactivity } from "effect/reactivity"
 import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
 import { makeFolder } from "../process/Folder.ts"
-import { databaseIn } from "./DatabasePlace.ts"
+import { storedAt } from "./HeldStorage.ts"
 
 /**
  * How long statements wait for another process that holds the database's lock, and how often they look. SQLite's own
@@ -218,8 +218,7 @@ export const makeNodeSqlite = Effect.fn("NodeSqlite.make")(function* (
     prepareTransactionControls: true,
     releaseSavepoint: (name) => `RELEASE SAVEPOINT ${name}`,
   })
-  if (filename !== ":memory:") databaseIn(client, realpathSync(filename))
-  return client
+  return filename === ":memory:" ? client : storedAt(client, realpathSync(filename))
 })
 
 /** The client of {@link makeNodeSqlite} as a layer. */

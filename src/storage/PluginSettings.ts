@@ -2,11 +2,10 @@ import type { JsonObject } from "@bufbuild/protobuf"
 import { Array as Arr, Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import { describeProblem, jsonProblem } from "../rpc/MessageCheck.ts"
-import { storedInDatabase } from "./DatabasePlace.ts"
+import { storedWith } from "./HeldStorage.ts"
 import { rowReader, type UnreadableError } from "./Rows.ts"
 import { type StorageError, storing } from "./StorageError.ts"
 import { StorageLimits } from "./StorageLimits.ts"
-import { StorageNamespace } from "./StorageNamespace.ts"
 import { type StorageOpenError, storageTables } from "./StorageTables.ts"
 
 /** Settings by plugin id. */
@@ -52,11 +51,10 @@ export class PluginSettings extends Context.Service<
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const { settings: maxBytes } = yield* StorageLimits
-  const namespace = yield* StorageNamespace
   const reader = rowReader("settings of plugin", Row)
 
   const save = Effect.fnUntraced(function* (settings: SettingsByPlugin) {
-    const rows: Array<{ namespace: string; plugin_id: string; config: string }> = []
+    const rows: Array<{ plugin_id: string; config: string }> = []
     // In one order, whoever saves them: statements that lock each other's rows crosswise would wait for each other.
     for (const [pluginId, values] of Object.entries(settings).sort(([a], [b]) => (a < b ? -1 : 1))) {
       const problem = jsonProblem(values)
@@ -65,29 +63,28 @@ const make = Effect.gen(function* () {
       if (Buffer.byteLength(config) > maxBytes) {
         yield* new BadSettingsError({ pluginId, reason: `they have more than ${maxBytes} bytes as JSON` })
       }
-      rows.push({ namespace, plugin_id: pluginId, config })
+      rows.push({ plugin_id: pluginId, config })
     }
     if (!Arr.isArrayNonEmpty(rows)) return
     yield* sql`INSERT INTO plugin_configs ${sql.insert(rows)}
-      ON CONFLICT (namespace, plugin_id) DO UPDATE SET config = excluded.config`
+      ON CONFLICT (plugin_id) DO UPDATE SET config = excluded.config`
   }, storing("PluginSettings.save"))
 
   const service = PluginSettings.of({
     get: (pluginId) =>
-      sql`SELECT plugin_id AS id, config FROM plugin_configs
-        WHERE namespace = ${namespace} AND plugin_id = ${pluginId}`.pipe(
+      sql`SELECT plugin_id AS id, config FROM plugin_configs WHERE plugin_id = ${pluginId}`.pipe(
         Effect.flatMap(reader.first),
         Effect.map((row) => row?.config ?? {}),
         storing("PluginSettings.get"),
       ),
     save,
-    all: sql`SELECT plugin_id AS id, config FROM plugin_configs WHERE namespace = ${namespace} ORDER BY plugin_id`.pipe(
+    all: sql`SELECT plugin_id AS id, config FROM plugin_configs ORDER BY plugin_id`.pipe(
       Effect.flatMap(reader.all),
       Effect.map((found) => Object.fromEntries(found.map(({ config, id }) => [id, config]))),
       storing("PluginSettings.all"),
     ),
   })
-  return storedInDatabase(service, sql, namespace)
+  return storedWith(service, sql)
 })
 
 /** JSON that can be sent on; versions before that was looked at may have stored other. */

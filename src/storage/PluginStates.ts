@@ -1,9 +1,8 @@
 import { Clock, Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
-import { storedInDatabase } from "./DatabasePlace.ts"
+import { storedWith } from "./HeldStorage.ts"
 import { type RowReader, rowReader, type UnreadableError } from "./Rows.ts"
 import { type StorageError, storing } from "./StorageError.ts"
-import { StorageNamespace } from "./StorageNamespace.ts"
 import { type StorageOpenError, storageTables } from "./StorageTables.ts"
 
 /** The bundle that a plugin runs from. */
@@ -60,8 +59,6 @@ export class PluginStates extends Context.Service<
 
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  const namespace = yield* StorageNamespace
-  const isPlugin = (pluginId: string) => sql`namespace = ${namespace} AND plugin_id = ${pluginId}`
   const reader: RowReader<typeof Row.Type> = rowReader("state of plugin", Row)
   // As text, since the databases' clients hand integers of 64 bits over as different things.
   const columns = sql.literal(
@@ -70,38 +67,38 @@ const make = Effect.gen(function* () {
 
   const service = PluginStates.of({
     get: (pluginId) =>
-      sql`SELECT ${columns} FROM plugin_states WHERE ${isPlugin(pluginId)}`.pipe(
+      sql`SELECT ${columns} FROM plugin_states WHERE plugin_id = ${pluginId}`.pipe(
         Effect.flatMap(reader.first),
         Effect.map((row) => (row === undefined ? undefined : stateOf(row))),
         storing("PluginStates.get"),
       ),
-    all: sql`SELECT ${columns} FROM plugin_states WHERE namespace = ${namespace} ORDER BY plugin_id`.pipe(
+    all: sql`SELECT ${columns} FROM plugin_states ORDER BY plugin_id`.pipe(
       Effect.flatMap(reader.all),
       Effect.map((rows) => rows.map(stateOf)),
       storing("PluginStates.all"),
     ),
-    paths: sql`SELECT path FROM plugin_states WHERE namespace = ${namespace} AND path IS NOT NULL`.pipe(
+    paths: sql`SELECT path FROM plugin_states WHERE path IS NOT NULL`.pipe(
       Effect.flatMap(decodePaths),
       Effect.map((rows) => rows.map(({ path }) => path)),
       storing("PluginStates.paths"),
     ),
     set: Effect.fnUntraced(function* (pluginId: string, { hash, path, signedBy, version }: CurrentBundle) {
       const installed_at = yield* Clock.currentTimeMillis
-      const row = { namespace, plugin_id: pluginId, path, version, hash, signed_by: signedBy ?? null, installed_at }
+      const row = { plugin_id: pluginId, path, version, hash, signed_by: signedBy ?? null, installed_at }
       yield* sql`INSERT INTO plugin_states ${sql.insert(row)}
-        ON CONFLICT (namespace, plugin_id) DO UPDATE SET path = excluded.path, version = excluded.version, hash = excluded.hash,
+        ON CONFLICT (plugin_id) DO UPDATE SET path = excluded.path, version = excluded.version, hash = excluded.hash,
           signed_by = excluded.signed_by, installed_at = excluded.installed_at`
     }, storing("PluginStates.set")),
     enable: (pluginId, enabled) =>
-      sql`INSERT INTO plugin_states ${sql.insert({ namespace, plugin_id: pluginId, enabled: enabled === undefined ? null : Number(enabled) })}
-        ON CONFLICT (namespace, plugin_id) DO UPDATE SET enabled = excluded.enabled`.pipe(
+      sql`INSERT INTO plugin_states ${sql.insert({ plugin_id: pluginId, enabled: enabled === undefined ? null : Number(enabled) })}
+        ON CONFLICT (plugin_id) DO UPDATE SET enabled = excluded.enabled`.pipe(
         Effect.asVoid,
         storing("PluginStates.enable"),
       ),
     remove: (pluginId) =>
-      sql`DELETE FROM plugin_states WHERE ${isPlugin(pluginId)}`.pipe(Effect.asVoid, storing("PluginStates.remove")),
+      sql`DELETE FROM plugin_states WHERE plugin_id = ${pluginId}`.pipe(Effect.asVoid, storing("PluginStates.remove")),
   })
-  return storedInDatabase(service, sql, namespace)
+  return storedWith(service, sql)
 })
 
 const decodePaths = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({ path: Schema.String })))

@@ -46,8 +46,7 @@ const dialectOf = (sql: SqlClient.SqlClient): Dialect | undefined =>
     orElse: () => undefined,
   })
 
-/** Where it is noted which steps were run. */
-export const MIGRATIONS_TABLE = "plugin_storage_migrations"
+const MIGRATIONS_TABLE = "plugin_storage_migrations"
 
 const migrationsOf = ({ byteOrder, bytes, int8, strict }: Dialect): Migrations => ({
   // A workspace made by a version before this step has the tables already.
@@ -79,67 +78,17 @@ const migrationsOf = ({ byteOrder, bytes, int8, strict }: Dialect): Migrations =
       enabled INTEGER
     ) ${strict}`
   }),
-  // What was there is in the namespace of whoever names none. SQLite can't change a primary key, so that tables are made anew.
-  "0003_namespaces": Effect.gen(function* () {
-    const sql = yield* SqlClient.SqlClient
-    const renew = Effect.fnUntraced(function* (name: string, columns: string, table: Statement.Fragment) {
-      const before = `${name}_before`
-      yield* sql`ALTER TABLE ${sql.literal(name)} RENAME TO ${sql.literal(before)}`
-      yield* sql`CREATE TABLE ${sql.literal(name)} (namespace TEXT ${byteOrder} NOT NULL DEFAULT '', ${table}) ${strict}`
-      yield* sql`INSERT INTO ${sql.literal(name)} (namespace, ${sql.literal(columns)})
-        SELECT '', ${sql.literal(columns)} FROM ${sql.literal(before)}`
-      yield* sql`DROP TABLE ${sql.literal(before)}`
-    })
-    yield* renew(
-      "plugin_key_values",
-      "plugin_id, key, value, expire_at",
-      sql`plugin_id TEXT NOT NULL,
-        key TEXT ${byteOrder} NOT NULL,
-        value ${bytes} NOT NULL,
-        expire_at ${int8} NOT NULL DEFAULT 0,
-        PRIMARY KEY (namespace, plugin_id, key)`,
-    )
-    yield* sql`CREATE INDEX plugin_key_values_expiry ON plugin_key_values (expire_at) WHERE expire_at <> 0`
-    yield* renew(
-      "plugin_configs",
-      "plugin_id, config",
-      sql`plugin_id TEXT ${byteOrder} NOT NULL,
-        config TEXT NOT NULL,
-        PRIMARY KEY (namespace, plugin_id)`,
-    )
-    yield* renew(
-      "plugin_states",
-      "plugin_id, path, version, hash, signed_by, installed_at, enabled",
-      sql`plugin_id TEXT ${byteOrder} NOT NULL,
-        path TEXT,
-        version TEXT,
-        hash TEXT,
-        signed_by TEXT,
-        installed_at ${int8},
-        enabled INTEGER,
-        PRIMARY KEY (namespace, plugin_id)`,
-    )
-  }),
 })
-
-/** The steps for the client's database; undefined where there are none for its kind. */
-export const storageMigrations: Effect.Effect<Migrations | undefined, never, SqlClient.SqlClient> = Effect.map(
-  SqlClient.SqlClient,
-  (sql) => {
-    const dialect = dialectOf(sql)
-    return dialect === undefined ? undefined : migrationsOf(dialect)
-  },
-)
 
 /** Makes the tables of plugins' values and settings, or brings them to the newest version. */
 export const prepareTables: Effect.Effect<void, StorageOpenError, SqlClient.SqlClient> = Effect.gen(function* () {
   const operation = "making the tables of plugins' values and settings"
-  const migrations = yield* storageMigrations
-  if (migrations === undefined) {
+  const dialect = dialectOf(yield* SqlClient.SqlClient)
+  if (dialect === undefined) {
     const reason = "there is only code for SQLite and PostgreSQL; give it a SqlClient of one of them"
     return yield* new StorageError({ operation, reason, isRetryable: false })
   }
-  const version = yield* migrate(migrations, MIGRATIONS_TABLE).pipe(
+  const version = yield* migrate(migrationsOf(dialect), MIGRATIONS_TABLE).pipe(
     Effect.mapError((error) => storageError(operation, error)),
   )
   if (version.found > version.supported) return yield* new StorageVersionError(version)

@@ -119,5 +119,4 @@ export const supervisor = <Self, Id extends string, C extends AnyContract>(
       layer(host.contract, hooks),
     ]),
     Layer.provideMerge(host.layer),
-    Layer.orDie,
   )

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, type Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
+import { KeyValues } from "../../src/storage/KeyValues.ts"
 import { PluginStates } from "../../src/storage/PluginStates.ts"
 import { recordLog } from "../support/log.ts"
 import { databases } from "./databases.ts"
@@ -103,17 +104,33 @@ for (const kind of databases()) {
       }).pipe(Effect.provide(log.layer)),
     )
 
-    it.live("survive their host", () =>
+    it.live("survive their host, in a database that was made before there were any", () =>
       Effect.gen(function* () {
         const client = yield* kind.open()
-        const opened = <A, E>(body: Effect.Effect<A, E, PluginStates>) =>
-          Effect.provide(body, Layer.fresh(PluginStates.layer.pipe(Layer.provide(client))))
+        const opened = <A, E>(body: Effect.Effect<A, E, PluginStates | KeyValues | SqlClient.SqlClient>) =>
+          Effect.provide(
+            body,
+            Layer.fresh(Layer.merge(PluginStates.layer, KeyValues.layer).pipe(Layer.provideMerge(client))),
+          )
+        yield* opened(
+          Effect.gen(function* () {
+            const sql = yield* SqlClient.SqlClient
+            yield* (yield* KeyValues).set("hello", "key", new Uint8Array([1]))
+            yield* sql`DROP TABLE plugin_states`
+            yield* sql`DELETE FROM plugin_storage_migrations WHERE migration_id = 2`
+          }),
+        )
         yield* opened(Effect.flatMap(PluginStates, (states) => states.set("hello", bundle("1.0.0"))))
-        const current = (yield* opened(Effect.flatMap(PluginStates, (states) => states.get("hello"))))?.current
-        assert.strictEqual(current?.version, "1.0.0")
-        // Milliseconds of these years have more than 32 bits.
-        assert.isAbove(current?.installedAt ?? 0, 1_700_000_000_000)
-        assert.isAtMost(current?.installedAt ?? Number.NaN, Date.now())
+        yield* opened(
+          Effect.gen(function* () {
+            const current = (yield* (yield* PluginStates).get("hello"))?.current
+            assert.strictEqual(current?.version, "1.0.0")
+            // Milliseconds of these years have more than 32 bits.
+            assert.isAbove(current?.installedAt ?? 0, 1_700_000_000_000)
+            assert.isAtMost(current?.installedAt ?? Number.NaN, Date.now())
+            assert.deepStrictEqual(yield* (yield* KeyValues).list("hello"), ["key"])
+          }),
+        )
       }).pipe(Effect.scoped),
     )
   })

@@ -37,7 +37,7 @@ for (const kind of databases()) {
           for (const [index, { values }] of hosts.entries()) yield* values.set("p", `${index}`, bytes("v"))
           const { sql, values } = yield* hostOn(client)
           assert.deepStrictEqual(yield* values.list("p"), ["0", "1", "2", "3"])
-          assert.strictEqual((yield* sql`SELECT * FROM plugin_storage_migrations`).length, 3)
+          assert.strictEqual((yield* sql`SELECT * FROM plugin_storage_migrations`).length, 2)
         }
       }),
     )
@@ -72,8 +72,8 @@ for (const kind of databases()) {
         const { sql } = yield* hostOn(client)
         yield* sql`INSERT INTO plugin_storage_migrations (migration_id, name) VALUES (9999, 'future')`
         const error = yield* Effect.flip(hostOn(client))
-        assert.deepInclude(error, { _tag: "StorageVersionError", found: 9999, supported: 3 })
-        assert.strictEqual((yield* sql`SELECT * FROM plugin_storage_migrations`).length, 4)
+        assert.deepInclude(error, { _tag: "StorageVersionError", found: 9999, supported: 2 })
+        assert.strictEqual((yield* sql`SELECT * FROM plugin_storage_migrations`).length, 3)
       }),
     )
 
