@@ -192,7 +192,7 @@ const provided = (methods: AnyApiMethods, context: Context.Context<never>): AnyA
   )
 
 /** A host's tags. */
-interface Tags<Self, C extends AnyContract> extends Context.Service<Self, PluginHost<C>> {
+export interface Tags<Self, C extends AnyContract> extends Context.Service<Self, PluginHost<C>> {
   readonly contract: C
   readonly Api: Context.Service<Api<Self>, ApiMethods<C>>
   readonly Supervisor: Context.Service<Supervisor<Self>, PluginSupervisor.PluginSupervisor<C>>
