@@ -25,7 +25,7 @@ import {
   requireSignature,
   SignaturePolicy,
 } from "./BundleSignature.ts"
-import { storedAt } from "../storage/HeldStorage.ts"
+import { storedAt } from "./HeldStorage.ts"
 import { ManifestError } from "./Manifest.ts"
 import { type BundleError, type PluginBundle, PluginBundles } from "./PluginBundle.ts"
 

@@ -3,7 +3,7 @@ import { CliError, CliOutput } from "effect/cli"
 import { EXIT } from "./CommandError.ts"
 
 /** What the formatter puts before every reason, before those too that say what is, and not what should be. */
-const NO_EXPECTATION = /Expected: (?=(?:Path|File) (?:does not exist|is not a) )/g
+const NO_EXPECTATION = /Expected: (?=(?:Path|File) (?:does not exist|is not a)\b)/g
 
 /** Tells on stderr what is wrong with a command; stdout is for results, and for help that was asked for. */
 const presenter: CliOutput.Presenter = {

@@ -1,6 +1,6 @@
 import { Clock, Context, Duration, Effect, Layer, Option, Schedule, Schema, type Scope } from "effect"
 import { SqlClient, type Statement } from "effect/sql"
-import { storedWith } from "./HeldStorage.ts"
+import { storedWith } from "../bundle/HeldStorage.ts"
 import { type StorageError, storing } from "./StorageError.ts"
 import { StorageLimits } from "./StorageLimits.ts"
 import { type StorageOpenError, storageTables } from "./StorageTables.ts"

@@ -9,7 +9,7 @@ import { Clock, Context, Duration, Effect, Layer, Schedule, type Scope, Semaphor
 import { Reactivity } from "effect/reactivity"
 import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
 import { makeFolder } from "../process/Folder.ts"
-import { storedAt } from "./HeldStorage.ts"
+import { storedAt } from "../bundle/HeldStorage.ts"
 
 /**
  * How long statements wait for another process that holds the database's lock, and how often they look. SQLite's own

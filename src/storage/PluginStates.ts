@@ -1,6 +1,6 @@
 import { Clock, Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
-import { storedWith } from "./HeldStorage.ts"
+import { storedWith } from "../bundle/HeldStorage.ts"
 import { type RowReader, rowReader, type UnreadableError } from "./Rows.ts"
 import { type StorageError, storing } from "./StorageError.ts"
 import { type StorageOpenError, storageTables } from "./StorageTables.ts"

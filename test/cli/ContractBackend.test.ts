@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { BillingPlugins } from "../../examples/own-contract/src/Billing.ts"
 import { contractLayer, loadBackend } from "../../src/cli/ContractBackend.ts"
+import { cli } from "../support/cli.ts"
 import { folder, temporaryFolder } from "../support/folder.ts"
 import { unset } from "../support/served.ts"
 
@@ -36,6 +37,17 @@ describe("loadBackend", () => {
       )
       assert.match(yield* refusal("throw new Error('broken')"), /can't be loaded: broken/)
       assert.match(yield* refusal("export default {"), /can't be loaded: /)
+    }).pipe(Effect.scoped),
+  )
+})
+
+describe("--backend", () => {
+  it.live("says of a module that is not there where it was looked for", () =>
+    Effect.gen(function* () {
+      const root = yield* folder({})
+      const { code, stderr } = yield* cli(["check", ".", "--backend", "nofile.ts"], { cwd: root })
+      assert.strictEqual(code, 2)
+      assert.include(stderr, `Invalid value for flag --backend: "nofile.ts". Path does not exist: ${root}/nofile.ts`)
     }).pipe(Effect.scoped),
   )
 })
