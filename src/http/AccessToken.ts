@@ -3,7 +3,7 @@ import { dirname, resolve } from "node:path"
 import { Config, Context, Effect, FileSystem, Layer, Option, Redacted, Schema } from "effect"
 import type { PlatformError } from "effect/PlatformError"
 import { VARIABLES } from "../command/Variables.ts"
-import { makeFolder } from "../process/Folder.ts"
+import { makeFolder } from "../bundle/PrivateFolder.ts"
 
 /** Length of a token made here: beyond guessing. */
 const TOKEN_BYTES = 32
