@@ -45,8 +45,8 @@ export interface InstallOptions {
 
 /**
  * All plugins of a host. Making it discovers the bundles and starts their plugins in the background, all at once; the end of
- * its Scope stops them, all at once. A folder that can't be read fails it; a bundle that is wrong and a plugin that can't start are logged and keep no other plugin
- * from running.
+ * its Scope stops them, all at once. It fails where the folder can't be read; a bundle that is wrong and a plugin that can't
+ * start are logged and keep no other plugin from running.
  *
  * Commands on one plugin are carried out one after the other, those on different ones side by side. Who gives a command may
  * leave; it is carried out all the same. Installing needs `BundleStore` and `PluginStates`, settings `PluginSettings`; what is

@@ -58,10 +58,10 @@ export interface PluginRoutesOptions extends HostCheckOptions {
 }
 
 /**
- * `/plugins/{id}/*` (or another `path`), to the plugins of a host, by Mattermost's rules: 404 for a plugin that is unknown, not active or
- * serves no HTTP, 503 with `Retry-After` while it starts. A request without a valid token reaches the plugin too, but
- * without the header that names a user (`Mattermost-User-Id`): what needs one is for the plugin to say. What is below `public/` in an active plugin's
- * bundle is served to everybody, and never by the plugin.
+ * `/plugins/{id}/*` (or another `path`), to the plugins of a host, by Mattermost's rules: 404 for a plugin that is unknown,
+ * not active or serves no HTTP, 503 with `Retry-After` while it starts. A request without a valid token reaches the plugin
+ * too, but without the header that names a user (`Mattermost-User-Id`): what needs one is for the plugin to say. What is below
+ * `public/` in an active plugin's bundle is served to everybody, and never by the plugin.
  *
  * Under a server that listens on loopback these routes serve nobody who asks for another name (`allowedHosts`);
  * `HostCheck.layer` holds all routes to that.
