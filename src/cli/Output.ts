@@ -17,6 +17,9 @@ export type Cell = string | { readonly text: string; readonly paint: Paint }
 
 const textOf = (cell: Cell): string => shown(typeof cell === "string" ? cell : cell.text)
 
+/** Whether a plugin is enabled. */
+export const enabledCell = (isEnabled: boolean): Cell => (isEnabled ? "enabled" : { text: "disabled", paint: "dim" })
+
 /** Paints where the output is a terminal that can show it, and nobody has asked for none (`NO_COLOR`). */
 const painter = Effect.map(
   TerminalCapabilities.TerminalCapabilities,

@@ -2,7 +2,7 @@ import { Duration, Effect, Option, Schema } from "effect"
 import { Argument, Command } from "effect/cli"
 import { HttpClientRequest } from "effect/http"
 import { daemonFlags, pluginPath, withDaemon } from "./Daemon.ts"
-import { type Cell, type Paint, printJson, printLine, printTable } from "./Output.ts"
+import { type Cell, enabledCell, type Paint, printJson, printLine, printTable } from "./Output.ts"
 
 const Status = Schema.StructWithRest(
   Schema.Struct({
@@ -12,6 +12,7 @@ const Status = Schema.StructWithRest(
     plugin_path: Schema.String,
     state_name: Schema.String,
     state_since: Schema.Finite,
+    is_enabled: Schema.Boolean,
     error: Schema.String,
     restarts: Schema.Finite,
     next_try: Schema.Finite,
@@ -74,11 +75,12 @@ export const status = Command.make(
           const all = yield* read(HttpClientRequest.get("/api/v4/plugins/statuses"), Schema.Array(Status))
           if (flags.json) return yield* printJson(all)
           return yield* printTable(
-            ["ID", "VERSION", "STATE", "SINCE", "RESTARTS", "ERROR"],
+            ["ID", "VERSION", "STATE", "ENABLED", "SINCE", "RESTARTS", "ERROR"],
             all.map((one) => [
               one.plugin_id,
               one.version,
               stateCell(one),
+              enabledCell(one.is_enabled),
               one.state_since === 0 ? "" : span(one.state_since, now),
               String(one.restarts),
               one.error,
@@ -97,6 +99,7 @@ const show = Effect.fnUntraced(function* (one: typeof Health.Type, now: number) 
     printLine({ text: name.padEnd(9), paint: "dim" }, ...cells)
   yield* printLine({ text: one.plugin_id, paint: "bold" }, one.version, one.name)
   yield* line("state", stateCell(one), ...(one.state_since === 0 ? [] : [`for ${span(one.state_since, now)}`]))
+  yield* line("enabled", enabledCell(one.is_enabled))
   if (one.error !== "") yield* line("error", { text: one.error, paint: "red" })
   if (one.next_try > 0) yield* line("next try", `in ${span(now, one.next_try)}`)
   if (one.provisioning !== null) yield* line("packages", `${one.provisioning.step} ${one.provisioning.line}`.trim())

@@ -1,8 +1,9 @@
+import type { JsonObject } from "@bufbuild/protobuf"
 import { Effect, Exit, Fiber, Option, Record, Scope, Semaphore, SubscriptionRef } from "effect"
 import { BundleStore } from "../bundle/BundleStore.ts"
 import { refuseDowngrade } from "../bundle/BundleVersion.ts"
 import type { PluginBundles } from "../bundle/PluginBundle.ts"
-import { masked, oneSpelling, settingsProblems, unmasked, withDefaults } from "../bundle/PluginSettingsSchema.ts"
+import { setSettings, shownSettings } from "../bundle/PluginSettingsSchema.ts"
 import { PythonEnvironment } from "../command/PythonEnvironment.ts"
 import type { AnyContract } from "../contract/Contract.ts"
 import type { UnaryHooks } from "../hooks/Hooks.ts"
@@ -178,6 +179,22 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
     )
 
   const settingsOf = (id: string) => Effect.flatMap(need(stored, "PluginSettings"), ({ get }) => get(id))
+  const configure = (given: string, wanted: JsonObject, isChange: boolean) =>
+    on(given, ({ plugin }, id) =>
+      Effect.gen(function* () {
+        const { save } = yield* need(stored, "PluginSettings")
+        const { problems, settings } = setSettings(wanted, yield* settingsOf(id), plugin.bundle.manifest, { isChange })
+        if (problems.length > 0) return yield* new InvalidSettingsError({ pluginId: id, problems })
+        yield* save({ [id]: settings })
+        // Where the contract has all plugins told, whoever stores the settings does that.
+        if (api.contract.unary.get("onConfigurationChange")?.kind === "tells") return
+        const run = yield* plugin.run
+        if (Option.isNone(run)) return
+        yield* Effect.catch(run.value.client.call("onConfigurationChange", {}), (error) =>
+          error._tag === "HookNotImplementedError" ? Effect.void : Effect.logError(error.message),
+        )
+      }),
+    )
   const byId = () =>
     [...entries.values()].sort((a, b) => (a.plugin.bundle.manifest.id < b.plugin.bundle.manifest.id ? -1 : 1))
 
@@ -215,27 +232,9 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
         }),
       ),
     settings: (given) =>
-      on(given, ({ plugin }, id) =>
-        Effect.map(settingsOf(id), (set) => masked(withDefaults(set, plugin.bundle.manifest), plugin.bundle.manifest)),
-      ),
-    configure: (given, wanted) =>
-      on(given, ({ plugin }, id) =>
-        Effect.gen(function* () {
-          const { manifest } = plugin.bundle
-          const { save } = yield* need(stored, "PluginSettings")
-          const settings = oneSpelling(unmasked(wanted, yield* settingsOf(id)), manifest)
-          const problems = settingsProblems(settings, manifest)
-          if (problems.length > 0) return yield* new InvalidSettingsError({ pluginId: id, problems })
-          yield* save({ [id]: settings })
-          // Where the contract has all plugins told, whoever stores the settings does that.
-          if (api.contract.unary.get("onConfigurationChange")?.kind === "tells") return
-          const run = yield* plugin.run
-          if (Option.isNone(run)) return
-          yield* Effect.catch(run.value.client.call("onConfigurationChange", {}), (error) =>
-            error._tag === "HookNotImplementedError" ? Effect.void : Effect.logError(error.message),
-          )
-        }),
-      ),
+      on(given, ({ plugin }, id) => Effect.map(settingsOf(id), (set) => shownSettings(set, plugin.bundle.manifest))),
+    configure: (given, wanted) => configure(given, wanted, false),
+    change: (given, changes) => configure(given, changes, true),
   }
 })
 
@@ -258,5 +257,6 @@ export const environmentOf = <H>(plugins: ReadonlyArray<SupervisedPlugin<H>>): P
     remove: unknown,
     settings: unknown,
     configure: unknown,
+    change: unknown,
   }
 }

@@ -120,7 +120,8 @@ export const LogLineBody = Schema.Struct({
 
 /** A plugin's settings. */
 export const SettingsBody = Schema.Record(Schema.String, Schema.MutableJson).annotate({
-  description: "Secrets are shown as stars, which leave them as they are when they are saved",
+  description:
+    "By name, in any case. Secrets are shown as stars, which leave them as they are when they are saved; null is a setting that is not set",
 })
 
 /** Digits alone: no text, as in `count=`, would be the number 0. */
@@ -195,6 +196,14 @@ export const AdminPlugins = HttpApiGroup.make("plugins")
       success: SettingsBody,
       error: errors(400, 404, 413, 501, 503),
     }).annotateMerge(describe("Replace a plugin's settings", "Answers them as `GET` does")),
+    HttpApiEndpoint.patch("change", `${PLUGINS}/:id/config`, {
+      params,
+      payload: SettingsBody,
+      success: SettingsBody,
+      error: errors(400, 404, 413, 501, 503),
+    }).annotateMerge(
+      describe("Change single settings of a plugin", "The others stay; `null` unsets one. Answers them as `GET` does"),
+    ),
     HttpApiEndpoint.get("logs", `${PLUGINS}/:id/logs`, {
       params,
       query: { count: Schema.optionalKey(LineCount) },

@@ -97,6 +97,11 @@ const handlers = <Self>(host: AnyHost<Self>, options: AdminRoutesOptions) =>
           Effect.mapError(Effect.fromOption(logs), () => adminError(new NotStoredError({ missing: "PluginLogs" }))),
         )
       const settingsOf = (id: string) => orAdminError(environment.settings(id))
+      const setting = (set: PluginEnvironment["configure"]) =>
+        Effect.fnUntraced(function* ({ params }: { readonly params: { readonly id: string } }) {
+          yield* orAdminError(set(params.id, yield* settingsIn))
+          return yield* settingsOf(params.id)
+        })
 
       return group
         .handle("list", () =>
@@ -140,13 +145,8 @@ const handlers = <Self>(host: AnyHost<Self>, options: AdminRoutesOptions) =>
         .handle("restart", done(environment.restart))
         .handle("reload", done(environment.reload))
         .handle("config", ({ params }) => settingsOf(params.id))
-        .handleRaw("configure", ({ params }) =>
-          Effect.gen(function* () {
-            const settings = yield* settingsIn
-            yield* orAdminError(environment.configure(params.id, settings))
-            return yield* settingsOf(params.id)
-          }),
-        )
+        .handleRaw("configure", setting(environment.configure))
+        .handleRaw("change", setting(environment.change))
         .handle("logs", ({ params, query: { count = LINES } }) =>
           Effect.gen(function* () {
             const { tail } = yield* logsOf(params.id)

@@ -80,6 +80,7 @@ const statuses = [
     state: 4,
     state_name: "FailedToStayRunning",
     state_since: 1,
+    is_enabled: true,
     error: "it ended\nunexpectedly",
     restarts: 3,
     next_try: 0,
@@ -103,7 +104,9 @@ describe("commands for a running supervisor", () => {
     Effect.gen(function* () {
       const { run } = yield* fake({
         "GET /api/v4/plugins": { body: lists },
-        "GET /api/v4/plugins/statuses": { body: statuses },
+        "GET /api/v4/plugins/statuses": {
+          body: [...statuses, { ...statuses[0], plugin_id: "other", is_enabled: false }],
+        },
         "GET /api/v4/plugins/hello/health": { body: health },
         "GET /api/v4/plugins/nobody/health": { status: 404, body: appError("there is no plugin nobody", 404) },
       })
@@ -112,12 +115,16 @@ describe("commands for a running supervisor", () => {
       // Names are anybody's: they give a terminal no command.
       assert.strictEqual(
         listed.stdout,
-        "ID     VERSION  STATE     NAME\nhello  1.2.3    active    Hello \\u001b[31m\nother           inactive  Other\n",
+        [
+          "ID     VERSION  STATE     ENABLED   NAME",
+          "hello  1.2.3    active    enabled   Hello \\u001b[31m",
+          "other           inactive  disabled  Other\n",
+        ].join("\n"),
       )
       assert.deepStrictEqual(JSON.parse((yield* run(["list", "--json"])).stdout), lists)
       assert.match(
         (yield* run(["status"])).stdout,
-        /^hello +1\.2\.3 +FailedToStayRunning +\d+d \S+ +3 +it ended unexpectedly$/m,
+        /^hello +1\.2\.3 +FailedToStayRunning +enabled +\d+d \S+ +3 +it ended unexpectedly$/m,
       )
       const one = yield* run(["status", "hello"])
       assert.match(one.stdout, /failed +\d+d .* ago: it ended \(exit code 1\)\n +Traceback\nfolder +\/plugins\/hello/)
@@ -197,23 +204,34 @@ describe("commands for a running supervisor", () => {
     }).pipe(Effect.scoped),
   )
 
-  it.live("config changes single settings, or all of them", () =>
+  it.live("config changes single settings, unsets them, or sets all", () =>
     Effect.gen(function* () {
-      const { run, seen } = yield* fake({
-        "GET /api/v4/plugins/hello/config": { body: { Secret: "***", Length: 5 } },
-        "PUT /api/v4/plugins/hello/config": { body: { Secret: "***", Length: 6 } },
-      })
-      assert.match((yield* run(["config", "get", "hello"])).stdout, /^Length +5$/m)
-      const set = yield* run(["config", "set", "hello", "Length=6", "Name=a=b", 'Text="5"', "--json"])
-      assert.deepStrictEqual(JSON.parse(set.stdout), { Secret: "***", Length: 6 })
-      const put = seen.at(-1)!
-      assert.deepStrictEqual(JSON.parse(put.body.toString()), { Secret: "***", Length: 6, Name: "a=b", Text: "5" })
+      const path = "/api/v4/plugins/hello/config"
+      const body = { Secret: "***", Length: 6, Name: null }
+      const { run, seen } = yield* fake(
+        Object.fromEntries(["GET", "PUT", "PATCH"].map((method) => [`${method} ${path}`, { body }])),
+      )
+      assert.match((yield* run(["config", "get", "hello"])).stdout, /^Length +6\nName +not set$/m)
+      const set = yield* run(["config", "set", "hello", "length=6", "Name=a=b", 'Text="5"', "--json"])
+      assert.deepStrictEqual(JSON.parse(set.stdout), body)
+      assert.strictEqual((yield* run(["config", "unset", "hello", "Name", "Text"])).code, 0)
       const root = yield* folder({ "settings.yaml": "Length: 7\n" })
       assert.strictEqual((yield* run(["config", "set", "hello", "--file", join(root, "settings.yaml")])).code, 0)
-      assert.deepStrictEqual(JSON.parse(seen.at(-1)!.body.toString()), { Length: 7 })
+      // What the others are is for the supervisor to know: it is not read to be sent back.
+      assert.deepStrictEqual(
+        seen.map(({ body, method }) => [method, body.length === 0 ? undefined : JSON.parse(body.toString())]),
+        [
+          ["GET", undefined],
+          ["PATCH", { length: 6, Name: "a=b", Text: "5" }],
+          ["PATCH", { Name: null, Text: null }],
+          ["PUT", { Length: 7 }],
+        ],
+      )
       for (const wrong of [
         ["config", "set", "hello"],
         ["config", "set", "hello", "Length"],
+        ["config", "set", "hello", "Length=1", "Length=2"],
+        ["config", "unset", "hello"],
       ]) {
         assert.strictEqual((yield* run(wrong)).code, 2)
       }

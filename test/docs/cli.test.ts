@@ -43,6 +43,7 @@ describe("docs/cli.md", () => {
         ...names.filter((name) => name !== "config").map((name) => [name]),
         ["config", "get"],
         ["config", "set"],
+        ["config", "unset"],
       ]
       for (const path of paths) {
         const title = path.join(" ")
@@ -92,7 +93,7 @@ describe("docs/cli.md", () => {
       assert.isNull(supervisor.child.exitCode, supervisor.log())
       const url = /listens on (\S+)/.exec(supervisor.output())![1]!
       const operator = yield* run("operator", { PLUGIN_SUPERVISOR_URL: url })
-      assert.match(operator, /^hello +0\.1\.0 +Running/m)
+      assert.match(operator, /^hello +0\.1\.0 +Running +enabled/m)
       assert.match(operator, /hello is active/)
       assert.match(operator, /hello is removed\n$/)
       yield* run("completions")
