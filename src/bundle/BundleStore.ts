@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto"
-import { mkdir, readdir, rename, rmdir, writeFile } from "node:fs/promises"
+import { mkdir, readdir, readFile, rename, rmdir, writeFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { Context, Effect, Layer, Schema, type Scope, Semaphore } from "effect"
 import { type ArchiveSource, unpackArchive, type UnpackedBundle } from "./BundleArchive.ts"
@@ -15,7 +15,7 @@ import {
   syncTree,
 } from "./BundleFiles.ts"
 import { copyFolder } from "./BundleFolder.ts"
-import { checkIntegrity } from "./BundleIntegrity.ts"
+import { checkIntegrity, decodeList } from "./BundleIntegrity.ts"
 import { BundleLimits } from "./BundleLimits.ts"
 import { BundleRefusedError, refused } from "./BundleRefusedError.ts"
 import {
@@ -122,8 +122,13 @@ export class BundleStore extends Context.Service<
     readonly commit: (
       staged: StagedBundle,
     ) => Effect.Effect<InstalledBundle, BundleError | ManifestError | BundleStoreError>
-    /** The bundle in a place, as {@link InstalledBundle.path} names it. See `checkIntegrity` for whether it is unchanged. */
-    readonly open: (path: string) => Effect.Effect<PluginBundle, BundleError | ManifestError | BundleStoreError>
+    /**
+     * The bundle in a place, as {@link InstalledBundle.path} names it, if its signature suffices still: keys may have been revoked.
+     * See `checkIntegrity` for whether it is unchanged.
+     */
+    readonly open: (
+      path: string,
+    ) => Effect.Effect<PluginBundle, BundleError | ManifestError | BundleStoreError | BundleSignatureError>
     /** Removes a bundle, at one go; one that is not there is fine. Its processes should have ended. */
     readonly remove: (path: string) => Effect.Effect<void, BundleStoreError>
     /** Removes what a host that died has left: stagings, half removed bundles, and all but the current ones. */
@@ -269,7 +274,20 @@ const make = Effect.fnUntraced(function* (store: string) {
   )
 
   const open = Effect.fn("BundleStore.open")(function* (path: string) {
-    return yield* bundles.load(join(store, ...(yield* namesOf(path))))
+    const directory = join(store, ...(yield* namesOf(path)))
+    const bundle = yield* bundles.load(directory)
+    if (policy.mode !== "off") {
+      // Whether they are these files still is for `checkIntegrity`, before each start.
+      const list = yield* storing(`reading the list of ${path}`, () =>
+        readFile(join(directory, INSTALLED_LIST), "utf8"),
+      )
+      const files = yield* Effect.mapError(
+        decodeList(list),
+        () => new BundleStoreError({ store, operation: `reading the list of ${path}`, reason: "it is none" }),
+      )
+      yield* Effect.provideService(requireSignature(directory, bundle.manifest, files), SignaturePolicy, policy)
+    }
+    return bundle
   })
 
   const remove = Effect.fn("BundleStore.remove")(function* (path: string) {

@@ -292,7 +292,16 @@ describe("a bundle store", () => {
         pluginId: "hello",
       })
       yield* signBundle(source, yield* readPrivateKey(join(keys, "private.pem")))
-      assert.strictEqual((yield* attempt).signedBy, key.id)
+      const { path, signedBy } = yield* attempt
+      assert.strictEqual(signedBy, key.id)
+      assert.strictEqual((yield* store.open(path)).manifest.id, "hello")
+      // The next host trusts the key no more.
+      const revoked = Layer.succeed(SignaturePolicy, { mode: "require" as const, keys: [] })
+      const next = yield* Layer.build(Layer.fresh(layer(directory)).pipe(Layer.provide(revoked)))
+      assert.deepInclude(yield* Effect.flip(Context.get(next, BundleStore).open(path)), {
+        _tag: "BundleSignatureError",
+        state: "UnknownKey",
+      })
       writeFileSync(join(source, "a.py"), "evil = 1")
       const error = yield* Effect.flip(attempt)
       assert.deepInclude(error, { _tag: "BundleSignatureError", state: "Bad" })

@@ -82,6 +82,7 @@ const statuses = [
     state_since: 1,
     is_enabled: true,
     error: "it ended\nunexpectedly",
+    settings_error: "",
     restarts: 3,
     next_try: 0,
     provisioning: null,
