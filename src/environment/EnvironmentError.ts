@@ -27,7 +27,7 @@ export class AlreadyInstalledError extends Schema.TaggedError<AlreadyInstalledEr
 }) {
   override get message(): string {
     const version = this.version === "" ? "" : ` in version ${this.version}`
-    return `the plugin ${this.pluginId} is installed already${version}; force the install to replace it`
+    return `the plugin ${this.pluginId} is installed already${version}; to replace it, force the install (--force, force=true)`
   }
 }
 

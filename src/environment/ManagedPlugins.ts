@@ -145,11 +145,11 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
                 return yield* new KeptByHandError({ pluginId: id, directory: options.directory })
               }
               const before = (yield* rows.get(id))?.current
+              yield* refuseDowngrade(id, before?.version, version, { force })
               // One whose bundle was lost is there for nobody.
               if (before !== undefined && entry !== undefined && !force) {
                 return yield* new AlreadyInstalledError({ pluginId: id, version: before.version })
               }
-              yield* refuseDowngrade(id, before?.version, version, { force })
               const committed = yield* bundles.commit(staged)
               const bundle = { ...committed.bundle, installedHash: committed.hash }
               const isAnother = committed.path !== before?.path

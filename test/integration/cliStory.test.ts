@@ -89,7 +89,7 @@ describe.skipIf(noPython)("an operator on the command line", () => {
       const { done, run, url } = yield* served(root)
       assert.include(yield* done("list"), "There are no plugins yet")
       assert.include(yield* done("install", "greeter"), "greeter 1.0.0 is installed")
-      assert.match(yield* done("list"), /^greeter +1\.0\.0 +inactive +Greeter$/m)
+      assert.match(yield* done("list"), /^greeter +1\.0\.0 +inactive +disabled +Greeter$/m)
       yield* done("enable", "greeter")
       assert.match(yield* done("status"), /^greeter +1\.0\.0 +Running/m)
       assert.deepStrictEqual(yield* page(url, "greeter"), { status: 200, text: "one" })

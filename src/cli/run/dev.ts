@@ -23,10 +23,11 @@ interface DevInput extends LocalFlags {
   readonly folder: string
   readonly json: boolean
   readonly port: number
+  readonly tokenFile: Option.Option<string>
 }
 
 /** Carries out `plugin-supervisor dev`. */
-export const run = ({ allowEnv, build, data, folder, json, port, ...flags }: DevInput) =>
+export const run = ({ allowEnv, build, data, folder, json, port, tokenFile, ...flags }: DevInput) =>
   Effect.gen(function* () {
     const fileSystem = yield* FileSystem.FileSystem
     const source = makeSource(resolve(folder), build, makeTell(json))
@@ -40,7 +41,7 @@ export const run = ({ allowEnv, build, data, folder, json, port, ...flags }: Dev
       host: "127.0.0.1",
       port,
       siteUrl: Option.none(),
-      tokenFile: Option.none(),
+      tokenFile,
       allowEnv,
       allowHost: [],
       trustedProxies: [],
