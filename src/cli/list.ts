@@ -2,31 +2,30 @@ import { Effect, Schema } from "effect"
 import { Command } from "effect/cli"
 import { HttpClientRequest } from "effect/http"
 import { daemonFlags, withDaemon } from "./Daemon.ts"
+import { enabledPlugins } from "./enabledPlugins.ts"
 import { type Cell, enabledCell, printJson, printLine, printTable } from "./Output.ts"
 
 const Listed = Schema.StructWithRest(
   Schema.Struct({ id: Schema.String, name: Schema.String, version: Schema.optionalKey(Schema.String) }),
   [Schema.Record(Schema.String, Schema.Unknown)],
 )
-const Enabled = Schema.Array(Schema.Struct({ plugin_id: Schema.String, is_enabled: Schema.Boolean }))
 const Lists = Schema.Struct({ active: Schema.Array(Listed), inactive: Schema.Array(Listed) })
 
 /** `plugin-supervisor list`. */
 export const list = Command.make("list", daemonFlags, (flags) =>
   withDaemon(
     flags,
-    Effect.fnUntraced(function* ({ read }) {
-      const lists = yield* read(HttpClientRequest.get("/api/v4/plugins"), Lists)
+    Effect.fnUntraced(function* (daemon) {
+      const lists = yield* daemon.read(HttpClientRequest.get("/api/v4/plugins"), Lists)
       if (flags.json) return yield* printJson(lists)
-      const statuses = yield* read(HttpClientRequest.get("/api/v4/plugins/statuses"), Enabled)
-      const enabled = new Map(statuses.map(({ is_enabled, plugin_id }) => [plugin_id, enabledCell(is_enabled)]))
+      const enabled = yield* enabledPlugins(daemon)
       const row =
         (state: "active" | "inactive") =>
         ({ id, name, version = "" }: typeof Listed.Type): ReadonlyArray<Cell> => [
           id,
           version,
           { text: state, paint: state === "active" ? "green" : "dim" },
-          enabled.get(id) ?? "",
+          enabledCell(enabled.get(id) === true),
           name,
         ]
       const rows = [...lists.active.map(row("active")), ...lists.inactive.map(row("inactive"))]

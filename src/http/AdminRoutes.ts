@@ -4,6 +4,7 @@ import { HttpApiBuilder, HttpApiSwagger, OpenApi } from "effect/http-api"
 import { PluginApiError } from "../api/PluginApi.ts"
 import { BundleLimits } from "../bundle/BundleLimits.ts"
 import type { BundleSource } from "../bundle/BundleStore.ts"
+import { MAX_ID_LENGTH } from "../bundle/Manifest.ts"
 import { NotStoredError, UnknownPluginError } from "../environment/EnvironmentError.ts"
 import type { ManagedPlugin, PluginEnvironment } from "../environment/PluginEnvironment.ts"
 import type { AnyHost } from "../environment/PluginHost.ts"
@@ -31,6 +32,9 @@ export interface AdminRoutesOptions extends DownloadOptions {
   /** How often a followed log that says nothing sends a sign of life. Default {@link HEARTBEAT}. */
   readonly heartbeat?: Duration.Input | undefined
 }
+
+/** For the router of these routes: by default it knows no path with an id of more than 100 characters. */
+export const routerConfig = { maxParamLength: MAX_ID_LENGTH }
 
 /** Where the API is described, for programs and for people. */
 export const OPENAPI_PATH = "/api/v4/openapi.json"
@@ -207,16 +211,17 @@ const ofBody = (defect: unknown, maxBytes: number): Option.Option<PluginApiError
       return Option.some(
         invalid("api.context.invalid_body_param.app_error", "The request's body is no multipart/form-data"),
       )
+    case "FieldTooLarge":
+      return Option.some(tooLarge(`A field of the form has more than ${ENVELOPE} bytes; only the file may be large`))
+    case "TooManyParts":
+      return Option.some(tooLarge(`The form has more than ${MAX_PARTS} parts`))
     default:
-      return Option.some(
-        new PluginApiError({
-          id: "api.plugin.upload.file_too_large.app_error",
-          message: `The upload is larger than ${maxBytes} bytes, or has too many parts`,
-          statusCode: 413,
-        }),
-      )
+      return Option.some(tooLarge(`The upload is larger than ${maxBytes} bytes`))
   }
 }
+
+const tooLarge = (message: string) =>
+  new PluginApiError({ id: "api.plugin.upload.file_too_large.app_error", message, statusCode: 413 })
 
 /** Errors that the API answers with a text, or with nothing, become failures. */
 const inJson = (response: HttpServerResponse.HttpServerResponse) =>

@@ -106,11 +106,11 @@ const make = Effect.gen(function* () {
       allowForeignAddress: options.allowForeignAddress,
       isVerbose: options.logLevel === "DEBUG",
     })
-    const started = yield* Effect.catchTag(starting, "HandshakeError", (error) =>
-      Effect.fail(
-        new HandshakeError({ ...error, diagnosis: [...error.diagnosis, ...whyMissing(command, error.stderr)] }),
-      ),
-    )
+    const started = yield* Effect.catchTag(starting, "HandshakeError", (error) => {
+      const { detail, executable, exit, kind, pluginId, stderr } = error
+      const diagnosis = [...error.diagnosis, ...whyMissing(command, stderr)]
+      return Effect.fail(new HandshakeError({ detail, diagnosis, executable, exit, kind, pluginId, stderr }))
+    })
     yield* Effect.forkScoped(
       Effect.flatMap(started.process.secretTaken, (taken) => (taken ? api.requireToken : Effect.void)),
     )

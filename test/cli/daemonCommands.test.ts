@@ -171,9 +171,10 @@ describe("commands for a running supervisor", () => {
 
   it.live("install sends a file, a folder and a URL", () =>
     Effect.gen(function* () {
-      const { run, seen } = yield* fake({
+      const { run, seen: all } = yield* fake({
         "POST /api/v4/plugins": { status: 201, body: { id: "hello", version: "1.0.0" } },
         "POST /api/v4/plugins/install_from_url": { status: 201, body: { id: "hello" } },
+        "GET /api/v4/plugins/statuses": { body: [{ plugin_id: "hello", is_enabled: false }] },
       })
       const root = yield* folder({
         "hello/plugin.json": JSON.stringify({ id: "hello", name: "Hello", server: { executable: "plugin.py" } }),
@@ -183,12 +184,13 @@ describe("commands for a running supervisor", () => {
       })
       const sent = yield* run(["install", join(root, "some.tar.gz"), "--force"])
       assert.deepInclude(sent, { code: 0, stderr: "" })
-      assert.include(sent.stdout, "hello 1.0.0 is installed; plugin-supervisor enable hello starts it")
-      const form = seen[0]!.body.toString("latin1")
+      assert.include(sent.stdout, "hello 1.0.0 is installed and not enabled: plugin-supervisor enable hello starts it")
+      const seen = () => all.filter(({ method }) => method === "POST")
+      const form = seen()[0]!.body.toString("latin1")
       assert.match(form, /name="force"\r\n\r\ntrue\r\n[^]*name="plugin"; filename="some\.tar\.gz"\r\n[^]*any bytes/)
 
       assert.strictEqual((yield* run(["install", join(root, "hello")])).code, 0)
-      const { body } = seen[1]!
+      const { body } = seen()[1]!
       assert.notInclude(body.toString("latin1"), 'name="force"')
       const archive = gunzipSync(body.subarray(body.indexOf(Buffer.from([0x1f, 0x8b])), body.lastIndexOf("\r\n--")))
       assert.include(archive.toString("latin1"), "hello/plugin.py")
@@ -196,7 +198,7 @@ describe("commands for a running supervisor", () => {
 
       assert.strictEqual((yield* run(["install", "https://example.org/a b.tar.gz", "--force"])).code, 0)
       assert.strictEqual(
-        seen[2]!.url,
+        seen()[2]!.url,
         "/api/v4/plugins/install_from_url?plugin_download_url=https%3A%2F%2Fexample.org%2Fa+b.tar.gz&force=true",
       )
       const missing = yield* run(["install", join(root, "nothing")])

@@ -1,10 +1,10 @@
 /** docs/tutorial.md, done as a reader would: its files are written, its commands run, and they print what it says. */
 import { execFileSync } from "node:child_process"
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
-import { cliEnvironment, main } from "../support/cli.ts"
+import { cliEnvironment, installedCli } from "../support/cli.ts"
 import { read } from "../support/documents.ts"
 import { temporaryFolder } from "../support/folder.ts"
 import { eventually, noPython } from "../support/host.ts"
@@ -91,11 +91,7 @@ describe.skipIf(noPython)("docs/tutorial.md", () => {
           },
           installedSdk(),
         ])
-        mkdirSync(join(folder, "bin"))
-        const script = `#!/bin/sh\nexec ${process.execPath} --conditions=effect-plugin-supervisor-source ${main} "$@"\n`
-        writeFileSync(join(folder, "bin/plugin-supervisor"), script, { mode: 0o755 })
-        const own = cliEnvironment()
-        const env = { ...own, PATH: `${join(folder, "bin")}:${own["PATH"]}` }
+        const env = { ...cliEnvironment(), PATH: installedCli(folder) }
         // Built once for all tests: building the SDK takes a network and a minute.
         const more =
           "--port 0 --environments environments --python-sdk effect-plugin-supervisor-sdk --offline --find-links packages"

@@ -46,7 +46,7 @@ const served = (root: string, { isBare = false, ...options }: Settings = {}) => 
   )
   return HttpRouter.serve(
     AdminRoutes.layer(MattermostPlugins, options).pipe(Layer.provide(limits), Layer.provide(HttpFailures)),
-    { disableLogger: true, disableListenLog: true },
+    { disableLogger: true, disableListenLog: true, routerConfig: AdminRoutes.routerConfig },
   ).pipe(
     Layer.provideMerge(
       NodeHttpServer.layer(() => createServer(), { host: "127.0.0.1", port: 0, gracefulShutdownTimeout: 500 }),
@@ -216,6 +216,14 @@ describe("the Admin REST API", () => {
           expectError(yield* send("PUT", "/by-hand/config", { body: given }), 400, body)
           expectError(yield* send("PATCH", "/by-hand/config", { body: given }), 400, body)
         }
+        // Whatever type it says to be of: curl says a form for all that it is given.
+        for (const type of ["application/xml", "multipart/form-data; boundary=x"]) {
+          const given = { body: "<a/>", headers: { "content-type": type } }
+          expectError(yield* send("PUT", "/by-hand/config", given), 400, body, /is not JSON/)
+        }
+        const [longest, longer] = ["a".repeat(190), "a".repeat(191)]
+        expectError(yield* send("GET", `/${longest}/config`), 404, missing, /no plugin aaa/)
+        expectError(yield* send("GET", `/${longer}/config`), 404, "api.context.404.app_error", /longer than any id/)
         const large = { body: JSON.stringify({ a: "x".repeat(2_000_000) }) }
         expectError(yield* send("PUT", "/by-hand/config", large), 413, "api.context.request_body_too_large.app_error")
         expectError(
@@ -305,7 +313,7 @@ describe("an upload", () => {
         const two = new FormData()
         for (const name of ["a", "b"]) two.append("plugin", new File([good], name))
         expectError(yield* post(two), 400, "api.plugin.upload.array.app_error")
-        expectError(yield* post(form(join(files, "no-archive"))), 400, "app.plugin.extract.app_error", /the upload/)
+        expectError(yield* post(form(join(files, "no-archive"))), 400, "app.plugin.extract.app_error", /the archive/)
         const cut = new FormData()
         cut.append("plugin", new File([good.subarray(0, good.length - 20)], "cut"))
         expectError(yield* post(cut), 400, "app.plugin.extract.app_error")
@@ -332,12 +340,12 @@ describe("an upload", () => {
         leaving.socket.destroy()
         yield* eventually("nothing is left of it", () => uploads().length === 0)
         const stuffed = form(join(files, "no-archive"), { force: "x".repeat(100_000) })
-        expectError(yield* post(stuffed), 413, tooLarge)
+        expectError(yield* post(stuffed), 413, tooLarge, /A field of the form has more than 65536 bytes/)
         const many = form(
           join(files, "no-archive"),
           Object.fromEntries([...Array(20).keys()].map((n) => [`f${n}`, ""])),
         )
-        expectError(yield* post(many), 413, tooLarge)
+        expectError(yield* post(many), 413, tooLarge, /more than 10 parts/)
       }).pipe(Effect.provide(served(yield* root)))
       assert.deepStrictEqual(
         readdirSync(temporary).filter((name) => !name.startsWith("test-")),
@@ -410,7 +418,8 @@ describe("an install from a URL", () => {
           expectError(answer, 400, failed, reason)
           assert.notInclude(answer.text, "secret")
         }
-        expectError(yield* from(`${origin}/large`), 413, "api.plugin.upload.file_too_large.app_error")
+        const large = yield* from(`${origin}/large`)
+        expectError(large, 413, "api.plugin.upload.file_too_large.app_error", /^the archive/)
         const installed = yield* from(`${origin}/moved`)
         assert.strictEqual(installed.status, 201, installed.text)
         assert.deepInclude(installed.json, { id: "hello", version: "1.0.0" })

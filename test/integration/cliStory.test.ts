@@ -88,9 +88,10 @@ describe.skipIf(noPython)("an operator on the command line", () => {
       const root = yield* folder(greeter)
       const { done, run, url } = yield* served(root)
       assert.include(yield* done("list"), "There are no plugins yet")
-      assert.include(yield* done("install", "greeter"), "greeter 1.0.0 is installed")
+      assert.include(yield* done("install", "greeter"), "greeter 1.0.0 is installed and not enabled")
       assert.match(yield* done("list"), /^greeter +1\.0\.0 +inactive +disabled +Greeter$/m)
-      yield* done("enable", "greeter")
+      // Ids count in any case, and are told as they are.
+      assert.strictEqual(yield* done("enable", "GREETER"), "greeter is enabled and runs\n")
       assert.match(yield* done("status"), /^greeter +1\.0\.0 +Running/m)
       assert.deepStrictEqual(yield* page(url, "greeter"), { status: 200, text: "one" })
 
@@ -105,11 +106,11 @@ describe.skipIf(noPython)("an operator on the command line", () => {
       assert.include(yield* done("logs", "greeter"), "the greeter is here")
       const again = yield* run("install", "greeter")
       assert.deepInclude(again, { code: 1, stdout: "" })
-      assert.include(again.stderr, "installed already")
+      assert.include(again.stderr, "installed already in version 1.0.0; to replace it, force the install (--force")
       const source = join(root, "greeter/plugin.py")
       writeFileSync(source, readFileSync(source, "utf8").replace('"one"', '"two"'))
       yield* done("pack", "greeter", "-o", "greeter.tar.gz")
-      yield* done("install", "greeter.tar.gz", "--force")
+      assert.include(yield* done("install", "greeter.tar.gz", "--force"), "greeter 1.0.0 is installed and runs")
       assert.deepStrictEqual(yield* page(url, "greeter"), { status: 200, text: "two" })
 
       for (const word of ["restart", "reload"]) yield* done(word, "greeter")
