@@ -95,7 +95,7 @@ def test_a_pydantic_model() -> None:
 def test_classes_that_are_no_settings() -> None:
     @dataclass
     class Odd:
-        what: Optional[list[dict]] = None  # type: ignore[type-arg]
+        what: list[dict] | None = None  # type: ignore[type-arg]
 
     with pytest.raises(TypeError, match="settings are a dataclass or a pydantic model"):
         read_settings(dict, {})

@@ -91,3 +91,7 @@ export const working = <A, E, R, R2 = never>(
     return yield* effect
   }).pipe(Effect.scoped)
 }
+
+/** The same for what takes long: where stderr is no terminal, it says once what is being done. */
+export const atLength = <A, E, R>(what: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  process.stderr.isTTY ? working(what, effect) : Effect.andThen(Console.error(what), effect)

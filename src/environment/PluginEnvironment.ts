@@ -6,6 +6,7 @@ import type { AnyContract } from "../contract/Contract.ts"
 import type { PluginStartError } from "../supervisor/PluginRun.ts"
 import type { SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
 import type { SupervisorOptions } from "../supervisor/SupervisorOptions.ts"
+import type { LostPlugin } from "./FoundBundles.ts"
 import type { EnvironmentBuild } from "../command/PythonEnvironment.ts"
 import type {
   EnableError,
@@ -57,6 +58,8 @@ export interface PluginEnvironment<out H = object> {
   readonly plugins: Effect.Effect<ReadonlyArray<SupervisedPlugin<H>>>
   /** The same, with where they come from and whether they are to run. */
   readonly managed: Effect.Effect<ReadonlyArray<ManagedPlugin<H>>>
+  /** The installed ones whose bundles were lost, or can't be used any more; each can be installed again, or removed. */
+  readonly lost: Effect.Effect<ReadonlyArray<LostPlugin>>
   /** The plugin of an id, in any case of its letters. */
   readonly find: (id: string) => Effect.Effect<Option.Option<SupervisedPlugin<H>>>
   /** Waits until every plugin that was found at the start is active or has failed. */

@@ -17,7 +17,7 @@ import { download, type DownloadOptions } from "./BundleDownload.ts"
 import { HttpAuthorization } from "./HttpAuthorization.ts"
 import { jsonBody } from "./JsonBody.ts"
 import { HEARTBEAT, lineOf, logResponse } from "./LogStream.ts"
-import { clientManifestOf, healthOf, manifestOf, statusOf } from "./PluginReport.ts"
+import { clientManifestOf, healthOf, lostStatus, manifestOf, statusOf } from "./PluginReport.ts"
 import { errorResponse } from "./Refusal.ts"
 
 /** Settings of the Admin REST API. */
@@ -76,13 +76,15 @@ const handlers = <Self>(host: AnyHost<Self>, options: AdminRoutesOptions) =>
       const logs = yield* Effect.serviceOption(PluginLogs)
       const { heartbeat = HEARTBEAT, stopping = Effect.never } = options
       const fileSystem = yield* FileSystem.FileSystem
-      const find = (id: string): Effect.Effect<ManagedPlugin, PluginApiError> =>
-        Effect.flatMap(environment.managed, (all) => {
-          const found = all.find(({ plugin }) => plugin.bundle.manifest.id === id.toLowerCase())
-          return found === undefined
-            ? Effect.fail(adminError(new UnknownPluginError({ pluginId: id })))
-            : Effect.succeed(found)
-        })
+      const find = Effect.fnUntraced(function* (id: string): Effect.fn.Return<ManagedPlugin, PluginApiError> {
+        const isIt = (other: string) => other === id.toLowerCase()
+        const found = (yield* environment.managed).find(({ plugin }) => isIt(plugin.bundle.manifest.id))
+        if (found !== undefined) return found
+        const gone = (yield* environment.lost).find((one) => isIt(one.id))
+        return yield* adminError(
+          new UnknownPluginError({ pluginId: id, ...(gone !== undefined && { lost: gone.reason }) }),
+        )
+      })
       const install = <E>(source: BundleSource<E>, force: boolean) =>
         environment.install(source, { force }).pipe(
           orAdminError,
@@ -114,11 +116,19 @@ const handlers = <Self>(host: AnyHost<Self>, options: AdminRoutesOptions) =>
             const running = new Set(yield* Effect.filter(plugins, ({ run }) => Effect.map(run, Option.isSome)))
             return {
               active: plugins.filter((plugin) => running.has(plugin)).map(manifestOf),
-              inactive: plugins.filter((plugin) => !running.has(plugin)).map(manifestOf),
+              inactive: [
+                ...plugins.filter((plugin) => !running.has(plugin)).map(manifestOf),
+                ...(yield* environment.lost).map(({ id, version }) => ({ id, name: id, version })),
+              ],
             }
           }),
         )
-        .handle("statuses", () => Effect.flatMap(environment.managed, Effect.forEach(statusOf)))
+        .handle("statuses", () =>
+          Effect.gen(function* () {
+            const managed = yield* Effect.forEach(yield* environment.managed, statusOf)
+            return [...managed, ...(yield* environment.lost).map(lostStatus)]
+          }),
+        )
         .handle("webapp", () =>
           Effect.gen(function* () {
             const plugins = yield* Effect.filter(yield* environment.plugins, ({ bundle, run }) =>

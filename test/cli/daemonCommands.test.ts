@@ -100,6 +100,9 @@ const health = {
   metrics: [],
 }
 
+/** A failed start: the exit and the end of stderr are in its reason. */
+const START = "plugin other did not start: it ended (exit code 3); the end of its stderr:\n  Traceback\n  KeyError"
+
 describe("commands for a running supervisor", () => {
   it.live("list and status tell people and programs", () =>
     Effect.gen(function* () {
@@ -109,6 +112,13 @@ describe("commands for a running supervisor", () => {
           body: [...statuses, { ...statuses[0], plugin_id: "other", is_enabled: false }],
         },
         "GET /api/v4/plugins/hello/health": { body: health },
+        "GET /api/v4/plugins/other/health": {
+          body: {
+            ...health,
+            error: START,
+            last_failure: { at: 1, reason: START, exit: "exit code 3", stderr: ["Traceback", "KeyError"] },
+          },
+        },
         "GET /api/v4/plugins/nobody/health": { status: 404, body: appError("there is no plugin nobody", 404) },
       })
       const listed = yield* run(["list"])
@@ -131,6 +141,8 @@ describe("commands for a running supervisor", () => {
       assert.match(one.stdout, /failed +\d+d .* ago: it ended \(exit code 1\)\n +Traceback\nfolder +\/plugins\/hello/)
       assert.match(one.stdout, /packages +installing tiny==1\.0\nprocess +7\nhealth +answers after 3 ms with 2 calls/)
       assert.deepStrictEqual(JSON.parse((yield* run(["status", "hello", "--json"])).stdout), health)
+      const told = (yield* run(["status", "other"])).stdout.match(/exit code 3|Traceback|KeyError/g)
+      assert.deepStrictEqual(told, ["exit code 3", "Traceback", "KeyError"])
       const unknown = yield* run(["status", "nobody"])
       assert.deepInclude(unknown, { code: 1, stdout: "" })
       assert.include(unknown.stderr, "there is no plugin nobody")
@@ -337,6 +349,19 @@ describe("commands for a running supervisor", () => {
 
   it.live("end with 2 for what is no command, and print help only where it was asked for", () =>
     Effect.gen(function* () {
+      const lines: ReadonlyArray<readonly [args: ReadonlyArray<string>, said: RegExp]> = [
+        [["serve", "--plugins", "/none"], /Expected: a path that exists; there is no \/none\n/],
+        [["pack", main], /Expected: a folder, and not the file /],
+        [
+          ["serve", "--plugins", ".", "--limit", "message=x", "--limit", "post-props=x"],
+          /--limit:\n +message: expected a size such as "8 MiB"\n +.*post-props.*: expected a whole number/,
+        ],
+      ]
+      for (const [args, said] of lines) {
+        const { code, stderr, stdout } = yield* cli(args)
+        assert.deepStrictEqual([args, code, stdout], [args, 2, ""])
+        assert.match(stderr, said)
+      }
       for (const args of [["nothing"], ["list", "--what"], ["enable"], ["logs", "a", "--count", "0"]]) {
         const { code, stderr, stdout } = yield* cli(args)
         assert.deepStrictEqual([args, code, stdout], [args, 2, ""])

@@ -169,10 +169,16 @@ describe.skipIf(noPython)("PluginEnvironment", () => {
       const source = yield* bundle("1.0.0")
       yield* running(root, ({ enable, install }) => Effect.andThen(install({ folder: source }), enable("versioned")))
       rmSync(join(root, "store/versioned"), { recursive: true })
-      yield* running(root, ({ install, managed }) =>
+      yield* running(root, ({ enable, install, lost, managed }) =>
         Effect.gen(function* () {
           assert.deepStrictEqual(yield* managed, [])
+          const [gone, ...more] = yield* lost
+          assert.deepInclude(gone, { id: "versioned", version: "1.0.0", isEnabled: true })
+          assert.deepStrictEqual(more, [])
+          const { message } = yield* Effect.flip(enable("Versioned"))
+          assert.match(message, /the plugin Versioned .*: its bundle is gone from the store; install it again/)
           yield* install({ folder: source })
+          assert.deepStrictEqual(yield* lost, [])
           const [plugin] = yield* managed
           assert.isTrue(plugin?.isEnabled)
           assert.strictEqual(yield* posted, "x 1.0.0")

@@ -277,6 +277,8 @@ describe("an upload", () => {
         }
         const forced = yield* send("POST", "", { body: form(next, { force: "true" }) })
         assert.deepInclude(forced.json, { version: "1.1.0" })
+        const older = yield* send("POST", "", { body: form(old) })
+        expectError(older, 409, "app.plugin.downgrade.app_error", /1\.1\.0, which is newer than 1\.0\.0.*--force/)
         assert.deepInclude((yield* send("GET", "/statuses")).json[1], {
           version: "1.1.0",
           state: 0,
