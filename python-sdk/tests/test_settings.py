@@ -105,6 +105,14 @@ def test_classes_that_are_no_settings() -> None:
         read_settings(Odd, {"what": ["x"]})
 
 
+def test_what_json_there_is() -> None:
+    @dataclass
+    class Open:
+        rules: Any = None
+
+    assert read_settings(Open, {"rules": {"words": ["a"]}}).rules == {"words": ["a"]}
+
+
 class Configured(Plugin):
     settings = Settings("")
 

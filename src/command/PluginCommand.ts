@@ -185,7 +185,8 @@ export class PluginCommand extends Context.Service<
           const made = command({ pluginId, kind: "python", executable, args: [file], cwd }, options)
           if (environments !== undefined) return made
           const isThere = (name: string) => Effect.orElseSucceed(fs.exists(path.join(cwd, name)), () => false)
-          return { ...made, notInstalled: (yield* Effect.filter(REQUIREMENTS, isThere))[0] }
+          const [notInstalled] = yield* Effect.filter(REQUIREMENTS, isThere)
+          return notInstalled === undefined ? made : { ...made, notInstalled }
         }),
         verifyChecksums: (command) =>
           Effect.forEach(command.checksums, (checksum) => verify(fs, command.pluginId, checksum), { discard: true }),

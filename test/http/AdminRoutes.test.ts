@@ -1,5 +1,6 @@
 /** The Admin REST API over a real server: what it answers to whom, and what it refuses. */
-import { readdirSync, readFileSync } from "node:fs"
+import { execFileSync } from "node:child_process"
+import { readdirSync, readFileSync, symlinkSync } from "node:fs"
 import { randomBytes } from "node:crypto"
 import { createServer as createHttp } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -302,6 +303,7 @@ describe("an upload", () => {
       const files = yield* folder({
         "no-archive": "nonsense",
         manifest: "",
+        "linked/plugin.json": JSON.stringify({ id: "linked", name: "L", server: { executable: "run" } }),
       })
       yield* Effect.gen(function* () {
         const { base, send } = yield* client
@@ -316,6 +318,11 @@ describe("an upload", () => {
         for (const name of ["a", "b"]) two.append("plugin", new File([good], name))
         expectError(yield* post(two), 400, "api.plugin.upload.array.app_error")
         expectError(yield* post(form(join(files, "no-archive"))), 400, "app.plugin.extract.app_error", /the archive/)
+        symlinkSync("/bin/sh", join(files, "linked/run"))
+        const linked = join(files, "linked.tar.gz")
+        execFileSync("tar", ["-czf", linked, "-C", files, "linked"])
+        const link = yield* post(form(linked))
+        expectError(link, 400, "app.plugin.extract.app_error", /run" is a symbolic link; put the file itself/)
         const cut = new FormData()
         cut.append("plugin", new File([good.subarray(0, good.length - 20)], "cut"))
         expectError(yield* post(cut), 400, "app.plugin.extract.app_error")
