@@ -350,8 +350,8 @@ describe("commands for a running supervisor", () => {
   it.live("end with 2 for what is no command, and print help only where it was asked for", () =>
     Effect.gen(function* () {
       const lines: ReadonlyArray<readonly [args: ReadonlyArray<string>, said: RegExp]> = [
-        [["serve", "--plugins", "/none"], /Expected: a path that exists; there is no \/none\n/],
-        [["pack", main], /Expected: a folder, and not the file /],
+        [["serve", "--plugins", "/none"], /--plugins: "\/none"\. Path does not exist: \/none\n/],
+        [["pack", main], /Path is not a directory: /],
         [
           ["serve", "--plugins", ".", "--limit", "message=x", "--limit", "post-props=x"],
           /--limit:\n +message: expected a size such as "8 MiB"\n +.*post-props.*: expected a whole number/,
