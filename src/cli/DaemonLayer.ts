@@ -162,7 +162,13 @@ export const daemonLayer = <Self, Given, E, R, RoutesError, RoutesNeeds, AuthNee
   // Built last, so that it ends first: before the server waits for what it serves.
   const stop = Layer.effectDiscard(Effect.addFinalizer(() => Deferred.succeed(stopping, undefined)))
   return stop.pipe(
-    Layer.provideMerge(HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true })),
+    Layer.provideMerge(
+      HttpRouter.serve(routes, {
+        disableLogger: true,
+        disableListenLog: true,
+        routerConfig: AdminRoutes.routerConfig,
+      }),
+    ),
     Layer.provideMerge(server),
     Layer.provideMerge(
       backend

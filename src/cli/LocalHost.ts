@@ -32,7 +32,7 @@ export const backendSupervisor = ({ api, host }: ServedBackend<Loaded, AnyContra
     Layer.provide(PluginStorage.layerFile(join(data, "plugins.db"))),
   )
 
-/** A host for one command, with nothing stored yet. */
+/** A host for one command. */
 export interface LocalHost {
   readonly host: HostClass<Loaded, string, AnyContract>
   readonly supervisor: Layer.Layer<
@@ -51,10 +51,22 @@ export const loadHost = (
     onSome: (file) => Effect.mapError(loadBackend(file), ({ cause }) => told({ message: String(cause) })),
   })
 
-/** Makes a host whose data goes with the Scope. */
-export const localHost = Effect.fnUntraced(function* (backend: Option.Option<string>) {
-  const fileSystem = yield* FileSystem.FileSystem
-  const data = yield* Effect.mapError(fileSystem.makeTempDirectoryScoped({ prefix: "plugin-" }), told)
+/** The folder that is given, or one that goes with the Scope. */
+export const dataFolder = (given: Option.Option<string>) =>
+  Option.match(given, {
+    onNone: () =>
+      Effect.flatMap(FileSystem.FileSystem, (fileSystem) =>
+        Effect.mapError(fileSystem.makeTempDirectoryScoped({ prefix: "plugin-" }), told),
+      ),
+    onSome: Effect.succeed,
+  })
+
+/** Makes a host, by default with data that goes with the Scope. */
+export const localHost = Effect.fnUntraced(function* (
+  backend: Option.Option<string>,
+  given: Option.Option<string> = Option.none(),
+) {
+  const data = yield* dataFolder(given)
   const loaded = yield* loadHost(backend)
   return {
     host: loaded.host,

@@ -123,7 +123,8 @@ export const LogLineBody = Schema.Struct({
 
 /** A plugin's settings. */
 export const SettingsBody = Schema.Record(Schema.String, Schema.MutableJson).annotate({
-  description: "Secrets are shown as stars, which leave them as they are when they are saved",
+  description:
+    "By name, in any case. Secrets are shown as stars, which leave them as they are when they are saved; null is a setting that is not set",
 })
 
 /** Digits alone: no text, as in `count=`, would be the number 0. */
@@ -204,6 +205,17 @@ const adminPlugins = (plugins: Path) =>
         success: SettingsBody,
         error: errors(400, 404, 413, 501, 503),
       }).annotateMerge(describe("Replace a plugin's settings", "Answers them as `GET` does")),
+      HttpApiEndpoint.patch("change", `${plugins}/:id/config`, {
+        params,
+        payload: SettingsBody,
+        success: SettingsBody,
+        error: errors(400, 404, 413, 501, 503),
+      }).annotateMerge(
+        describe(
+          "Change single settings of a plugin",
+          "The others stay; `null` unsets one. Answers them as `GET` does",
+        ),
+      ),
       HttpApiEndpoint.get("logs", `${plugins}/:id/logs`, {
         params,
         query: { count: Schema.optionalKey(LineCount) },

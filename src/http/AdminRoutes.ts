@@ -4,6 +4,7 @@ import { HttpApiBuilder, HttpApiSwagger, OpenApi } from "effect/http-api"
 import { PluginApiError } from "../api/PluginApi.ts"
 import { BundleLimits } from "../bundle/BundleLimits.ts"
 import type { BundleSource } from "../bundle/BundleStore.ts"
+import { MAX_ID_LENGTH } from "../bundle/Manifest.ts"
 import { NotStoredError, UnknownPluginError } from "../environment/EnvironmentError.ts"
 import type { ManagedPlugin, PluginEnvironment } from "../environment/PluginEnvironment.ts"
 import type { AnyHost } from "../environment/PluginHost.ts"
@@ -16,7 +17,7 @@ import { download, type DownloadOptions } from "./BundleDownload.ts"
 import { HttpAuthorization } from "./HttpAuthorization.ts"
 import { jsonBody } from "./JsonBody.ts"
 import { HEARTBEAT, lineOf, logResponse } from "./LogStream.ts"
-import { clientManifestOf, healthOf, manifestOf, statusOf } from "./PluginReport.ts"
+import { clientManifestOf, healthOf, lostStatus, manifestOf, statusOf } from "./PluginReport.ts"
 import { errorResponse } from "./Refusal.ts"
 import { claimPaths } from "./ServedPaths.ts"
 
@@ -37,6 +38,9 @@ export interface AdminRoutesOptions extends DownloadOptions {
   /** How often a followed log that says nothing sends a sign of life. Default {@link HEARTBEAT}. */
   readonly heartbeat?: Duration.Input | undefined
 }
+
+/** For the router of these routes: by default it knows no path with an id of more than 100 characters. */
+export const routerConfig = { maxParamLength: MAX_ID_LENGTH }
 
 /** Where the API is unless `path` says otherwise. */
 export const API_PATH = "/api/v4"
@@ -83,13 +87,15 @@ const handlers = <Self>(api: AdminApi, host: AnyHost<Self>, options: AdminRoutes
       const logs = yield* Effect.serviceOption(PluginLogs)
       const { heartbeat = HEARTBEAT, stopping = Effect.never } = options
       const fileSystem = yield* FileSystem.FileSystem
-      const find = (id: string): Effect.Effect<ManagedPlugin, PluginApiError> =>
-        Effect.flatMap(environment.managed, (all) => {
-          const found = all.find(({ plugin }) => plugin.bundle.manifest.id === id.toLowerCase())
-          return found === undefined
-            ? Effect.fail(adminError(new UnknownPluginError({ pluginId: id })))
-            : Effect.succeed(found)
-        })
+      const find = Effect.fnUntraced(function* (id: string): Effect.fn.Return<ManagedPlugin, PluginApiError> {
+        const isIt = (other: string) => other === id.toLowerCase()
+        const found = (yield* environment.managed).find(({ plugin }) => isIt(plugin.bundle.manifest.id))
+        if (found !== undefined) return found
+        const gone = (yield* environment.lost).find((one) => isIt(one.id))
+        return yield* adminError(
+          new UnknownPluginError({ pluginId: id, ...(gone !== undefined && { lost: gone.reason }) }),
+        )
+      })
       const install = <E>(source: BundleSource<E>, force: boolean) =>
         environment.install(source, { force }).pipe(
           orAdminError,
@@ -108,6 +114,11 @@ const handlers = <Self>(api: AdminApi, host: AnyHost<Self>, options: AdminRoutes
           Effect.mapError(Effect.fromOption(logs), () => adminError(new NotStoredError({ missing: "PluginLogs" }))),
         )
       const settingsOf = (id: string) => orAdminError(environment.settings(id))
+      const setting = (set: PluginEnvironment["configure"]) =>
+        Effect.fnUntraced(function* ({ params }: { readonly params: { readonly id: string } }) {
+          yield* orAdminError(set(params.id, yield* settingsIn))
+          return yield* settingsOf(params.id)
+        })
 
       return group
         .handle("list", () =>
@@ -116,11 +127,19 @@ const handlers = <Self>(api: AdminApi, host: AnyHost<Self>, options: AdminRoutes
             const running = new Set(yield* Effect.filter(plugins, ({ run }) => Effect.map(run, Option.isSome)))
             return {
               active: plugins.filter((plugin) => running.has(plugin)).map(manifestOf),
-              inactive: plugins.filter((plugin) => !running.has(plugin)).map(manifestOf),
+              inactive: [
+                ...plugins.filter((plugin) => !running.has(plugin)).map(manifestOf),
+                ...(yield* environment.lost).map(({ id, version }) => ({ id, name: id, version })),
+              ],
             }
           }),
         )
-        .handle("statuses", () => Effect.flatMap(environment.managed, Effect.forEach(statusOf)))
+        .handle("statuses", () =>
+          Effect.gen(function* () {
+            const managed = yield* Effect.forEach(yield* environment.managed, statusOf)
+            return [...managed, ...(yield* environment.lost).map(lostStatus)]
+          }),
+        )
         .handle("webapp", () =>
           Effect.gen(function* () {
             const plugins = yield* Effect.filter(yield* environment.plugins, ({ bundle, run }) =>
@@ -151,13 +170,8 @@ const handlers = <Self>(api: AdminApi, host: AnyHost<Self>, options: AdminRoutes
         .handle("restart", done(environment.restart))
         .handle("reload", done(environment.reload))
         .handle("config", ({ params }) => settingsOf(params.id))
-        .handleRaw("configure", ({ params }) =>
-          Effect.gen(function* () {
-            const settings = yield* settingsIn
-            yield* orAdminError(environment.configure(params.id, settings))
-            return yield* settingsOf(params.id)
-          }),
-        )
+        .handleRaw("configure", setting(environment.configure))
+        .handleRaw("change", setting(environment.change))
         .handle("logs", ({ params, query: { count = LINES } }) =>
           Effect.gen(function* () {
             const { tail } = yield* logsOf(params.id)
@@ -218,16 +232,17 @@ const ofBody = (defect: unknown, maxBytes: number): Option.Option<PluginApiError
       return Option.some(
         invalid("api.context.invalid_body_param.app_error", "The request's body is no multipart/form-data"),
       )
+    case "FieldTooLarge":
+      return Option.some(tooLarge(`A field of the form has more than ${ENVELOPE} bytes; only the file may be large`))
+    case "TooManyParts":
+      return Option.some(tooLarge(`The form has more than ${MAX_PARTS} parts`))
     default:
-      return Option.some(
-        new PluginApiError({
-          id: "api.plugin.upload.file_too_large.app_error",
-          message: `The upload is larger than ${maxBytes} bytes, or has too many parts`,
-          statusCode: 413,
-        }),
-      )
+      return Option.some(tooLarge(`The upload is larger than ${maxBytes} bytes`))
   }
 }
+
+const tooLarge = (message: string) =>
+  new PluginApiError({ id: "api.plugin.upload.file_too_large.app_error", message, statusCode: 413 })
 
 /** Errors that the API answers with a text, or with nothing, become failures. */
 const inJson = (response: HttpServerResponse.HttpServerResponse) =>

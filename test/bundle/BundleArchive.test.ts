@@ -37,7 +37,7 @@ describe("a hostile archive", () => {
     Effect.gen(function* () {
       const { effect, root, target } = yield* unpacking(bytes(archive()), limits)
       const error = yield* Effect.flip(effect)
-      assert.deepInclude(error, { _tag: "BundleRefusedError", source: "the upload", kind, entry })
+      assert.deepInclude(error, { _tag: "BundleRefusedError", source: "the archive", kind, entry })
       assert.include(error.message, says)
       assert.notMatch(error.message, /\p{Cc}/u)
       assert.deepStrictEqual(readdirSync(root, { recursive: true }), ["staging"], "nothing is left, here or beside it")

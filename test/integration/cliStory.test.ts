@@ -88,9 +88,10 @@ describe.skipIf(noPython)("an operator on the command line", () => {
       const root = yield* folder(greeter)
       const { done, run, url } = yield* served(root)
       assert.include(yield* done("list"), "There are no plugins yet")
-      assert.include(yield* done("install", "greeter"), "greeter 1.0.0 is installed")
-      assert.match(yield* done("list"), /^greeter +1\.0\.0 +inactive +Greeter$/m)
-      yield* done("enable", "greeter")
+      assert.include(yield* done("install", "greeter"), "greeter 1.0.0 is installed and not enabled")
+      assert.match(yield* done("list"), /^greeter +1\.0\.0 +inactive +disabled +Greeter$/m)
+      // Ids count in any case, and are told as they are.
+      assert.strictEqual(yield* done("enable", "GREETER"), "greeter is enabled and runs\n")
       assert.match(yield* done("status"), /^greeter +1\.0\.0 +Running/m)
       assert.deepStrictEqual(yield* page(url, "greeter"), { status: 200, text: "one" })
 
@@ -105,11 +106,11 @@ describe.skipIf(noPython)("an operator on the command line", () => {
       assert.include(yield* done("logs", "greeter"), "the greeter is here")
       const again = yield* run("install", "greeter")
       assert.deepInclude(again, { code: 1, stdout: "" })
-      assert.include(again.stderr, "installed already")
+      assert.include(again.stderr, "installed already in version 1.0.0; to replace it, force the install (--force")
       const source = join(root, "greeter/plugin.py")
       writeFileSync(source, readFileSync(source, "utf8").replace('"one"', '"two"'))
       yield* done("pack", "greeter", "-o", "greeter.tar.gz")
-      yield* done("install", "greeter.tar.gz", "--force")
+      assert.include(yield* done("install", "greeter.tar.gz", "--force"), "greeter 1.0.0 is installed and runs")
       assert.deepStrictEqual(yield* page(url, "greeter"), { status: 200, text: "two" })
 
       for (const word of ["restart", "reload"]) yield* done(word, "greeter")
@@ -157,6 +158,12 @@ describe.skipIf(noPython)("an operator on the command line", () => {
       yield* done("install", "greeter.tar.gz")
       yield* done("sign", "greeter", "--key", "release.pem")
       writeFileSync(join(root, "greeter/more.py"), "")
+      const packed = yield* run("pack", "greeter", "-o", "changed.tar.gz")
+      assert.strictEqual(packed.code, 0)
+      assert.match(
+        packed.stderr,
+        /signature in \S+greeter is not for what is packed: "more.py" was added .*sign it again/,
+      )
       const changed = yield* run("install", "greeter", "--force")
       assert.deepInclude(changed, { code: 1, stdout: "" })
       assert.include(changed.stderr, '"more.py" was added after it was signed')
@@ -360,6 +367,66 @@ describe.skipIf(noPython)("an author on the command line", () => {
   )
 })
 
+describe.skipIf(noPython)("a call", () => {
+  it.live("has the workspace's ids, and what earlier ones have stored where it is told to", () =>
+    Effect.gen(function* () {
+      const root = yield* folder({
+        "who/plugin.json": JSON.stringify({ id: "who", name: "Who", server: { executable: "plugin.py" } }),
+        "who/plugin.py": `
+from mattermost_plugin import Plugin, command, run_plugin
+
+class Who(Plugin):
+    @command("who")
+    def who(self, ctx, args, text):
+        names = self.api.get_user(args.user_id).username, self.api.get_channel(args.channel_id).name
+        return " ".join([*names, str(self.kv.update("calls", lambda before: before + 1, default=0))])
+
+run_plugin(Who)
+`,
+      })
+      const call = (args: object) =>
+        cli(["call", "ExecuteCommand", JSON.stringify({ args }), "--folder", "who", "--data", "data"], { cwd: root })
+      for (const count of [1, 2]) {
+        const { code, stderr, stdout } = yield* call({
+          command: "/who",
+          user_id: "$user_id",
+          channel_id: "$channel_id",
+        })
+        assert.deepStrictEqual([code, stderr], [0, ""])
+        assert.strictEqual(JSON.parse(stdout).response.text, `admin town-square ${count}`)
+      }
+      const failed = yield* call({ command: "/who", user_id: "nobody" })
+      assert.deepInclude(failed, { code: 1, stdout: "" })
+      // Whose failure it is, is told once.
+      assert.match(
+        failed.stderr,
+        /plugin who: ExecuteCommand failed in the plugin \(\S+\): ExecuteCommand raised NotFound/,
+      )
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("of a plugin whose packages nobody has installed says so", () =>
+    Effect.gen(function* () {
+      const root = yield* folder({
+        ...greeter,
+        "greeter/requirements.txt": "nothing-of-this-name\n",
+        "greeter/plugin.py": "import nothing_of_this_name\n",
+      })
+      for (const args of [
+        ["call", "OnActivate", "--folder", "greeter"],
+        ["check", "greeter"],
+      ]) {
+        const { code, stderr, stdout } = yield* cli([...args, "--no-provision"], { cwd: root })
+        assert.strictEqual(code, 1)
+        assert.match(
+          stdout + stderr,
+          /No module named 'nothing_of_this_name'[^]*requirements\.txt was not installed: this host makes no Python environments \(--no-provision\)/,
+        )
+      }
+    }).pipe(Effect.scoped),
+  )
+})
+
 describe.skipIf(noPython)("an author for a contract of one's own", () => {
   it.live("makes a plugin with each of its hooks, on the contract's package", () =>
     Effect.gen(function* () {
@@ -401,6 +468,18 @@ describe.skipIf(noPython)("an author for a contract of one's own", () => {
   )
 })
 
+describe("an author without Go", () => {
+  it.live("is told so, and no half of a plugin stays", () =>
+    Effect.gen(function* () {
+      const root = yield* folder({})
+      const made = yield* cli(["new", "in-go", "--go"], { cwd: root, env: { PATH: root } })
+      assert.deepInclude(made, { code: 1, stdout: "" })
+      assert.match(made.stderr, /^ *there is no go on the PATH; install it$/m)
+      assert.isFalse(existsSync(join(root, "in-go")))
+    }).pipe(Effect.scoped),
+  )
+})
+
 describe.skipIf(noGo !== undefined)("an author in Go", () => {
   it.live("makes a plugin for either contract that runs as it is", () =>
     Effect.gen(function* () {
@@ -408,7 +487,9 @@ describe.skipIf(noGo !== undefined)("an author in Go", () => {
       for (const more of [[], ["--backend", BACKEND]]) {
         const id = `in-go-${more.length}`
         const made = yield* cli(["new", id, "--go", ...more], { cwd: root })
-        assert.deepStrictEqual([made.code, made.stderr], [0, ""])
+        assert.strictEqual(made.code, 0, made.stderr)
+        // It takes minutes, and says at what it is.
+        assert.match(made.stderr, /^make the stubs .*\nget the packages that it needs\nbuild it\n$/)
         const checked = yield* cli(["check", id, ...more], { cwd: root })
         assert.strictEqual(checked.code, 0, checked.stdout)
         assert.match(checked.stdout, /✓ hooks +it is active, and implements .*WillBe/)

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process"
 import { resolve } from "node:path"
-import { Duration, Effect, FileSystem, Option, SubscriptionRef } from "effect"
+import { Duration, Effect, Option, SubscriptionRef } from "effect"
 import { type PluginBundle, PluginBundles } from "../../bundle/PluginBundle.ts"
 import type { AnyHost } from "../../environment/PluginHost.ts"
 import { MattermostPlugins } from "../../mattermost/MattermostPlugins.ts"
@@ -11,7 +11,7 @@ import { type CommandError, failed, told } from "../CommandError.ts"
 import type { DaemonOptions } from "../DaemonLayer.ts"
 import { backendDev, mattermostDev } from "../DevLayer.ts"
 import { limitsOf } from "../Limits.ts"
-import { loadHost, locally } from "../LocalHost.ts"
+import { dataFolder, loadHost, locally } from "../LocalHost.ts"
 import type { LocalFlags } from "../localFlags.ts"
 import * as Output from "../Output.ts"
 
@@ -23,24 +23,21 @@ interface DevInput extends LocalFlags {
   readonly folder: string
   readonly json: boolean
   readonly port: number
+  readonly tokenFile: Option.Option<string>
 }
 
 /** Carries out `plugin-supervisor dev`. */
-export const run = ({ allowEnv, build, data, folder, json, port, ...flags }: DevInput) =>
+export const run = ({ allowEnv, build, data, folder, json, port, tokenFile, ...flags }: DevInput) =>
   Effect.gen(function* () {
-    const fileSystem = yield* FileSystem.FileSystem
     const source = makeSource(resolve(folder), build, makeTell(json))
     const bundle = yield* source.first
     const options: DaemonOptions = {
       plugins: resolve(folder),
-      data: yield* Option.match(data, {
-        onNone: () => Effect.mapError(fileSystem.makeTempDirectoryScoped({ prefix: "plugin-" }), told),
-        onSome: Effect.succeed,
-      }),
+      data: yield* dataFolder(data),
       host: "127.0.0.1",
       port,
       siteUrl: Option.none(),
-      tokenFile: Option.none(),
+      tokenFile,
       allowEnv,
       allowHost: [],
       trustedProxies: [],

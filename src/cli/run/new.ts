@@ -46,9 +46,10 @@ export const run = ({ backend, contract, go, json, name, package: packageName }:
       Effect.gen(function* () {
         yield* write(folder, files)
         if (!go) return
-        yield* write(folder, yield* Output.working("make the stubs", goStubs(host.contract, id, folder)))
-        yield* Output.working("get what it needs", runTool("go", ["mod", "tidy"], folder))
-        yield* Output.working("build it", runTool("go", ["build", "-o", "plugin", "."], folder))
+        const what = "make the stubs of the contract (the first time Go builds what makes them, which takes minutes)"
+        yield* write(folder, yield* Output.atLength(what, goStubs(host.contract, id, folder)))
+        yield* Output.atLength("get the packages that it needs", runTool("go", ["mod", "tidy"], folder))
+        yield* Output.atLength("build it", runTool("go", ["build", "-o", "plugin", "."], folder))
       }),
       // Half of a plugin would be in the way of the next try.
       () => Effect.ignore(fileSystem.remove(folder, { recursive: true })),
