@@ -90,7 +90,7 @@ describe("an archive", () => {
       assert.strictEqual(files[1]!.sha256, "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881")
       for (const [path, mode] of [
         ["", 0o700],
-        ["a", 0o700],
+        ["a", 0o755 & ~process.umask()],
         ["a/run", 0o755],
         ["a/data", 0o644],
         ["plugin.json", 0o644],
