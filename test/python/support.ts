@@ -56,7 +56,14 @@ export const environments = (
   options: Partial<PythonEnvironments.PythonEnvironmentsOptions> = {},
   variables: { readonly [name: string]: string } = {},
 ) =>
-  PythonEnvironments.layer({ directory, findLinks: [packages], offline: true, ...options }).pipe(
+  PythonEnvironments.layer({
+    directory,
+    findLinks: [packages],
+    offline: true,
+    // Not the host's own, for which there is nothing that it needs.
+    sdk: { requirement: SDK.name },
+    ...options,
+  }).pipe(
     Layer.provide(
       Layer.succeed(HostEnvironment, {
         platform: currentPlatform,
