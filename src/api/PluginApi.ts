@@ -82,20 +82,32 @@ export interface AnyApiMethods {
   readonly [method: string]: AnyApiMethod
 }
 
-/** The answer to a method that a backend does not have. */
-export const notImplemented = (method: string): PluginApiError =>
+/** The answer to a method that a backend does not have; `why` goes on a sentence about the method. */
+export const notImplemented = (method: string, why: string): PluginApiError =>
   new PluginApiError({
     id: "api.plugin.not_implemented",
     message: `The host does not implement ${method}`,
     statusCode: 501,
     where: method,
+    detailedError: why,
   })
+
+const leftOut = new WeakSet<object>()
+
+/** Whether a backend has left this method out. */
+export const isLeftOut = (method: object | undefined): boolean => method === undefined || leftOut.has(method)
+
+const absent = (method: string): AnyApiMethod => {
+  const answer = () => Effect.fail(notImplemented(method, "its backend leaves it out"))
+  leftOut.add(answer)
+  return answer
+}
 
 /** A host's methods, completed with a "not implemented" error (501) for each that the backend does not have. */
 export const complete = <C extends AnyContract>({ api }: C, methods: ApiHandlers<C>): ApiMethods<C> =>
   Object.fromEntries(
     api.methods.map((method) => [
       method.localName,
-      (methods as unknown as AnyApiMethods)[method.localName] ?? (() => Effect.fail(notImplemented(method.name))),
+      (methods as unknown as AnyApiMethods)[method.localName] ?? absent(method.name),
     ]),
   ) as unknown as ApiMethods<C>

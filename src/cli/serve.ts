@@ -122,9 +122,9 @@ export const serve = Command.make(
       ),
       Flag.withDefault({}),
     ),
-    backend: Flag.File("backend", { mustExist: true }).pipe(
+    backend: Flag.File("backend").pipe(
       Flag.withDescription(
-        "Module of a contract of your own: it exports { host, api } as its default. Default: Mattermost's, on an embedded workspace",
+        "Module of a contract of your own: it exports { host, api, pythonPackages } as its default. Default: Mattermost's, on an embedded workspace",
       ),
       Flag.optional,
     ),

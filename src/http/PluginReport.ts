@@ -46,8 +46,10 @@ export const statusOf = Effect.fnUntraced(function* ({
     last_failure: failureOf(current.lastFailure),
     hooks: Option.match(active, {
       onNone: () => [],
-      onSome: ({ client }) => [...client.implemented].map((hook) => hookName(client.contract, hook)),
+      onSome: ({ client }) =>
+        client.hasTold ? [...client.implemented].map((hook) => hookName(client.contract, hook)) : [],
     }),
+    hooks_told: Option.match(active, { onNone: () => null, onSome: ({ client }) => client.hasTold }),
   }
 })
 

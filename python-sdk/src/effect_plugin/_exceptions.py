@@ -59,7 +59,7 @@ class UnavailableError(PluginAPIError):
 
 
 class NotImplementedByHostError(PluginAPIError):
-    """The host has no such method: its contract is older than the one that the plugin is made for."""
+    """The host has no such method: its contract is older than the plugin's, or its backend does not provide it."""
 
 
 #: The gRPC statuses that HTTP's stand for.
@@ -90,11 +90,25 @@ _BY_CODE: dict[grpc.StatusCode, type[PluginAPIError]] = {
 }
 
 
+#: The trailer in which a host says why it does not have a method that it knows.
+_NOT_PROVIDED = "plugin-supervisor-not-provided"
+
+
+def _not_provided(error: grpc.RpcError) -> str | None:
+    trailers = error.trailing_metadata() if callable(getattr(error, "trailing_metadata", None)) else None
+    for key, value in trailers or ():
+        if key == _NOT_PROVIDED:
+            return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return None
+
+
 def convert_grpc_error(error: grpc.RpcError, rpc: str = "") -> PluginAPIError:
     """The exception for a call that failed with a gRPC status. `rpc` names what was called, if that is known."""
     code = error.code() if callable(getattr(error, "code", None)) else None
     details = error.details() if callable(getattr(error, "details", None)) else None
     if code is grpc.StatusCode.UNIMPLEMENTED and rpc:
+        if (why := _not_provided(error)) is not None:
+            return NotImplementedByHostError(f"this host does not provide {rpc}: {why}", code=code)
         said = f" ({details})" if details else ""
         return NotImplementedByHostError(
             f"the host does not have {rpc}; its contract is older than the one that the plugin is made for{said}",

@@ -11,7 +11,7 @@ import { type CommandError, failed, told } from "../CommandError.ts"
 import type { DaemonOptions } from "../DaemonLayer.ts"
 import { backendDev, mattermostDev } from "../DevLayer.ts"
 import { limitsOf } from "../Limits.ts"
-import { loadHost, locally } from "../LocalHost.ts"
+import { loadHost, locally, startProblem } from "../LocalHost.ts"
 import type { LocalFlags } from "../localFlags.ts"
 import * as Output from "../Output.ts"
 
@@ -152,7 +152,11 @@ const follow = Effect.fnUntraced(function* <Self, E, R>(
   const { id } = plugin.bundle.manifest
   const started = yield* Effect.result(plugin.start)
   if (started._tag === "Success") yield* tell("active", id)
-  else yield* Effect.andThen(tell("failed", started.failure.message), tell("waiting", "for the next change"))
+  else
+    yield* Effect.andThen(
+      tell("failed", startProblem(started.failure, (host as unknown) === MattermostPlugins).message),
+      tell("waiting", "for the next change"),
+    )
   yield* address
   while (true) {
     const outcome = yield* Effect.result(

@@ -2,6 +2,7 @@ import { create, type DescFile, type DescMessage, type DescService, fromBinary, 
 import { CodeGeneratorRequestSchema, CodeGeneratorResponseSchema } from "@bufbuild/protobuf/wkt"
 import { Effect } from "effect"
 import type { AnyContract } from "../../contract/Contract.ts"
+import { HostKeyValues } from "../../generated/plugin_supervisor/v1/host_services_pb.js"
 import { type CommandError, failed } from "../CommandError.ts"
 import { runTool } from "./runTool.ts"
 
@@ -18,7 +19,7 @@ const FOLDER = "contract"
 const isWellKnown = ({ name }: DescFile): boolean => name.startsWith("google/protobuf/")
 
 /** The files of a contract and all that they import, each behind what it imports. */
-const filesOf = ({ api, hooks }: AnyContract): ReadonlyArray<DescFile> => {
+const filesOf = ({ api, hooks, hostServices, lifecycle }: AnyContract): ReadonlyArray<DescFile> => {
   const files = new Set<DescFile>()
   const add = (file: DescFile): void => {
     if (files.has(file)) return
@@ -27,6 +28,9 @@ const filesOf = ({ api, hooks }: AnyContract): ReadonlyArray<DescFile> => {
   }
   add(hooks.file)
   add(api.file)
+  // What every contract has, where this one has no rpcs of its own for it.
+  add(lifecycle.implemented.parent.file)
+  if (hostServices) add(HostKeyValues.file)
   return [...files]
 }
 
