@@ -101,7 +101,9 @@ def test_what_is_the_host_s_does_not_reach_a_plugin(start_plugin: StartPlugin) -
     run_plugin(Seen)
     """)
     connection = connect(plugin)
-    head = request_head("/", headers=[("user-agent", "browser"), ("Accept-Language", "de"), ("x-many", "1")])
+    headers = [("user-agent", "browser"), ("Accept-Language", "de"), ("x-many", "1")]
+    # Who has asked is the host's word as well, and meant for the plugin.
+    head = request_head("/", headers=[*headers, ("plugin-supervisor-user-id", "alice")])
     head = head.replace(b"Proto: http\r\n", b"Proto: https\r\nX-Many: 2\r\n").replace(
         b"Protocol: HTTP/1.1", b"Protocol: HTTP/1.0"
     )
@@ -118,6 +120,7 @@ def test_what_is_the_host_s_does_not_reach_a_plugin(start_plugin: StartPlugin) -
             "User-Agent": ["browser"],
             "Accept-Language": ["de"],
             "X-Many": ["1", "2"],
+            "Plugin-Supervisor-User-Id": ["alice"],
             "X-Forwarded-For": ["192.0.2.1"],
             "X-Forwarded-Proto": ["https"],
             "X-Forwarded-Host": ["example.org:8065"],

@@ -30,7 +30,8 @@ const WORDS = { changed: "changed", missing: "missing", added: "new" } as const
 /** Files that a message names. */
 const MAX_TOLD = 10
 
-const decodeList = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Array(BundleFile)))
+/** Reads the list of an installed bundle's files. */
+export const decodeList = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Array(BundleFile)))
 
 /**
  * Compares an installed bundle with the list of its files from when it was installed, which `hash` stands for; it comes

@@ -26,7 +26,10 @@ export interface BundleLimitsValues {
   readonly freeDisk: number
 }
 
-/** The bounds of what plugins are installed from. Provide another value of the reference to change them. */
+/**
+ * The bounds of what plugins are installed from. `BundleStore.layer` takes those that it is provided with, and so does
+ * `AdminRoutes.layer`, which bounds uploads by them; `packBundle` those of its caller.
+ */
 export const BundleLimits = Context.Reference<BundleLimitsValues>("effect-plugin-supervisor/bundle/BundleLimits", {
   defaultValue: () => ({
     archive: 256 * MIB,

@@ -58,7 +58,7 @@ export interface SignaturePolicyValues {
   readonly keys: ReadonlyArray<TrustedKey>
 }
 
-/** What is asked of the signatures of bundles that are installed. Default: nothing. */
+/** What is asked of the signatures of bundles that are installed: by the `BundleStore` whose Layer is provided with it. Default: nothing. */
 export const SignaturePolicy = Context.Reference<SignaturePolicyValues>(
   "effect-plugin-supervisor/bundle/SignaturePolicy",
   { defaultValue: () => ({ mode: "off", keys: [] }) },

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto"
-import { mkdir, readdir, rename, rmdir, writeFile } from "node:fs/promises"
+import { mkdir, readdir, readFile, rename, rmdir, writeFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { Context, Effect, Layer, Schema, type Scope, Semaphore } from "effect"
 import { type ArchiveSource, unpackArchive, type UnpackedBundle } from "./BundleArchive.ts"
@@ -15,10 +15,15 @@ import {
   syncTree,
 } from "./BundleFiles.ts"
 import { copyFolder } from "./BundleFolder.ts"
-import { checkIntegrity } from "./BundleIntegrity.ts"
+import { checkIntegrity, decodeList } from "./BundleIntegrity.ts"
 import { BundleLimits } from "./BundleLimits.ts"
 import { BundleRefusedError, refused } from "./BundleRefusedError.ts"
-import { type BundleSignature, type BundleSignatureError, requireSignature } from "./BundleSignature.ts"
+import {
+  type BundleSignature,
+  type BundleSignatureError,
+  requireSignature,
+  SignaturePolicy,
+} from "./BundleSignature.ts"
 import { ManifestError } from "./Manifest.ts"
 import { type BundleError, type PluginBundle, PluginBundles } from "./PluginBundle.ts"
 
@@ -117,15 +122,23 @@ export class BundleStore extends Context.Service<
     readonly commit: (
       staged: StagedBundle,
     ) => Effect.Effect<InstalledBundle, BundleError | ManifestError | BundleStoreError>
-    /** The bundle in a place, as {@link InstalledBundle.path} names it. See `checkIntegrity` for whether it is unchanged. */
-    readonly open: (path: string) => Effect.Effect<PluginBundle, BundleError | ManifestError | BundleStoreError>
+    /**
+     * The bundle in a place, as {@link InstalledBundle.path} names it, if its signature suffices still: keys may have been revoked.
+     * See `checkIntegrity` for whether it is unchanged.
+     */
+    readonly open: (
+      path: string,
+    ) => Effect.Effect<PluginBundle, BundleError | ManifestError | BundleStoreError | BundleSignatureError>
     /** Removes a bundle, at one go; one that is not there is fine. Its processes should have ended. */
     readonly remove: (path: string) => Effect.Effect<void, BundleStoreError>
     /** Removes what a host that died has left: stagings, half removed bundles, and all but the current ones. */
     readonly sweep: (current: Iterable<string>) => Effect.Effect<Swept, BundleStoreError>
   }
 >()("effect-plugin-supervisor/bundle/BundleStore") {
-  /** A store in a folder, which is made for its user only (0700) when it is missing. */
+  /**
+   * A store in a folder, which is made for its user only (0700) when it is missing. What is asked of signatures, and the
+   * bounds, are the `SignaturePolicy` and the `BundleLimits` that this Layer is provided with, whoever installs.
+   */
   static readonly layer = (directory: string): Layer.Layer<BundleStore, BundleStoreError, PluginBundles> =>
     Layer.effect(BundleStore, make(resolve(directory)))
 }
@@ -140,6 +153,9 @@ const VERSION_LENGTH = 100
 
 const make = Effect.fnUntraced(function* (store: string) {
   const bundles = yield* PluginBundles
+  // Those of whoever happens to install could be anything.
+  const policy = yield* SignaturePolicy
+  const limits = yield* BundleLimits
   const staging = join(store, STAGING)
   const trash = join(store, TRASH)
   /** Of two commits of the same content the second finds what the first has made. */
@@ -202,17 +218,15 @@ const make = Effect.fnUntraced(function* (store: string) {
   ).pipe(Effect.map((name) => join(staging, name)))
 
   const fromFolder = (folder: string, target: string): Effect.Effect<UnpackedBundle, BundleRefusedError> =>
-    Effect.flatMap(BundleLimits, (limits) =>
-      abortable(async (signal) => {
-        await makeEmpty(target)
-        return { directory: target, files: await copyFolder(folder, target, limits, signal) }
-      }),
-    ).pipe(Effect.mapError((error) => refused(folder, error)))
+    abortable(async (signal) => {
+      await makeEmpty(target)
+      return { directory: target, files: await copyFolder(folder, target, limits, signal) }
+    }).pipe(Effect.mapError((error) => refused(folder, error)))
 
   const stage = Effect.fn("BundleStore.stage")(function* <E, R>(source: BundleSource<E, R>) {
     const target = yield* stagingFolder
     const { directory, files } = yield* "archive" in source
-      ? unpackArchive(source.archive, target)
+      ? Effect.provideService(unpackArchive(source.archive, target), BundleLimits, limits)
       : fromFolder(source.folder, target)
     // The folder's name says nothing to whoever has sent it.
     const bundle = yield* Effect.mapError(bundles.load(directory), (error) =>
@@ -225,7 +239,11 @@ const make = Effect.fnUntraced(function* (store: string) {
       const problems = [{ path: "id", message: "expected an id that does not begin with a dot" }]
       return yield* new ManifestError({ file: "the manifest", problems })
     }
-    const signature = yield* requireSignature(directory, bundle.manifest, files)
+    const signature = yield* Effect.provideService(
+      requireSignature(directory, bundle.manifest, files),
+      SignaturePolicy,
+      policy,
+    )
     return { bundle, files, hash: sha256(listText(files)), signature }
   })
 
@@ -256,7 +274,20 @@ const make = Effect.fnUntraced(function* (store: string) {
   )
 
   const open = Effect.fn("BundleStore.open")(function* (path: string) {
-    return yield* bundles.load(join(store, ...(yield* namesOf(path))))
+    const directory = join(store, ...(yield* namesOf(path)))
+    const bundle = yield* bundles.load(directory)
+    if (policy.mode !== "off") {
+      // Whether they are these files still is for `checkIntegrity`, before each start.
+      const list = yield* storing(`reading the list of ${path}`, () =>
+        readFile(join(directory, INSTALLED_LIST), "utf8"),
+      )
+      const files = yield* Effect.mapError(
+        decodeList(list),
+        () => new BundleStoreError({ store, operation: `reading the list of ${path}`, reason: "it is none" }),
+      )
+      yield* Effect.provideService(requireSignature(directory, bundle.manifest, files), SignaturePolicy, policy)
+    }
+    return bundle
   })
 
   const remove = Effect.fn("BundleStore.remove")(function* (path: string) {

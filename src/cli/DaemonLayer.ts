@@ -1,5 +1,5 @@
 import { resolve } from "node:path"
-import { Deferred, Duration, Effect, Layer, Option, Redacted } from "effect"
+import { Deferred, Duration, Effect, Layer, Option } from "effect"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { HttpRouter } from "effect/http"
 import { BundleLimits } from "../bundle/BundleLimits.ts"
@@ -13,7 +13,6 @@ import { NotificationLimits } from "../hooks/NotificationQueue.ts"
 import * as AdminRoutes from "../http/AdminRoutes.ts"
 import { AccessToken } from "../http/AccessToken.ts"
 import * as HostCheck from "../http/HostCheck.ts"
-import { isExactly } from "../http/HostTokens.ts"
 import { HttpFailures } from "../http/HttpFailures.ts"
 import { MetricsRoutes } from "../http/MetricsRoutes.ts"
 import { createServer } from "../http/NodeServer.ts"
@@ -84,8 +83,15 @@ export const optionsOfPlugins = <C extends AnyContract>(
 })
 
 /** Where installed bundles are. It is for whoever holds the data folder. */
-export const bundleStore = ({ data }: DaemonOptions) =>
-  BundleStore.layer(resolve(data, BUNDLES)).pipe(Layer.provide(PluginBundles.layer))
+export const bundleStore = (options: DaemonOptions) =>
+  BundleStore.layer(resolve(options.data, BUNDLES)).pipe(Layer.provide([PluginBundles.layer, bundleLimits(options)]))
+
+/** The bounds of what is installed. */
+const bundleLimits = ({ limits }: DaemonOptions) =>
+  Layer.effect(
+    BundleLimits,
+    Effect.map(BundleLimits, (given) => ({ ...given, archive: limits.upload })),
+  )
 
 /** What a daemon serves. */
 export interface Backend<Self, Given, E, R, RoutesError, RoutesNeeds, AuthNeeds> {
@@ -109,10 +115,6 @@ export const daemonLayer = <Self, Given, E, R, RoutesError, RoutesNeeds, AuthNee
   const siteUrl = Deferred.makeUnsafe<string>()
   const allowedHosts = options.allowHost.length === 0 ? undefined : options.allowHost
   const stopping = Deferred.makeUnsafe<void>()
-  const bundleLimits = Layer.effect(
-    BundleLimits,
-    Effect.map(BundleLimits, (given) => ({ ...given, archive: limits.upload })),
-  )
   const settings = Layer.mergeAll(
     Layer.succeed(PluginLogRate, limits.logLines),
     Layer.succeed(NotificationLimits, { count: limits.notifications, bytes: limits.notificationBytes }),
@@ -125,20 +127,18 @@ export const daemonLayer = <Self, Given, E, R, RoutesError, RoutesNeeds, AuthNee
       allowInstall: options.install,
       allowHttp: options.insecureDownloads,
       stopping: Deferred.await(stopping),
-    }).pipe(Layer.provide(bundleLimits)),
+    }).pipe(Layer.provide(bundleLimits(options))),
     MetricsRoutes,
     HostCheck.layer({ allowedHosts }),
     Layer.unwrap(
-      Effect.gen(function* () {
-        const { value } = yield* AccessToken
-        return PluginRoutes.layer(backend.host, yield* backend.authenticate, {
+      Effect.map(backend.authenticate, (authenticate) =>
+        PluginRoutes.layer(backend.host, authenticate, {
           allowedHosts,
-          isToken: isExactly(Redacted.value(value)),
           maxRequestsInFlight: limits.requests,
           server: httpServer,
           trustedProxies: options.trustedProxies,
-        })
-      }),
+        }),
+      ),
     ),
     // First, so that it is around all others.
   ).pipe(Layer.provide(HttpFailures))

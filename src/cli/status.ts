@@ -13,6 +13,7 @@ const Status = Schema.StructWithRest(
     state_name: Schema.String,
     state_since: Schema.Finite,
     error: Schema.String,
+    settings_error: Schema.String,
     restarts: Schema.Finite,
     next_try: Schema.Finite,
     provisioning: Schema.NullOr(Schema.Struct({ step: Schema.String, line: Schema.String })),
@@ -99,6 +100,7 @@ const show = Effect.fnUntraced(function* (one: typeof Health.Type, now: number) 
   yield* printLine({ text: one.plugin_id, paint: "bold" }, one.version, one.name)
   yield* line("state", stateCell(one), ...(one.state_since === 0 ? [] : [`for ${span(one.state_since, now)}`]))
   if (one.error !== "") yield* line("error", { text: one.error, paint: "red" })
+  if (one.settings_error !== "") yield* line("settings", { text: one.settings_error, paint: "red" })
   if (one.next_try > 0) yield* line("next try", `in ${span(now, one.next_try)}`)
   if (one.provisioning !== null) yield* line("packages", `${one.provisioning.step} ${one.provisioning.line}`.trim())
   if (one.pid !== null) yield* line("process", String(one.pid))

@@ -41,6 +41,15 @@ export class KeptByHandError extends Schema.TaggedError<KeptByHandError>()("Kept
   }
 }
 
+/** The plugin is disabled, and is not to run. */
+export class DisabledError extends Schema.TaggedError<DisabledError>()("DisabledError", {
+  pluginId: Schema.String,
+}) {
+  override get message(): string {
+    return `the plugin ${this.pluginId} is disabled; enable it`
+  }
+}
+
 /** The host can't install plugins, or can't keep what is set for them. */
 export class NotStoredError extends Schema.TaggedError<NotStoredError>()("NotStoredError", {
   /** What is missing: the names of services. */
@@ -77,6 +86,9 @@ export type InstallError =
 
 /** What keeps a plugin from being enabled or disabled. */
 export type EnableError = UnknownPluginError | StorageError | PluginStartError
+
+/** What keeps a plugin from being restarted or reloaded. */
+export type RestartError = UnknownPluginError | DisabledError | PluginStartError
 
 /** What keeps a plugin from being removed. */
 export type RemoveError =

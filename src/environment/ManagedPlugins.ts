@@ -12,6 +12,7 @@ import type { HostSide } from "../supervisor/HostSide.ts"
 import type { PluginSupervisor, SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
 import {
   AlreadyInstalledError,
+  DisabledError,
   InvalidSettingsError,
   KeptByHandError,
   NotStoredError,
@@ -66,11 +67,6 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
     entries.set(id, entry)
     return entry
   })
-  const start = ({ plugin }: Entry<UnaryHooks<C>>) =>
-    Effect.andThen(plugin.start, Effect.logInfo(`plugin ${plugin.bundle.manifest.id} is active`)).pipe(
-      Effect.annotateLogs({ plugin_id: plugin.bundle.manifest.id }),
-    )
-
   const inFolder = yield* bundlesInFolder(options.directory, Option.isSome(store))
   for (const found of [...inFolder, ...(yield* installedBundles(store, states))]) {
     const { id } = found.bundle.manifest
@@ -93,7 +89,7 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
     [...entries.values()].filter(({ isEnabled }) => isEnabled),
     (entry) =>
       Effect.forkIn(
-        Effect.catch(start(entry), (error) => Effect.logError(error.message)),
+        Effect.catch(entry.plugin.start, (error) => Effect.logError(error.message)),
         scope,
       ),
   )
@@ -121,6 +117,12 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
     // A lock is kept for each id; those that somebody made up get none.
     return Effect.suspend(() => (locks.has(id) || entries.has(id) ? command(id, onEntry) : onEntry))
   }
+  /** What is disabled stays so. */
+  const ifEnabled = <A, E>(
+    entry: Entry<UnaryHooks<C>>,
+    run: Effect.Effect<A, E>,
+  ): Effect.Effect<A, E | DisabledError> =>
+    entry.isEnabled ? run : Effect.fail(new DisabledError({ pluginId: entry.plugin.bundle.manifest.id }))
   const setEnabled = Effect.fnUntraced(function* (entry: Entry<UnaryHooks<C>>, id: string, isEnabled: boolean) {
     if (Option.isSome(states)) yield* states.value.enable(id, isEnabled)
     entry.isEnabled = isEnabled
@@ -164,7 +166,7 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
                 // What was lost, and comes back, is to run if it was to.
                 const isEnabled = entry === undefined && before !== undefined && (yield* enabledIn(id)) === true
                 const made = yield* supervise({ bundle, path: committed.path }, isEnabled)
-                if (isEnabled) yield* start(made)
+                if (isEnabled) yield* made.plugin.start
               }
               if (before !== undefined && isAnother) yield* Effect.ignore(bundles.remove(before.path))
               yield* Effect.annotateLogs(Effect.logInfo(`plugin ${id}${version && ` ${version}`} is installed`), {
@@ -194,10 +196,12 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
     }),
     find: (id) => Effect.sync(() => Option.fromNullishOr(entries.get(id.toLowerCase())?.plugin)),
     settled: Effect.asVoid(Fiber.awaitAll(starts)),
-    enable: (given) => on(given, (entry, id) => Effect.andThen(setEnabled(entry, id, true), start(entry))),
+    enable: (given) =>
+      on(given, (entry, id) => Effect.andThen(setEnabled(entry, id, true), Effect.asVoid(entry.plugin.start))),
     disable: (given) => on(given, (entry, id) => Effect.andThen(setEnabled(entry, id, false), entry.plugin.stop)),
-    restart: (given) => on(given, (entry) => Effect.andThen(entry.plugin.stop, start(entry))),
-    reload: (given) => on(given, ({ plugin }) => Effect.asVoid(plugin.reload)),
+    restart: (given) =>
+      on(given, (entry) => ifEnabled(entry, Effect.andThen(entry.plugin.stop, Effect.asVoid(entry.plugin.start)))),
+    reload: (given) => on(given, (entry) => ifEnabled(entry, Effect.asVoid(entry.plugin.reload))),
     install,
     remove: (given) =>
       on(given, (entry, id) =>
@@ -206,8 +210,9 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
           if (path === undefined) return yield* new KeptByHandError({ pluginId: id, directory: options.directory })
           const bundles = yield* need(store, "BundleStore")
           const rows = yield* need(states, "PluginStates")
-          yield* entry.plugin.stop
+          // First, since it may fail: then nothing has changed.
           yield* rows.remove(id)
+          yield* entry.plugin.stop
           entries.delete(id)
           yield* Scope.close(entry.scope, Exit.void)
           yield* bundles.remove(path)

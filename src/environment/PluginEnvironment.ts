@@ -7,7 +7,14 @@ import type { PluginStartError } from "../supervisor/PluginRun.ts"
 import type { SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
 import type { SupervisorOptions } from "../supervisor/SupervisorOptions.ts"
 import type { EnvironmentBuild } from "../command/PythonEnvironment.ts"
-import type { EnableError, InstallError, RemoveError, SettingsError, UnknownPluginError } from "./EnvironmentError.ts"
+import type {
+  EnableError,
+  InstallError,
+  RemoveError,
+  RestartError,
+  SettingsError,
+  UnknownPluginError,
+} from "./EnvironmentError.ts"
 
 /** Settings of all plugins of a host. */
 export interface EnvironmentOptions<C extends AnyContract> {
@@ -58,10 +65,10 @@ export interface PluginEnvironment<out H = object> {
   readonly enable: (id: string) => Effect.Effect<void, EnableError>
   /** Disables a plugin, and stops it. */
   readonly disable: (id: string) => Effect.Effect<void, UnknownPluginError | Exclude<EnableError, PluginStartError>>
-  /** Stops a plugin and starts it again. One that is not enabled is started too, until the host's end. */
-  readonly restart: (id: string) => Effect.Effect<void, UnknownPluginError | PluginStartError>
+  /** Stops a plugin and starts it again. */
+  readonly restart: (id: string) => Effect.Effect<void, RestartError>
   /** Starts another run in the place of the one there is, without a drop (`SupervisedPlugin.reload`). */
-  readonly reload: (id: string) => Effect.Effect<void, UnknownPluginError | PluginStartError>
+  readonly reload: (id: string) => Effect.Effect<void, RestartError>
   /**
    * Installs a plugin, or another version of it. One that is enabled runs the new bundle when this returns; if that does not
    * start, the one before stays, and this fails. A plugin that was not there before is not enabled.

@@ -17,6 +17,7 @@ import type { AnyContract } from "../contract/Contract.ts"
 import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
 import * as GrpcServer from "../grpc/GrpcServer.ts"
 import * as ActivePlugins from "../hooks/ActivePlugins.ts"
+import { NotificationLimits } from "../hooks/NotificationQueue.ts"
 import * as HookDispatcher from "../hooks/HookDispatcher.ts"
 import { type AnyHookHandlers, type HookHandlers, Hooks, testClient, type UnaryHooks } from "../hooks/Hooks.ts"
 import { PluginProcess } from "../process/PluginProcess.ts"
@@ -121,10 +122,13 @@ export const Service =
     const Environment = Context.Service<Environment<Self>, PluginEnvironment.PluginEnvironment<UnaryHooks<C>>>(
       `${id}/Environment`,
     )
-    const layer = Layer.sync(key, () => {
-      const active = ActivePlugins.make()
-      return { active, ...HookDispatcher.make(contract, active) }
-    })
+    const layer = Layer.effect(
+      key,
+      Effect.map(NotificationLimits, (limits) => {
+        const active = ActivePlugins.make(limits)
+        return { active, ...HookDispatcher.make(contract, active) }
+      }),
+    )
     const offered = <M extends ApiHandlers<C>>(methods: M) =>
       Effect.contextWith((context: Context.Context<NeedsOf<M>>) =>
         Effect.succeed(

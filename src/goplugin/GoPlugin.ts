@@ -74,6 +74,8 @@ export interface GoPluginOptions<V extends number = number> extends ConnectionOp
    * first line must be the handshake (go-plugin 1.8).
    */
   readonly skipStrayLines?: boolean | undefined
+  /** Whether what the plugin logs from Debug on is logged, whatever the host logs of itself. Default false. */
+  readonly isVerbose?: boolean | undefined
   /** Files that must have these SHA-256 sums, or nothing is started: the executable, and whatever it will read. */
   readonly checksums?: ReadonlyArray<Checksum> | undefined
 }

@@ -1,5 +1,5 @@
 import { dirname } from "node:path"
-import { Context, Duration, Effect, FileSystem, Layer, Result, type Scope } from "effect"
+import { Context, Duration, Effect, FileSystem, Layer, Result, Schedule, type Scope } from "effect"
 import * as Checksum from "../command/Checksum.ts"
 import * as Tls from "../grpc/Tls.ts"
 import { DEFAULT_SERVER_NAME, type TlsConfig } from "../grpc/Tls.ts"
@@ -13,6 +13,7 @@ import type { ConnectionOptions, GoPlugin, GoPluginError, GoPluginOptions } from
 import { checkConfig } from "./Handshake.ts"
 import type { HandshakeLine } from "./HandshakeLine.ts"
 import { launch } from "./Launch.ts"
+import { PluginLogRate } from "./LogBudget.ts"
 import * as PluginLog from "./PluginLog.ts"
 import * as Reattach from "./Reattach.ts"
 import * as SocketAddress from "./SocketAddress.ts"
@@ -62,8 +63,17 @@ export class GoPluginClient extends Context.Service<
     Effect.gen(function* () {
       const processes = yield* PluginProcess
       const fs = yield* FileSystem.FileSystem
+      // Who starts a plugin, and who is the first to, must not matter: a request of an operator's has neither set.
+      const directory = yield* SocketDirectory.RuntimeDirectory
+      const logRate = yield* PluginLogRate
+      const here = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+        effect.pipe(
+          Effect.provideService(SocketDirectory.RuntimeDirectory, directory),
+          Effect.provideService(PluginLogRate, logRate),
+        )
       yield* SocketDirectory.sweep()
-      return { start: (options) => start(processes, fs, options), reattach }
+      yield* Effect.forkScoped(Effect.repeat(Effect.delay(SocketDirectory.sweep(), SWEEP_EVERY), Schedule.forever))
+      return { start: (options) => here(start(processes, fs, options)), reattach: (options) => here(reattach(options)) }
     }),
   )
 
@@ -77,6 +87,12 @@ export class GoPluginClient extends Context.Service<
         Effect.fail(new Reattach.ReattachError({ pluginId, kind: "notFound", detail: "this is a test's client" })),
     })
 }
+
+/**
+ * How often it is looked for what killed hosts have left. What they left less than a minute before a start is too young then:
+ * service managers are quicker than that.
+ */
+const SWEEP_EVERY = Duration.minutes(2)
 
 /** What a plugin wrote right before its end is dealt with, for this long. */
 const STDERR_LIMIT = Duration.millis(500)
@@ -92,7 +108,7 @@ const start = Effect.fn("GoPluginClient.start")(function* <V extends number>(
   yield* Effect.forEach(options.checksums ?? [], (checksum) => Checksum.verify(fs, pluginId, checksum))
   const socketDirectory = options.socketDirectory ?? (yield* SocketDirectory.make(pluginId, socketGroup))
   const host = tls !== undefined && "autoMtls" in tls ? yield* AutoMtls.makeCertificate(tls.autoMtls) : undefined
-  const log = yield* PluginLog.make(pluginId)
+  const log = yield* PluginLog.make(pluginId, options.isVerbose)
   const { fail, line, process } = yield* launch(
     processes,
     options,

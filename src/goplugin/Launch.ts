@@ -6,6 +6,7 @@ import { describeExit, type PluginSpawnError, type RunningProcess } from "../pro
 import type { GoPluginOptions } from "./GoPlugin.ts"
 import { environment, HandshakeError, type ProtocolVariables, START_TIMEOUT } from "./Handshake.ts"
 import { type HandshakeExpectations, type HandshakeLine, isHandshake, parse } from "./HandshakeLine.ts"
+import { shownLine } from "./LogLine.ts"
 import type { PluginLog } from "./PluginLog.ts"
 
 /** A process that has printed its handshake. */
@@ -63,7 +64,7 @@ export const launch = Effect.fnUntraced(function* (
   })
   const stderr = log.source("plugin_stderr", "parsed")
   const process = yield* processes.spawn(
-    { ...spec, env: environment(spec.env, handshake, variables) },
+    { understandStderr: shownLine, ...spec, env: environment(spec.env, handshake, variables) },
     {
       // Whatever follows the handshake on the real stdout is read, so that the plugin never blocks, and dropped
       // (go-plugin 1.8 does the same).

@@ -117,6 +117,14 @@ const parseHclog = (line: string): Option.Option<LogLine> =>
     })
   })
 
+/** What a line of stderr has to tell people of a failure: of a structured one its message, and nothing of one for debugging. */
+export const shownLine = (line: string): ReadonlyArray<string> => {
+  const entry = line.startsWith("{") ? Option.getOrUndefined(parseHclog(line)) : undefined
+  if (entry === undefined) return [line]
+  if (entry.level === "Debug" || entry.level === "Trace") return []
+  return `[${entry.level.toUpperCase()}] ${entry.message}`.split("\n").filter((part) => part.trim() !== "")
+}
+
 /** Writes a plugin's line to the log; `source` says which of its outputs it came from. */
 export const logLine = (pluginId: string, source: string, { fields, level, message }: LogLine): Effect.Effect<void> =>
   Effect.annotateLogs(Effect.logWithLevel(level)(message), { ...fields, plugin_id: pluginId, source })

@@ -33,11 +33,18 @@ const REPORT_INTERVAL = Duration.seconds(5)
 /** How long what waits to be logged may take when the plugin has ended. */
 const END_LIMIT = Duration.seconds(1)
 
-/** Opens a plugin's log; it closes with the Scope, when all that has come is logged. */
-export const make = Effect.fnUntraced(function* (pluginId: string): Effect.fn.Return<PluginLog, never, Scope.Scope> {
+/**
+ * Opens a plugin's log; it closes with the Scope, when all that has come is logged. With `isVerbose` that is all from Debug on,
+ * whatever the host logs of itself.
+ */
+export const make = Effect.fnUntraced(function* (
+  pluginId: string,
+  isVerbose = false,
+): Effect.fn.Return<PluginLog, never, Scope.Scope> {
   const rate = yield* PluginLogRate
   const clock = yield* Clock.clockWith(Effect.succeed)
-  const minimum = yield* References.MinimumLogLevel
+  const hosts = yield* References.MinimumLogLevel
+  const minimum = isVerbose && LogLevel.isGreaterThan(hosts, "Debug") ? "Debug" : hosts
   const isLogged = (level: LogLine["level"]) => LogLevel.isGreaterThanOrEqualTo(level, minimum)
   const debugIsLogged = isLogged("Debug")
 
@@ -100,7 +107,11 @@ export const make = Effect.fnUntraced(function* (pluginId: string): Effect.fn.Re
     body: () =>
       Effect.forEach(waiting.splice(0, BATCH), ([source, line]) => logLine(pluginId, source, line), {
         discard: true,
-      }).pipe(Effect.uninterruptible, Effect.andThen(Effect.yieldNow)),
+      }).pipe(
+        Effect.provideService(References.MinimumLogLevel, minimum),
+        Effect.uninterruptible,
+        Effect.andThen(Effect.yieldNow),
+      ),
     step: () => {},
   })
 

@@ -65,7 +65,7 @@ interface Place {
 }
 
 /** Makes a registry in which nobody is yet. */
-export const make = (): ActivePlugins => {
+export const make = (limits: NotificationQueue.Limits): ActivePlugins => {
   const places = new Map<string, Place>()
   let generation = 0
   let sorted: ReadonlyArray<ActivePlugin> | undefined
@@ -83,7 +83,7 @@ export const make = (): ActivePlugins => {
   }
   const openMailbox = Effect.fnUntraced(function* (id: string) {
     const scope = yield* Scope.make()
-    return { scope, queue: yield* Scope.provide(NotificationQueue.make(id), scope) }
+    return { scope, queue: yield* Scope.provide(NotificationQueue.make(id, limits), scope) }
   })
   /** Answers the mailbox of a place that nobody is at, nor is expected at; it is somebody else's to close. */
   const vacate = (id: string, place: Place): Mailbox | undefined => {

@@ -5,14 +5,20 @@ import type { AnyContract } from "../contract/Contract.ts"
 import { countLost } from "./HookMetrics.ts"
 import type { HookClient } from "./Hooks.ts"
 
+/** How many events may wait for one plugin, and of how many bytes in all. */
+export interface Limits {
+  readonly count: number
+  readonly bytes: number
+}
+
 /**
- * How many events may wait for one plugin, and of how many bytes in all. More are dropped: a plugin that is so far behind
- * will not catch up. Default 1000 and 32 MiB: a thousand ordinary posts are far less, a thousand long ones too much.
+ * What may wait for one plugin; taken by a host's Layer. More is dropped: a plugin that is so far behind will not catch up.
+ * Default 1000 and 32 MiB: a thousand ordinary posts are far less, a thousand long ones too much.
  */
-export const NotificationLimits: Context.Reference<{ readonly count: number; readonly bytes: number }> =
-  Context.Reference("effect-plugin-supervisor/hooks/NotificationLimits", {
-    defaultValue: () => ({ count: 1000, bytes: 32 * 1024 * 1024 }),
-  })
+export const NotificationLimits: Context.Reference<Limits> = Context.Reference(
+  "effect-plugin-supervisor/hooks/NotificationLimits",
+  { defaultValue: () => ({ count: 1000, bytes: 32 * 1024 * 1024 }) },
+)
 
 /** What plugins are told of, and the span that it happened in. */
 export interface Event {
@@ -60,8 +66,8 @@ export interface NotificationQueue {
  */
 export const make = Effect.fnUntraced(function* (
   pluginId: string,
+  limits: Limits,
 ): Effect.fn.Return<NotificationQueue, never, Scope.Scope> {
-  const limits = yield* NotificationLimits
   const queue = yield* Queue.make<Event, Cause.Done>({ capacity: limits.count, strategy: "dropping" })
   /** Events that are neither told nor given up. */
   const waiting = new Set<Event>()

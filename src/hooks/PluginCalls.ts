@@ -1,4 +1,4 @@
-import { Clock, Context, Duration, Effect, type Exit, type Tracer } from "effect"
+import { Clock, Context, Duration, Effect, Exit, Option, type Tracer } from "effect"
 import {
   BREAKER_PAUSE,
   type CallEnd,
@@ -30,6 +30,8 @@ export interface PluginCalls {
   readonly breaker: CircuitBreaker
   /** How many calls the plugin has answered so far, be it with an error of its own. */
   readonly answers: () => number
+  /** What the plugin had against its settings when it was told of them last; undefined for nothing. */
+  readonly settingsProblem: () => string | undefined
   /** Makes a call, which is handed the hook's deadline. */
   readonly run: <A, R>(
     hook: string,
@@ -43,6 +45,9 @@ export interface PluginCalls {
   readonly logOpen: (hook: string) => Effect.Effect<void>
 }
 
+/** The hook by which plugins of every contract are told of their settings. */
+const SETTINGS_HOOK = "onConfigurationChange"
+
 /** The outcome of a call that did not get to the plugin. */
 const UNREACHED = "transport"
 
@@ -54,6 +59,11 @@ export const make = (
 ): PluginCalls => {
   const breaker = makeBreaker()
   let answers = 0
+  let settingsProblem: string | undefined
+  const noteSettings = (exit: Exit.Exit<unknown, HookError>) => {
+    const error = Option.getOrUndefined(Exit.findErrorOption(exit))
+    settingsProblem = error === undefined || error._tag === "HookNotImplementedError" ? undefined : error.message
+  }
   const suspended = (hook: string) => new HookSuspendedError({ pluginId, hook: name(hook) })
   const begin = (hook: string, context: Context.Context<never>): BegunCall | undefined => {
     const clock = Context.get(context, Clock.Clock)
@@ -91,6 +101,7 @@ export const make = (
   return {
     breaker,
     answers: () => answers,
+    settingsProblem: () => settingsProblem,
     begin,
     suspended,
     logOpen,
@@ -102,7 +113,10 @@ export const make = (
           const begun = begin(hook, context)
           if (begun === undefined) return Effect.fail(suspended(hook))
           const made = restore(call(policy(hook).deadline))
-          const ended = Effect.onExit(made, (exit) => (begun.exited(exit) ? logOpen(hook) : Effect.void))
+          const ended = Effect.onExit(made, (exit) => {
+            if (hook === SETTINGS_HOOK) noteSettings(exit)
+            return begun.exited(exit) ? logOpen(hook) : Effect.void
+          })
           return isTraced(context) ? begun.meter.traced(ended) : ended
         }),
       ) as Effect.Effect<A, HookError, Exclude<R, Tracer.ParentSpan>>,

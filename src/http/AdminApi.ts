@@ -78,6 +78,9 @@ export const StatusBody = Schema.Struct({
   is_enabled: Schema.Boolean,
   source: Schema.Literals(["folder", "installed"]),
   error: Schema.String,
+  settings_error: Schema.String.annotate({
+    description: "What it had against its settings when it was told of them last; it goes on with those before",
+  }),
   restarts: Schema.Int.annotate({ description: "Since an operator has started it" }),
   next_try: Millis.annotate({ description: "When it is started again; 0 where nobody will" }),
   provisioning: Schema.NullOr(

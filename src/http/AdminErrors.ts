@@ -1,9 +1,15 @@
 import { PluginApiError } from "../api/PluginApi.ts"
 import type { BundleRefusedError } from "../bundle/BundleRefusedError.ts"
-import type { EnableError, InstallError, RemoveError, SettingsError } from "../environment/EnvironmentError.ts"
+import type {
+  EnableError,
+  InstallError,
+  RemoveError,
+  RestartError,
+  SettingsError,
+} from "../environment/EnvironmentError.ts"
 
 /** What commands on plugins may fail with. */
-export type AdminError = EnableError | InstallError | RemoveError | SettingsError
+export type AdminError = EnableError | InstallError | RemoveError | RestartError | SettingsError
 
 /** The status and the id of an error, by its tag; those that are not here keep a plugin from starting. */
 const KNOWN: { readonly [T in AdminError["_tag"]]?: readonly [statusCode: number, id: string] } = {
@@ -11,6 +17,7 @@ const KNOWN: { readonly [T in AdminError["_tag"]]?: readonly [statusCode: number
   AlreadyInstalledError: [400, "app.plugin.install_id.app_error"],
   DowngradeError: [409, "app.plugin.downgrade.app_error"],
   KeptByHandError: [409, "app.plugin.kept_by_hand.app_error"],
+  DisabledError: [409, "app.plugin.disabled.app_error"],
   PluginStoppedError: [409, "app.plugin.stopped.app_error"],
   NotStoredError: [501, "app.plugin.not_stored.app_error"],
   InvalidSettingsError: [400, "app.plugin.settings.app_error"],

@@ -33,6 +33,7 @@ export interface PluginDoor extends ResponseOptions {
   readonly active: ActivePlugins
   readonly authenticate: Authenticate
   readonly isToken: IsToken | undefined
+  readonly isAccessToken: IsToken
   readonly strictCsrf: boolean
   readonly isTrusted: IsTrusted
   readonly refuseHost: ReturnType<typeof hostCheck>
@@ -206,7 +207,8 @@ const serve = (
 ): Route => {
   const { incoming, outgoing } = exchange
   // A token that is not to count here is one all the same.
-  const isToken = door.isToken ?? (shown?.holder === undefined ? () => false : isExactly(shown.token))
+  const isShown = door.isToken ?? (shown?.holder === undefined ? () => false : isExactly(shown.token))
+  const isToken: IsToken = (candidate) => door.isAccessToken(candidate) || isShown(candidate)
   if (hasTokenInPath(target, isToken)) {
     return answerWith(refuseRequest(400, "a token belongs in Authorization: Bearer, not in a path"))
   }

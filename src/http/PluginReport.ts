@@ -40,6 +40,10 @@ export const statusOf = Effect.fnUntraced(function* ({
     is_enabled: isEnabled,
     source,
     error: current.error ?? "",
+    settings_error: Option.match(active, {
+      onNone: () => "",
+      onSome: ({ client }) => client.calls.settingsProblem() ?? "",
+    }),
     restarts: current.restarts,
     next_try: current.nextTry ?? 0,
     provisioning: building === undefined ? null : { step: building.step, line: building.line },

@@ -1,13 +1,14 @@
 import type { Server } from "node:http"
-import { type Context, type Duration, Effect, type Layer, Metric } from "effect"
+import { type Context, type Duration, Effect, type Layer, Metric, Option, Redacted } from "effect"
 import { HttpRouter, HttpServer, HttpServerError, HttpServerRequest } from "effect/http"
 import type { AnyHost, Environment } from "../environment/PluginHost.ts"
 import { makeRequestLimit, MAX_REQUESTS_IN_FLIGHT } from "../hooks/RequestLimit.ts"
+import { AccessToken } from "./AccessToken.ts"
 import { CLIENT_STALL_TIMEOUT, exchangeOf, guardExchange } from "./ClientConnection.ts"
 import { TRUSTED_PROXIES, trustedProxies } from "./ClientOrigin.ts"
 import { directDoor } from "./DirectDoor.ts"
 import { hostCheck, type HostCheckOptions } from "./HostCheck.ts"
-import type { IsToken } from "./HostTokens.ts"
+import { isExactly, type IsToken } from "./HostTokens.ts"
 import { openDoor } from "./NodeServer.ts"
 import { answer, type Authenticate, isOurs, type PluginDoor } from "./PluginDoor.ts"
 import * as PublicFiles from "./PublicFiles.ts"
@@ -18,7 +19,8 @@ export type { Authenticate } from "./PluginDoor.ts"
 export interface PluginRoutesOptions extends HostCheckOptions {
   /**
    * Recognises the host's tokens wherever a client puts them, so that no plugin gets to see one. By default a token is
-   * known by having been shown: the one that authenticates a request is taken from everywhere else in it.
+   * known by having been shown: the one that authenticates a request is taken from everywhere else in it. The
+   * `AccessToken` that these routes are provided with, by which `AdminRoutes` obey, is recognised in any case.
    */
   readonly isToken?: IsToken | undefined
   /**
@@ -78,6 +80,10 @@ export const layer = <Self>(
         active,
         authenticate,
         isToken: options.isToken,
+        isAccessToken: Option.match(yield* Effect.serviceOption(AccessToken), {
+          onNone: () => () => false,
+          onSome: ({ value }) => isExactly(Redacted.value(value)),
+        }),
         strictCsrf: options.strictCsrf ?? false,
         isTrusted,
         refuseHost: hostCheck(address, options),

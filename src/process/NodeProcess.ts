@@ -146,7 +146,7 @@ const attach = (
   const group = new ProcessGroup(pid, () => watchdog?.forget(pid))
   const exit = Deferred.makeUnsafe<ProcessExit>()
   const closed = Deferred.makeUnsafe<void>()
-  const tail = new StderrTail()
+  const tail = new StderrTail(spec.understandStderr)
   const ended: Child["ended"] = { overLimit: undefined }
   node.on("exit", (code, signal) => {
     group.leaderWasReaped()

@@ -26,6 +26,8 @@ export interface ProcessSpec {
    * descriptor 3. A process of a group of its own that reads from a terminal is stopped by the kernel (SIGTTIN).
    */
   readonly inheritStdin?: boolean | undefined
+  /** What a line of stderr has to tell people, for {@link RunningProcess.stderrTail}; nothing to leave it out. Default: the line. */
+  readonly understandStderr?: ((line: string) => ReadonlyArray<string>) | undefined
   /** What only the process itself is to know. Not on Windows, where `secretTaken` is false then. */
   readonly secret?: ProcessSecret | undefined
   /** What it may take of the machine, as far as this machine can hold it to that. Default: no limits. */

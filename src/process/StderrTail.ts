@@ -8,7 +8,13 @@ const TAIL_BYTES = 64 * 1024
 /** Remembers the last lines of a process' stderr. They are looked for when somebody asks: a flood costs a copy. */
 export class StderrTail {
   readonly #ring = Buffer.alloc(TAIL_BYTES)
+  readonly #understand: (line: string) => ReadonlyArray<string>
   #written = 0
+
+  /** `understand` says what a line has to tell people, if anything. */
+  constructor(understand: (line: string) => ReadonlyArray<string> = (line) => [line]) {
+    this.#understand = understand
+  }
 
   push(chunk: Uint8Array): void {
     const kept = chunk.subarray(-TAIL_BYTES)
@@ -27,6 +33,7 @@ export class StderrTail {
       .toString()
       .split(/\r?\n/)
       .filter((line) => line.trim() !== "")
+      .flatMap(this.#understand)
       .slice(-TAIL_LINES)
       .map((line) => line.slice(0, TAIL_LINE_LENGTH))
   }

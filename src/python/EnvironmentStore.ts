@@ -88,6 +88,8 @@ export const makeStore = Effect.fn("EnvironmentStore.make")(function* (directory
   )
 
   yield* Effect.gen(function* () {
+    // What it is in may be a data folder, which is nobody else's; it has to be open to plugins that run as other users.
+    yield* fs.makeDirectory(path.dirname(root), { recursive: true, mode: 0o700 })
     yield* fs.makeDirectory(path.join(root, CACHE), { recursive: true })
     yield* fs.chmod(path.join(root, CACHE), 0o700)
   }).pipe(Effect.mapError(failed))

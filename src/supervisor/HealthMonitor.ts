@@ -73,11 +73,12 @@ export const monitor = Effect.fnUntraced(function* (
   for (;;) {
     const began = yield* Clock.currentTimeMillis
     yield* Effect.sleep(interval)
+    // What it did before the first ping that it misses says nothing of it.
+    if (misses === 0) before = yield* look
     const answer = yield* Effect.exit(bounded)
     const now = yield* look
     if (Exit.isSuccess(answer) || now.at - began > longest || now.seen?.isTraced === true) {
       misses = 0
-      before = now
       continue
     }
     misses++
@@ -95,7 +96,6 @@ export const monitor = Effect.fnUntraced(function* (
       `plugin ${pluginId} has not answered ${misses} health checks in a row ${period}, but is at work, and is let be`,
     )
     misses = 0
-    before = now
   }
 })
 

@@ -26,6 +26,10 @@ const restartsMade = Metric.counter("plugin_restarts", {
 const isStopped = (cause: Cause.Cause<PluginStartError>): boolean =>
   Cause.hasInterruptsOnly(cause) || Option.getOrUndefined(Cause.findErrorOption(cause))?._tag === "PluginStoppedError"
 
+/** The reason of a failed start, as the end of a sentence. */
+const why = (cause: Cause.Cause<PluginStartError>): string =>
+  Option.match(Cause.findErrorOption(cause), { onNone: () => "", onSome: ({ message }) => `: ${message}` })
+
 const isExclusive = ({ manifest }: PluginBundle): boolean => manifest.server?.exclusive === true
 
 /** One plugin's actor. */
@@ -140,6 +144,10 @@ export const make = Effect.fnUntraced(function* (
   })
 
   const began = Effect.fnUntraced(function* (begun: PluginRun, of: PluginBundle) {
+    const { version } = of.manifest
+    const before = bundle.manifest.version
+    const named = version === undefined || version === "" || version === before ? "" : ` in version ${version}`
+    yield* Effect.logInfo(`plugin ${id} is active${named}`)
     bundle = of
     run = begun
     left = begun.ended
@@ -189,7 +197,9 @@ export const make = Effect.fnUntraced(function* (
     // The one before has ended meanwhile: there is none.
     if (run !== before) return yield* failed(exit.cause)
     if (isStopped(exit.cause)) return yield* new PluginStoppedError({ pluginId: id })
-    yield* Effect.logError(`plugin ${id} goes on as it is, since what was to take its place did not start`)
+    yield* Effect.logError(
+      `plugin ${id} goes on as it is, since what was to take its place did not start${why(exit.cause)}`,
+    )
     return yield* Effect.failCause(exit.cause)
   })
 
@@ -206,7 +216,9 @@ export const make = Effect.fnUntraced(function* (
     const exit = yield* launch(to)
     const isBack = Exit.isFailure(exit) && to !== bundle && !isStopped(exit.cause)
     if (isBack)
-      yield* Effect.logError(`plugin ${id} goes back to what it was, since what was to take its place did not start`)
+      yield* Effect.logError(
+        `plugin ${id} goes back to what it was, since what was to take its place did not start${why(exit.cause)}`,
+      )
     const last = isBack ? yield* launch(bundle) : exit
     if (Exit.isFailure(last)) return yield* failed(last.cause)
     yield* began(last.value, isBack ? bundle : to)

@@ -7,6 +7,7 @@ import { type Command, PluginCommand } from "../command/PluginCommand.ts"
 import type { GoPlugin } from "../goplugin/GoPlugin.ts"
 import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
 import { HandshakeError } from "../goplugin/Handshake.ts"
+import { RuntimeDirectory } from "../goplugin/SocketDirectory.ts"
 import { MAX_MESSAGE_SIZE } from "../rpc/RpcLimits.ts"
 import { VARIABLES } from "../command/Variables.ts"
 import { ownVariables } from "../contract/Contract.ts"
@@ -63,6 +64,8 @@ const make = Effect.gen(function* () {
   const commands = yield* PluginCommand
   const goPlugins = yield* GoPluginClient
   const hookClients = yield* Hooks
+  // Of this Layer, and not of whoever starts a plugin.
+  const runtimeDirectory = yield* RuntimeDirectory
 
   const launch = Effect.fnUntraced(function* (
     { api: { contract } }: HostSide,
@@ -101,6 +104,7 @@ const make = Effect.gen(function* () {
       startTimeout: options.startTimeout ?? PLUGIN_START_TIMEOUT,
       maxMessageSize: options.maxMessageSize ?? MAX_MESSAGE_SIZE,
       allowForeignAddress: options.allowForeignAddress,
+      isVerbose: options.logLevel === "DEBUG",
     })
     yield* Effect.forkScoped(
       Effect.flatMap(started.process.secretTaken, (taken) => (taken ? api.requireToken : Effect.void)),
@@ -108,12 +112,8 @@ const make = Effect.gen(function* () {
     return started
   })
 
-  return {
-    start: Effect.fn("PluginRuns.start")(function* (
-      host: HostSide,
-      bundle: PluginBundle,
-      options: AnySupervisorOptions = {},
-    ) {
+  const start = Effect.fn("PluginRuns.start")(
+    function* (host: HostSide, bundle: PluginBundle, options: AnySupervisorOptions = {}) {
       const pluginId = bundle.manifest.id
       const owner = yield* Effect.scope
       const deactivateLimit = options.deactivateLimit ?? DEACTIVATE_LIMIT
@@ -213,8 +213,10 @@ const make = Effect.gen(function* () {
           ({ run }) => run,
         ),
       )
-    }),
-  }
+    },
+    Effect.provideService(RuntimeDirectory, runtimeDirectory),
+  )
+  return { start }
 })
 
 /** What a plugin of another user has to reach: its program, what that is told to run, and where its sockets are. */

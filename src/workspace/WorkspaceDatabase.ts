@@ -14,7 +14,7 @@ export class WorkspaceDatabaseError extends Schema.TaggedError<WorkspaceDatabase
   reason: Schema.String,
 }) {
   override get message(): string {
-    return `can't open the workspace's database ${this.file}: ${this.reason}; check that the data folder can be written to and holds no other program's file of that name`
+    return `can't open the workspace's database ${this.file}: ${this.reason}; check that no other program has it open, that the data folder can be written to, and that the file is no other program's`
   }
 }
 
@@ -94,7 +94,10 @@ type DatabaseLayer = Layer.Layer<SqlClient.SqlClient, WorkspaceOpenError>
 const failed = (file: string) => (error: { readonly message: string; readonly cause?: unknown }) =>
   new WorkspaceDatabaseError({
     file,
-    reason: error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message,
+    reason:
+      error.cause instanceof Error && error.cause.message !== error.message
+        ? `${error.message}: ${error.cause.message}`
+        : error.message,
   })
 
 const layerFile = (file: string): DatabaseLayer => {

@@ -14,7 +14,7 @@ import {
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
 import { type BundleModifiedError, checkIntegrity } from "../../src/bundle/BundleIntegrity.ts"
 import { signBundle, SignaturePolicy } from "../../src/bundle/BundleSignature.ts"
 import { BundleStore, type InstalledBundle } from "../../src/bundle/BundleStore.ts"
@@ -275,13 +275,16 @@ describe("a bundle store", () => {
 
   test("looks at signatures before anything is installed", (directory) =>
     Effect.gen(function* () {
-      const store = yield* BundleStore
       const key = yield* makeSigningKey
       const keys = yield* folder({ "private.pem": key.privateKey, "public.pem": key.publicKey })
       const trusted = yield* readTrustedKeys(join(keys, "public.pem"))
       const source = yield* folder({ "plugin.json": JSON.stringify({ id: "hello", name: "Hello" }), "a.py": "" })
+      const strict = Layer.succeed(SignaturePolicy, { mode: "require" as const, keys: trusted })
+      const services = yield* Layer.build(Layer.fresh(layer(directory)).pipe(Layer.provide(strict)))
+      const store = Context.get(services, BundleStore)
+      // Whoever installs has no say in it.
       const attempt = Effect.scoped(Effect.flatMap(store.stage({ folder: source }), store.commit)).pipe(
-        Effect.provideService(SignaturePolicy, { mode: "require", keys: trusted }),
+        Effect.provideService(SignaturePolicy, { mode: "off", keys: [] }),
       )
       assert.deepInclude(yield* Effect.flip(attempt), {
         _tag: "BundleSignatureError",
@@ -289,7 +292,16 @@ describe("a bundle store", () => {
         pluginId: "hello",
       })
       yield* signBundle(source, yield* readPrivateKey(join(keys, "private.pem")))
-      assert.strictEqual((yield* attempt).signedBy, key.id)
+      const { path, signedBy } = yield* attempt
+      assert.strictEqual(signedBy, key.id)
+      assert.strictEqual((yield* store.open(path)).manifest.id, "hello")
+      // The next host trusts the key no more.
+      const revoked = Layer.succeed(SignaturePolicy, { mode: "require" as const, keys: [] })
+      const next = yield* Layer.build(Layer.fresh(layer(directory)).pipe(Layer.provide(revoked)))
+      assert.deepInclude(yield* Effect.flip(Context.get(next, BundleStore).open(path)), {
+        _tag: "BundleSignatureError",
+        state: "UnknownKey",
+      })
       writeFileSync(join(source, "a.py"), "evil = 1")
       const error = yield* Effect.flip(attempt)
       assert.deepInclude(error, { _tag: "BundleSignatureError", state: "Bad" })

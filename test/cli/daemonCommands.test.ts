@@ -81,6 +81,7 @@ const statuses = [
     state_name: "FailedToStayRunning",
     state_since: 1,
     error: "it ended\nunexpectedly",
+    settings_error: "",
     restarts: 3,
     next_try: 0,
     provisioning: null,

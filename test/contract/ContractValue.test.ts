@@ -41,6 +41,8 @@ describe("Contract.make", () => {
       ["onDeactivate", "OnDeactivate", "asks"],
     ])
     assert.deepStrictEqual(Billing.handshake.protocolVersions, [1])
+    // By which the SDK tells plugins who has asked.
+    assert.strictEqual(Billing.userHeader, "Plugin-Supervisor-User-Id")
     assert.strictEqual(Billing.lifecycle.onActivate, PluginLifecycle.method.onActivate)
     assert.strictEqual(Contract.hookName(Billing, "serveHTTP"), "ServeHTTP")
   })

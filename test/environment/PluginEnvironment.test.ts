@@ -1,5 +1,5 @@
 /** What an operator does with plugins while the host runs, with real ones. */
-import { appendFileSync, cpSync, readdirSync, rmSync } from "node:fs"
+import { appendFileSync, cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
@@ -11,7 +11,9 @@ import { MASK } from "../../src/bundle/PluginSettingsSchema.ts"
 import type { PluginEnvironment } from "../../src/environment/PluginEnvironment.ts"
 import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import { PluginSettings } from "../../src/storage/PluginSettings.ts"
+import { PluginStates } from "../../src/storage/PluginStates.ts"
 import { PluginStorage } from "../../src/storage/PluginStorage.ts"
+import { StorageError } from "../../src/storage/StorageError.ts"
 import { folder } from "../support/folder.ts"
 import { hostEnvironment, isAlive, noPython } from "../support/host.ts"
 
@@ -51,12 +53,14 @@ run_plugin(Versioned)
 `,
   })
 
+type Storage = ReturnType<typeof PluginStorage.layerFile>
+
 /** A host whose folders are in a root of its own; it may be started again. */
-const host = (root: string) =>
+const host = (root: string, storage: Storage = PluginStorage.layerFile(join(root, "plugins.db"))) =>
   MattermostPlugins.layerFolder({ directory: join(root, "plugins") }).pipe(
     Layer.provide(MattermostPlugins.layerApi({})),
     Layer.provideMerge(Layer.provide(BundleStore.layer(join(root, "store")), PluginBundles.layer)),
-    Layer.provideMerge(PluginStorage.layerFile(join(root, "plugins.db"))),
+    Layer.provideMerge(storage),
     Layer.provide(hostEnvironment),
     Layer.provideMerge(NodeServices.layer),
   )
@@ -65,12 +69,13 @@ const host = (root: string) =>
 const running = <A, E>(
   root: string,
   use: (environment: PluginEnvironment) => Effect.Effect<A, E, Layer.Success<ReturnType<typeof host>> | Scope.Scope>,
+  storage?: Storage,
 ) =>
   Effect.gen(function* () {
     const environment = yield* MattermostPlugins.Environment
     yield* environment.settled
     return yield* use(environment)
-  }).pipe(Effect.provide(Layer.fresh(host(root))))
+  }).pipe(Effect.provide(Layer.fresh(host(root, storage))))
 
 const posted = Effect.flatMap(MattermostPlugins, ({ decide }) =>
   Effect.map(decide("messageWillBePosted", { post: { message: "x" } }), ({ post }) => post.message),
@@ -195,6 +200,36 @@ describe.skipIf(noPython)("PluginEnvironment", () => {
             Layer.provide(Layer.succeed(PythonEnvironment, { builds, interpreter: () => Effect.never })),
           ),
         ),
+      )
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("leaves a plugin as it is that can't be removed, or that has something against its settings", () =>
+    Effect.gen(function* () {
+      const root = yield* folder({ plugins: { folder: true } })
+      const source = yield* bundle("1.0.0")
+      const refusing = readFileSync(join(source, "plugin.py"), "utf8").replace(
+        "    @hook(HookName.OnActivate)",
+        '    @hook(HookName.OnConfigurationChange)\n    def configured(self):\n        raise ValueError("too long")\n\n    @hook(HookName.OnActivate)',
+      )
+      writeFileSync(join(source, "plugin.py"), refusing)
+      const locked = new StorageError({ operation: "x", reason: "database is locked", isRetryable: true })
+      const failing = Layer.effect(
+        PluginStates,
+        Effect.map(PluginStates, (states) => ({ ...states, remove: () => Effect.fail(locked) })),
+      ).pipe(Layer.provideMerge(PluginStorage.layerFile(join(root, "plugins.db"))))
+      yield* running(
+        root,
+        (environment) =>
+          Effect.gen(function* () {
+            yield* environment.install({ folder: source })
+            yield* environment.enable("versioned")
+            assert.strictEqual(yield* Effect.flip(environment.remove("versioned")), locked)
+            assert.strictEqual(yield* posted, "x 1.0.0")
+            const run = Option.getOrThrow(yield* Option.getOrThrow(yield* environment.find("versioned")).run)
+            assert.include(run.client.calls.settingsProblem(), "too long")
+          }),
+        failing,
       )
     }).pipe(Effect.scoped),
   )

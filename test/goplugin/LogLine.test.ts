@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { LogParser } from "../../src/goplugin/LogLine.ts"
+import { LogParser, shownLine } from "../../src/goplugin/LogLine.ts"
 
 const parseAll = (...lines: ReadonlyArray<string>) => {
   const parser = new LogParser()
@@ -78,5 +78,18 @@ describe("LogParser", () => {
       lines.map(({ level }) => level),
       ["Error", "Error", "Error", "Debug"],
     )
+  })
+
+  it("is shown to people by what it says, and not at all when it is for debugging", () => {
+    const shown = (entry: object) => shownLine(JSON.stringify({ "@timestamp": "t", ...entry }))
+    assert.deepStrictEqual(shown({ "@level": "error", "@message": "it broke\n  at x\n\nValueError: no", k: 1 }), [
+      "[ERROR] it broke",
+      "  at x",
+      "ValueError: no",
+    ])
+    assert.deepStrictEqual(shown({ "@level": "debug", "@message": "Loaded running loop" }), [])
+    for (const line of ["plain", "{not json", "[DEBUG] of somebody's", '{"a":1}']) {
+      assert.deepStrictEqual(shownLine(line), [line])
+    }
   })
 })

@@ -41,6 +41,21 @@ describe("PluginLog", () => {
     }).pipe(Effect.provide(layer))
   })
 
+  it.effect("logs what is for debugging where its plugin is to, whatever the host logs of itself", () => {
+    const { layer, messages } = recordLog()
+    return Effect.gen(function* () {
+      for (const isVerbose of [true, false]) {
+        const scope = yield* Scope.make()
+        const log = yield* PluginLog.make("talker", isVerbose).pipe(Scope.provide(scope))
+        log
+          .source("plugin_stderr", "parsed")
+          .push(Buffer.from('{"@level":"debug","@message":"why"}\n{"@level":"trace","@message":"x"}\n'))
+        yield* Scope.close(scope, Exit.void)
+      }
+      assert.deepStrictEqual(messages(), ["why"])
+    }).pipe(Effect.provideService(References.MinimumLogLevel, "Info"), Effect.provide(layer))
+  })
+
   it.effect("has some room for errors left when all else is spent", () => {
     const { entries, layer } = recordLog()
     return Effect.gen(function* () {

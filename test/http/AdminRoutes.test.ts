@@ -36,13 +36,13 @@ interface Settings extends AdminRoutes.AdminRoutesOptions {
 
 /** A host whose plugins are in a folder, and installed into another. */
 const served = (root: string, { isBare = false, ...options }: Settings = {}) => {
-  const stored = Layer.mergeAll(
-    BundleStore.layer(join(root, "bundles")).pipe(Layer.provide(PluginBundles.layer)),
-    PluginStorage.layerMemory,
-  )
   const limits = Layer.effect(
     BundleLimits,
     Effect.map(BundleLimits, (given) => ({ ...given, archive: LIMIT })),
+  )
+  const stored = Layer.mergeAll(
+    BundleStore.layer(join(root, "bundles")).pipe(Layer.provide([PluginBundles.layer, limits])),
+    PluginStorage.layerMemory,
   )
   return HttpRouter.serve(
     AdminRoutes.layer(MattermostPlugins, options).pipe(Layer.provide(limits), Layer.provide(HttpFailures)),

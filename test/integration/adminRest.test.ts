@@ -1,13 +1,14 @@
 /** The operator's story over REST: the daemon, real plugins, and Mattermost's own client. */
-import { readFileSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { chmod, cp } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import mattermost from "@mattermost/client"
-import { Effect, Layer, Schedule } from "effect"
+import { Effect, Layer, Option, Schedule } from "effect"
+import { limitsOf } from "../../src/cli/Limits.ts"
 import { archive } from "../support/archives.ts"
-import { folder } from "../support/folder.ts"
+import { folder, temporaryFolder } from "../support/folder.ts"
 import { eventually, fixture, hostEnvironment, isAlive, noPython } from "../support/host.ts"
 import { program } from "../support/program.ts"
 import { address } from "../support/server.ts"
@@ -56,8 +57,8 @@ const hello = (version: string, text = plugin(version)) =>
 const TOKEN = "token-of-an-operator"
 
 /** The daemon on a folder, in this process. */
-const daemon = (root: string) =>
-  Effect.map(served(root, `${root}/token`), (layer) =>
+const daemon = (root: string, options: Parameters<typeof served>[2] = {}) =>
+  Effect.map(served(root, `${root}/token`, options), (layer) =>
     layer.pipe(Layer.provide(hostEnvironment), Layer.provideMerge(NodeServices.layer)),
   )
 
@@ -86,6 +87,41 @@ const upload = (file: string, force = false) => {
 const PLUGINS = "/api/v4/plugins"
 
 describe.skipIf(noPython)("an operator", () => {
+  it.live("has what the supervisor was started with hold for plugins that are started later as well", () =>
+    Effect.gen(function* () {
+      const place = yield* root
+      const runtime = yield* temporaryFolder
+      const limits = yield* limitsOf({ "log-lines": "5", notifications: "7" })
+      const chatty = yield* hello(
+        "1.0.0",
+        plugin("1.0.0").replace("self.logger.info(f", "[print('x') for _ in range(500)]; self.logger.info(f"),
+      )
+      yield* Effect.gen(function* () {
+        const send = yield* client
+        yield* send("POST", PLUGINS, upload(chatty))
+        for (const [command, status] of [
+          ["restart", 409],
+          ["reload", 409],
+          ["enable", 200],
+          ["restart", 200],
+          ["reload", 200],
+        ] as const) {
+          assert.strictEqual((yield* send("POST", `${PLUGINS}/hello/${command}`)).status, status, command)
+          if (status === 409) continue
+          assert.isNotEmpty(readdirSync(runtime), "its sockets are where they are to be")
+        }
+        const lines: ReadonlyArray<{ readonly message: string }> = (yield* send(
+          "GET",
+          `${PLUGINS}/hello/logs?count=1000`,
+        )).json()
+        // A burst is ten times a second's share.
+        assert.isBelow(lines.filter(({ message }) => message === "x").length, 4 * 60)
+        yield* send("POST", `${PLUGINS}/hello/disable`)
+        assert.strictEqual((yield* send("POST", `${PLUGINS}/hello/restart`)).status, 409)
+      }).pipe(Effect.provide(yield* daemon(place, { limits, runtimeDirectory: Option.some(runtime) })))
+    }).pipe(Effect.scoped),
+  )
+
   it.live("installs, enables, watches, sets, upgrades, disables and removes a plugin, over restarts of the host", () =>
     Effect.gen(function* () {
       const place = yield* root

@@ -8,7 +8,7 @@ import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
 import * as PythonEnvironments from "../../src/python/PythonEnvironments.ts"
 import { folder } from "../support/folder.ts"
 import { noPython } from "../support/host.ts"
-import { machine, type Machine } from "../python/support.ts"
+import { machine, type Machine, SDK } from "../python/support.ts"
 import { installedSdk, makePackages } from "../support/wheels.ts"
 
 const PLUGIN = `
@@ -28,7 +28,9 @@ const manifest = (id: string) => JSON.stringify({ id, name: id, server: { execut
 const host = ({ bin, directory, packages }: Machine, plugins: string) =>
   MattermostPlugins.layerFolder({ directory: plugins }).pipe(
     Layer.provide(MattermostPlugins.layerApi({})),
-    Layer.provideMerge(PythonEnvironments.layer({ directory, findLinks: [packages], offline: true })),
+    Layer.provideMerge(
+      PythonEnvironments.layer({ directory, findLinks: [packages], offline: true, sdk: { requirement: SDK.name } }),
+    ),
     Layer.provide(
       Layer.succeed(HostEnvironment, {
         platform: currentPlatform,

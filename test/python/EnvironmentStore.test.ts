@@ -40,6 +40,16 @@ describe.skipIf(process.platform === "win32")("EnvironmentStore", () => {
     }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)),
   )
 
+  it.live("is in a folder that is nobody else's, where that has to be made", () =>
+    Effect.gen(function* () {
+      const place = yield* temporaryFolder
+      const { root } = yield* makeStore(join(place, "data/environments"))
+      const modeOf = (path: string) => statSync(path).mode & 0o777
+      assert.strictEqual(modeOf(join(place, "data")), 0o700)
+      assert.strictEqual(modeOf(root) & 0o055, 0o055)
+    }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)),
+  )
+
   it.live("closes what is finished, and nothing that links lead to", () =>
     Effect.gen(function* () {
       const { begin, finish, remove } = yield* store

@@ -106,7 +106,7 @@ describe.skipIf(noPython || process.platform !== "linux")("an environment that c
         const { asked, url } = yield* silentIndex
         const bundle = yield* needy
         // The index is asked for what there are no packages for: at this moment the environment is half there.
-        const options = { directory: on.directory, indexUrl: url }
+        const options = { directory: on.directory, indexUrl: url, sdk: { requirement: SDK.name } }
         const host = yield* Effect.acquireRelease(
           Effect.sync(() =>
             spawn(

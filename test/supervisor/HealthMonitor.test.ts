@@ -44,7 +44,7 @@ describe("HealthMonitor", () => {
       const end = yield* Fiber.join(watching)
       assert.strictEqual(seen.pings, 3)
       assert.deepInclude(end, { _tag: "Unresponsive" })
-      assert.match((end as { reason: string }).reason, /has not answered 3 health checks in a row.*for 45s/)
+      assert.match((end as { reason: string }).reason, /has not answered 3 health checks in a row.*for 35s/)
     }),
   )
 
@@ -88,6 +88,21 @@ describe("HealthMonitor", () => {
       })
     })
   }
+
+  it.effect("does not count what it did before it was asked", () =>
+    Effect.gen(function* () {
+      const { fiber, seen } = silent()
+      const watching = yield* fiber
+      // Between the last ping that it answered and the first that it did not.
+      yield* TestClock.adjust("9 seconds")
+      seen.answers++
+      seen.cpuMillis += 5000
+      yield* TestClock.adjust("1 second")
+      yield* TestClock.adjust("5 seconds")
+      yield* rounds(2)
+      assert.strictEqual((yield* Fiber.join(watching))._tag, "Unresponsive")
+    }),
+  )
 
   it.effect("does not take what it costs to fail for work", () =>
     Effect.gen(function* () {

@@ -415,7 +415,8 @@ describe("PluginSupervisor", () => {
       gates.start = notStarted("exited")
       const error = yield* Effect.flip(Effect.provide(plugin.replace(upgrade), log.layer))
       assert.strictEqual(error._tag, "HandshakeError")
-      assert.include(log.messages(), "plugin p-1 goes on as it is, since what was to take its place did not start")
+      const message = `plugin p-1 goes on as it is, since what was to take its place did not start: ${error.message}`
+      assert.include(log.messages(), message)
       assert.strictEqual(SubscriptionRef.getUnsafe(plugin.state).name, "Running")
       assert.strictEqual(Option.getOrThrow(yield* plugin.run).generation, 1)
       assert.strictEqual(plugin.bundle, bundle)

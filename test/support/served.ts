@@ -1,7 +1,7 @@
 import { join } from "node:path"
 import { Effect, Option } from "effect"
 import { limitsOf } from "../../src/cli/Limits.ts"
-import { serveLayer } from "../../src/cli/ServeLayer.ts"
+import { serveLayer, type ServeOptions } from "../../src/cli/ServeLayer.ts"
 
 /** Settings of a supervisor on a folder with `plugins`: on some port, with all that an operator may set unset. */
 export const unset = Effect.fnUntraced(function* (root: string, tokenFile?: string) {
@@ -32,4 +32,5 @@ export const unset = Effect.fnUntraced(function* (root: string, tokenFile?: stri
 })
 
 /** The supervisor in this process. */
-export const served = (root: string, tokenFile?: string) => Effect.map(unset(root, tokenFile), serveLayer)
+export const served = (root: string, tokenFile?: string, options: Partial<ServeOptions> = {}) =>
+  Effect.map(unset(root, tokenFile), (rest) => serveLayer({ ...rest, ...options }))

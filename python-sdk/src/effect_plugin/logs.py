@@ -119,6 +119,10 @@ def utf8_stream(descriptor: int) -> TextIO:
     )
 
 
+#: What they have to say at debug is for their own makers, and drowns what a plugin says.
+_OTHERS = ("grpc", "asyncio")
+
+
 def configure(level: str, stream: TextIO) -> None:
     """Sends everything from `level` up to the host, whatever the plugin set up before.
 
@@ -136,6 +140,10 @@ def configure(level: str, stream: TextIO) -> None:
     for logger in (root, *own):
         logger.handlers = [*(handler for handler in logger.handlers if not isinstance(handler, HclogHandler)), ours]
         logger.setLevel(level)
+    for name in _OTHERS:
+        # Unless the plugin's author wants them.
+        if logging.getLogger(name).level == logging.NOTSET:
+            logging.getLogger(name).setLevel(logging.INFO)
     logging.captureWarnings(True)
 
 

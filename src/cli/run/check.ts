@@ -146,7 +146,13 @@ const steps = Effect.fnUntraced(function* (
         () => "it speaks the protocol",
       )
       if (!isShaken) return yield* skip("it can't be asked", "hooks")
-      yield* step("hooks", Effect.mapError(Effect.fromResult(started), told), ({ client }) => {
+      const active = Effect.tap(Effect.mapError(Effect.fromResult(started), told), ({ client }) => {
+        const problem = client.calls.settingsProblem()
+        return problem === undefined
+          ? Effect.void
+          : Effect.fail(failed(`it is active, but not with its settings: ${problem}`))
+      })
+      yield* step("hooks", active, ({ client }) => {
         if (!client.hasTold) return "it is active, and has not told what it implements"
         const names = [...client.implemented].map((hook) => hookName(host.contract, hook))
         return names.length === 0

@@ -9,8 +9,9 @@ from urllib.parse import quote, unquote, urlsplit
 from .. import _trace as trace
 from ..http import HTTPRequest, split_target
 
-#: Headers of the host's own: no client can send them, and nothing of the plugin's sees them.
+#: Headers of the host's own: no client can send them, and nothing of the plugin's sees them, but who has asked.
 _OWN = b"plugin-supervisor-"
+_USER = b"plugin-supervisor-user-id"
 
 #: The host's connection, whichever the client's is. What else is about one the host has left out.
 _OF_CONNECTION = b"connection"
@@ -31,7 +32,7 @@ class Told:
         self._words: dict[bytes, bytes] = {}
         for field in headers:
             name = field[0]
-            if name.startswith(_OWN):
+            if name.startswith(_OWN) and name != _USER:
                 self._words[name[len(_OWN) :]] = field[1]
             elif name != _OF_CONNECTION:
                 self.headers.append(field)
