@@ -20,9 +20,9 @@ export interface HostRequirement {
 /** A distribution's name as indexes write it (PEP 503). */
 export const normalName = (name: string): string => name.toLowerCase().replaceAll(/[-_.]+/g, "-")
 
-/** Whether a requirement can be nothing but a path: `./x`, `../x`, `/x`, `C:\x`, `x.whl`. */
+/** Whether a requirement can be nothing but a path: it has a slash and is no URL, or is a wheel's name. */
 export const isPath = (requirement: string): boolean =>
-  /^(?:\.{1,2}|[a-z]:)?[\\/]|^(?![^/]*:\/\/).*\.whl$/i.test(requirement)
+  /[\\/]|\.whl$/i.test(requirement) && !/:\/\/|\s@\s/.test(requirement)
 
 /** Reads what a requirement of the host's stands for now. */
 export const makeContentReader = Effect.gen(function* () {

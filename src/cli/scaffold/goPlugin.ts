@@ -131,7 +131,7 @@ export const goPlugin = (id: string, contract: AnyContract, backend: string | un
   "README.md": `# ${id}
 
 A plugin in Go: [\`main.go\`](main.go), its manifest, [\`plugin.json\`](plugin.json), and in [\`contract\`](contract) the stubs of
-the contract with its host${backend === undefined ? "" : ", and of what every host has beside it (\`plugin_supervisor/v1\`: its life cycle, keys and values, settings, log)"}.
+the contract with its host${backend === undefined ? "" : ", and of what every host has beside it (`plugin_supervisor/v1`: its life cycle, keys and values, settings, log)"}.
 
 \`\`\`sh
 go build -o plugin .

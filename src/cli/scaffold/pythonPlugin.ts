@@ -17,7 +17,7 @@ const quoted = (text: string): string => (/^[\w./:@+-]+$/.test(text) ? text : `'
 export const aboutBackend = (backend: string | undefined): string =>
   backend === undefined
     ? ""
-    : "\n\n\`--backend\` names the module of the host that the plugin is made for; without it, that would be Mattermost's."
+    : "\n\n`--backend` names the module of the host that the plugin is made for; without it, that would be Mattermost's."
 
 /** What people who write a plugin are told of it. */
 const readme = (id: string, more: string, backend?: string): string => `# ${id}
@@ -122,31 +122,24 @@ const handler = (spec: HookSpec): string => `    @hook(HookName.${spec.name})
         self.logger.info("${spec.name}")
 ${WHAT[spec.kind] === "" ? "" : `        ${WHAT[spec.kind]}\n`}`
 
-/** A test by the fixture that comes with the SDK, whatever the contract. */
-const contractTest = (id: string, contract: AnyContract, packageName: string): string => {
+/** A test that calls the first of the hooks, if there is one; what it does is for the plugin's author to add. */
+const contractTest = (id: string, contract: AnyContract): string => {
   const [hook] = ownHooks(contract)
-  const active = `
-
-def test_it_becomes_active(plugin_host):
-    host = plugin_host(${typeNameOf(id)})
-    assert host.plugin is not None
+  const test =
+    hook === undefined
+      ? `def test_it_becomes_active(plugin_host):
+    plugin_host(${typeNameOf(id)})
 `
-  if (hook === undefined) return `from plugin import ${typeNameOf(id)}\n${active}`
-  const { input } = hook.method
-  const isRequest = input.name.endsWith("Request")
-  const given = isRequest ? parametersOf(hook).slice(1) : []
-  void packageName
-  void given
-  return `from plugin import ${typeNameOf(id)}\n${active}`
+      : `def test_${snakeCase(hook.name)}(plugin_host):
+    host = plugin_host(${typeNameOf(id)})
+    # Takes ${parametersOf(hook).slice(1).join(", ") || "nothing"}; what is left out has the default of its type.
+    host.call("${hook.name}")
+`
+  return `from plugin import ${typeNameOf(id)}\n\n\n${test}`
 }
 
 /** A plugin for a contract of one's own, with each of its hooks. */
-export const contractPython = (
-  id: string,
-  contract: AnyContract,
-  packageName: string,
-  backend: string,
-): Files => ({
+export const contractPython = (id: string, contract: AnyContract, packageName: string, backend: string): Files => ({
   ...common(
     id,
     `\nIt imports \`${packageName}\`, the Python package of the contract. Who makes the host has it, and names it as
