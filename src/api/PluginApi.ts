@@ -82,20 +82,22 @@ export interface AnyApiMethods {
   readonly [method: string]: AnyApiMethod
 }
 
-/** The answer to a method that a backend does not have; `why` goes on a sentence about the method. */
+/**
+ * The answer to a method that a backend does not have, and why it has not. By its `id` plugins tell such a method from one
+ * that the host's contract does not have.
+ */
 export const notImplemented = (method: string, why: string): PluginApiError =>
   new PluginApiError({
     id: "api.plugin.not_implemented",
-    message: `The host does not implement ${method}`,
+    message: `The host does not implement ${method}: ${why}`,
     statusCode: 501,
     where: method,
-    detailedError: why,
   })
 
-const leftOut = new WeakSet<object>()
+const leftOut = new WeakSet<AnyApiMethod>()
 
 /** Whether a backend has left this method out. */
-export const isLeftOut = (method: object | undefined): boolean => method === undefined || leftOut.has(method)
+export const isLeftOut = (method: AnyApiMethod): boolean => leftOut.has(method)
 
 const absent = (method: string): AnyApiMethod => {
   const answer = () => Effect.fail(notImplemented(method, "its backend leaves it out"))

@@ -24,12 +24,6 @@ const API_SOCKET = "api.sock"
 /** The metadata in which a plugin shows its token. */
 export const TOKEN_KEY = "plugin-supervisor-token"
 
-/**
- * The trailer by which a host of this kind says why it does not have a method that it knows; one that does not know the
- * method sends none.
- */
-export const NOT_PROVIDED_KEY = "plugin-supervisor-not-provided"
-
 /** How a plugin shows that it is the one whose socket it calls on. */
 export interface ApiAccess {
   /** Known to the plugin's own process alone. A call that shows another one is refused. */
@@ -86,7 +80,6 @@ const answerError = (
         new RpcStatus({
           code: STATUS_BY_HTTP[status] ?? statusCode.INTERNAL,
           details: `${id}: ${message}`.toWellFormed(),
-          ...(status === 501 && detailedError !== undefined && { trailers: { [NOT_PROVIDED_KEY]: detailedError } }),
         }),
       )
     : Effect.succeed(response)

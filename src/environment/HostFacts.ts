@@ -19,7 +19,7 @@ export const logFacts = Effect.fnUntraced(function* ({ api: { contract, methods 
   }
   const names = (has: boolean) =>
     Object.entries(all).flatMap(([name, service]) => (Option.isSome(service) === has ? [name] : []))
-  const leftOut = contract.api.methods.filter(({ localName }) => isLeftOut(methods[localName])).map(({ name }) => name)
+  const leftOut = contract.api.methods.filter(({ localName }) => isLeftOut(methods[localName]!)).map(({ name }) => name)
   const more = leftOut.length > MAX_METHODS ? `, and ${leftOut.length - MAX_METHODS} more` : ""
   const parts = [
     `has ${names(true).join(", ") || "none of the optional services"}`,

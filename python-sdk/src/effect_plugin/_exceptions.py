@@ -90,16 +90,8 @@ _BY_CODE: dict[grpc.StatusCode, type[PluginAPIError]] = {
 }
 
 
-#: The trailer in which a host says why it does not have a method that it knows.
-_NOT_PROVIDED = "plugin-supervisor-not-provided"
-
-
-def _not_provided(error: grpc.RpcError) -> str | None:
-    trailers = error.trailing_metadata() if callable(getattr(error, "trailing_metadata", None)) else None
-    for key, value in trailers or ():
-        if key == _NOT_PROVIDED:
-            return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    return None
+#: How the details begin where the host's contract has the method, and its backend does not.
+_NOT_PROVIDED = "api.plugin.not_implemented:"
 
 
 def convert_grpc_error(error: grpc.RpcError, rpc: str = "") -> PluginAPIError:
@@ -107,12 +99,11 @@ def convert_grpc_error(error: grpc.RpcError, rpc: str = "") -> PluginAPIError:
     code = error.code() if callable(getattr(error, "code", None)) else None
     details = error.details() if callable(getattr(error, "details", None)) else None
     if code is grpc.StatusCode.UNIMPLEMENTED and rpc:
-        if (why := _not_provided(error)) is not None:
-            return NotImplementedByHostError(f"this host does not provide {rpc}: {why}", code=code)
+        if (details or "").startswith(_NOT_PROVIDED):
+            reason = "its backend does not provide it"
+        else:
+            reason = "its contract is older than the one that the plugin is made for"
         said = f" ({details})" if details else ""
-        return NotImplementedByHostError(
-            f"the host does not have {rpc}; its contract is older than the one that the plugin is made for{said}",
-            code=code,
-        )
+        return NotImplementedByHostError(f"the host does not have {rpc}; {reason}{said}", code=code)
     kind = _BY_CODE.get(code, PluginAPIError) if code is not None else PluginAPIError
     return kind(details or str(code or error), code=code)
