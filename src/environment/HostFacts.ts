@@ -12,7 +12,8 @@ const MAX_METHODS = 10
 /** Logs what a host's backend provides for plugins, and what it lacks: what is not there can't be seen elsewhere. */
 export const logFacts = Effect.fnUntraced(function* ({ api: { contract, methods } }: Pick<HostSide, "api">) {
   const all: { readonly [what: string]: Option.Option<unknown> } = {
-    "keys and values": yield* Effect.serviceOption(KeyValues),
+    // Another contract has an API of its own for them, with which the backend does as it likes.
+    ...(contract.hostServices && { "keys and values": yield* Effect.serviceOption(KeyValues) }),
     settings: yield* Effect.serviceOption(PluginSettings),
     "installed bundles": yield* Effect.serviceOption(BundleStore),
     "Python environments": yield* Effect.serviceOption(PythonEnvironment),
