@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs"
 import { dirname, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import { Effect, type FileSystem, Layer, Option, type Path } from "effect"
@@ -26,7 +25,7 @@ export interface ServedBackend<Self, C extends AnyContract, E = never> {
     | undefined
   /**
    * Python packages that the contract's plugins need, above all the contract's own: requirements as pip reads them, or the
-   * paths of wheels or of projects' folders, from the module's folder on. Every environment that is made has them.
+   * paths of wheels or of projects' folders (`./package`), from the module's folder on. Every environment that is made has them.
    */
   readonly pythonPackages?: ReadonlyArray<string> | undefined
 }
@@ -52,7 +51,6 @@ export const loadBackend = Effect.fnUntraced(function* (
   file: string,
 ): Effect.fn.Return<ServedBackend<Loaded, AnyContract>, CliError.UserError> {
   const path = resolve(file)
-  if (!existsSync(path)) return yield* refuse(`--backend: there is no file ${path}`)
   const module = yield* Effect.tryPromise({
     try: () =>
       import(pathToFileURL(path).href) as Promise<{ readonly default?: Partial<ServedBackend<Loaded, AnyContract>> }>,

@@ -55,7 +55,7 @@ export const loadHost = (
 
 /** Why a plugin did not start, with what may have been forgotten. */
 export const startProblem = (
-  error: { readonly _tag: string; readonly message: string; readonly kind?: string },
+  error: { readonly message: string; readonly _tag?: string; readonly kind?: string },
   isMattermost: boolean,
 ): CommandError =>
   failed(

@@ -3,7 +3,7 @@ import { Flag } from "effect/cli"
 import { pythonFlags, type PythonOptions } from "./pythonFlags.ts"
 
 /** `--backend`, for the plugins of another contract. */
-export const backendFlag = Flag.File("backend").pipe(
+export const backendFlag = Flag.File("backend", { mustExist: true }).pipe(
   Flag.withDescription("Module of a contract of your own, as serve takes it. Default: Mattermost's contract"),
   Flag.optional,
 )

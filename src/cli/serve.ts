@@ -122,7 +122,7 @@ export const serve = Command.make(
       ),
       Flag.withDefault({}),
     ),
-    backend: Flag.File("backend").pipe(
+    backend: Flag.File("backend", { mustExist: true }).pipe(
       Flag.withDescription(
         "Module of a contract of your own: it exports { host, api, pythonPackages } as its default. Default: Mattermost's, on an embedded workspace",
       ),

@@ -24,8 +24,8 @@ export interface PythonEnvironmentsOptions {
   readonly sdk?: SdkSource | false | undefined
   /**
    * What every environment has beside the SDK, the Python package of a contract say: requirements as pip reads them, or
-   * the paths of wheels or of projects' folders. Of one for which a bundle has a wheel or a lock, that counts. A plugin is
-   * then never run by the host's own Python. Default: none.
+   * the paths of wheels or of projects' folders (`./package`: what has a slash is a path). Of one for which a bundle has a
+   * wheel or a lock, that counts. A plugin is then never run by the host's own Python. Default: none.
    */
   readonly packages?: ReadonlyArray<string> | undefined
   /** Which tool makes them. Default: `uv` if it is on the host's PATH, else `pip`. */

@@ -20,9 +20,9 @@ export interface HostRequirement {
 /** A distribution's name as indexes write it (PEP 503). */
 export const normalName = (name: string): string => name.toLowerCase().replaceAll(/[-_.]+/g, "-")
 
-/** Whether a requirement can be nothing but a path: it has a slash and is no URL, or is a wheel's name. */
+/** Whether a requirement is a path and no name or URL: it has a slash, or the name is that of a wheel or an archive. */
 export const isPath = (requirement: string): boolean =>
-  /[\\/]|\.whl$/i.test(requirement) && !/:\/\/|\s@\s/.test(requirement)
+  /[\\/]|\.(?:whl|zip|tar\.gz)$/i.test(requirement) && !/:\/\/|\s@\s/.test(requirement)
 
 /** Reads what a requirement of the host's stands for now. */
 export const makeContentReader = Effect.gen(function* () {
@@ -53,11 +53,8 @@ export const makeContentReader = Effect.gen(function* () {
     })
 
   return Effect.fn("RequirementContent.read")(function* (requirement: string) {
-    const info = isPath(requirement)
-      ? Option.some(yield* fs.stat(requirement))
-      : yield* Effect.option(fs.stat(requirement))
-    // Any other requirement is a name or a URL; a plain name is no folder that happens to have it.
-    if (Option.isNone(info) || !/[/\\.]/.test(requirement)) {
+    // A plain name is no folder that happens to have it.
+    if (!isPath(requirement)) {
       const name = /^[a-z0-9][\w.-]*(?=\s*(?:$|[[@;<>=!~(]))/i.exec(requirement)?.[0]
       return {
         requirement,
@@ -67,7 +64,7 @@ export const makeContentReader = Effect.gen(function* () {
       } satisfies HostRequirement
     }
     const absolute = path.resolve(requirement)
-    const isFolder = info.value.type === "Directory"
+    const isFolder = (yield* fs.stat(absolute)).type === "Directory"
     const files = isFolder ? yield* filesIn(absolute) : [absolute]
     const hash = createHash("sha256")
     for (const file of [...files].sort()) {

@@ -17,6 +17,11 @@ const sdk = join(root, "python-sdk")
 const BACKEND = join(root, "examples/own-contract/src/serve.ts")
 const BILLING = join(root, "examples/own-contract/src/Billing.ts")
 
+/** A module of that contract's host, by which plugins do not get its package. */
+const WITHOUT_PACKAGE = `import { BillingPlugins } from ${JSON.stringify(BILLING)}
+export default { host: BillingPlugins }
+`
+
 /** What the package of that contract is made of. */
 const BILLING_PACKAGE = Object.entries({
   "--proto": join(root, "examples/own-contract/proto"),
@@ -385,9 +390,7 @@ describe.skipIf(noPython)("an author for a contract of one's own", () => {
           "host/serve.ts": `import { BillingPlugins } from ${JSON.stringify(BILLING)}
 export default { host: BillingPlugins, pythonPackages: ["../own/billing_plugin-1.0-py3-none-any.whl"] }
 `,
-          "host/without.ts": `import { BillingPlugins } from ${JSON.stringify(BILLING)}
-export default { host: BillingPlugins }
-`,
+          "host/without.ts": WITHOUT_PACKAGE,
         })
         const made = yield* cli(["new", "taxes", "--backend", "host/serve.ts", "--json"], { cwd: root })
         assert.strictEqual(made.code, 0, made.stderr)
@@ -452,24 +455,10 @@ export default { host: BillingPlugins }
       }).pipe(Effect.scoped),
   )
 
-  it.live("is told what a module of the backend's has to be", () =>
-    Effect.gen(function* () {
-      const root = yield* folder({
-        ...greeter,
-        "packages.ts": `import { BillingPlugins } from ${JSON.stringify(BILLING)}
-export default { host: BillingPlugins, pythonPackages: "billing-plugin" }
-`,
-      })
-      const check = (file: string) => cli(["check", "greeter", "--backend", file], { cwd: root })
-      assert.include((yield* check("none.ts")).stderr, `--backend: there is no file ${join(root, "none.ts")}`)
-      assert.match((yield* check("packages.ts")).stderr, /pythonPackages that \S+packages\.ts exports are no list/)
-    }).pipe(Effect.scoped),
-  )
-
   it.live("is told by check that a plugin is another contract's", () =>
     Effect.gen(function* () {
-      const root = yield* folder(greeter)
-      const checked = yield* cli(["check", "greeter", "--backend", BACKEND], { cwd: root })
+      const root = yield* folder({ ...greeter, "serve.ts": WITHOUT_PACKAGE })
+      const checked = yield* cli(["check", "greeter", "--backend", "serve.ts"], { cwd: root })
       assert.strictEqual(checked.code, 1)
       assert.match(
         checked.stdout,

@@ -2,8 +2,8 @@ import { fromJson, type JsonValue, toJson } from "@bufbuild/protobuf"
 import { Effect, Schema } from "effect"
 import { PluginBundles } from "../../bundle/PluginBundle.ts"
 import type { AnyContract } from "../../contract/Contract.ts"
-import { CommandError, EXIT, failed, told } from "../CommandError.ts"
-import { locally, localHost } from "../LocalHost.ts"
+import { CommandError, EXIT, failed } from "../CommandError.ts"
+import { locally, localHost, startProblem } from "../LocalHost.ts"
 import type { LocalFlags } from "../localFlags.ts"
 import * as Output from "../Output.ts"
 
@@ -20,7 +20,7 @@ interface CallInput extends LocalFlags {
 /** Carries out `plugin-supervisor call`. */
 export const run = ({ folder, hook: named, json, request, ...flags }: CallInput) =>
   Effect.gen(function* () {
-    const { host, supervisor } = yield* localHost(flags.backend)
+    const { host, isMattermost, supervisor } = yield* localHost(flags.backend)
     const { input, key, output } = yield* findHook(host.contract, named)
     const given = yield* Effect.mapError(parseJson(request), () => usage(`what ${named} is called with is no JSON`))
     const message = yield* Effect.try({
@@ -31,7 +31,10 @@ export const run = ({ folder, hook: named, json, request, ...flags }: CallInput)
       const bundle = yield* (yield* PluginBundles).load(folder)
       const { client } = yield* Output.working(`start ${bundle.manifest.id}`, (yield* host.Supervisor).start(bundle))
       return yield* client.call(key, message)
-    }).pipe(Effect.provide(supervisor), Effect.mapError(told))
+    }).pipe(
+      Effect.provide(supervisor),
+      Effect.mapError((error) => startProblem(error, isMattermost)),
+    )
     const value = toJson(output, answer as never, { useProtoFieldName: true })
     yield* json ? Output.printJsonLine(value) : Output.printJson(value)
   }).pipe((command) => locally(flags, command))
