@@ -478,6 +478,8 @@ describe.skipIf(noGo !== undefined)("an author in Go", () => {
       ] as const) {
         const made = yield* cli(["new", id, "--go", ...more], { cwd: root })
         assert.deepStrictEqual([made.code, made.stderr], [0, ""])
+        const formatted = spawnSync("go", ["fmt"], { cwd: join(root, id), encoding: "utf8" })
+        assert.strictEqual(formatted.stdout + formatted.stderr, "")
         const checked = yield* cli(["check", id, ...more], { cwd: root })
         assert.strictEqual(checked.code, 0, checked.stdout)
         assert.match(checked.stdout, new RegExp(`✓ hooks +it is active, and implements .*${hooks}\n`))

@@ -52,6 +52,8 @@ export const run = ({ backend, contract, go, json, name, package: packageName }:
         if (!go) return
         yield* write(folder, yield* Output.working("make the stubs", goStubs(host.contract, id, folder)))
         yield* Output.working("get what it needs", runTool("go", ["mod", "tidy"], folder))
+        // What is in line depends on the contract's names.
+        yield* runTool("go", ["fmt"], folder)
         yield* Output.working("build it", runTool("go", ["build", "-o", "plugin", "."], folder))
       }),
       // Half of a plugin would be in the way of the next try.

@@ -40,8 +40,9 @@ const folderOf = ({ name }: DescFile): string => name.split("/").slice(0, -1).jo
 const importPath = (module: string, file: DescFile): string =>
   [module, FOLDER, folderOf(file)].filter(Boolean).join("/")
 
-/** The name of a file's Go package: `billing.v1` is `billingv1`. */
-const packageName = (file: DescFile): string => file.proto.package.split(".").slice(-2).join("") || "contract"
+/** The name of a file's Go package: `my_billing.v1` is `mybillingv1`. */
+const packageName = (file: DescFile): string =>
+  file.proto.package.split(".").slice(-2).join("").replaceAll("_", "") || "contract"
 
 /** A message's, or a service's, name in Go, with that of its package. */
 export const goName = ({ file, typeName }: DescMessage | DescService): string => {
