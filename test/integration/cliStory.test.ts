@@ -348,7 +348,10 @@ describe.skipIf(noPython)("an author on the command line", () => {
       const failures: ReadonlyArray<readonly [string, RegExp]> = [
         ["no-manifest", /✗ manifest +.*\n- paths/],
         ["path", /✓ manifest[^]*✗ paths +.*leads outside of the bundle/],
-        ["imports", /✓ environment[^]*✗ imports[^]*No module named 'nothing_of_this_name'\n- handshake/],
+        [
+          "imports",
+          /✓ environment[^]*✗ imports[^]*No module named 'nothing_of_this_name'\n +packages that it imports go into.*\n- handshake/,
+        ],
         ["handshake", /✓ imports[^]*✗ handshake[^]*- hooks/],
         ["hooks", /✓ handshake[^]*✗ hooks[^]*no disk/],
       ]
@@ -464,6 +467,9 @@ export default { host: BillingPlugins, pythonPackages: ["../own/billing_plugin-1
         checked.stdout,
         /✗ handshake[^]*the magic cookie is not the one that it expects[^]*is it made for the contract of this --backend\?/,
       )
+      const called = yield* cli(["call", "TaxRules", "--folder", "greeter", "--backend", "serve.ts"], { cwd: root })
+      assert.deepInclude(called, { code: 1, stdout: "" })
+      assert.include(called.stderr, "is it made for the contract of this --backend?")
     }).pipe(Effect.scoped),
   )
 })
