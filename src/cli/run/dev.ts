@@ -57,10 +57,10 @@ export const run = ({ allowEnv, build, data, folder, json, port, ...flags }: Dev
     return yield* Effect.gen(function* () {
       if (Option.isNone(flags.backend)) {
         const told = tellAddress(MattermostPlugins, json, postLine)
-        return yield* Effect.provide(follow(MattermostPlugins, source, told), mattermostDev(bundle, options))
+        return yield* Effect.provide(follow(MattermostPlugins, source, told, true), mattermostDev(bundle, options))
       }
       const told = tellAddress(loaded.host, json, () => Effect.succeed([]))
-      return yield* Effect.provide(follow(loaded.host, source, told), backendDev(loaded, bundle, options))
+      return yield* Effect.provide(follow(loaded.host, source, told, false), backendDev(loaded, bundle, options))
     }).pipe(
       Effect.catchTag("ServeError", ({ cause }) => {
         const reason = cause instanceof Error ? cause.message : String(cause)
@@ -145,6 +145,7 @@ const follow = Effect.fnUntraced(function* <Self, E, R>(
   host: AnyHost<Self>,
   { next, tell }: Source,
   address: Effect.Effect<void, E, R>,
+  isMattermost: boolean,
 ) {
   const { plugins } = yield* host.Environment
   const [plugin] = yield* plugins
@@ -154,7 +155,7 @@ const follow = Effect.fnUntraced(function* <Self, E, R>(
   if (started._tag === "Success") yield* tell("active", id)
   else
     yield* Effect.andThen(
-      tell("failed", startProblem(started.failure, (host as unknown) === MattermostPlugins).message),
+      tell("failed", startProblem(started.failure, isMattermost).message),
       tell("waiting", "for the next change"),
     )
   yield* address
