@@ -255,6 +255,30 @@ def test_nothing_is_lost_that_is_logged_early_or_in_spite_of_logging_config(star
     assert '"printed later", "@module": "stdout"' in plugin.log()
 
 
+VERBOSE = """
+    import logging
+    for name in ("grpc._cython", "asyncio", "mine"):
+        logging.getLogger(name).debug("debug of %s", name)
+    logging.getLogger("asyncio").setLevel(logging.DEBUG)
+
+    class Verbose(Plugin):
+        @hook(HookName.OnActivate)
+        def activate(self):
+            logging.getLogger("asyncio").debug("wanted")
+
+    run_plugin(Verbose)
+"""
+
+
+def test_a_plugin_at_debug_is_not_drowned_by_what_libraries_tell_their_makers(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(VERBOSE, MATTERMOST_PLUGIN_LOG_LEVEL="DEBUG")
+    plugin.call("OnActivate")
+    plugin.wait_for_log("wanted")
+    assert "debug of mine" in plugin.log()
+    assert "debug of grpc" not in plugin.log()
+    assert "debug of asyncio" not in plugin.log()
+
+
 PRINTING = """
     import atexit, logging
     logging.getLogger().addHandler(logging.FileHandler("own.log"))

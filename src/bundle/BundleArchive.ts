@@ -218,7 +218,7 @@ class Unpacking {
 
   async #makeFolder(path: string): Promise<void> {
     if (this.#made.has(path)) return
-    await mkdir(join(this.#folder, path), { recursive: true, mode: 0o700 })
+    await mkdir(join(this.#folder, path), { recursive: true, mode: 0o755 })
     for (let made = path; !this.#made.has(made); made = made.slice(0, Math.max(0, made.lastIndexOf("/")))) {
       this.#made.add(made)
     }

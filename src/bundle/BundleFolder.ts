@@ -113,7 +113,7 @@ export const copyFolder = async (
   const copied: Array<BundleFile> = []
   for (const source of await listFolder(root, limits)) {
     const file = join(target, source.path)
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+    await mkdir(dirname(file), { recursive: true, mode: 0o755 })
     const handle = await open(file, "wx", 0o600)
     try {
       copied.push(await readSource(root, source, (chunk) => handle.writeFile(chunk), signal))

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto"
-import { mkdir, readdir, readFile, rename, rmdir, writeFile } from "node:fs/promises"
+import { chmod, mkdir, readdir, readFile, rename, rmdir, writeFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { Context, Effect, Layer, Schema, type Scope, Semaphore } from "effect"
 import { type ArchiveSource, unpackArchive, type UnpackedBundle } from "./BundleArchive.ts"
@@ -25,6 +25,7 @@ import {
   SignaturePolicy,
 } from "./BundleSignature.ts"
 import { ManifestError } from "./Manifest.ts"
+import { makeFolder } from "./PrivateFolder.ts"
 import { type BundleError, type PluginBundle, PluginBundles } from "./PluginBundle.ts"
 
 /** The store of installed bundles can't be used. */
@@ -136,7 +137,8 @@ export class BundleStore extends Context.Service<
   }
 >()("effect-plugin-supervisor/bundle/BundleStore") {
   /**
-   * A store in a folder, which is made for its user only (0700) when it is missing. What is asked of signatures, and the
+   * A store in a folder, which is made for its user only (0700) when it is missing; bundles in it are as open as the umask
+   * lets them be, so that to open that one folder is enough for plugins that run as other users. What is asked of signatures, and the
    * bounds, are the `SignaturePolicy` and the `BundleLimits` that this Layer is provided with, whoever installs.
    */
   static readonly layer = (directory: string): Layer.Layer<BundleStore, BundleStoreError, PluginBundles> =>
@@ -146,6 +148,9 @@ export class BundleStore extends Context.Service<
 /** Folders of the store's own: on its disk, so that a bundle is moved from one to the other at one go. */
 const STAGING = ".staging"
 const TRASH = ".trash"
+
+/** What guards bundles is the store's own folder: who opens that, for plugins that run as other users, opens all. */
+const OPEN = 0o755
 
 /** Digits of the hash, and characters of the version, in the name of a folder. */
 const HASH_DIGITS = 16
@@ -173,7 +178,7 @@ const make = Effect.fnUntraced(function* (store: string) {
     )
 
   const prepare = async () => {
-    for (const folder of [store, staging, trash]) await mkdir(folder, { recursive: true, mode: 0o700 })
+    for (const folder of [store, staging, trash]) makeFolder(folder)
   }
   yield* storing("opening it", prepare)
 
@@ -258,8 +263,9 @@ const make = Effect.fnUntraced(function* (store: string) {
       if (!isThere) {
         yield* storing(operation, async () => {
           await writeFile(join(bundle.directory, INSTALLED_LIST), listText(files), { mode: 0o644 })
+          await chmod(bundle.directory, OPEN)
           await syncTree(bundle.directory)
-          await mkdir(join(store, id), { recursive: true, mode: 0o700 })
+          await mkdir(join(store, id), { recursive: true, mode: OPEN })
           await sync(store)
           // Not what it should be, or it would have been taken.
           await discard(target)

@@ -21,6 +21,7 @@ import { baseUrl, isAnyAddress } from "./BaseUrl.ts"
 import type { AnyContract } from "../contract/Contract.ts"
 import type { PluginOptions } from "../supervisor/PluginOptions.ts"
 import type { PluginLimits } from "../supervisor/SupervisorOptions.ts"
+import { makeDataFolder } from "./DataFolder.ts"
 import type { Limits } from "./Limits.ts"
 import type { PythonOptions } from "./pythonFlags.ts"
 import { pythonEnvironments } from "./PythonLayer.ts"
@@ -175,5 +176,6 @@ export const daemonLayer = <Self, Given, E, R, RoutesError, RoutesNeeds, AuthNee
     ),
     Layer.provideMerge(PluginLogs.layer),
     Layer.provideMerge(AccessToken.layerFrom(options.tokenFile)),
+    Layer.provide(Layer.effectDiscard(makeDataFolder(options.data))),
   )
 }

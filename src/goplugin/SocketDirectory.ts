@@ -8,7 +8,7 @@ import { Context, Duration, Effect, Schedule, Schema, type Scope } from "effect"
 import { VARIABLES } from "../command/Variables.ts"
 import { RpcServerError } from "../rpc/RpcServer.ts"
 import { MAX_UNIX_SOCKET_PATH } from "../grpc/GrpcServer.ts"
-import { makeFolder } from "../process/Folder.ts"
+import { makeFolder } from "../bundle/PrivateFolder.ts"
 
 /** No folder for a plugin's sockets could be made. */
 export class SocketDirectoryError extends Schema.TaggedError<SocketDirectoryError>()("SocketDirectoryError", {

@@ -1,4 +1,5 @@
 import { Clock, Duration, Effect, FileSystem, Option, Path, type PlatformError, Schema } from "effect"
+import { makeFolder } from "../bundle/PrivateFolder.ts"
 import { PythonEnvironmentFolderError } from "../command/PythonEnvironment.ts"
 import { hostIdentity, isDeadHost } from "../process/HostIdentity.ts"
 
@@ -89,8 +90,11 @@ export const makeStore = Effect.fn("EnvironmentStore.make")(function* (directory
 
   yield* Effect.gen(function* () {
     // What it is in may be a data folder, which is nobody else's; it has to be open to plugins that run as other users.
-    yield* fs.makeDirectory(path.dirname(root), { recursive: true, mode: 0o700 })
-    yield* fs.makeDirectory(path.join(root, CACHE), { recursive: true })
+    yield* Effect.try({ try: () => makeFolder(path.dirname(root)), catch: (error) => error as Error })
+    for (const folder of [root, path.join(root, CACHE)]) {
+      // Not `recursive`: see `makeFolder`.
+      yield* Effect.catchReason(fs.makeDirectory(folder), "PlatformError", "AlreadyExists", () => Effect.void)
+    }
     yield* fs.chmod(path.join(root, CACHE), 0o700)
   }).pipe(Effect.mapError(failed))
 

@@ -8,7 +8,7 @@ import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSy
 import { Clock, Context, Duration, Effect, Layer, Schedule, type Scope, Semaphore, Stream } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
-import { makeFolder } from "../process/Folder.ts"
+import { makeFolder } from "../bundle/PrivateFolder.ts"
 
 /**
  * How long statements wait for another process that holds the database's lock, and how often they look. SQLite's own

@@ -1,4 +1,5 @@
 /** Staging, committing, removing and sweeping of bundles, and what becomes of those that were tampered with. */
+import { execFileSync } from "node:child_process"
 import {
   chmodSync,
   existsSync,
@@ -21,7 +22,10 @@ import { BundleStore, type InstalledBundle } from "../../src/bundle/BundleStore.
 import { refuseDowngrade } from "../../src/bundle/BundleVersion.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { makeSigningKey, readPrivateKey, readTrustedKeys } from "../../src/bundle/SigningKey.ts"
+import { checkReach } from "../../src/process/ProcessUser.ts"
+import { snippets } from "../support/documents.ts"
 import { folder, temporaryFolder } from "../support/folder.ts"
+import { mayChangeUser, NOBODY } from "../support/privileges.ts"
 import { archive, entry } from "./tarBytes.ts"
 
 const layer = (directory: string) =>
@@ -70,21 +74,22 @@ const all = (directory: string) =>
 describe("a bundle store", () => {
   test("has what it is given in a folder named by id, version and content, for its user alone", (directory) =>
     Effect.gen(function* () {
-      const installed = yield* install()
+      const installed = yield* install({}, { "sub/file": "" })
       assert.strictEqual(installed.path, `hello/1.0.0-${installed.hash.slice(0, 16)}`)
       assert.deepInclude(installed, { version: "1.0.0", signedBy: undefined })
       assert.strictEqual(installed.bundle.directory, join(directory, installed.path))
       assert.strictEqual(installed.bundle.manifest.id, "hello")
       assert.deepStrictEqual(
         all(directory),
-        [".installed.json", "plugin.json", "run"].map((file) => join(installed.path, file)),
+        [".installed.json", "plugin.json", "run", "sub/file"].map((file) => join(installed.path, file)),
       )
       for (const [path, mode] of [
         ["", 0o700],
         [".staging", 0o700],
         [".trash", 0o700],
-        ["hello", 0o700],
-        [installed.path, 0o700],
+        ["hello", 0o755 & ~process.umask()],
+        [installed.path, 0o755],
+        [join(installed.path, "sub"), 0o755 & ~process.umask()],
         [join(installed.path, "run"), 0o755],
         [join(installed.path, "plugin.json"), 0o644],
       ] as const) {
@@ -94,6 +99,37 @@ describe("a bundle store", () => {
       const opened = yield* (yield* BundleStore).open(installed.path)
       assert.deepStrictEqual(opened, installed.bundle)
     }))
+
+  it.live.skipIf(process.platform !== "linux")("says so, and waits for nothing, where its folder can't be made", () =>
+    Effect.gen(function* () {
+      for (const place of ["/proc/nowhere", "/proc/nowhere/bundles"]) {
+        const error = yield* Effect.flip(Effect.provide(Effect.asVoid(BundleStore), layer(place)))
+        assert.strictEqual(error._tag, "BundleStoreError")
+      }
+    }),
+  )
+
+  it.live.skipIf(!mayChangeUser || (process.umask() & 0o5) !== 0)(
+    "is open to plugins of another user once its operator opens two folders",
+    () =>
+      Effect.gen(function* () {
+        const root = yield* temporaryFolder
+        chmodSync(root, 0o711)
+        const store = join(root, "data/bundles")
+        const { bundle } = yield* Effect.provide(install({}, { "sub/file": "" }), layer(store))
+        const reach = Effect.forEach(["run", "sub/file", "plugin.json"], (path) =>
+          checkReach("hello", NOBODY, [{ path: join(bundle.directory, path), access: "r" }]),
+        )
+        const error = yield* Effect.flip(reach)
+        assert.include(error.message, "it may not read")
+        execFileSync("sh", ["-c", snippets("docs/limits.md", "sh").find((text) => text.startsWith("chmod"))!], {
+          cwd: root,
+        })
+        yield* reach
+        const closed = yield* Effect.flip(checkReach("hello", NOBODY, [{ path: store, access: "r" }]))
+        assert.include(closed.message, "it may not read")
+      }).pipe(Effect.scoped),
+  )
 
   test("keeps nothing of what is staged and not committed, whether it is left, fails or is interrupted", (directory) =>
     Effect.gen(function* () {

@@ -201,7 +201,10 @@ describe.skipIf(!isLinux || noPython).concurrent("a supervisor", () => {
     Effect.gen(function* () {
       const { ended, log } = yield* serving({ data: "/proc/nowhere/data" })
       assert.strictEqual(yield* ended, 1)
-      assert.match(log(), /can't open the workspace's database .*check that the data folder can be written to/s)
+      assert.match(
+        log(),
+        /the data folder \/proc\/nowhere\/data can't be made: .*; make it, or use another one \(--data\)/,
+      )
     }).pipe(Effect.scoped),
   )
 })

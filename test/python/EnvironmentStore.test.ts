@@ -50,6 +50,15 @@ describe.skipIf(process.platform === "win32")("EnvironmentStore", () => {
     }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)),
   )
 
+  it.live.skipIf(process.platform !== "linux")("says so, and waits for nothing, where its folder can't be made", () =>
+    Effect.gen(function* () {
+      for (const place of ["/proc/nowhere", "/proc/nowhere/environments"]) {
+        const error = yield* Effect.flip(makeStore(place))
+        assert.strictEqual(error._tag, "PythonEnvironmentFolderError")
+      }
+    }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)),
+  )
+
   it.live("closes what is finished, and nothing that links lead to", () =>
     Effect.gen(function* () {
       const { begin, finish, remove } = yield* store

@@ -2,7 +2,7 @@ import { existsSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { makeFolder } from "../../src/process/Folder.ts"
+import { makeFolder } from "../../src/bundle/PrivateFolder.ts"
 import { temporaryFolder } from "../support/folder.ts"
 
 describe("makeFolder", () => {
