@@ -9,7 +9,7 @@ import { root } from "../support/documents.ts"
 import { folder } from "../support/folder.ts"
 import { noPython } from "../support/host.ts"
 import { noGo } from "../support/goplugin.ts"
-import { makePackages, OFFLINE, sdkHere } from "../support/wheels.ts"
+import { installedSdk, makePackages, OFFLINE } from "../support/wheels.ts"
 
 const BACKEND = join(root, "examples/own-contract/src/serve.ts")
 const BILLING = join(root, "examples/own-contract/src/Billing.ts")
@@ -71,7 +71,7 @@ export default { host: BillingPlugins, pythonPackages: ["../own/billing_plugin-1
         assert.strictEqual(generated.status, 0, generated.stderr)
         const sources = globSync("made/**/billing_plugin", { cwd: root }).map((found) => join(root, found, ".."))[0]!
         makePackages(join(root, "own"), [{ name: "billing-plugin", files: { "billing_plugin.pth": `${sources}\n` } }])
-        makePackages(join(root, "wheels"), [sdkHere()])
+        makePackages(join(root, "wheels"), [installedSdk()])
         const checked = yield* check("host/serve.ts")
         assert.strictEqual(checked.code, 0, checked.stdout)
         assert.match(checked.stdout, /✓ hooks .*TaxRules/)

@@ -7,7 +7,7 @@ import { cli, cliEnvironment, main } from "../support/cli.ts"
 import { folder } from "../support/folder.ts"
 import { eventually, noPython } from "../support/host.ts"
 import { program } from "../support/program.ts"
-import { makePackages, OFFLINE, sdkHere } from "../support/wheels.ts"
+import { installedSdk, makePackages, OFFLINE } from "../support/wheels.ts"
 
 const TOKEN = "token-of-the-test"
 
@@ -165,7 +165,7 @@ describe.skipIf(noPython)("an operator on the command line", () => {
         "greeter/requirements.txt": "tiny==1.0\n",
         "greeter/plugin.py": `import tiny\n${greeter["greeter/plugin.py"].replace('"one"', '"tiny " + tiny.version')}`,
       })
-      makePackages(join(root, "wheels"), [{ name: "tiny" }, sdkHere()])
+      makePackages(join(root, "wheels"), [{ name: "tiny" }, installedSdk()])
       const { done, run, url } = yield* served(root, ...OFFLINE)
       yield* done("install", "greeter")
       yield* done("enable", "greeter")

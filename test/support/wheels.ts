@@ -1,10 +1,8 @@
 /** Tiny Python packages, so that tests install what is on the disk and need no network. */
-import { execFileSync, spawnSync } from "node:child_process"
+import { execFileSync } from "node:child_process"
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { inject } from "vitest"
-import { cliEnvironment } from "./cli.ts"
-import { root } from "./documents.ts"
 
 const uv = inject("uv")
 
@@ -85,14 +83,13 @@ export const installedSdk = (): Package => {
   return { name: "effect-plugin-supervisor-sdk", version: "9.0", files: { "installed_sdk.pth": line } }
 }
 
-/** A package that leads to the SDK as it is developed here, with what it needs. */
-export const sdkHere = (): Package => {
-  const packages = spawnSync("python3", ["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], {
-    env: cliEnvironment(),
-    encoding: "utf8",
-  }).stdout.trim()
-  return { name: "sdk-here", files: { "sdk_here.pth": `${packages}\n${join(root, "python-sdk/src")}\n` } }
-}
-
-/** By these flags packages come from the folder `wheels` alone, and the SDK is the one above. */
-export const OFFLINE = ["--offline", "--python-tool", "pip", "--find-links", "wheels", "--python-sdk", "sdk-here"]
+/** By these flags packages come from the folder `wheels` alone, and the SDK is that one. */
+export const OFFLINE = [
+  "--offline",
+  "--python-tool",
+  "pip",
+  "--find-links",
+  "wheels",
+  "--python-sdk",
+  "effect-plugin-supervisor-sdk",
+]
