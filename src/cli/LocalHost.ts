@@ -10,9 +10,9 @@ import { PluginStorage } from "../storage/PluginStorage.ts"
 import { Workspace } from "../workspace/Workspace.ts"
 import { WorkspacePluginApi } from "../workspace/WorkspacePluginApi.ts"
 import { SERVER_VERSION, WorkspaceSettings } from "../workspace/WorkspaceSettings.ts"
-import { told } from "./CommandError.ts"
+import { type CommandError, failed, told } from "./CommandError.ts"
 import { type Loaded, loadBackend, type ServedBackend } from "./ContractBackend.ts"
-import type { PythonOptions } from "./pythonFlags.ts"
+import type { LocalFlags } from "./localFlags.ts"
 import { pythonEnvironments, userEnvironments } from "./PythonLayer.ts"
 import * as StderrLog from "./StderrLog.ts"
 
@@ -35,6 +35,8 @@ export const backendSupervisor = ({ api, host }: ServedBackend<Loaded, AnyContra
 /** A host for one command. */
 export interface LocalHost {
   readonly host: HostClass<Loaded, string, AnyContract>
+  /** Whether no `--backend` names another contract. */
+  readonly isMattermost: boolean
   readonly supervisor: Layer.Layer<
     Loaded | Supervisor<Loaded> | PluginBundles,
     { readonly message: string },
@@ -50,6 +52,17 @@ export const loadHost = (
     onNone: () => Effect.succeed({ host: MattermostPlugins as unknown as LocalHost["host"] }),
     onSome: (file) => Effect.mapError(loadBackend(file), ({ cause }) => told({ message: String(cause) })),
   })
+
+/** Why a plugin did not start, with what may have been forgotten. */
+export const startProblem = (
+  error: { readonly message: string; readonly _tag?: string; readonly kind?: string },
+  isMattermost: boolean,
+): CommandError =>
+  failed(
+    error._tag === "HandshakeError" && error.kind === "cookie"
+      ? `${error.message}\n${isMattermost ? "was --backend forgotten? Without it the contract is Mattermost's" : "is it made for the contract of this --backend?"}`
+      : error.message,
+  )
 
 /** The folder that is given, or one that goes with the Scope. */
 export const dataFolder = (given: Option.Option<string>) =>
@@ -70,6 +83,7 @@ export const localHost = Effect.fnUntraced(function* (
   const loaded = yield* loadHost(backend)
   return {
     host: loaded.host,
+    isMattermost: Option.isNone(backend),
     supervisor: Option.isNone(backend)
       ? (mattermostSupervisor(data) as unknown as LocalHost["supervisor"])
       : backendSupervisor(loaded, data),
@@ -78,14 +92,15 @@ export const localHost = Effect.fnUntraced(function* (
 
 /** Runs a command with what Python plugins ask for, and its log on stderr: from `least` on, unless `--log-level` says otherwise. */
 export const locally = <A, E, R>(
-  flags: PythonOptions,
+  flags: LocalFlags,
   command: Effect.Effect<A, E, R>,
   least: LogLevel.LogLevel = "Warn",
 ) =>
   Effect.gen(function* () {
     const level = yield* GlobalFlag.LogLevel
+    const { pythonPackages } = yield* loadHost(flags.backend)
     // From one time to the next, so that they are made once.
-    const python = Layer.catchCause(pythonEnvironments(flags, userEnvironments()), (cause) =>
+    const python = Layer.catchCause(pythonEnvironments(flags, userEnvironments(), pythonPackages), (cause) =>
       Layer.effectDiscard(Effect.mapError(Effect.failCause(cause), told)),
     )
     return yield* command.pipe(

@@ -121,7 +121,7 @@ export const serve = Command.make(
     ),
     backend: Flag.File("backend", { mustExist: true }).pipe(
       Flag.withDescription(
-        "Module of a contract of your own: it exports { host, api } as its default. Default: Mattermost's, on an embedded workspace",
+        "Module of a contract of your own: it exports { host, api, pythonPackages } as its default. Default: Mattermost's, on an embedded workspace",
       ),
       Flag.optional,
     ),

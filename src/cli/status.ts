@@ -27,6 +27,7 @@ const Status = Schema.StructWithRest(
       }),
     ),
     hooks: Schema.Array(Schema.String),
+    hooks_told: Schema.optionalKey(Schema.NullOr(Schema.Boolean)),
   }),
   [Schema.Record(Schema.String, Schema.Unknown)],
 )
@@ -128,5 +129,6 @@ const show = Effect.fnUntraced(function* (one: typeof Health.Type, now: number) 
     for (const text of stderr.filter((text) => !told.has(text.trim()))) yield* line("", { text, paint: "dim" })
   }
   yield* line("folder", one.plugin_path)
+  if (one.hooks_told === false) yield* line("hooks", "not told: the plugin serves no Implemented")
   if (one.hooks.length > 0) yield* line("hooks", one.hooks.join(", "))
 })

@@ -29,6 +29,7 @@ import { PluginStates } from "../storage/PluginStates.ts"
 import type { HostSide } from "../supervisor/HostSide.ts"
 import { PluginRuns } from "../supervisor/PluginRuns.ts"
 import * as PluginSupervisor from "../supervisor/PluginSupervisor.ts"
+import { logFacts } from "./HostFacts.ts"
 import { environmentOf, make as makeEnvironment } from "./ManagedPlugins.ts"
 import type * as PluginEnvironment from "./PluginEnvironment.ts"
 
@@ -156,7 +157,9 @@ export const Service =
         Layer.effect(
           Environment,
           Effect.gen(function* () {
-            return yield* makeEnvironment(yield* hostSide(host), yield* Supervisor, options)
+            const side = yield* hostSide(host)
+            yield* logFacts(side)
+            return yield* makeEnvironment(side, yield* Supervisor, options)
           }),
         ).pipe(Layer.provideMerge(layerSupervisor)),
       layerTest: (handlers: HookHandlers<C> = {}) =>

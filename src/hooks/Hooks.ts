@@ -25,6 +25,8 @@ export interface HookClient {
   readonly pluginId: string
   /** The hooks that the plugin implements; asked once. Of one that can't say, all but those that it has turned out to lack. */
   readonly implemented: ReadonlySet<string>
+  /** Whether the plugin has said so itself; else it is only assumed. */
+  readonly hasTold: boolean
   /** What the operator has set for a hook, or its default. */
   readonly policy: (hook: string) => EffectivePolicy
   /** Calls a unary hook with a message, or with the fields of one. */
@@ -151,7 +153,7 @@ const connect = Effect.fn("Hooks.connect")(function* (
       isAnswer: true,
     })
   })
-  return hookClient(contract, client, pluginId, implemented, options, ask)
+  return hookClient(contract, client, pluginId, implemented, told !== undefined, options, ask)
 })
 
 /** A client whose calls of hooks that the plugin implements are made by `ask`; the others fail at once. */
@@ -160,6 +162,7 @@ const hookClient = (
   client: RpcClient,
   pluginId: string,
   implemented: ReadonlySet<string>,
+  hasTold: boolean,
   options: AnyHooksOptions,
   ask: (hook: string, request: object, deadline: Duration.Input) => Effect.Effect<object, HookError>,
 ): HookClient => {
@@ -171,6 +174,7 @@ const hookClient = (
     contract,
     pluginId,
     implemented,
+    hasTold,
     policy,
     calls,
     inFlight,
@@ -230,7 +234,7 @@ export const testClient = (
   handlers: AnyHookHandlers,
   options: AnyHooksOptions = {},
 ): HookClient =>
-  hookClient(contract, client, pluginId, new Set(Object.keys(handlers)), options, (hook, request, deadline) => {
+  hookClient(contract, client, pluginId, new Set(Object.keys(handlers)), true, options, (hook, request, deadline) => {
     const { input, name, output } = contract.unary.get(hook)!.method
     const failed = (code: number, details: string) =>
       Effect.fail(hookError(pluginId, name, deadline, new RpcError({ method: name, code, details })))

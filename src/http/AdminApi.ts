@@ -87,7 +87,10 @@ export const StatusBody = Schema.Struct({
     Schema.Struct({ step: Schema.Literals(["waiting", "creating", "installing", "checking"]), line: Schema.String }),
   ).annotate({ description: "How far its Python environment is, which is made before it starts" }),
   last_failure: Schema.NullOr(FailureBody),
-  hooks: Schema.Array(Schema.String).annotate({ description: "Those that it implements, where it runs" }),
+  hooks: Schema.Array(Schema.String).annotate({ description: "Those that it has said it implements, where it runs" }),
+  hooks_told: Schema.NullOr(Schema.Boolean).annotate({
+    description: "Whether it has said that; null where it does not run",
+  }),
 }).annotate({ identifier: "PluginStatus" })
 
 const Count = Schema.Union([Schema.Number, Schema.Null])

@@ -51,8 +51,10 @@ export const statusOf = Effect.fnUntraced(function* ({
     last_failure: failureOf(current.lastFailure),
     hooks: Option.match(active, {
       onNone: () => [],
-      onSome: ({ client }) => [...client.implemented].map((hook) => hookName(client.contract, hook)),
+      onSome: ({ client }) =>
+        client.hasTold ? [...client.implemented].map((hook) => hookName(client.contract, hook)) : [],
     }),
+    hooks_told: Option.match(active, { onNone: () => null, onSome: ({ client }) => client.hasTold }),
   }
 })
 
@@ -76,6 +78,7 @@ export const lostStatus = ({ id, isEnabled, path, reason, version }: LostPlugin)
   provisioning: null,
   last_failure: null,
   hooks: [],
+  hooks_told: null,
 })
 
 const failureOf = (failure: Failure | undefined) =>

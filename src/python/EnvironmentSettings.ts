@@ -23,6 +23,12 @@ export interface PythonEnvironmentsOptions {
   readonly directory: string
   /** The SDK that every environment has; `false` for none. */
   readonly sdk?: SdkSource | false | undefined
+  /**
+   * What every environment has beside the SDK, the Python package of a contract say: requirements as pip reads them, or
+   * the paths of wheels or of projects' folders (`./package`: what has a slash is a path). Of one for which a bundle has a
+   * wheel or a lock, that counts. A plugin is then never run by the host's own Python. Default: none.
+   */
+  readonly packages?: ReadonlyArray<string> | undefined
   /** Which tool makes them. Default: `uv` if it is on the host's PATH, else `pip`. */
   readonly tool?: "uv" | "pip" | undefined
   /** The package index, in place of PyPI; a user and a password in it are told nobody. */
@@ -83,6 +89,7 @@ export const settingsOf = (options: PythonEnvironmentsOptions, ownSdk: string = 
   const extraIndexUrls = (options.extraIndexUrls ?? []).map(revealed)
   // Tools run elsewhere.
   const findLinks = (options.findLinks ?? []).map((place) => (URL.canParse(place) ? place : resolve(place)))
+  const packages = options.packages ?? []
   const {
     distributions = [BY_NAME, "mattermost-plugin-sdk"],
     module = "mattermost_plugin",
@@ -90,6 +97,7 @@ export const settingsOf = (options: PythonEnvironmentsOptions, ownSdk: string = 
   } = options.sdk === false || options.sdk === undefined ? {} : options.sdk
   return {
     sdk: options.sdk === false ? undefined : { distributions, module, requirement },
+    packages,
     tool: options.tool,
     indexUrl,
     extraIndexUrls,
@@ -100,7 +108,7 @@ export const settingsOf = (options: PythonEnvironmentsOptions, ownSdk: string = 
     stallLimit: Duration.fromInputUnsafe(options.stallLimit ?? STALL_LIMIT),
     unusedLimit: Duration.fromInputUnsafe(options.unusedLimit ?? UNUSED_LIMIT),
     variables: options.variables ?? {},
-    secrets: [indexUrl ?? "", requirement, ...extraIndexUrls, ...findLinks].flatMap(credentialsOf),
+    secrets: [indexUrl ?? "", requirement, ...packages, ...extraIndexUrls, ...findLinks].flatMap(credentialsOf),
   }
 }
 export type EnvironmentSettings = ReturnType<typeof settingsOf>

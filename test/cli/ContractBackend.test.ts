@@ -21,9 +21,11 @@ const refusal = (text: string) =>
 describe("loadBackend", () => {
   it.effect("takes a host, and what is behind its API", () =>
     Effect.gen(function* () {
-      const { api, host } = yield* loadBackend(join(import.meta.dirname, "../../examples/own-contract/src/serve.ts"))
+      const file = join(import.meta.dirname, "../../examples/own-contract/src/serve.ts")
+      const { api, host, pythonPackages } = yield* loadBackend(file)
       assert.strictEqual(host.key, BillingPlugins.key)
       assert.isDefined(api)
+      assert.deepStrictEqual(pythonPackages, [join(file, "../../billing-plugin")])
     }),
   )
 
@@ -34,6 +36,10 @@ describe("loadBackend", () => {
       assert.match(
         yield* refusal("export default { host: { layerFolder() {} }, api: {} }"),
         /the api that .* exports is no Layer; make it by layerApi/,
+      )
+      assert.match(
+        yield* refusal("export default { host: { layerFolder() {} }, pythonPackages: 'billing-plugin' }"),
+        /the pythonPackages that .* exports are no list of requirements and paths/,
       )
       assert.match(yield* refusal("throw new Error('broken')"), /can't be loaded: broken/)
       assert.match(yield* refusal("export default {"), /can't be loaded: /)

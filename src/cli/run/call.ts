@@ -3,8 +3,8 @@ import { Effect, Option, Schema } from "effect"
 import { PluginBundles } from "../../bundle/PluginBundle.ts"
 import type { AnyContract } from "../../contract/Contract.ts"
 import { CHANNEL_NAME, TEAM_NAME, Workspace } from "../../workspace/Workspace.ts"
-import { CommandError, EXIT, failed, told } from "../CommandError.ts"
-import { locally, localHost } from "../LocalHost.ts"
+import { CommandError, EXIT, failed } from "../CommandError.ts"
+import { locally, localHost, startProblem } from "../LocalHost.ts"
 import type { LocalFlags } from "../localFlags.ts"
 import * as Output from "../Output.ts"
 
@@ -22,7 +22,7 @@ interface CallInput extends LocalFlags {
 /** Carries out `plugin-supervisor call`. */
 export const run = ({ data, folder, hook: named, json, request, ...flags }: CallInput) =>
   Effect.gen(function* () {
-    const { host, supervisor } = yield* localHost(flags.backend, data)
+    const { host, isMattermost, supervisor } = yield* localHost(flags.backend, data)
     const { input, key, output } = yield* findHook(host.contract, named)
     const given = yield* Effect.mapError(parseJson(request), () => usage(`what ${named} is called with is no JSON`))
     const messageOf = (json: JsonValue) =>
@@ -39,7 +39,7 @@ export const run = ({ data, folder, hook: named, json, request, ...flags }: Call
       return yield* client.call(key, message)
     }).pipe(
       Effect.provide(supervisor),
-      Effect.mapError((error) => (error instanceof CommandError ? error : told(error))),
+      Effect.mapError((error) => (error instanceof CommandError ? error : startProblem(error, isMattermost))),
     )
     const value = toJson(output, answer as never, { useProtoFieldName: true })
     yield* json ? Output.printJsonLine(value) : Output.printJson(value)

@@ -11,7 +11,7 @@ import { type CommandError, failed, told } from "../CommandError.ts"
 import type { DaemonOptions } from "../DaemonLayer.ts"
 import { backendDev, mattermostDev } from "../DevLayer.ts"
 import { limitsOf } from "../Limits.ts"
-import { dataFolder, loadHost, locally } from "../LocalHost.ts"
+import { dataFolder, loadHost, locally, startProblem } from "../LocalHost.ts"
 import type { LocalFlags } from "../localFlags.ts"
 import * as Output from "../Output.ts"
 
@@ -54,10 +54,10 @@ export const run = ({ allowEnv, build, data, folder, json, port, tokenFile, ...f
     return yield* Effect.gen(function* () {
       if (Option.isNone(flags.backend)) {
         const told = tellAddress(MattermostPlugins, json, postLine)
-        return yield* Effect.provide(follow(MattermostPlugins, source, told), mattermostDev(bundle, options))
+        return yield* Effect.provide(follow(MattermostPlugins, source, told, true), mattermostDev(bundle, options))
       }
       const told = tellAddress(loaded.host, json, () => Effect.succeed([]))
-      return yield* Effect.provide(follow(loaded.host, source, told), backendDev(loaded, bundle, options))
+      return yield* Effect.provide(follow(loaded.host, source, told, false), backendDev(loaded, bundle, options))
     }).pipe(
       Effect.catchTag("ServeError", ({ cause }) => {
         const reason = cause instanceof Error ? cause.message : String(cause)
@@ -142,6 +142,7 @@ const follow = Effect.fnUntraced(function* <Self, E, R>(
   host: AnyHost<Self>,
   { next, tell }: Source,
   address: Effect.Effect<void, E, R>,
+  isMattermost: boolean,
 ) {
   const { plugins } = yield* host.Environment
   const [plugin] = yield* plugins
@@ -149,7 +150,11 @@ const follow = Effect.fnUntraced(function* <Self, E, R>(
   const { id } = plugin.bundle.manifest
   const started = yield* Effect.result(plugin.start)
   if (started._tag === "Success") yield* tell("active", id)
-  else yield* Effect.andThen(tell("failed", started.failure.message), tell("waiting", "for the next change"))
+  else
+    yield* Effect.andThen(
+      tell("failed", startProblem(started.failure, isMattermost).message),
+      tell("waiting", "for the next change"),
+    )
   yield* address
   while (true) {
     const outcome = yield* Effect.result(
