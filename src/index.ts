@@ -99,6 +99,7 @@ export {
   type SettingsError,
   UnknownPluginError,
 } from "./environment/EnvironmentError.ts"
+export type { LostPlugin } from "./environment/FoundBundles.ts"
 export type {
   EnvironmentOptions,
   InstallOptions,
