@@ -47,7 +47,7 @@ export {
 } from "./bundle/SigningKey.ts"
 export type { ServedBackend } from "./cli/ContractBackend.ts"
 export { type Checksum, ChecksumError } from "./command/Checksum.ts"
-export { HostEnvironment } from "./command/HostEnvironment.ts"
+export { HostEnvironment, type Variables } from "./command/HostEnvironment.ts"
 export {
   type Command,
   type NativeOptions,
@@ -56,7 +56,7 @@ export {
   type PluginCommandError,
   type PluginCommandOptions,
 } from "./command/PluginCommand.ts"
-export { detectRuntime, NoExecutableError, type PluginRuntime } from "./command/PluginRuntime.ts"
+export { detectRuntime, NoExecutableError, type Platform, type PluginRuntime } from "./command/PluginRuntime.ts"
 export {
   type EnvironmentBuild,
   PythonEnvironment,
@@ -70,6 +70,8 @@ export { BrokenVenvError, PythonInterpreter, PythonNotFoundError } from "./comma
 export { ServerVersion, ServerVersionError } from "./command/ServerVersion.ts"
 export { WAIT_DELAY } from "./command/WaitDelay.ts"
 export * as Contract from "./contract/Contract.ts"
+// Types of namespaces by names of their own as well: declarations that the compiler writes can't refer to them otherwise.
+export type { AnyContract, Contract as PluginContract } from "./contract/AnyContract.ts"
 export type { BusinessError, BusinessErrors } from "./contract/BusinessErrors.ts"
 export { ContractError } from "./contract/ContractCheck.ts"
 export type { Decision, OnFailure } from "./contract/Decision.ts"
@@ -81,11 +83,38 @@ export type {
   HookMethod,
   Notification,
   UnaryHook,
+  UnaryHookOf,
 } from "./contract/HookNames.ts"
 export type { PluginFacts } from "./contract/PluginFacts.ts"
-export type { EnvironmentOptions, PluginEnvironment } from "./environment/PluginEnvironment.ts"
+export {
+  AlreadyInstalledError,
+  DisabledError,
+  type EnableError,
+  type InstallError,
+  InvalidSettingsError,
+  KeptByHandError,
+  NotStoredError,
+  type RemoveError,
+  type RestartError,
+  type SettingsError,
+  UnknownPluginError,
+} from "./environment/EnvironmentError.ts"
+export type { LostPlugin } from "./environment/FoundBundles.ts"
+export type {
+  EnvironmentOptions,
+  InstallOptions,
+  ManagedPlugin,
+  PluginEnvironment,
+} from "./environment/PluginEnvironment.ts"
 export { type PluginLogLine, PluginLogs } from "./environment/PluginLogs.ts"
 export * as PluginHost from "./environment/PluginHost.ts"
+export type {
+  Api as PluginHostApi,
+  Environment as PluginHostEnvironment,
+  HostClass as PluginHostClass,
+  Supervisor as PluginHostSupervisor,
+} from "./environment/PluginHost.ts"
+export { SocketDirectoryError } from "./goplugin/SocketDirectory.ts"
 export type { GoPluginError } from "./goplugin/GoPlugin.ts"
 export { GoPluginClient } from "./goplugin/GoPluginClient.ts"
 export { HandshakeError } from "./goplugin/Handshake.ts"
@@ -101,13 +130,20 @@ export {
   HookTransportError,
 } from "./hooks/HookError.ts"
 export { pluginOptions, type PluginOptions, PluginOptionsError } from "./supervisor/PluginOptions.ts"
-export { HOOK_DEADLINE, HOOK_POLICY, type HookPolicy, type HooksOptions } from "./hooks/HookPolicy.ts"
+export {
+  type AnyHooksOptions,
+  HOOK_DEADLINE,
+  HOOK_POLICY,
+  type HookPolicy,
+  type HooksOptions,
+} from "./hooks/HookPolicy.ts"
 export { HookRejectedError } from "./hooks/HookRejectedError.ts"
-export { type HookClient, type HookHandlers, Hooks, type UnaryHooks } from "./hooks/Hooks.ts"
+export { type AnyHookHandlers, type HookClient, type HookHandlers, Hooks, type UnaryHooks } from "./hooks/Hooks.ts"
 export type { PluginHttpServer } from "./hooks/PluginHttpServer.ts"
 export { type PluginHttpRequest, type PluginHttpResponse, serveHttp } from "./hooks/ServeHttp.ts"
-export { AccessToken, AccessTokenFileError } from "./http/AccessToken.ts"
+export { AccessToken, AccessTokenFileError, type TokenSource } from "./http/AccessToken.ts"
 export * as AdminRoutes from "./http/AdminRoutes.ts"
+export type { RequestId, RestError } from "./http/AppErrorResponse.ts"
 export * as HostCheck from "./http/HostCheck.ts"
 export { HttpAuthorization } from "./http/HttpAuthorization.ts"
 export { HttpFailures } from "./http/HttpFailures.ts"
@@ -126,6 +162,14 @@ export { PluginProcess } from "./process/PluginProcess.ts"
 export { PluginSpawnError, type ProcessExit, type RunningProcess } from "./process/ProcessSpec.ts"
 export { PluginUserError } from "./process/ProcessUser.ts"
 export * as PythonEnvironments from "./python/PythonEnvironments.ts"
+export type {
+  Methods,
+  Request as RpcRequest,
+  RequestInit as RpcRequestInit,
+  Response as RpcResponse,
+  ResponseInit as RpcResponseInit,
+  UnaryName,
+} from "./rpc/RpcMethod.ts"
 export type { RpcServerError } from "./rpc/RpcServer.ts"
 export {
   BadKeyError,
@@ -168,7 +212,12 @@ export {
   STABLE_AFTER,
 } from "./supervisor/RestartPolicy.ts"
 export type { PluginSupervisor, SupervisedPlugin } from "./supervisor/PluginSupervisor.ts"
+export type { KeyValueSetOptions } from "./workspace/KeyValueStore.ts"
+export type { Page } from "./workspace/Paging.ts"
+export type { PostReader } from "./workspace/PostReader.ts"
+export type { PostChange } from "./workspace/PostWriter.ts"
+export type { UserFilter } from "./workspace/UserStore.ts"
 export { Workspace } from "./workspace/Workspace.ts"
-export { WorkspaceLimits } from "./workspace/WorkspaceLimits.ts"
+export { WorkspaceLimits, type WorkspaceLimitsValues } from "./workspace/WorkspaceLimits.ts"
 export { WorkspacePluginApi } from "./workspace/WorkspacePluginApi.ts"
 export { WorkspaceSettings } from "./workspace/WorkspaceSettings.ts"

@@ -1,12 +1,12 @@
 /** What users install: `npm run build` makes it, and its exports lead to what is there. */
 import { execFileSync } from "node:child_process"
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { cpSync, existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { dirname, join, resolve } from "node:path"
+import { dirname, join } from "node:path"
 import { assert, describe, inject, it } from "vitest"
+import { root, snippets } from "./support/documents.ts"
 import { noPython } from "./support/host.ts"
 
-const root = resolve(import.meta.dirname, "..")
 const run = (...args: ReadonlyArray<string>) => String(execFileSync("node", args, { cwd: root }))
 
 describe("the package", () => {
@@ -32,6 +32,37 @@ describe("the package", () => {
     )
     assert.strictEqual(names, "function function true mattermost.pluginapi.v1.Post\n")
     assert.include(run(bin["plugin-supervisor"], "--version"), version)
+    // Maps would lead to sources that are not in the package.
+    assert.deepStrictEqual(globSync("dist/**/*.map", { cwd: root }), [])
+  })
+
+  it("has a name for every type in the declarations of the examples, of the documents, and of what it exports", () => {
+    const folder = join(root, ".cache/declared")
+    rmSync(folder, { recursive: true, force: true })
+    // As it is installed: of what lies in this project the compiler names types by the files that they are in.
+    for (const name of ["dist", "package.json"]) {
+      cpSync(join(root, name), join(folder, "node_modules/effect-plugin-supervisor", name), { recursive: true })
+    }
+    const isMade = /[/\\](\.venv|node_modules|__pycache__)$/
+    cpSync(join(root, "examples"), join(folder, "examples"), { recursive: true, filter: (from) => !isMade.test(from) })
+    mkdirSync(join(folder, "test/fixtures"), { recursive: true })
+    for (const name of ["declared.ts", "declaredValues.ts"]) {
+      cpSync(join(root, "test/fixtures", name), join(folder, "test/fixtures", name))
+    }
+    // Beside what they import.
+    const documents = globSync(["*.md", "docs/**/*.md", "python-sdk/*.md"], { cwd: root })
+    for (const [index, snippet] of documents.flatMap((file) => snippets(file, "ts")).entries()) {
+      writeFileSync(join(folder, `examples/own-protocol/snippet${index}.ts`), snippet)
+    }
+    cpSync(join(folder, "examples/own-contract/generated"), join(folder, "examples/own-protocol/generated"), {
+      recursive: true,
+    })
+    writeFileSync(join(folder, "package.json"), '{"type":"module"}')
+    const compilerOptions = { noEmit: false, declaration: true, outDir: "out", rootDir: ".", customConditions: [] }
+    const config = { extends: "../../tsconfig.json", compilerOptions, include: ["examples", "test"] }
+    writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config))
+    execFileSync(join(root, "node_modules/.bin/tsc"), ["-p", folder], { stdio: "inherit" })
+    assert.isTrue(existsSync(join(folder, "out/test/fixtures/declaredValues.d.ts")))
   })
 
   it.skipIf(noPython)(

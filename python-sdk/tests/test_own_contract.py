@@ -94,6 +94,17 @@ def test_a_method_that_the_host_lacks(billing: Any) -> None:
     )
 
 
+def test_a_method_that_the_backend_lacks(billing: Any) -> None:
+    with PluginHost(taxes(billing)) as host:
+        said = "api.plugin.not_implemented: The host does not implement BlockCustomer: its backend leaves it out"
+        host.api.answer("block_customer", PluginAPIError(said, code=grpc.StatusCode.UNIMPLEMENTED))
+        with pytest.raises(NotImplementedByHostError) as caught:
+            host.plugin.api.block_customer("c")
+    assert str(caught.value) == (
+        f"the host does not have billing.v1.BillingApi/BlockCustomer; its backend does not provide it ({said})"
+    )
+
+
 def test_a_response_of_several_fields(billing: Any, types: Any) -> None:
     with PluginHost(taxes(billing)) as host:
         host.api.answer("list_customers", ([types.Customer(id="a")], 7))

@@ -126,20 +126,26 @@ export const hostServices = (contract: AnyContract): Effect.Effect<ReadonlyArray
     ? Effect.gen(function* () {
         const values = yield* Effect.serviceOption(KeyValues)
         const stored = yield* Effect.serviceOption(PluginSettings)
-        const missing = (service: typeof HostKeyValues | typeof HostSettings): AnyApiMethods =>
+        const missing = (service: typeof HostKeyValues | typeof HostSettings, what: string): AnyApiMethods =>
           Object.fromEntries(
-            service.methods.map(({ localName, name }) => [localName, () => Effect.fail(notImplemented(name))]),
+            service.methods.map(({ localName, name }) => [
+              localName,
+              () => Effect.fail(notImplemented(name, `it has no ${what}; its backend has to provide PluginStorage`)),
+            ]),
           )
         return [
           { service: HostIdentity, methods: identity(contract, yield* ServerVersion) },
           { service: HostLog, methods: log },
           {
             service: HostKeyValues,
-            methods: Option.match(values, { onNone: () => missing(HostKeyValues), onSome: keyValues }),
+            methods: Option.match(values, {
+              onNone: () => missing(HostKeyValues, "keys and values"),
+              onSome: keyValues,
+            }),
           },
           {
             service: HostSettings,
-            methods: Option.match(stored, { onNone: () => missing(HostSettings), onSome: settings }),
+            methods: Option.match(stored, { onNone: () => missing(HostSettings, "settings"), onSome: settings }),
           },
         ]
       })

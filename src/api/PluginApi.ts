@@ -82,20 +82,34 @@ export interface AnyApiMethods {
   readonly [method: string]: AnyApiMethod
 }
 
-/** The answer to a method that a backend does not have. */
-export const notImplemented = (method: string): PluginApiError =>
+/**
+ * The answer to a method that a backend does not have, and why it has not. By its `id` plugins tell such a method from one
+ * that the host's contract does not have.
+ */
+export const notImplemented = (method: string, why: string): PluginApiError =>
   new PluginApiError({
     id: "api.plugin.not_implemented",
-    message: `The host does not implement ${method}`,
+    message: `The host does not implement ${method}: ${why}`,
     statusCode: 501,
     where: method,
   })
+
+const leftOut = new WeakSet<AnyApiMethod>()
+
+/** Whether a backend has left this method out. */
+export const isLeftOut = (method: AnyApiMethod): boolean => leftOut.has(method)
+
+const absent = (method: string): AnyApiMethod => {
+  const answer = () => Effect.fail(notImplemented(method, "its backend leaves it out"))
+  leftOut.add(answer)
+  return answer
+}
 
 /** A host's methods, completed with a "not implemented" error (501) for each that the backend does not have. */
 export const complete = <C extends AnyContract>({ api }: C, methods: ApiHandlers<C>): ApiMethods<C> =>
   Object.fromEntries(
     api.methods.map((method) => [
       method.localName,
-      (methods as unknown as AnyApiMethods)[method.localName] ?? (() => Effect.fail(notImplemented(method.name))),
+      (methods as unknown as AnyApiMethods)[method.localName] ?? absent(method.name),
     ]),
   ) as unknown as ApiMethods<C>

@@ -40,7 +40,7 @@ export const unpackArchive = <E = never, R = never>(
 ): Effect.Effect<UnpackedBundle, BundleRefusedError, R> =>
   Effect.gen(function* () {
     const limits = yield* BundleLimits
-    const name = typeof source === "string" ? source : "the upload"
+    const name = typeof source === "string" ? source : "the archive"
     const bytes =
       typeof source === "string" ? source : yield* Stream.toAsyncIterableEffect(Stream.mapError(source, sourceRefusal))
     return yield* abortable(async (signal) => {

@@ -8,7 +8,7 @@ import { BundleLimits } from "./BundleLimits.ts"
 import { type BundleRefusedError, refused } from "./BundleRefusedError.ts"
 import { printable } from "./EntryName.ts"
 import type { Manifest, ManifestError } from "./Manifest.ts"
-import { type BundleError, PluginBundles } from "./PluginBundle.ts"
+import { type BundleError, type PluginBundle, PluginBundles } from "./PluginBundle.ts"
 import { keyId, type TrustedKey } from "./SigningKey.ts"
 
 /** Where a bundle has its signature. */
@@ -137,12 +137,33 @@ export const checkSignature = Effect.fn("checkSignature")(function* (
   const statement = yield* Effect.result(decodeStatement(signed))
   if (statement._tag === "Failure")
     return { _tag: "Unreadable", reason: "it was signed by another version of this program" }
-  const { success } = statement
-  if (success.id !== manifest.id || success.version !== (manifest.version ?? "")) {
-    return bad(`it was signed as ${printable(`${success.id} ${success.version}`)}`)
-  }
-  const difference = differenceOf(success.files, files)
+  const difference = differenceFrom(statement.success, manifest, files)
   return difference === undefined ? { _tag: "Signed", keyId } : bad(difference)
+})
+
+/**
+ * Why the signature in a folder does not suffice for what is there now, whoever has signed it: it was changed since, say.
+ * Nothing where there is no signature.
+ */
+export const staleSignature = Effect.fn("staleSignature")(function* ({
+  directory,
+  manifest,
+}: PluginBundle): Effect.fn.Return<string | undefined, BundleRefusedError> {
+  const limits = yield* BundleLimits
+  const files = yield* Effect.mapError(
+    abortable((signal) => hashFolder(directory, limits, signal)),
+    (error) => refused(directory, error),
+  )
+  if (!files.some(({ path }) => path === SIGNATURE_FILE)) return undefined
+  return yield* readSignature(directory).pipe(
+    Effect.flatMap(({ signed }) =>
+      Effect.mapError(decodeStatement(signed), () => `${SIGNATURE_FILE} was signed by another version of this program`),
+    ),
+    Effect.match({
+      onFailure: (reason) => reason,
+      onSuccess: (statement) => differenceFrom(statement, manifest, files),
+    }),
+  )
 })
 
 const decodeFile = Schema.decodeUnknownEffect(SignatureFile)
@@ -159,6 +180,16 @@ const readSignature = Effect.fnUntraced(function* (directory: string) {
   })
   return yield* Effect.mapError(decodeFile(text), () => `${SIGNATURE_FILE} is none of this program's`)
 })
+
+/** What is not as it was signed. */
+const differenceFrom = (
+  signed: typeof Statement.Type,
+  { id, version = "" }: Named,
+  files: ReadonlyArray<BundleFile>,
+): string | undefined =>
+  signed.id === id && signed.version === version
+    ? differenceOf(signed.files, files)
+    : `it was signed as ${printable(`${signed.id} ${signed.version}`)}`
 
 /** The first file that is not as it was signed; both sides have to have the same. */
 const differenceOf = (signed: ReadonlyArray<BundleFile>, files: ReadonlyArray<BundleFile>): string | undefined => {

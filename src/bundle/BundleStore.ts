@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto"
+import { realpathSync } from "node:fs"
 import { chmod, mkdir, readdir, readFile, rename, rmdir, writeFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { Context, Effect, Layer, Schema, type Scope, Semaphore } from "effect"
@@ -24,6 +25,7 @@ import {
   requireSignature,
   SignaturePolicy,
 } from "./BundleSignature.ts"
+import { storedAt } from "./HeldStorage.ts"
 import { ManifestError } from "./Manifest.ts"
 import { makeFolder } from "./PrivateFolder.ts"
 import { type BundleError, type PluginBundle, PluginBundles } from "./PluginBundle.ts"
@@ -82,7 +84,7 @@ export interface Swept {
 
 /**
  * The bundles that a host has installed, each in a folder of its own that is made whole and never changed. One host has a
- * store, and nobody else writes into its folder.
+ * store, and nobody else writes into its folder; another host of the same program is refused.
  *
  * What a plugin's current bundle is, says a row of `PluginStates`, which is written last: a host that dies before has
  * installed nothing, and one that dies after has installed it. The next one's {@link sweep} removes what no row names.
@@ -328,7 +330,7 @@ const make = Effect.fnUntraced(function* (store: string) {
     })
   })
 
-  return BundleStore.of({ stage, commit, open, remove, sweep })
+  return storedAt(BundleStore.of({ stage, commit, open, remove, sweep }), realpathSync(store))
 })
 
 /** A name of a folder in the store: none of its own, and none that leads elsewhere. */

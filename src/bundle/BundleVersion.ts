@@ -10,7 +10,7 @@ export class DowngradeError extends Schema.TaggedError<DowngradeError>()("Downgr
   next: Schema.String,
 }) {
   override get message(): string {
-    return `the plugin ${this.pluginId} is installed in version ${this.current}, which is newer than ${this.next}; what it has stored may be unreadable for the older one: force the install if you mean it`
+    return `the plugin ${this.pluginId} is installed in version ${this.current}, which is newer than ${this.next}; what it has stored may be unreadable for the older one; if you mean it, force the install (--force, force=true)`
   }
 }
 

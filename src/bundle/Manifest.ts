@@ -14,10 +14,13 @@ export class ManifestError extends Schema.TaggedError<ManifestError>()("Manifest
   }
 }
 
+/** The length that a plugin's id may have. */
+export const MAX_ID_LENGTH = 190
+
 /** Length and characters of a plugin's id (Mattermost, `model/manifest.go`). */
 const PluginId = Schema.String.check(
-  Schema.isPattern(/^[a-zA-Z0-9\-_.]{3,190}$/, {
-    message: "expected 3 to 190 characters out of letters, digits, '-', '_' and '.'",
+  Schema.isPattern(new RegExp(`^[a-zA-Z0-9\\-_.]{3,${MAX_ID_LENGTH}}$`), {
+    message: `expected 3 to ${MAX_ID_LENGTH} characters out of letters, digits, '-', '_' and '.'`,
   }),
 )
 

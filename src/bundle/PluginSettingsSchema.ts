@@ -55,8 +55,8 @@ export const lowerCaseSettings = (settings: JsonObject, manifest: Manifest): Jso
 
 const isSecret = ({ secret }: DeclaredSetting): boolean => secret === true
 
-/** Settings as they may be shown: secrets that are set are {@link MASK}. */
-export const masked = (settings: JsonObject, manifest: Manifest): JsonObject => {
+/** Secrets that are set are {@link MASK}. */
+const masked = (settings: JsonObject, manifest: Manifest): JsonObject => {
   const secrets = new Set(
     declaredSettings(manifest)
       .filter(isSecret)
@@ -70,8 +70,59 @@ export const masked = (settings: JsonObject, manifest: Manifest): JsonObject => 
   )
 }
 
+/**
+ * A plugin's settings as operators are shown them: what counts, with secrets masked, and `null` for a declared setting that has
+ * neither a value nor a default.
+ */
+export const shownSettings = (settings: JsonObject, manifest: Manifest): JsonObject => ({
+  ...Object.fromEntries(declaredSettings(manifest).flatMap(({ key }) => (key === undefined ? [] : [[key, null]]))),
+  ...masked(withDefaults(settings, manifest), manifest),
+})
+
+/** What to store once an operator has set settings, and what the manifest has against that. */
+export interface SetSettings {
+  readonly settings: JsonObject
+  readonly problems: ReadonlyArray<Problem>
+}
+
+/**
+ * Settings that an operator gives, in place of those `before`; with `isChange` only in place of those of the same names. Names
+ * count in any case and are stored as the manifest spells them. `null` unsets, and a mask stands for what was there. Where the
+ * manifest declares settings, there are no others, but for those that the plugin has saved beside them.
+ */
+export const setSettings = (
+  given: JsonObject,
+  before: JsonObject,
+  manifest: Manifest,
+  { isChange = false }: { readonly isChange?: boolean } = {},
+): SetSettings => {
+  const declared = declaredSettings(manifest).flatMap(({ key }) => (key === undefined ? [] : [key]))
+  const names = new Map([...Object.keys(before), ...declared].map((key) => [key.toLowerCase(), key]))
+  const nameOf = (key: string) => names.get(key.toLowerCase()) ?? key
+  const stored = Object.fromEntries(
+    Object.entries(oneSpelling(before, manifest)).map(([key, value]) => [nameOf(key), value]),
+  )
+  const problems: Array<Problem> = []
+  const spellings = new Map<string, string>()
+  for (const key of Object.keys(given)) {
+    const other = spellings.get(key.toLowerCase())
+    spellings.set(key.toLowerCase(), key)
+    if (other !== undefined)
+      problems.push({ path: key, message: `is given as ${other} too, which is the same setting` })
+    if (declared.length > 0 && !names.has(key.toLowerCase())) {
+      problems.push({ path: key, message: `there is no such setting; there are ${declared.join(", ")}` })
+    }
+  }
+  const wanted = Object.fromEntries(Object.entries(unmasked(given, stored)).map(([key, value]) => [nameOf(key), value]))
+  const all = Object.entries({ ...(isChange && stored), ...wanted })
+  return {
+    settings: Object.fromEntries(all.filter(([key, value]) => value !== null || !(key in wanted))),
+    problems: [...problems, ...settingsProblems(wanted, manifest)],
+  }
+}
+
 /** Settings as somebody who was shown {@link masked} ones gives them back: a mask stands for what was there. */
-export const unmasked = (settings: JsonObject, before: JsonObject): JsonObject => {
+const unmasked = (settings: JsonObject, before: JsonObject): JsonObject => {
   const known = new Map(Object.entries(before).map(([key, value]) => [key.toLowerCase(), value]))
   return Object.fromEntries(
     Object.entries(settings).flatMap(([key, value]) => {
@@ -83,10 +134,10 @@ export const unmasked = (settings: JsonObject, before: JsonObject): JsonObject =
 }
 
 /**
- * What is wrong with settings by the manifest: a value that is not of its setting's type, or none of its options. Settings
- * that the manifest does not declare are a plugin's own affair; a custom setting may be anything.
+ * What is wrong with settings by the manifest: a value that is not of its setting's type, or none of its options. A custom
+ * setting may be anything, and so may those that the manifest does not declare.
  */
-export const settingsProblems = (settings: JsonObject, manifest: Manifest): ReadonlyArray<Problem> => {
+const settingsProblems = (settings: JsonObject, manifest: Manifest): ReadonlyArray<Problem> => {
   const declared = new Map(declaredSettings(manifest).map((setting) => [setting.key?.toLowerCase(), setting]))
   return Object.entries(settings).flatMap(([key, value]) => {
     const setting = declared.get(key.toLowerCase())

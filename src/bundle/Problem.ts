@@ -39,11 +39,15 @@ export const problemsOf = (issue: SchemaIssue.Issue): ReadonlyArray<Problem> =>
 
 const cut = (text: string): string => (text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH)}…` : text)
 
-/** The problems of one file as the end of a sentence; of many the first. */
-export const mendThese = (problems: ReadonlyArray<Problem>): string => {
+/** The problems of one file, each in words; of many the first, and how many more there are. */
+export const toldProblems = (problems: ReadonlyArray<Problem>): ReadonlyArray<string> => {
   const list = problems
     .slice(0, MAX_TOLD)
     .map(({ message, path }) => cut(path === "" ? message : `${path}: ${message}`))
   const more = problems.length - list.length
-  return `mend ${problems.length === 1 ? "this" : "these"}: ${list.join("; ")}${more > 0 ? `; and ${more} more` : ""}`
+  return more > 0 ? [...list, `and ${more} more`] : list
 }
+
+/** The problems of one file as the end of a sentence. */
+export const mendThese = (problems: ReadonlyArray<Problem>): string =>
+  `mend ${problems.length === 1 ? "this" : "these"}: ${toldProblems(problems).join("; ")}`

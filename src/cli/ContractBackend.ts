@@ -1,4 +1,4 @@
-import { resolve } from "node:path"
+import { dirname, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import { Effect, type FileSystem, Layer, Option, type Path } from "effect"
 import { CliError } from "effect/cli"
@@ -8,6 +8,7 @@ import type { PluginOptions } from "../supervisor/PluginOptions.ts"
 import { AccessToken } from "../http/AccessToken.ts"
 import type { KeyValues } from "../storage/KeyValues.ts"
 import { isBusy, lockFile } from "../storage/NodeSqlite.ts"
+import { isPath } from "../python/RequirementContent.ts"
 import type { PluginSettings } from "../storage/PluginSettings.ts"
 import { PluginStorage } from "../storage/PluginStorage.ts"
 import { bundleStore, daemonLayer, type DaemonOptions, optionsOfPlugins } from "./DaemonLayer.ts"
@@ -22,6 +23,11 @@ export interface ServedBackend<Self, C extends AnyContract, E = never> {
   readonly api?:
     | Layer.Layer<Api<Self>, E, KeyValues | PluginSettings | FileSystem.FileSystem | Path.Path | NoInfer<Self>>
     | undefined
+  /**
+   * Python packages that the contract's plugins need, above all the contract's own: requirements as pip reads them, or the
+   * paths of wheels or of projects' folders (`./package`), from the module's folder on. Every environment that is made has them.
+   */
+  readonly pythonPackages?: ReadonlyArray<string> | undefined
 }
 
 /** Whoever a module's host is. */
@@ -50,7 +56,7 @@ export const loadBackend = Effect.fnUntraced(function* (
       import(pathToFileURL(path).href) as Promise<{ readonly default?: Partial<ServedBackend<Loaded, AnyContract>> }>,
     catch: (error) => `--backend: ${path} can't be loaded: ${error instanceof Error ? error.message : String(error)}`,
   }).pipe(Effect.catch(refuse))
-  const { api, host } = module.default ?? {}
+  const { api, host, pythonPackages = [] } = module.default ?? {}
   if (typeof host?.layerFolder !== "function") {
     return yield* refuse(
       `--backend: ${path} has to export the host of its plugins, a class made by PluginHost.Service: export default { host: MyPlugins, api: MyPlugins.layerApi({ … }) }`,
@@ -59,7 +65,11 @@ export const loadBackend = Effect.fnUntraced(function* (
   if (api !== undefined && !Layer.isLayer(api)) {
     return yield* refuse(`--backend: the api that ${path} exports is no Layer; make it by layerApi`)
   }
-  return { host, api }
+  if (!Array.isArray(pythonPackages) || !pythonPackages.every((one) => typeof one === "string")) {
+    return yield* refuse(`--backend: the pythonPackages that ${path} exports are no list of requirements and paths`)
+  }
+  const fromModule = (one: string) => (isPath(one) ? resolve(dirname(path), one) : one)
+  return { host, api, pythonPackages: pythonPackages.map(fromModule) }
 })
 
 /** Makes this process the only one that works in the data folder: two would each remove the other's bundles. */
@@ -75,10 +85,11 @@ const holdFolder = (data: string) =>
 /** A daemon with the plugins of a backend's own contract. */
 export const contractLayer = (
   options: DaemonOptions & { readonly pluginOptions: PluginOptions<AnyContract> },
-  { api, host }: ServedBackend<Loaded, AnyContract>,
+  { api, host, pythonPackages }: ServedBackend<Loaded, AnyContract>,
 ) =>
   daemonLayer(options, {
     host,
+    pythonPackages,
     authenticate: Effect.map(
       AccessToken,
       (accessToken) => (token: string) =>

@@ -1,12 +1,14 @@
+import { dirname, resolve } from "node:path"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Config, Duration, Effect, FileSystem, Option, Redacted, Schema, Stream } from "effect"
-import { CliError, Flag } from "effect/cli"
+import { CliError, Flag, Primitive } from "effect/cli"
 import { Sse } from "effect/encoding"
 import { HttpClient, type HttpClientError, HttpClientRequest, type HttpClientResponse } from "effect/http"
-import { mendThese, problemsOf } from "../bundle/Problem.ts"
+import { problemsOf } from "../bundle/Problem.ts"
 import { VARIABLES } from "../command/Variables.ts"
 import { CommandError, EXIT, failed } from "./CommandError.ts"
 import * as Output from "./Output.ts"
+import { wrongFlag } from "./wrongFlag.ts"
 
 const DEFAULT_URL = "http://127.0.0.1:8065"
 
@@ -27,6 +29,18 @@ const decodeConfig = Schema.decodeUnknownEffect(
   { errors: "all", onExcessProperty: "error" },
 )
 
+/** Reads a file for `--config`. Where it is itself, is what its paths are relative to. */
+const readConfig = Effect.fnUntraced(function* (file: string) {
+  const given = yield* Effect.mapError(
+    Primitive.FileParse().parse(file),
+    (why) => new CliError.UserError({ cause: `--config: ${why}` }),
+  )
+  const { tokenFile, ...others } = yield* Effect.mapError(decodeConfig(given), ({ issue }) =>
+    wrongFlag("--config")({ problems: problemsOf(issue) }),
+  )
+  return tokenFile === undefined ? others : { ...others, tokenFile: resolve(dirname(file), tokenFile) }
+})
+
 /** The flags of every command for a running supervisor. */
 export const daemonFlags = {
   url: Flag.String("url").pipe(
@@ -38,15 +52,10 @@ export const daemonFlags = {
     Flag.withDescription(`File with the supervisor's token. Default: the token in ${VARIABLES.accessToken}`),
     Flag.optional,
   ),
-  config: Flag.FileParse("config").pipe(
+  config: Flag.File("config", { mustExist: true }).pipe(
     Flag.withDescription("JSON, YAML or TOML file with url and tokenFile, for what neither flags nor variables say"),
+    Flag.mapEffect(readConfig),
     Flag.withDefault({}),
-    Flag.mapEffect((given) =>
-      Effect.mapError(
-        decodeConfig(given),
-        ({ issue }) => new CliError.UserError({ cause: `--config: ${mendThese(problemsOf(issue))}` }),
-      ),
-    ),
   ),
   json: Output.json,
 }
@@ -68,8 +77,12 @@ const readToken = Effect.fnUntraced(function* (
   file: string,
 ): Effect.fn.Return<Token, CommandError, FileSystem.FileSystem> {
   const fileSystem = yield* FileSystem.FileSystem
-  const text = yield* Effect.mapError(fileSystem.readFileString(file), ({ message }) =>
-    failed(`the token can't be read: ${message}`),
+  const text = yield* Effect.mapError(fileSystem.readFileString(file), (error) =>
+    failed(
+      error.reason._tag === "NotFound"
+        ? `there is no file ${file} with a token; the supervisor makes it where it is started with --token-file`
+        : `the token can't be read: ${error.message}`,
+    ),
   )
   const token = text.trim()
   if (!/^[\x21-\x7e]+$/.test(token)) return yield* failed(`${file} holds no token: one line of letters and signs`)

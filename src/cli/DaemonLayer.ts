@@ -97,6 +97,8 @@ const bundleLimits = ({ limits }: DaemonOptions) =>
 /** What a daemon serves. */
 export interface Backend<Self, Given, E, R, RoutesError, RoutesNeeds, AuthNeeds> {
   readonly host: AnyHost<Self>
+  /** Python packages that its plugins need. */
+  readonly pythonPackages?: ReadonlyArray<string> | undefined
   /** The host with its plugins, and what is behind their API; `siteUrl` is known when the daemon listens. */
   readonly environment: (siteUrl: Effect.Effect<string>) => Layer.Layer<Self | Environment<Self> | Given, E, R>
   /** Routes beside those that every daemon has. */
@@ -162,12 +164,21 @@ export const daemonLayer = <Self, Given, E, R, RoutesError, RoutesNeeds, AuthNee
   // Built last, so that it ends first: before the server waits for what it serves.
   const stop = Layer.effectDiscard(Effect.addFinalizer(() => Deferred.succeed(stopping, undefined)))
   return stop.pipe(
-    Layer.provideMerge(HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true })),
+    Layer.provideMerge(
+      HttpRouter.serve(routes, {
+        disableLogger: true,
+        disableListenLog: true,
+        routerConfig: AdminRoutes.routerConfig,
+      }),
+    ),
     Layer.provideMerge(server),
     Layer.provideMerge(
       backend
         .environment(Deferred.await(siteUrl))
-        .pipe(Layer.provide(pythonEnvironments(options, resolve(options.data, ENVIRONMENTS))), Layer.provide(settings)),
+        .pipe(
+          Layer.provide(pythonEnvironments(options, resolve(options.data, ENVIRONMENTS), backend.pythonPackages)),
+          Layer.provide(settings),
+        ),
     ),
     Layer.provideMerge(PluginLogs.layer),
     Layer.provideMerge(AccessToken.layerFrom(options.tokenFile)),

@@ -41,6 +41,7 @@ export const mattermostDev = (bundle: PluginBundle, options: DaemonOptions) =>
 export const backendDev = (backend: ServedBackend<Loaded, AnyContract>, bundle: PluginBundle, options: DaemonOptions) =>
   daemonLayer(options, {
     host: backend.host,
+    pythonPackages: backend.pythonPackages,
     authenticate: Effect.map(
       AccessToken,
       (accessToken) => (token: string) =>

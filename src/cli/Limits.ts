@@ -5,6 +5,7 @@ import { PluginLogRate } from "../goplugin/LogBudget.ts"
 import { NotificationLimits } from "../hooks/NotificationQueue.ts"
 import { MAX_REQUESTS_IN_FLIGHT } from "../hooks/RequestLimit.ts"
 import { WorkspaceLimits, type WorkspaceLimitsValues } from "../workspace/WorkspaceLimits.ts"
+import { sizeText } from "../supervisor/SizeText.ts"
 
 /** The bounds that an operator may set, whichever part of the supervisor keeps them. */
 export interface Limits {
@@ -26,12 +27,7 @@ const Count = Schema.NumberFromString.check(
   Schema.makeFilter((count: number) => (Number.isSafeInteger(count) && count > 0) || "expected a whole number, from 1"),
 )
 
-const Size = Schema.ByteSizeFromString.check(
-  Schema.makeFilter(
-    (size: ByteSize.ByteSize) =>
-      (size > 0n && size <= BigInt(Number.MAX_SAFE_INTEGER)) || 'expected a size such as "8 MiB"',
-  ),
-)
+const Size = sizeText("8 MiB")
 
 /** By the names of the flag. */
 const Given = Schema.Struct({

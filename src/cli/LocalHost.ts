@@ -10,9 +10,9 @@ import { PluginStorage } from "../storage/PluginStorage.ts"
 import { Workspace } from "../workspace/Workspace.ts"
 import { WorkspacePluginApi } from "../workspace/WorkspacePluginApi.ts"
 import { SERVER_VERSION, WorkspaceSettings } from "../workspace/WorkspaceSettings.ts"
-import { told } from "./CommandError.ts"
+import { type CommandError, failed, told } from "./CommandError.ts"
 import { type Loaded, loadBackend, type ServedBackend } from "./ContractBackend.ts"
-import type { PythonOptions } from "./pythonFlags.ts"
+import type { LocalFlags } from "./localFlags.ts"
 import { pythonEnvironments, userEnvironments } from "./PythonLayer.ts"
 import * as StderrLog from "./StderrLog.ts"
 
@@ -32,9 +32,11 @@ export const backendSupervisor = ({ api, host }: ServedBackend<Loaded, AnyContra
     Layer.provide(PluginStorage.layerFile(join(data, "plugins.db"))),
   )
 
-/** A host for one command, with nothing stored yet. */
+/** A host for one command. */
 export interface LocalHost {
   readonly host: HostClass<Loaded, string, AnyContract>
+  /** Whether no `--backend` names another contract. */
+  readonly isMattermost: boolean
   readonly supervisor: Layer.Layer<
     Loaded | Supervisor<Loaded> | PluginBundles,
     { readonly message: string },
@@ -51,13 +53,37 @@ export const loadHost = (
     onSome: (file) => Effect.mapError(loadBackend(file), ({ cause }) => told({ message: String(cause) })),
   })
 
-/** Makes a host whose data goes with the Scope. */
-export const localHost = Effect.fnUntraced(function* (backend: Option.Option<string>) {
-  const fileSystem = yield* FileSystem.FileSystem
-  const data = yield* Effect.mapError(fileSystem.makeTempDirectoryScoped({ prefix: "plugin-" }), told)
+/** Why a plugin did not start, with what may have been forgotten. */
+export const startProblem = (
+  error: { readonly message: string; readonly _tag?: string; readonly kind?: string },
+  isMattermost: boolean,
+): CommandError =>
+  failed(
+    error._tag === "HandshakeError" && error.kind === "cookie"
+      ? `${error.message}\n${isMattermost ? "was --backend forgotten? Without it the contract is Mattermost's" : "is it made for the contract of this --backend?"}`
+      : error.message,
+  )
+
+/** The folder that is given, or one that goes with the Scope. */
+export const dataFolder = (given: Option.Option<string>) =>
+  Option.match(given, {
+    onNone: () =>
+      Effect.flatMap(FileSystem.FileSystem, (fileSystem) =>
+        Effect.mapError(fileSystem.makeTempDirectoryScoped({ prefix: "plugin-" }), told),
+      ),
+    onSome: Effect.succeed,
+  })
+
+/** Makes a host, by default with data that goes with the Scope. */
+export const localHost = Effect.fnUntraced(function* (
+  backend: Option.Option<string>,
+  given: Option.Option<string> = Option.none(),
+) {
+  const data = yield* dataFolder(given)
   const loaded = yield* loadHost(backend)
   return {
     host: loaded.host,
+    isMattermost: Option.isNone(backend),
     supervisor: Option.isNone(backend)
       ? (mattermostSupervisor(data) as unknown as LocalHost["supervisor"])
       : backendSupervisor(loaded, data),
@@ -66,14 +92,15 @@ export const localHost = Effect.fnUntraced(function* (backend: Option.Option<str
 
 /** Runs a command with what Python plugins ask for, and its log on stderr: from `least` on, unless `--log-level` says otherwise. */
 export const locally = <A, E, R>(
-  flags: PythonOptions,
+  flags: LocalFlags,
   command: Effect.Effect<A, E, R>,
   least: LogLevel.LogLevel = "Warn",
 ) =>
   Effect.gen(function* () {
     const level = yield* GlobalFlag.LogLevel
+    const { pythonPackages } = yield* loadHost(flags.backend)
     // From one time to the next, so that they are made once.
-    const python = Layer.catchCause(pythonEnvironments(flags, userEnvironments()), (cause) =>
+    const python = Layer.catchCause(pythonEnvironments(flags, userEnvironments(), pythonPackages), (cause) =>
       Layer.effectDiscard(Effect.mapError(Effect.failCause(cause), told)),
     )
     return yield* command.pipe(

@@ -17,6 +17,9 @@ export type Cell = string | { readonly text: string; readonly paint: Paint }
 
 const textOf = (cell: Cell): string => shown(typeof cell === "string" ? cell : cell.text)
 
+/** Whether a plugin is enabled. */
+export const enabledCell = (isEnabled: boolean): Cell => (isEnabled ? "enabled" : { text: "disabled", paint: "dim" })
+
 /** Paints where the output is a terminal that can show it, and nobody has asked for none (`NO_COLOR`). */
 const painter = Effect.map(
   TerminalCapabilities.TerminalCapabilities,
@@ -88,3 +91,7 @@ export const working = <A, E, R, R2 = never>(
     return yield* effect
   }).pipe(Effect.scoped)
 }
+
+/** The same for what takes long: where stderr is no terminal, it says once what is being done. */
+export const atLength = <A, E, R>(what: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  process.stderr.isTTY ? working(what, effect) : Effect.andThen(Console.error(what), effect)

@@ -1,5 +1,5 @@
 import { homedir } from "node:os"
-import { join, resolve } from "node:path"
+import { join } from "node:path"
 import { Layer, Option } from "effect"
 import * as PythonEnvironments from "../python/PythonEnvironments.ts"
 import type { PythonOptions } from "./pythonFlags.ts"
@@ -8,15 +8,16 @@ import type { PythonOptions } from "./pythonFlags.ts"
 export const userEnvironments = (): string =>
   join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "plugin-supervisor", "environments")
 
-/** What makes plugins' Python environments, by default in `folder`, unless an operator does not want that. */
-export const pythonEnvironments = (options: PythonOptions, folder: string) =>
+/** What makes plugins' Python environments, by default in `folder`, unless an operator does not want that; with `packages` in each. */
+export const pythonEnvironments = (options: PythonOptions, folder: string, packages: ReadonlyArray<string> = []) =>
   options.provision
     ? PythonEnvironments.layer({
         directory: Option.getOrElse(options.environments, () => folder),
         tool: Option.getOrUndefined(options.pythonTool),
         sdk: { requirement: Option.getOrUndefined(options.pythonSdk) },
+        packages,
         indexUrl: Option.getOrUndefined(options.pythonIndex),
-        findLinks: options.findLinks.map((folder) => (URL.canParse(folder) ? folder : resolve(folder))),
+        findLinks: options.findLinks,
         offline: options.offline,
       })
     : Layer.empty

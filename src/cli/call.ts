@@ -9,12 +9,18 @@ export const call = Command.make(
   {
     hook: Argument.String("hook").pipe(Argument.withDescription("Name of the hook, as the contract has it")),
     request: Argument.String("json").pipe(
-      Argument.withDescription("What it is called with, by the contract's names. Default {}"),
+      Argument.withDescription(
+        "What it is called with, by the contract's names; $user_id, $channel_id and $team_id stand for ids that there are. Default {}",
+      ),
       Argument.withDefault("{}"),
     ),
     folder: Flag.Directory("folder", { mustExist: true }).pipe(
       Flag.withDescription("Folder of the plugin. Default: the current one"),
       Flag.withDefault("."),
+    ),
+    data: Flag.String("data").pipe(
+      Flag.withDescription("Folder of what is stored; made when it is missing. Default: one that goes at the end"),
+      Flag.optional,
     ),
     ...localFlags,
     json: Output.json,

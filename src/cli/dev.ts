@@ -3,6 +3,7 @@ import { lazily } from "./lazily.ts"
 import { localFlags } from "./localFlags.ts"
 import * as Output from "./Output.ts"
 import { folder } from "./pack.ts"
+import { tokenFlag } from "./tokenFlag.ts"
 
 /** `plugin-supervisor dev FOLDER`. */
 export const dev = Command.make(
@@ -25,6 +26,7 @@ export const dev = Command.make(
       Flag.withDescription("Folder of what is stored; made when it is missing. Default: one that goes at the end"),
       Flag.optional,
     ),
+    tokenFile: tokenFlag,
     allowEnv: Flag.String("allow-env").pipe(
       Flag.withDescription("Environment variable that the plugin may see, NAME or PREFIX_*; may be repeated"),
       Flag.atLeast(0),

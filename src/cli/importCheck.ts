@@ -1,5 +1,5 @@
 import { Duration, Effect } from "effect"
-import type { Command } from "../command/PluginCommand.ts"
+import { type Command, whyMissing } from "../command/PluginCommand.ts"
 import { PluginProcess } from "../process/PluginProcess.ts"
 import { ToolRun } from "../python/ToolRun.ts"
 import { failed } from "./CommandError.ts"
@@ -26,7 +26,8 @@ except SystemExit:
 
 /** Imports what a plugin's program imports; answers the version of its Python. */
 export const checkImports = Effect.fnUntraced(
-  function* ({ args, cwd, env, executable, pluginId }: Command) {
+  function* (command: Command) {
+    const { args, cwd, env, executable, pluginId } = command
     const { run } = yield* ToolRun
     const lines: Array<string> = []
     const answer = run({
@@ -43,7 +44,11 @@ export const checkImports = Effect.fnUntraced(
     })
     yield* Effect.mapError(answer, (error) =>
       // Its last line says what is wrong, and those before it where.
-      failed(error._tag === "PythonInstallError" ? error.output.slice(-MAX_LINES).join("\n") : error.message),
+      failed(
+        error._tag === "PythonInstallError"
+          ? [...error.output.slice(-MAX_LINES), ...whyMissing(command, error.output)].join("\n")
+          : error.message,
+      ),
     )
     return lines[0] ?? ""
   },

@@ -7,6 +7,7 @@ import { packBundle } from "../bundle/BundlePack.ts"
 import { PluginBundles } from "../bundle/PluginBundle.ts"
 import { failed, told } from "./CommandError.ts"
 import { type Daemon, daemonFlags, START_LIMIT, withDaemon } from "./Daemon.ts"
+import { enabledPlugins } from "./enabledPlugins.ts"
 import { printJson, printLine, working } from "./Output.ts"
 import { provisioning } from "./provisioning.ts"
 
@@ -35,10 +36,11 @@ export const install = Command.make(
         const installed = yield* Effect.mapError(Schema.decodeUnknownEffect(Installed)(manifest), () =>
           failed(`${daemon.url} does not say what it has installed`),
         )
+        const isEnabled = (yield* enabledPlugins(daemon)).get(installed.id) === true
         yield* printLine(
           [installed.id, installed.version ?? ""].join(" ").trim(),
-          { text: "is installed;", paint: "green" },
-          `plugin-supervisor enable ${installed.id} starts it, if it is not enabled yet`,
+          { text: "is installed", paint: "green" },
+          isEnabled ? "and runs" : `and not enabled: plugin-supervisor enable ${installed.id} starts it`,
         )
       }),
     ),

@@ -1,10 +1,12 @@
 import { resolve } from "node:path"
-import { Effect, Option } from "effect"
+import { Console, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { packBundle } from "../bundle/BundlePack.ts"
+import { staleSignature } from "../bundle/BundleSignature.ts"
 import { PluginBundles } from "../bundle/PluginBundle.ts"
 import { told } from "./CommandError.ts"
 import * as Output from "./Output.ts"
+import { shown } from "./StderrLog.ts"
 
 /** A plugin's folder. */
 export const folder = Argument.Directory("folder", { mustExist: true }).pipe(
@@ -25,7 +27,16 @@ export const pack = Command.make(
   },
   ({ folder, json, output }) =>
     Effect.gen(function* () {
-      const { manifest } = yield* (yield* PluginBundles).load(folder)
+      const bundle = yield* (yield* PluginBundles).load(folder)
+      const { manifest } = bundle
+      const stale = yield* staleSignature(bundle)
+      if (stale !== undefined) {
+        yield* Console.error(
+          shown(
+            `the signature in ${folder} is not for what is packed: ${stale}; sign it again (plugin-supervisor sign)`,
+          ),
+        )
+      }
       const file = resolve(
         Option.getOrElse(output, () => `${[manifest.id, manifest.version].filter(Boolean).join("-")}.tar.gz`),
       )

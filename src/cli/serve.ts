@@ -7,6 +7,8 @@ import { LIMIT_NAMES, limitsOf } from "./Limits.ts"
 import { PLUGIN_LIMIT_NAMES, pluginLimitsOf } from "../supervisor/WrittenLimits.ts"
 import { pythonFlags } from "./pythonFlags.ts"
 import { signatureFlags } from "./signatureFlags.ts"
+import { tokenFlag } from "./tokenFlag.ts"
+import { wrongFlag } from "./wrongFlag.ts"
 
 /** A URL that a path can be put behind. */
 const siteUrlOf = (given: string): Option.Option<string> => {
@@ -55,12 +57,7 @@ export const serve = Command.make(
       Flag.filterMap(siteUrlOf, (given) => `${given} is no http or https URL, without a query`),
       Flag.optional,
     ),
-    tokenFile: Flag.String("token-file").pipe(
-      Flag.withDescription(
-        `File with the token; made with one, for its user only, when it is missing. Default: the token in ${VARIABLES.accessToken}, or one made for the run`,
-      ),
-      Flag.optional,
-    ),
+    tokenFile: tokenFlag,
     allowHost: Flag.String("allow-host").pipe(
       Flag.withDescription(
         "Name by which clients may ask for the host, or * for any; may be repeated. Default: loopback names where --host is loopback, and any elsewhere",
@@ -93,7 +90,7 @@ export const serve = Command.make(
         `Bound that is not the default, name=value; may be repeated. Names: ${LIMIT_NAMES.join(", ")}`,
       ),
       Flag.withDefault({}),
-      Flag.mapEffect((given) => Effect.mapError(limitsOf(given), (cause) => new CliError.UserError({ cause }))),
+      Flag.mapEffect((given) => Effect.mapError(limitsOf(given), wrongFlag("--limit"))),
     ),
     install: Flag.Boolean("install").pipe(
       Flag.withDescription("Let bearers of the token install plugins over HTTP; --no-install does not. Default true"),
@@ -108,7 +105,7 @@ export const serve = Command.make(
         `What each plugin may take of the machine (Linux), name=value; may be repeated. Default: no limits. Names: ${PLUGIN_LIMIT_NAMES.join(", ")}`,
       ),
       Flag.withDefault({}),
-      Flag.mapEffect((given) => Effect.mapError(pluginLimitsOf(given), (cause) => new CliError.UserError({ cause }))),
+      Flag.mapEffect((given) => Effect.mapError(pluginLimitsOf(given), wrongFlag("--plugin-limit"))),
     ),
     runtimeDirectory: Flag.String("runtime-directory").pipe(
       Flag.withDescription(
@@ -124,7 +121,7 @@ export const serve = Command.make(
     ),
     backend: Flag.File("backend", { mustExist: true }).pipe(
       Flag.withDescription(
-        "Module of a contract of your own: it exports { host, api } as its default. Default: Mattermost's, on an embedded workspace",
+        "Module of a contract of your own: it exports { host, api, pythonPackages } as its default. Default: Mattermost's, on an embedded workspace",
       ),
       Flag.optional,
     ),

@@ -2,7 +2,7 @@ import { Duration, Effect, Option, Schema } from "effect"
 import { Argument, Command } from "effect/cli"
 import { HttpClientRequest } from "effect/http"
 import { daemonFlags, pluginPath, withDaemon } from "./Daemon.ts"
-import { type Cell, type Paint, printJson, printLine, printTable } from "./Output.ts"
+import { type Cell, enabledCell, type Paint, printJson, printLine, printTable } from "./Output.ts"
 
 const Status = Schema.StructWithRest(
   Schema.Struct({
@@ -12,6 +12,7 @@ const Status = Schema.StructWithRest(
     plugin_path: Schema.String,
     state_name: Schema.String,
     state_since: Schema.Finite,
+    is_enabled: Schema.Boolean,
     error: Schema.String,
     settings_error: Schema.String,
     restarts: Schema.Finite,
@@ -26,6 +27,7 @@ const Status = Schema.StructWithRest(
       }),
     ),
     hooks: Schema.Array(Schema.String),
+    hooks_told: Schema.optionalKey(Schema.NullOr(Schema.Boolean)),
   }),
   [Schema.Record(Schema.String, Schema.Unknown)],
 )
@@ -56,6 +58,11 @@ const span = (from: number, to: number): string => {
   return seconds === 0 ? "now" : Duration.format(Duration.seconds(seconds)).split(" ").slice(0, 2).join(" ")
 }
 
+const ago = (from: number, to: number): string => {
+  const time = span(from, to)
+  return time === "now" ? "just now" : `${time} ago`
+}
+
 /** `plugin-supervisor status [ID]`. */
 export const status = Command.make(
   "status",
@@ -75,11 +82,12 @@ export const status = Command.make(
           const all = yield* read(HttpClientRequest.get("/api/v4/plugins/statuses"), Schema.Array(Status))
           if (flags.json) return yield* printJson(all)
           return yield* printTable(
-            ["ID", "VERSION", "STATE", "SINCE", "RESTARTS", "ERROR"],
+            ["ID", "VERSION", "STATE", "ENABLED", "SINCE", "RESTARTS", "ERROR"],
             all.map((one) => [
               one.plugin_id,
               one.version,
               stateCell(one),
+              enabledCell(one.is_enabled),
               one.state_since === 0 ? "" : span(one.state_since, now),
               String(one.restarts),
               one.error,
@@ -98,7 +106,11 @@ const show = Effect.fnUntraced(function* (one: typeof Health.Type, now: number) 
     printLine({ text: name.padEnd(9), paint: "dim" }, ...cells)
   yield* printLine({ text: one.plugin_id, paint: "bold" }, one.version, one.name)
   yield* line("state", stateCell(one), ...(one.state_since === 0 ? [] : [`for ${span(one.state_since, now)}`]))
-  if (one.error !== "") yield* line("error", { text: one.error, paint: "red" })
+  yield* line("enabled", enabledCell(one.is_enabled))
+  // What keeps it from running is told once: as its last failure, where it is that.
+  if (one.error !== "" && one.error !== one.last_failure?.reason) {
+    yield* line("error", { text: one.error, paint: "red" })
+  }
   if (one.settings_error !== "") yield* line("settings", { text: one.settings_error, paint: "red" })
   if (one.next_try > 0) yield* line("next try", `in ${span(now, one.next_try)}`)
   if (one.provisioning !== null) yield* line("packages", `${one.provisioning.step} ${one.provisioning.line}`.trim())
@@ -111,9 +123,12 @@ const show = Effect.fnUntraced(function* (one: typeof Health.Type, now: number) 
   yield* line("restarts", String(one.restarts))
   if (one.last_failure !== null) {
     const { at, exit, reason, stderr } = one.last_failure
-    yield* line("failed", `${span(at, now)} ago: ${reason}${exit === undefined ? "" : ` (${exit})`}`)
-    for (const text of stderr) yield* line("", { text, paint: "dim" })
+    const ended = exit === undefined || reason.includes(exit) ? "" : ` (${exit})`
+    yield* line("failed", `${ago(at, now)}: ${reason}${ended}`)
+    const told = new Set(reason.split("\n").map((text) => text.trim()))
+    for (const text of stderr.filter((text) => !told.has(text.trim()))) yield* line("", { text, paint: "dim" })
   }
   yield* line("folder", one.plugin_path)
+  if (one.hooks_told === false) yield* line("hooks", "not told: the plugin serves no Implemented")
   if (one.hooks.length > 0) yield* line("hooks", one.hooks.join(", "))
 })

@@ -24,7 +24,18 @@ export interface Command {
   readonly waitDelay: Duration.Input
   /** Checked before each start. */
   readonly checksums: ReadonlyArray<Checksum>
+  /** The file of a Python plugin's requirements that nobody has installed, since this host makes no environments. */
+  readonly notInstalled?: string | undefined
 }
+
+/** Why a module is missing that a plugin's requirements name; nothing where that is not why. */
+export const whyMissing = ({ notInstalled }: Command, stderr: ReadonlyArray<string>): ReadonlyArray<string> =>
+  notInstalled !== undefined && stderr.some((line) => line.startsWith("ModuleNotFoundError"))
+    ? [`${notInstalled} was not installed: this host makes no Python environments (--no-provision)`]
+    : []
+
+/** Where plugins say what they need, as far as others than the tools for it look. */
+const REQUIREMENTS = ["requirements.txt", "pyproject.toml", "pylock.toml", "uv.lock"]
 
 /** What an operator may set for a plugin's process. */
 export interface PluginCommandOptions {
@@ -171,7 +182,11 @@ export class PluginCommand extends Context.Service<
           const executable = yield* environments === undefined
             ? interpreters.find(cwd, venv)
             : environments.interpreter(bundle, venv)
-          return command({ pluginId, kind: "python", executable, args: [file], cwd }, options)
+          const made = command({ pluginId, kind: "python", executable, args: [file], cwd }, options)
+          if (environments !== undefined) return made
+          const isThere = (name: string) => Effect.orElseSucceed(fs.exists(path.join(cwd, name)), () => false)
+          const [notInstalled] = yield* Effect.filter(REQUIREMENTS, isThere)
+          return notInstalled === undefined ? made : { ...made, notInstalled }
         }),
         verifyChecksums: (command) =>
           Effect.forEach(command.checksums, (checksum) => verify(fs, command.pluginId, checksum), { discard: true }),

@@ -25,6 +25,7 @@ interface Given {
     readonly protocolVersions?: ReadonlyArray<number>
   }
   readonly deciding?: { readonly [hook: string]: AnyDecision | undefined }
+  readonly errors?: object | undefined
   readonly notifying?: ReadonlyArray<string>
   readonly single?: ReadonlyArray<string>
   readonly lifecycle?: { readonly [step: string]: string | undefined }
@@ -72,7 +73,7 @@ function* methodProblems({ api, hooks, lifecycle = {} }: Given): Iterable<Proble
 }
 
 function* hookProblems(given: Given): Iterable<Problem> {
-  const { deciding = {}, hooks, lifecycle = {}, notifying = [], single = [] } = given
+  const { deciding = {}, errors, hooks, lifecycle = {}, notifying = [], single = [] } = given
   for (const [step, hook] of Object.entries(lifecycle)) {
     if (hook === undefined) continue
     const method = hooks.method[hook]
@@ -91,7 +92,17 @@ function* hookProblems(given: Given): Iterable<Problem> {
   for (const [hook, decision] of Object.entries(deciding)) {
     const method = hooks.method[hook]
     if (method === undefined) yield { path: `deciding.${hook}`, message: unknownName(hook, hooks.method) }
-    else if (decision !== undefined) yield* decisionProblems(`deciding.${hook}`, method, decision)
+    else if (decision !== undefined) {
+      yield* decisionProblems(`deciding.${hook}`, method, decision)
+      // Errors that are answered may refuse.
+      if (errors === undefined && decidesNothing(decision)) {
+        yield {
+          path: `deciding.${hook}`,
+          message:
+            "plugins can't refuse and change nothing; name what refuses, or what they may replace, or leave it out",
+        }
+      }
+    }
   }
 }
 
@@ -121,6 +132,9 @@ function* decisionProblems(path: string, { input, output }: DescMethod, decision
     }
   }
 }
+
+const decidesNothing = ({ apply, refusal, replaces = {} }: AnyDecision): boolean =>
+  refusal === false && apply === undefined && Object.keys(replaces).length === 0
 
 /** What a contract's own rpc lacks of the standard one that it stands for. */
 function* shapeProblems(path: string, own: DescMethod, standard: DescMethod): Iterable<Problem> {

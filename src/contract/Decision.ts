@@ -18,7 +18,10 @@ export interface Decision<M extends DescMethodUnary> {
   readonly replaces?:
     | { readonly [F in Field<Request<M>>]?: FieldOf<Response<M>, NonNullable<Request<M>[F]>> }
     | undefined
-  /** The field of the response whose text refuses, where it is not empty; `false` where a plugin may only change the matter. */
+  /**
+   * The field of the response whose text refuses, where it is not empty; `false` where a plugin may only change the matter, as
+   * `replaces` or `apply` says, or where the contract's `errors` refuse.
+   */
   readonly refusal: FieldOf<Response<M>, string> | false
   /** What of the request changes, where that is more than fields in the place of others. */
   readonly apply?: ((request: Request<M>, response: Response<M>) => Partial<Request<M>>) | undefined

@@ -13,8 +13,11 @@ import type { PluginStartError } from "../supervisor/PluginRun.ts"
 /** There is no plugin of this id. */
 export class UnknownPluginError extends Schema.TaggedError<UnknownPluginError>()("UnknownPluginError", {
   pluginId: Schema.String,
+  /** Why there is none of it, although it is installed. */
+  lost: Schema.optionalKey(Schema.String),
 }) {
   override get message(): string {
+    if (this.lost !== undefined) return `there is nothing of the plugin ${this.pluginId} to work on: ${this.lost}`
     return `there is no plugin ${this.pluginId}; ids are those of the plugins' manifests`
   }
 }
@@ -27,7 +30,7 @@ export class AlreadyInstalledError extends Schema.TaggedError<AlreadyInstalledEr
 }) {
   override get message(): string {
     const version = this.version === "" ? "" : ` in version ${this.version}`
-    return `the plugin ${this.pluginId} is installed already${version}; force the install to replace it`
+    return `the plugin ${this.pluginId} is installed already${version}; to replace it, force the install (--force, force=true)`
   }
 }
 

@@ -1,8 +1,9 @@
+import type { JsonObject } from "@bufbuild/protobuf"
 import { Effect, Exit, Fiber, Option, Record, Scope, Semaphore, SubscriptionRef } from "effect"
 import { BundleStore } from "../bundle/BundleStore.ts"
 import { refuseDowngrade } from "../bundle/BundleVersion.ts"
-import type { PluginBundles } from "../bundle/PluginBundle.ts"
-import { masked, oneSpelling, settingsProblems, unmasked, withDefaults } from "../bundle/PluginSettingsSchema.ts"
+import type { BundleError, PluginBundles } from "../bundle/PluginBundle.ts"
+import { setSettings, shownSettings } from "../bundle/PluginSettingsSchema.ts"
 import { PythonEnvironment } from "../command/PythonEnvironment.ts"
 import type { AnyContract } from "../contract/Contract.ts"
 import type { UnaryHooks } from "../hooks/Hooks.ts"
@@ -18,7 +19,7 @@ import {
   NotStoredError,
   UnknownPluginError,
 } from "./EnvironmentError.ts"
-import { bundlesInFolder, type Found, installedBundles } from "./FoundBundles.ts"
+import { bundlesInFolder, type Found, installedBundles, type LostPlugin } from "./FoundBundles.ts"
 import type { EnvironmentOptions, ManagedPlugin, PluginEnvironment } from "./PluginEnvironment.ts"
 
 /** A plugin that this host has. */
@@ -36,7 +37,7 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
   { api, require }: Pick<HostSide, "api" | "require">,
   supervisor: PluginSupervisor<C>,
   options: EnvironmentOptions<C>,
-): Effect.fn.Return<PluginEnvironment<UnaryHooks<C>>, never, PluginBundles | Scope.Scope> {
+): Effect.fn.Return<PluginEnvironment<UnaryHooks<C>>, BundleError, PluginBundles | Scope.Scope> {
   const store = yield* Effect.serviceOption(BundleStore)
   const states = yield* Effect.serviceOption(PluginStates)
   const stored = yield* Effect.serviceOption(PluginSettings)
@@ -68,7 +69,8 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
     return entry
   })
   const inFolder = yield* bundlesInFolder(options.directory, Option.isSome(store))
-  for (const found of [...inFolder, ...(yield* installedBundles(store, states))]) {
+  const installed = yield* installedBundles(store, states)
+  for (const found of [...inFolder, ...installed.found]) {
     const { id } = found.bundle.manifest
     if (entries.has(id)) {
       yield* Effect.logError(
@@ -78,6 +80,8 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
     }
     yield* supervise(found, (yield* enabledIn(id)) ?? found.path === undefined)
   }
+  /** The installed ones that nothing can be done with until they are installed again. */
+  const lost = new Map(installed.lost.filter(({ id }) => !entries.has(id)).map((one) => [one.id, one]))
   for (const [id, { hooks }] of Object.entries(settings)) {
     if (entries.has(id)) continue
     yield* Effect.logWarning(`there are settings for a plugin ${id}, but none of this id in ${options.directory}`)
@@ -104,6 +108,10 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
     locks.set(id, lock)
     return carriedOut(lock.withPermit(run))
   }
+  const unknown = (given: string, id: string): UnknownPluginError => {
+    const gone = lost.get(id)
+    return new UnknownPluginError({ pluginId: given, ...(gone !== undefined && { lost: gone.reason }) })
+  }
   /** The same on one that has to be there. */
   const on = <A, E>(
     given: string,
@@ -112,7 +120,7 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
     const id = given.toLowerCase()
     const onEntry = Effect.suspend((): Effect.Effect<A, E | UnknownPluginError> => {
       const entry = entries.get(id)
-      return entry === undefined ? Effect.fail(new UnknownPluginError({ pluginId: given })) : run(entry, id)
+      return entry === undefined ? Effect.fail(unknown(given, id)) : run(entry, id)
     })
     // A lock is kept for each id; those that somebody made up get none.
     return Effect.suspend(() => (locks.has(id) || entries.has(id) ? command(id, onEntry) : onEntry))
@@ -144,11 +152,11 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
                 return yield* new KeptByHandError({ pluginId: id, directory: options.directory })
               }
               const before = (yield* rows.get(id))?.current
+              yield* refuseDowngrade(id, before?.version, version, { force })
               // One whose bundle was lost is there for nobody.
               if (before !== undefined && entry !== undefined && !force) {
                 return yield* new AlreadyInstalledError({ pluginId: id, version: before.version })
               }
-              yield* refuseDowngrade(id, before?.version, version, { force })
               const committed = yield* bundles.commit(staged)
               const bundle = { ...committed.bundle, installedHash: committed.hash }
               const isAnother = committed.path !== before?.path
@@ -166,6 +174,7 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
                 // What was lost, and comes back, is to run if it was to.
                 const isEnabled = entry === undefined && before !== undefined && (yield* enabledIn(id)) === true
                 const made = yield* supervise({ bundle, path: committed.path }, isEnabled)
+                lost.delete(id)
                 if (isEnabled) yield* made.plugin.start
               }
               if (before !== undefined && isAnother) yield* Effect.ignore(bundles.remove(before.path))
@@ -180,6 +189,32 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
     )
 
   const settingsOf = (id: string) => Effect.flatMap(need(stored, "PluginSettings"), ({ get }) => get(id))
+  const configure = (given: string, wanted: JsonObject, isChange: boolean) =>
+    on(given, ({ plugin }, id) =>
+      Effect.gen(function* () {
+        const { save } = yield* need(stored, "PluginSettings")
+        const { problems, settings } = setSettings(wanted, yield* settingsOf(id), plugin.bundle.manifest, { isChange })
+        if (problems.length > 0) return yield* new InvalidSettingsError({ pluginId: id, problems })
+        yield* save({ [id]: settings })
+        // Where the contract has all plugins told, whoever stores the settings does that.
+        if (api.contract.unary.get("onConfigurationChange")?.kind === "tells") return
+        const run = yield* plugin.run
+        if (Option.isNone(run)) return
+        yield* Effect.catch(run.value.client.call("onConfigurationChange", {}), (error) =>
+          error._tag === "HookNotImplementedError" ? Effect.void : Effect.logError(error.message),
+        )
+      }),
+    )
+  /** Of one that is lost there is nothing but what is stored of it. */
+  const forget = ({ id, path }: LostPlugin) =>
+    command(
+      id,
+      Effect.gen(function* () {
+        yield* (yield* need(states, "PluginStates")).remove(id)
+        lost.delete(id)
+        yield* (yield* need(store, "BundleStore")).remove(path)
+      }),
+    )
   const byId = () =>
     [...entries.values()].sort((a, b) => (a.plugin.bundle.manifest.id < b.plugin.bundle.manifest.id ? -1 : 1))
 
@@ -203,8 +238,11 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
       on(given, (entry) => ifEnabled(entry, Effect.andThen(entry.plugin.stop, Effect.asVoid(entry.plugin.start)))),
     reload: (given) => on(given, (entry) => ifEnabled(entry, Effect.asVoid(entry.plugin.reload))),
     install,
-    remove: (given) =>
-      on(given, (entry, id) =>
+    lost: Effect.sync(() => [...lost.values()]),
+    remove: (given) => {
+      const gone = lost.get(given.toLowerCase())
+      if (gone !== undefined) return forget(gone)
+      return on(given, (entry, id) =>
         Effect.gen(function* () {
           const { path } = entry
           if (path === undefined) return yield* new KeptByHandError({ pluginId: id, directory: options.directory })
@@ -218,29 +256,12 @@ export const make = Effect.fn("PluginEnvironment.make")(function* <C extends Any
           yield* bundles.remove(path)
           yield* Effect.annotateLogs(Effect.logInfo(`plugin ${id} is removed`), { plugin_id: id })
         }),
-      ),
+      )
+    },
     settings: (given) =>
-      on(given, ({ plugin }, id) =>
-        Effect.map(settingsOf(id), (set) => masked(withDefaults(set, plugin.bundle.manifest), plugin.bundle.manifest)),
-      ),
-    configure: (given, wanted) =>
-      on(given, ({ plugin }, id) =>
-        Effect.gen(function* () {
-          const { manifest } = plugin.bundle
-          const { save } = yield* need(stored, "PluginSettings")
-          const settings = oneSpelling(unmasked(wanted, yield* settingsOf(id)), manifest)
-          const problems = settingsProblems(settings, manifest)
-          if (problems.length > 0) return yield* new InvalidSettingsError({ pluginId: id, problems })
-          yield* save({ [id]: settings })
-          // Where the contract has all plugins told, whoever stores the settings does that.
-          if (api.contract.unary.get("onConfigurationChange")?.kind === "tells") return
-          const run = yield* plugin.run
-          if (Option.isNone(run)) return
-          yield* Effect.catch(run.value.client.call("onConfigurationChange", {}), (error) =>
-            error._tag === "HookNotImplementedError" ? Effect.void : Effect.logError(error.message),
-          )
-        }),
-      ),
+      on(given, ({ plugin }, id) => Effect.map(settingsOf(id), (set) => shownSettings(set, plugin.bundle.manifest))),
+    configure: (given, wanted) => configure(given, wanted, false),
+    change: (given, changes) => configure(given, changes, true),
   }
 })
 
@@ -252,6 +273,7 @@ export const environmentOf = <H>(plugins: ReadonlyArray<SupervisedPlugin<H>>): P
   return {
     plugins: Effect.succeed(all),
     managed: Effect.succeed(all.map((plugin) => ({ plugin, source: "folder", isEnabled: true }))),
+    lost: Effect.succeed([]),
     find: (id) =>
       Effect.succeed(Option.fromNullishOr(all.find(({ bundle }) => bundle.manifest.id === id.toLowerCase()))),
     settled: Effect.void,
@@ -263,5 +285,6 @@ export const environmentOf = <H>(plugins: ReadonlyArray<SupervisedPlugin<H>>): P
     remove: unknown,
     settings: unknown,
     configure: unknown,
+    change: unknown,
   }
 }

@@ -6,6 +6,7 @@ import type { AnyContract } from "../contract/Contract.ts"
 import type { PluginStartError } from "../supervisor/PluginRun.ts"
 import type { SupervisedPlugin } from "../supervisor/PluginSupervisor.ts"
 import type { SupervisorOptions } from "../supervisor/SupervisorOptions.ts"
+import type { LostPlugin } from "./FoundBundles.ts"
 import type { EnvironmentBuild } from "../command/PythonEnvironment.ts"
 import type {
   EnableError,
@@ -45,8 +46,8 @@ export interface InstallOptions {
 
 /**
  * All plugins of a host. Making it discovers the bundles and starts their plugins in the background, all at once; the end of
- * its Scope stops them, all at once. A bundle that is wrong and a plugin that can't start are logged and keep no other plugin
- * from running.
+ * its Scope stops them, all at once. It fails where the folder can't be read; a bundle that is wrong and a plugin that can't
+ * start are logged and keep no other plugin from running.
  *
  * Commands on one plugin are carried out one after the other, those on different ones side by side. Who gives a command may
  * leave; it is carried out all the same. Installing needs `BundleStore` and `PluginStates`, settings `PluginSettings`; what is
@@ -57,6 +58,8 @@ export interface PluginEnvironment<out H = object> {
   readonly plugins: Effect.Effect<ReadonlyArray<SupervisedPlugin<H>>>
   /** The same, with where they come from and whether they are to run. */
   readonly managed: Effect.Effect<ReadonlyArray<ManagedPlugin<H>>>
+  /** The installed ones whose bundles were lost, or can't be used any more; each can be installed again, or removed. */
+  readonly lost: Effect.Effect<ReadonlyArray<LostPlugin>>
   /** The plugin of an id, in any case of its letters. */
   readonly find: (id: string) => Effect.Effect<Option.Option<SupervisedPlugin<H>>>
   /** Waits until every plugin that was found at the start is active or has failed. */
@@ -79,11 +82,17 @@ export interface PluginEnvironment<out H = object> {
   ) => Effect.Effect<PluginBundle, InstallError>
   /** Stops an installed plugin, and removes it. Its keys and values, and its settings, stay. */
   readonly remove: (id: string) => Effect.Effect<void, RemoveError>
-  /** A plugin's settings as they count, over its manifest's defaults; secrets are masked. */
+  /**
+   * A plugin's settings as they count, over its manifest's defaults; secrets are masked, and a declared setting with neither a
+   * value nor a default is `null`.
+   */
   readonly settings: (id: string) => Effect.Effect<JsonObject, SettingsError>
   /**
-   * Saves a plugin's settings, and tells it (`OnConfigurationChange`) if it runs. A mask in the place of a secret leaves the
-   * secret as it is.
+   * Replaces a plugin's settings, and tells it (`OnConfigurationChange`) if it runs. Names count in any case; `null` is a
+   * setting that is not set, and a mask in the place of a secret leaves the secret as it is. Fails for a setting that the
+   * manifest does not declare, where it declares any; but for those that the plugin itself has saved.
    */
   readonly configure: (id: string, settings: JsonObject) => Effect.Effect<void, SettingsError>
+  /** The same for the settings that are named alone: the others stay as they are, and `null` unsets one. */
+  readonly change: (id: string, changes: JsonObject) => Effect.Effect<void, SettingsError>
 }

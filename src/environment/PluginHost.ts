@@ -1,4 +1,4 @@
-import { Context, Effect, type FileSystem, Layer, type Path } from "effect"
+import { Context, Effect, type FileSystem, Layer, Option, type Path } from "effect"
 import {
   type AnyApiMethods,
   type ApiHandlers,
@@ -9,8 +9,10 @@ import {
 } from "../api/PluginApi.ts"
 import { hostServices } from "../api/HostServices.ts"
 import { PluginApiServer } from "../api/PluginApiServer.ts"
+import { BundleStore } from "../bundle/BundleStore.ts"
+import { holdStorage } from "../bundle/HeldStorage.ts"
 import { PathSanitizer } from "../bundle/PathSanitizer.ts"
-import { PluginBundles } from "../bundle/PluginBundle.ts"
+import { type BundleError, PluginBundles } from "../bundle/PluginBundle.ts"
 import { PluginCommand } from "../command/PluginCommand.ts"
 import { PythonInterpreter } from "../command/PythonInterpreter.ts"
 import type { AnyContract } from "../contract/Contract.ts"
@@ -21,9 +23,13 @@ import { NotificationLimits } from "../hooks/NotificationQueue.ts"
 import * as HookDispatcher from "../hooks/HookDispatcher.ts"
 import { type AnyHookHandlers, type HookHandlers, Hooks, testClient, type UnaryHooks } from "../hooks/Hooks.ts"
 import { PluginProcess } from "../process/PluginProcess.ts"
+import { KeyValues } from "../storage/KeyValues.ts"
+import { PluginSettings } from "../storage/PluginSettings.ts"
+import { PluginStates } from "../storage/PluginStates.ts"
 import type { HostSide } from "../supervisor/HostSide.ts"
 import { PluginRuns } from "../supervisor/PluginRuns.ts"
 import * as PluginSupervisor from "../supervisor/PluginSupervisor.ts"
+import { logFacts } from "./HostFacts.ts"
 import { environmentOf, make as makeEnvironment } from "./ManagedPlugins.ts"
 import type * as PluginEnvironment from "./PluginEnvironment.ts"
 
@@ -82,13 +88,14 @@ export interface HostClass<Self, Id extends string, C extends AnyContract> exten
   ) => Layer.Layer<Api<Self>, E, R | NeedsOf<M>>
   /** The supervisor of single plugins, with everything below it. */
   readonly layerSupervisor: Layer.Layer<Self | Supervisor<Self> | PluginBundles, never, Api<Self> | Platform>
-  /** All plugins of a folder, supervised. */
+  /** All plugins of a folder, supervised. Fails where the folder can't be read. */
   readonly layerFolder: (
     options: PluginEnvironment.EnvironmentOptions<C>,
-  ) => Layer.Layer<Self | Supervisor<Self> | Environment<Self> | PluginBundles, never, Api<Self> | Platform>
+  ) => Layer.Layer<Self | Supervisor<Self> | Environment<Self> | PluginBundles, BundleError, Api<Self> | Platform>
   /**
    * For tests of a backend: one plugin called `mock` answers with `handlers` and implements exactly those hooks, without
-   * a process or a connection. Without handlers nobody has an opinion.
+   * a process or a connection. Without handlers nobody has an opinion. A handler has 30 seconds, as a plugin has, and one that
+   * dies is logged, and has failed.
    */
   readonly layerTest: (handlers?: HookHandlers<C>) => Layer.Layer<Self>
   /** For tests: an environment of these plugins. */
@@ -136,7 +143,8 @@ export const Service =
       )
     const host = Object.assign(key, { contract, Api, Supervisor })
     const layerSupervisor = supervisorOn(host).pipe(
-      Layer.provide(runs),
+      // Its own: what another host of the program is provided with, a version or Python environments, is not this one's.
+      Layer.provide(Layer.suspend(() => Layer.fresh(runs))),
       Layer.provideMerge([PluginBundles.layer, layer]),
     )
     return Object.assign(host, {
@@ -149,7 +157,9 @@ export const Service =
         Layer.effect(
           Environment,
           Effect.gen(function* () {
-            return yield* makeEnvironment(yield* hostSide(host), yield* Supervisor, options)
+            const side = yield* hostSide(host)
+            yield* logFacts(side)
+            return yield* makeEnvironment(side, yield* Supervisor, options)
           }),
         ).pipe(Layer.provideMerge(layerSupervisor)),
       layerTest: (handlers: HookHandlers<C> = {}) =>
@@ -185,7 +195,7 @@ const provided = (methods: AnyApiMethods, context: Context.Context<never>): AnyA
   )
 
 /** A host's tags. */
-interface Tags<Self, C extends AnyContract> extends Context.Service<Self, PluginHost<C>> {
+export interface Tags<Self, C extends AnyContract> extends Context.Service<Self, PluginHost<C>> {
   readonly contract: C
   readonly Api: Context.Service<Api<Self>, ApiMethods<C>>
   readonly Supervisor: Context.Service<Supervisor<Self>, PluginSupervisor.PluginSupervisor<C>>
@@ -197,8 +207,22 @@ export const supervisorOn = <Self, C extends AnyContract>(
 ): Layer.Layer<Supervisor<Self>, never, Self | Api<Self> | PluginRuns> =>
   Layer.effect(
     host.Supervisor,
-    Effect.flatMap(hostSide(host), (side) => PluginSupervisor.make<C>(side)),
+    Effect.gen(function* () {
+      // Before anything is read in there, or swept away.
+      yield* holdStorage(host.key, yield* storageServices)
+      return yield* PluginSupervisor.make<C>(yield* hostSide(host))
+    }),
   )
+
+/** Whatever there is of what a host stores things in. */
+const storageServices: Effect.Effect<ReadonlyArray<object>> = Effect.gen(function* () {
+  const values = yield* Effect.serviceOption(KeyValues)
+  const settings = yield* Effect.serviceOption(PluginSettings)
+  const states = yield* Effect.serviceOption(PluginStates)
+  const bundles = yield* Effect.serviceOption(BundleStore)
+  const found: ReadonlyArray<Option.Option<object>> = [values, settings, states, bundles]
+  return found.flatMap(Option.toArray)
+})
 
 /** What runs of plugins need of their host. */
 const hostSide = <Self, C extends AnyContract>(host: Tags<Self, C>): Effect.Effect<HostSide, never, Self | Api<Self>> =>

@@ -68,12 +68,14 @@ export class HandshakeError extends Schema.TaggedError<HandshakeError>()("Handsh
   pluginId: Schema.String,
   /**
    * Which check failed. `config`: the host's own settings, and nothing was started; `exited`: the plugin ended before
-   * its handshake; `address`: it names an address that is not its own; `unhealthy`: it does not answer the health check.
+   * its handshake; `cookie`: it did so since it expects another magic cookie; `address`: it names an address that is not
+   * its own; `unhealthy`: it does not answer the health check.
    */
   kind: Schema.Literals([
     "config",
     "timeout",
     "exited",
+    "cookie",
     "unhealthy",
     "unrecognized",
     "coreVersion",

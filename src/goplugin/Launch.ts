@@ -27,6 +27,13 @@ const LATE_LINE_LIMIT = Duration.millis(100)
 const END_LIMIT = Duration.seconds(1)
 
 /** What to do about a process that ended without a fault. */
+const OTHER_COOKIE =
+  "the magic cookie is not the one that it expects: it is made for another host, or for another contract"
+
+/** What go-plugin prints, and other SDKs after it, where the cookie is not the plugin's. */
+const SAYS_IS_PLUGIN = /^This binary is a plugin\b/
+
+/** What to do about a process that ended without a fault. */
 const NEVER_SERVED =
   "it ran to its end and served nothing; it has to call run_plugin (Python), plugin.Serve (Go), or the like"
 
@@ -87,6 +94,7 @@ export const launch = Effect.fnUntraced(function* (
     const exit = Option.getOrUndefined(yield* Effect.timeoutOption(process.exit, limit))
     const stderr = yield* process.stderrTail
     const ranToItsEnd = exit?.code === 0
+    const isOtherCookie = kind === "exited" && stderr.some((line) => SAYS_IS_PLUGIN.test(line))
     const diagnosis = kind === "exited" && !ranToItsEnd ? yield* diagnose(executable) : undefined
     // 126 and 127 are what wrappers and shells answer for a program that can't be run. One that was built for another
     // machine may be read as a shell's script, which fails in other ways.
@@ -94,11 +102,11 @@ export const launch = Effect.fnUntraced(function* (
     return yield* new HandshakeError({
       executable,
       pluginId,
-      kind,
-      detail,
+      kind: isOtherCookie ? "cookie" : kind,
+      detail: isOtherCookie ? OTHER_COOKIE : detail,
       stderr,
       exit: exit === undefined ? undefined : describeExit(exit),
-      diagnosis: ranToItsEnd ? [NEVER_SERVED] : couldRun ? [] : (diagnosis?.notes ?? []),
+      diagnosis: isOtherCookie ? [] : ranToItsEnd ? [NEVER_SERVED] : couldRun ? [] : (diagnosis?.notes ?? []),
     })
   })
   const exited = Effect.andThen(Effect.andThen(process.exit, Effect.sleep(LATE_LINE_LIMIT)), () =>

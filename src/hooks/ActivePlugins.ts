@@ -4,6 +4,7 @@ import { type HookError, HookTransportError } from "./HookError.ts"
 import { failedOutcome, meterOf } from "./HookMetrics.ts"
 import type { HookClient } from "./Hooks.ts"
 import * as NotificationQueue from "./NotificationQueue.ts"
+import { PLUGINS_PATH } from "./RequestTarget.ts"
 
 /** One run of a plugin, from where it is active to where it is about to end. */
 export interface ActivePlugin {
@@ -33,6 +34,8 @@ export interface Registration extends ActivePlugin {
  * once, in their order, by whichever run is there.
  */
 export interface ActivePlugins {
+  /** Below which path clients reach the plugins. Whoever serves them there says so; before that it is the default. */
+  path: string
   /** Makes a plugin's hooks part of every dispatch, until it is withdrawn or the Scope closes, whichever is first. */
   readonly register: (hooks: HookClient) => Effect.Effect<Registration, never, Scope.Scope>
   /** The active plugins in the order of their ids: of each its latest run. */
@@ -159,6 +162,7 @@ export const make = (limits: NotificationQueue.Limits): ActivePlugins => {
   })
 
   return {
+    path: PLUGINS_PATH,
     register,
     all: () =>
       (sorted ??= [...places.values()]

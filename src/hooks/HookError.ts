@@ -43,7 +43,10 @@ export class HookPluginError extends Schema.TaggedError<HookPluginError>()("Hook
   isAnswer: Schema.Boolean,
 }) {
   override get message(): string {
-    return `plugin ${this.pluginId}: ${this.hook} failed in the plugin (${this.id}): ${this.reason}`
+    const who = `plugin ${this.pluginId}: `
+    // The SDK says whose error it is as well: others than this host show that by itself.
+    const reason = this.reason.startsWith(who) ? this.reason.slice(who.length) : this.reason
+    return `${who}${this.hook} failed in the plugin (${this.id}): ${reason}`
   }
 }
 

@@ -1,9 +1,9 @@
 import { create, type DescMessage } from "@bufbuild/protobuf"
-import { Context, Duration, Effect, Layer } from "effect"
+import { Cause, Context, Duration, Effect, Layer } from "effect"
 import { allHooks, type AnyContract, hookName } from "../contract/Contract.ts"
 import type { HookMethod, UnaryHook } from "../contract/HookNames.ts"
 import type { RpcClient } from "../rpc/RpcClient.ts"
-import { type RpcError, statusCode } from "../rpc/RpcError.ts"
+import { RpcError, statusCode } from "../rpc/RpcError.ts"
 import type { Request, RequestInit, Response, ResponseInit } from "../rpc/RpcMethod.ts"
 import { errorStatus } from "../rpc/ErrorStatus.ts"
 import { describeProblem, INCOMING, messageProblem } from "../rpc/MessageCheck.ts"
@@ -25,6 +25,8 @@ export interface HookClient {
   readonly pluginId: string
   /** The hooks that the plugin implements; asked once. Of one that can't say, all but those that it has turned out to lack. */
   readonly implemented: ReadonlySet<string>
+  /** Whether the plugin has said so itself; else it is only assumed. */
+  readonly hasTold: boolean
   /** What the operator has set for a hook, or its default. */
   readonly policy: (hook: string) => EffectivePolicy
   /** Calls a unary hook with a message, or with the fields of one. */
@@ -151,7 +153,7 @@ const connect = Effect.fn("Hooks.connect")(function* (
       isAnswer: true,
     })
   })
-  return hookClient(contract, client, pluginId, implemented, options, ask)
+  return hookClient(contract, client, pluginId, implemented, told !== undefined, options, ask)
 })
 
 /** A client whose calls of hooks that the plugin implements are made by `ask`; the others fail at once. */
@@ -160,6 +162,7 @@ const hookClient = (
   client: RpcClient,
   pluginId: string,
   implemented: ReadonlySet<string>,
+  hasTold: boolean,
   options: AnyHooksOptions,
   ask: (hook: string, request: object, deadline: Duration.Input) => Effect.Effect<object, HookError>,
 ): HookClient => {
@@ -171,6 +174,7 @@ const hookClient = (
     contract,
     pluginId,
     implemented,
+    hasTold,
     policy,
     calls,
     inFlight,
@@ -219,7 +223,10 @@ export type HookHandlers<C extends AnyContract> = {
   ) => Effect.Effect<ResponseInit<HookMethod<C, K>>, HookError>
 }
 
-/** A client that answers from `handlers`; see {@link Hooks.layerTest}. */
+/**
+ * A client that answers from `handlers`; see {@link Hooks.layerTest}. As a plugin does, a handler has until the hook's deadline,
+ * and one that dies has failed, whoever calls it.
+ */
 export const testClient = (
   contract: AnyContract,
   client: RpcClient,
@@ -227,10 +234,18 @@ export const testClient = (
   handlers: AnyHookHandlers,
   options: AnyHooksOptions = {},
 ): HookClient =>
-  hookClient(contract, client, pluginId, new Set(Object.keys(handlers)), options, (hook, request) => {
-    const { input, output } = contract.unary.get(hook)!.method
-    const handler = handlers[hook]!
-    return Effect.map(handler(create(input, request as never) as never), (response) =>
-      create(output, response as never),
+  hookClient(contract, client, pluginId, new Set(Object.keys(handlers)), true, options, (hook, request, deadline) => {
+    const { input, name, output } = contract.unary.get(hook)!.method
+    const failed = (code: number, details: string) =>
+      Effect.fail(hookError(pluginId, name, deadline, new RpcError({ method: name, code, details })))
+    return Effect.suspend(() => handlers[hook]!(create(input, request as never) as never)).pipe(
+      Effect.map((response) => create(output, response as never)),
+      Effect.catchDefect((defect) =>
+        Effect.andThen(
+          Effect.logError(`plugin ${pluginId}: the handler of ${name} has died`, Cause.die(defect)),
+          failed(statusCode.UNKNOWN, String(defect)),
+        ),
+      ),
+      Effect.timeoutOrElse({ duration: deadline, orElse: () => failed(statusCode.DEADLINE_EXCEEDED, "") }),
     )
   })

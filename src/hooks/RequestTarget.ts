@@ -16,7 +16,7 @@ export interface RequestTarget {
 /** A target for a plugin. */
 export interface PluginTarget extends RequestTarget {
   readonly id: string
-  /** The path below `/plugins/{id}`; begins with a slash. */
+  /** The path below `/plugins/{id}`, or wherever the plugins are; begins with a slash. */
   readonly below: string
 }
 
@@ -29,8 +29,8 @@ const BROKEN_ESCAPE = /%(?![0-9a-f]{2})/i
 /** `.` and `..`, escaped or not. Clients resolve them before they ask. */
 const DOT_SEGMENT = /\/(?:\.|%2e){1,2}(?:\/|$)/i
 
-/** `/plugins/{id}`, and nothing but a slash behind it. */
-const PLUGIN = /^\/plugins\/(?<id>[^/]+)(?<below>\/.*)?$/s
+/** Where plugins are unless a server has them elsewhere (`PluginRoutesOptions.path`). */
+export const PLUGINS_PATH = "/plugins"
 
 /** What ids consist of in manifests. */
 const ID = /^[a-zA-Z0-9\-_.]+$/
@@ -64,12 +64,16 @@ const read = (target: string): Result.Result<RequestTarget, string> => {
   return Result.succeed({ authority, path: normal, query })
 }
 
-/** What a target is for, if it is for a plugin: `/plugins/{id}`, of which only the id may be escaped, and nothing else. */
-export const pluginTarget = (target: RequestTarget): PluginTarget | undefined => {
-  const groups = PLUGIN.exec(target.path)?.groups
-  if (groups === undefined) return undefined
-  const id = unescape(groups["id"]!)
-  return ID.test(id) ? { ...target, id, below: groups["below"] ?? "/" } : undefined
+/**
+ * What a target is for, if it is for a plugin of those that are at `path`: `/plugins/{id}`, of which only the id may be
+ * escaped, and nothing else.
+ */
+export const pluginTarget = (target: RequestTarget, path: string = PLUGINS_PATH): PluginTarget | undefined => {
+  if (!target.path.startsWith(`${path}/`)) return undefined
+  const rest = target.path.slice(path.length + 1)
+  const end = rest.indexOf("/")
+  const id = unescape(end === -1 ? rest : rest.slice(0, end))
+  return ID.test(id) ? { ...target, id, below: end === -1 ? "/" : rest.slice(end) } : undefined
 }
 
 /**

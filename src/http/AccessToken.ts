@@ -1,7 +1,9 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
+import { dirname, resolve } from "node:path"
 import { Config, Context, Effect, FileSystem, Layer, Option, Redacted, Schema } from "effect"
 import type { PlatformError } from "effect/PlatformError"
 import { VARIABLES } from "../command/Variables.ts"
+import { makeFolder } from "../bundle/PrivateFolder.ts"
 
 /** Length of a token made here: beyond guessing. */
 const TOKEN_BYTES = 32
@@ -74,7 +76,7 @@ export class AccessToken extends Context.Service<
 
   /**
    * The token in a file, which nobody but its user may read; blanks around it don't count. A file that is missing is
-   * made, with a random token and the mode 0600.
+   * made, with a random token and the mode 0600, and so is its folder, with the mode 0700.
    */
   static readonly layerFile = (file: string): Layer.Layer<AccessToken, AccessTokenFileError, FileSystem.FileSystem> =>
     Layer.effect(
@@ -89,6 +91,10 @@ const fromFile = Effect.fn("AccessToken.fromFile")(function* (file: string) {
   const orRefused = <A>(self: Effect.Effect<A, PlatformError>) =>
     Effect.mapError(self, (error) => refused(error.message))
 
+  yield* Effect.try({
+    try: () => makeFolder(dirname(resolve(file))),
+    catch: (error) => refused(`its folder can't be made: ${error instanceof Error ? error.message : String(error)}`),
+  })
   const made = yield* randomToken
   // Made by this call or not at all, and with the right mode from the first moment on.
   const isMade = yield* fileSystem.writeFileString(file, `${Redacted.value(made)}\n`, { flag: "wx", mode: 0o600 }).pipe(

@@ -87,7 +87,10 @@ export const StatusBody = Schema.Struct({
     Schema.Struct({ step: Schema.Literals(["waiting", "creating", "installing", "checking"]), line: Schema.String }),
   ).annotate({ description: "How far its Python environment is, which is made before it starts" }),
   last_failure: Schema.NullOr(FailureBody),
-  hooks: Schema.Array(Schema.String).annotate({ description: "Those that it implements, where it runs" }),
+  hooks: Schema.Array(Schema.String).annotate({ description: "Those that it has said it implements, where it runs" }),
+  hooks_told: Schema.NullOr(Schema.Boolean).annotate({
+    description: "Whether it has said that; null where it does not run",
+  }),
 }).annotate({ identifier: "PluginStatus" })
 
 const Count = Schema.Union([Schema.Number, Schema.Null])
@@ -123,7 +126,8 @@ export const LogLineBody = Schema.Struct({
 
 /** A plugin's settings. */
 export const SettingsBody = Schema.Record(Schema.String, Schema.MutableJson).annotate({
-  description: "Secrets are shown as stars, which leave them as they are when they are saved",
+  description:
+    "By name, in any case. Secrets are shown as stars, which leave them as they are when they are saved; null is a setting that is not set",
 })
 
 /** Digits alone: no text, as in `count=`, would be the number 0. */
@@ -131,110 +135,128 @@ const LineCount = Schema.String.check(Schema.isPattern(/^\d+$/, { message: "expe
   Schema.decodeTo(Schema.FiniteFromString.check(Schema.isBetween({ minimum: 0, maximum: MAX_LINES }))),
 )
 
-const PLUGINS = "/api/v4/plugins"
+/** What begins with a slash. */
+type Path = `/${string}`
+
 const params = { id: Schema.String }
 
 const describe = (summary: string, description?: string) =>
   OpenApi.annotations({ summary, ...(description !== undefined && { description }) })
 
 /** A command on one plugin. */
-const command = <const Name extends string>(name: Name, summary: string, statuses: ReadonlyArray<number> = []) =>
-  HttpApiEndpoint.post(name, `${PLUGINS}/:id/${name}`, {
+const command = <const Name extends string>(plugins: Path, name: Name, summary: string) =>
+  HttpApiEndpoint.post(name, `${plugins}/:id/${name}`, {
     params,
     success: Done,
-    error: errors(404, 409, 503, ...statuses),
+    error: errors(404, 409, 503),
   }).annotateMerge(describe(summary))
 
 /** What installs answer with. */
 const INSTALL_ERRORS = errors(400, 409, 413, 501, 503, 507)
 
-/** The endpoints for plugins. */
-export const AdminPlugins = HttpApiGroup.make("plugins")
-  .add(
-    HttpApiEndpoint.get("list", PLUGINS, {
-      success: Schema.Struct({ active: Schema.Array(ManifestBody), inactive: Schema.Array(ManifestBody) }),
-      error: errors(),
-    }).annotateMerge(describe("All plugins, by whether they run")),
-    HttpApiEndpoint.get("statuses", `${PLUGINS}/statuses`, {
-      success: Schema.Array(StatusBody),
-      error: errors(),
-    }).annotateMerge(describe("The states of all plugins")),
-    HttpApiEndpoint.get("webapp", `${PLUGINS}/webapp`, {
-      success: Schema.Array(ManifestBody),
-      error: errors(),
-    }).annotateMerge(describe("What clients need to know of running plugins that have a webapp")),
-    HttpApiEndpoint.post("upload", PLUGINS, {
-      payload: Schema.Struct({
-        plugin: Schema.optionalKey(Multipart.FilesSchema),
-        force: Schema.optionalKey(Schema.String),
-      }).pipe(HttpApiSchema.asMultipart()),
-      success: ManifestBody.pipe(HttpApiSchema.status(201)),
-      error: [...INSTALL_ERRORS, ...errors(415)],
-    }).annotateMerge(
-      describe("Install a .tar.gz", "`force`, if it is exactly `true`, replaces an installed version, a newer one too"),
-    ),
-    HttpApiEndpoint.post("installFromUrl", `${PLUGINS}/install_from_url`, {
-      query: { plugin_download_url: Schema.String, force: Schema.optionalKey(Schema.String) },
-      success: ManifestBody.pipe(HttpApiSchema.status(201)),
-      error: INSTALL_ERRORS,
-    }).annotateMerge(describe("Install a .tar.gz that the host downloads")),
-    HttpApiEndpoint.delete("remove", `${PLUGINS}/:id`, {
-      params,
-      success: Done,
-      error: errors(404, 409, 501, 503),
-    }).annotateMerge(describe("Stop and remove an installed plugin", "Its keys, values and settings stay")),
-    command("enable", "Enable a plugin, and start it"),
-    command("disable", "Disable a plugin, and stop it"),
-    command("restart", "Stop a plugin and start it"),
-    command("reload", "Start another run in the place of the one there is, without a drop"),
-    HttpApiEndpoint.get("config", `${PLUGINS}/:id/config`, {
-      params,
-      success: SettingsBody,
-      error: errors(404, 501, 503),
-    }).annotateMerge(describe("A plugin's settings, over its manifest's defaults")),
-    HttpApiEndpoint.put("configure", `${PLUGINS}/:id/config`, {
-      params,
-      payload: SettingsBody,
-      success: SettingsBody,
-      error: errors(400, 404, 413, 501, 503),
-    }).annotateMerge(describe("Replace a plugin's settings", "Answers them as `GET` does")),
-    HttpApiEndpoint.get("logs", `${PLUGINS}/:id/logs`, {
-      params,
-      query: { count: Schema.optionalKey(LineCount) },
-      success: Schema.Array(LogLineBody),
-      error: errors(400, 404, 501),
-    }).annotateMerge(describe("The last lines of a plugin's log, oldest first", "100 unless `count` says otherwise")),
-    HttpApiEndpoint.get("follow", `${PLUGINS}/:id/logs/follow`, {
-      params,
-      query: { count: Schema.optionalKey(LineCount) },
-      success: HttpApiSchema.StreamSse({ data: LogLineBody }),
-      error: errors(400, 404, 501),
-    }).annotateMerge(
-      describe("A plugin's log as server-sent events", "After the last `count` lines, of which 0 by default"),
-    ),
-    HttpApiEndpoint.get("health", `${PLUGINS}/:id/health`, {
-      params,
-      success: HealthBody,
-      error: errors(404),
-    }).annotateMerge(describe("How a plugin is now: its state, whether it answers, its metrics")),
-  )
-  .middleware(AdminFailures)
+/** The endpoints for plugins, which are at `plugins`. */
+const adminPlugins = (plugins: Path) =>
+  HttpApiGroup.make("plugins")
+    .add(
+      HttpApiEndpoint.get("list", plugins, {
+        success: Schema.Struct({ active: Schema.Array(ManifestBody), inactive: Schema.Array(ManifestBody) }),
+        error: errors(),
+      }).annotateMerge(describe("All plugins, by whether they run")),
+      HttpApiEndpoint.get("statuses", `${plugins}/statuses`, {
+        success: Schema.Array(StatusBody),
+        error: errors(),
+      }).annotateMerge(describe("The states of all plugins")),
+      HttpApiEndpoint.get("webapp", `${plugins}/webapp`, {
+        success: Schema.Array(ManifestBody),
+        error: errors(),
+      }).annotateMerge(describe("What clients need to know of running plugins that have a webapp")),
+      HttpApiEndpoint.post("upload", plugins, {
+        payload: Schema.Struct({
+          plugin: Schema.optionalKey(Multipart.FilesSchema),
+          force: Schema.optionalKey(Schema.String),
+        }).pipe(HttpApiSchema.asMultipart()),
+        success: ManifestBody.pipe(HttpApiSchema.status(201)),
+        error: [...INSTALL_ERRORS, ...errors(415)],
+      }).annotateMerge(
+        describe(
+          "Install a .tar.gz",
+          "`force`, if it is exactly `true`, replaces an installed version, a newer one too",
+        ),
+      ),
+      HttpApiEndpoint.post("installFromUrl", `${plugins}/install_from_url`, {
+        query: { plugin_download_url: Schema.String, force: Schema.optionalKey(Schema.String) },
+        success: ManifestBody.pipe(HttpApiSchema.status(201)),
+        error: INSTALL_ERRORS,
+      }).annotateMerge(describe("Install a .tar.gz that the host downloads")),
+      HttpApiEndpoint.delete("remove", `${plugins}/:id`, {
+        params,
+        success: Done,
+        error: errors(404, 409, 501, 503),
+      }).annotateMerge(describe("Stop and remove an installed plugin", "Its keys, values and settings stay")),
+      command(plugins, "enable", "Enable a plugin, and start it"),
+      command(plugins, "disable", "Disable a plugin, and stop it"),
+      command(plugins, "restart", "Stop a plugin and start it"),
+      command(plugins, "reload", "Start another run in the place of the one there is, without a drop"),
+      HttpApiEndpoint.get("config", `${plugins}/:id/config`, {
+        params,
+        success: SettingsBody,
+        error: errors(404, 501, 503),
+      }).annotateMerge(describe("A plugin's settings, over its manifest's defaults")),
+      HttpApiEndpoint.put("configure", `${plugins}/:id/config`, {
+        params,
+        payload: SettingsBody,
+        success: SettingsBody,
+        error: errors(400, 404, 413, 501, 503),
+      }).annotateMerge(describe("Replace a plugin's settings", "Answers them as `GET` does")),
+      HttpApiEndpoint.patch("change", `${plugins}/:id/config`, {
+        params,
+        payload: SettingsBody,
+        success: SettingsBody,
+        error: errors(400, 404, 413, 501, 503),
+      }).annotateMerge(
+        describe(
+          "Change single settings of a plugin",
+          "The others stay; `null` unsets one. Answers them as `GET` does",
+        ),
+      ),
+      HttpApiEndpoint.get("logs", `${plugins}/:id/logs`, {
+        params,
+        query: { count: Schema.optionalKey(LineCount) },
+        success: Schema.Array(LogLineBody),
+        error: errors(400, 404, 501),
+      }).annotateMerge(describe("The last lines of a plugin's log, oldest first", "100 unless `count` says otherwise")),
+      HttpApiEndpoint.get("follow", `${plugins}/:id/logs/follow`, {
+        params,
+        query: { count: Schema.optionalKey(LineCount) },
+        success: HttpApiSchema.StreamSse({ data: LogLineBody }),
+        error: errors(400, 404, 501),
+      }).annotateMerge(
+        describe("A plugin's log as server-sent events", "After the last `count` lines, of which 0 by default"),
+      ),
+      HttpApiEndpoint.get("health", `${plugins}/:id/health`, {
+        params,
+        success: HealthBody,
+        error: errors(404),
+      }).annotateMerge(describe("How a plugin is now: its state, whether it answers, its metrics")),
+    )
+    .middleware(AdminFailures)
 
-/** The REST API by which operators look after plugins: Mattermost's endpoints for them, and more. */
-export const AdminApi = HttpApi.make("admin")
-  .add(AdminPlugins)
-  .annotateMerge(
-    OpenApi.annotations({
-      title: "Plugins",
-      version: "4",
-      description: "What an operator does with a host's plugins; Mattermost's own endpoints for that, and more.",
-      transform: (document) => ({
-        ...document,
-        components: {
-          ...document["components"],
-          securitySchemes: { bearer: { type: "http", scheme: "bearer" } },
-        },
-        security: [{ bearer: [] }],
+/** The REST API by which operators look after plugins: Mattermost's endpoints for them, and more, below `path`. */
+export const adminApi = (path: Path) =>
+  HttpApi.make("admin")
+    .add(adminPlugins(`${path}/plugins`))
+    .annotateMerge(
+      OpenApi.annotations({
+        title: "Plugins",
+        version: "4",
+        description: "What an operator does with a host's plugins; Mattermost's own endpoints for that, and more.",
+        transform: (document) => ({
+          ...document,
+          components: {
+            ...document["components"],
+            securitySchemes: { bearer: { type: "http", scheme: "bearer" } },
+          },
+          security: [{ bearer: [] }],
+        }),
       }),
-    }),
-  )
+    )

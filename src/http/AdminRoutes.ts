@@ -4,23 +4,30 @@ import { HttpApiBuilder, HttpApiSwagger, OpenApi } from "effect/http-api"
 import { PluginApiError } from "../api/PluginApi.ts"
 import { BundleLimits } from "../bundle/BundleLimits.ts"
 import type { BundleSource } from "../bundle/BundleStore.ts"
+import { MAX_ID_LENGTH } from "../bundle/Manifest.ts"
 import { NotStoredError, UnknownPluginError } from "../environment/EnvironmentError.ts"
 import type { ManagedPlugin, PluginEnvironment } from "../environment/PluginEnvironment.ts"
 import type { AnyHost } from "../environment/PluginHost.ts"
 import { PluginLogs } from "../environment/PluginLogs.ts"
 import { invalid } from "../workspace/WorkspaceError.ts"
-import { AdminApi, AdminFailures, AdminPlugins, DONE, SettingsBody } from "./AdminApi.ts"
+import { AdminFailures, adminApi, DONE, SettingsBody } from "./AdminApi.ts"
 import { type AdminError, adminError } from "./AdminErrors.ts"
 import { answered, MAX_JSON_BODY, RequestId } from "./AppErrorResponse.ts"
 import { download, type DownloadOptions } from "./BundleDownload.ts"
 import { HttpAuthorization } from "./HttpAuthorization.ts"
 import { jsonBody } from "./JsonBody.ts"
 import { HEARTBEAT, lineOf, logResponse } from "./LogStream.ts"
-import { clientManifestOf, healthOf, manifestOf, statusOf } from "./PluginReport.ts"
+import { clientManifestOf, healthOf, lostStatus, manifestOf, statusOf } from "./PluginReport.ts"
 import { errorResponse } from "./Refusal.ts"
+import { claimPaths } from "./ServedPaths.ts"
 
 /** Settings of the Admin REST API. */
 export interface AdminRoutesOptions extends DownloadOptions {
+  /**
+   * Where the API is: its endpoints are below `plugins` there, and what describes it is beside that, at `openapi.json` and
+   * `docs`. Default {@link API_PATH}. Each host of a server has a place of its own; a second one at the same place is a defect.
+   */
+  readonly path?: string | undefined
   /** Whether plugins are installed over HTTP, which is to run code. Default true. */
   readonly allowInstall?: boolean | undefined
   /**
@@ -32,9 +39,15 @@ export interface AdminRoutesOptions extends DownloadOptions {
   readonly heartbeat?: Duration.Input | undefined
 }
 
-/** Where the API is described, for programs and for people. */
-export const OPENAPI_PATH = "/api/v4/openapi.json"
-export const DOCUMENTATION_PATH = "/api/v4/docs"
+/** For the router of these routes: by default it knows no path with an id of more than 100 characters. */
+export const routerConfig = { maxParamLength: MAX_ID_LENGTH }
+
+/** Where the API is unless `path` says otherwise. */
+export const API_PATH = "/api/v4"
+
+/** Where the API is described, for programs and for people; below its `path`. */
+const OPENAPI = "/openapi.json"
+const DOCUMENTATION = "/docs"
 
 /** Bytes of an upload that are not the file: the other field, and what is between them. */
 const ENVELOPE = 64 * 1024
@@ -63,22 +76,26 @@ const uploadsOff = new PluginApiError({
   statusCode: 501,
 })
 
-const handlers = <Self>(host: AnyHost<Self>, options: AdminRoutesOptions) =>
+type AdminApi = ReturnType<typeof adminApi>
+
+const handlers = <Self>(api: AdminApi, host: AnyHost<Self>, options: AdminRoutesOptions) =>
   HttpApiBuilder.group(
-    AdminApi,
+    api,
     "plugins",
     Effect.fnUntraced(function* (group) {
       const environment: PluginEnvironment = yield* host.Environment
       const logs = yield* Effect.serviceOption(PluginLogs)
       const { heartbeat = HEARTBEAT, stopping = Effect.never } = options
       const fileSystem = yield* FileSystem.FileSystem
-      const find = (id: string): Effect.Effect<ManagedPlugin, PluginApiError> =>
-        Effect.flatMap(environment.managed, (all) => {
-          const found = all.find(({ plugin }) => plugin.bundle.manifest.id === id.toLowerCase())
-          return found === undefined
-            ? Effect.fail(adminError(new UnknownPluginError({ pluginId: id })))
-            : Effect.succeed(found)
-        })
+      const find = Effect.fnUntraced(function* (id: string): Effect.fn.Return<ManagedPlugin, PluginApiError> {
+        const isIt = (other: string) => other === id.toLowerCase()
+        const found = (yield* environment.managed).find(({ plugin }) => isIt(plugin.bundle.manifest.id))
+        if (found !== undefined) return found
+        const gone = (yield* environment.lost).find((one) => isIt(one.id))
+        return yield* adminError(
+          new UnknownPluginError({ pluginId: id, ...(gone !== undefined && { lost: gone.reason }) }),
+        )
+      })
       const install = <E>(source: BundleSource<E>, force: boolean) =>
         environment.install(source, { force }).pipe(
           orAdminError,
@@ -97,6 +114,11 @@ const handlers = <Self>(host: AnyHost<Self>, options: AdminRoutesOptions) =>
           Effect.mapError(Effect.fromOption(logs), () => adminError(new NotStoredError({ missing: "PluginLogs" }))),
         )
       const settingsOf = (id: string) => orAdminError(environment.settings(id))
+      const setting = (set: PluginEnvironment["configure"]) =>
+        Effect.fnUntraced(function* ({ params }: { readonly params: { readonly id: string } }) {
+          yield* orAdminError(set(params.id, yield* settingsIn))
+          return yield* settingsOf(params.id)
+        })
 
       return group
         .handle("list", () =>
@@ -105,11 +127,19 @@ const handlers = <Self>(host: AnyHost<Self>, options: AdminRoutesOptions) =>
             const running = new Set(yield* Effect.filter(plugins, ({ run }) => Effect.map(run, Option.isSome)))
             return {
               active: plugins.filter((plugin) => running.has(plugin)).map(manifestOf),
-              inactive: plugins.filter((plugin) => !running.has(plugin)).map(manifestOf),
+              inactive: [
+                ...plugins.filter((plugin) => !running.has(plugin)).map(manifestOf),
+                ...(yield* environment.lost).map(({ id, version }) => ({ id, name: id, version })),
+              ],
             }
           }),
         )
-        .handle("statuses", () => Effect.flatMap(environment.managed, Effect.forEach(statusOf)))
+        .handle("statuses", () =>
+          Effect.gen(function* () {
+            const managed = yield* Effect.forEach(yield* environment.managed, statusOf)
+            return [...managed, ...(yield* environment.lost).map(lostStatus)]
+          }),
+        )
         .handle("webapp", () =>
           Effect.gen(function* () {
             const plugins = yield* Effect.filter(yield* environment.plugins, ({ bundle, run }) =>
@@ -140,13 +170,8 @@ const handlers = <Self>(host: AnyHost<Self>, options: AdminRoutesOptions) =>
         .handle("restart", done(environment.restart))
         .handle("reload", done(environment.reload))
         .handle("config", ({ params }) => settingsOf(params.id))
-        .handleRaw("configure", ({ params }) =>
-          Effect.gen(function* () {
-            const settings = yield* settingsIn
-            yield* orAdminError(environment.configure(params.id, settings))
-            return yield* settingsOf(params.id)
-          }),
-        )
+        .handleRaw("configure", setting(environment.configure))
+        .handleRaw("change", setting(environment.change))
         .handle("logs", ({ params, query: { count = LINES } }) =>
           Effect.gen(function* () {
             const { tail } = yield* logsOf(params.id)
@@ -207,16 +232,17 @@ const ofBody = (defect: unknown, maxBytes: number): Option.Option<PluginApiError
       return Option.some(
         invalid("api.context.invalid_body_param.app_error", "The request's body is no multipart/form-data"),
       )
+    case "FieldTooLarge":
+      return Option.some(tooLarge(`A field of the form has more than ${ENVELOPE} bytes; only the file may be large`))
+    case "TooManyParts":
+      return Option.some(tooLarge(`The form has more than ${MAX_PARTS} parts`))
     default:
-      return Option.some(
-        new PluginApiError({
-          id: "api.plugin.upload.file_too_large.app_error",
-          message: `The upload is larger than ${maxBytes} bytes, or has too many parts`,
-          statusCode: 413,
-        }),
-      )
+      return Option.some(tooLarge(`The upload is larger than ${maxBytes} bytes`))
   }
 }
+
+const tooLarge = (message: string) =>
+  new PluginApiError({ id: "api.plugin.upload.file_too_large.app_error", message, statusCode: 413 })
 
 /** Errors that the API answers with a text, or with nothing, become failures. */
 const inJson = (response: HttpServerResponse.HttpServerResponse) =>
@@ -233,50 +259,58 @@ const inJson = (response: HttpServerResponse.HttpServerResponse) =>
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const
 
 /** Methods that a path does not have are told apart from paths that there are not. */
-const otherMethods = HttpRouter.addAll(
-  [...Map.groupBy(Object.values(AdminPlugins.endpoints), ({ path }) => path)].flatMap(([path, endpoints]) => {
-    const methods = endpoints.map(({ method }) => method as string)
-    const allow = methods.join(", ")
-    return METHODS.filter((method) => !methods.includes(method)).map((method) =>
-      HttpRouter.route(
-        method,
-        path,
-        Effect.map(RequestId, (requestId) => {
-          const message = `This path takes ${allow}, and not ${method}`
-          return errorResponse({ id: "api.context.405.app_error", message, statusCode: 405 }, requestId, { allow })
-        }),
-      ),
-    )
-  }),
-)
+const otherMethods = (api: AdminApi) =>
+  HttpRouter.addAll(
+    [...Map.groupBy(Object.values(api.groups.plugins.endpoints), ({ path }) => path)].flatMap(([path, endpoints]) => {
+      const methods = endpoints.map(({ method }) => method as string)
+      const allow = methods.join(", ")
+      return METHODS.filter((method) => !methods.includes(method)).map((method) =>
+        HttpRouter.route(
+          method,
+          path,
+          Effect.map(RequestId, (requestId) => {
+            const message = `This path takes ${allow}, and not ${method}`
+            return errorResponse({ id: "api.context.405.app_error", message, statusCode: 405 }, requestId, { allow })
+          }),
+        ),
+      )
+    }),
+  )
 
 /** What the documentation's page may load: nothing but itself, and the API of this host. */
 const PAGE_POLICY =
   "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
-const documentation = Layer.mergeAll(
-  HttpRouter.add(
-    "GET",
-    OPENAPI_PATH,
-    Effect.sync(() => HttpServerResponse.jsonUnsafe(OpenApi.fromApi(AdminApi))),
-  ),
-  HttpApiSwagger.layer(AdminApi, { path: DOCUMENTATION_PATH }).pipe(
-    Layer.provide(
-      HttpRouter.middleware(Effect.map(HttpServerResponse.setHeader("content-security-policy", PAGE_POLICY))).layer,
+const documentation = (api: AdminApi, path: `/${string}`) =>
+  Layer.mergeAll(
+    HttpRouter.add(
+      "GET",
+      `${path}${OPENAPI}`,
+      Effect.sync(() => HttpServerResponse.jsonUnsafe(OpenApi.fromApi(api))),
     ),
-  ),
-)
+    HttpApiSwagger.layer(api, { path: `${path}${DOCUMENTATION}` }).pipe(
+      Layer.provide(
+        HttpRouter.middleware(Effect.map(HttpServerResponse.setHeader("content-security-policy", PAGE_POLICY))).layer,
+      ),
+    ),
+  )
 
 /**
- * The REST API by which operators look after a host's plugins: Mattermost's endpoints below `/api/v4/plugins`, and more, for
- * bearers of the {@link AccessToken}. What describes the API, at {@link OPENAPI_PATH} and {@link DOCUMENTATION_PATH}, is for
- * everybody. Logs are answered where there are `PluginLogs`; uploads are as large as `BundleLimits` lets archives be.
+ * The REST API by which operators look after a host's plugins: Mattermost's endpoints below `/api/v4/plugins` (or another
+ * `path`), and more, for bearers of the {@link AccessToken}. What describes the API, at `openapi.json` and `docs` beside them,
+ * is for everybody. Logs are answered where there are `PluginLogs`; uploads are as large as `BundleLimits` lets archives be.
  */
-export const layer = <Self>(host: AnyHost<Self>, options: AdminRoutesOptions = {}) =>
-  Layer.mergeAll(
-    Layer.mergeAll(
-      HttpApiBuilder.layer(AdminApi).pipe(Layer.provide(handlers(host, options)), Layer.provide(failures(options))),
-      otherMethods,
-    ).pipe(Layer.provide(HttpAuthorization.layer)),
-    documentation,
+export const layer = <Self>(host: AnyHost<Self>, options: AdminRoutesOptions = {}) => {
+  const path = (options.path ?? API_PATH) as typeof API_PATH
+  const api = adminApi(path)
+  const claimed = HttpRouter.use((router) =>
+    claimPaths(router, "AdminRoutes.layer", path, [`${path}/plugins`, `${path}${OPENAPI}`, `${path}${DOCUMENTATION}`]),
   )
+  return Layer.mergeAll(
+    Layer.mergeAll(
+      HttpApiBuilder.layer(api).pipe(Layer.provide(handlers(api, host, options)), Layer.provide(failures(options))),
+      otherMethods(api),
+    ).pipe(Layer.provide(HttpAuthorization.layer)),
+    documentation(api, path),
+  ).pipe(Layer.provide(claimed))
+}

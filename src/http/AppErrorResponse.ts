@@ -60,6 +60,16 @@ const appError = (error: unknown, { method, path }: Asked): Option.Option<Plugin
     case "HttpServerError": {
       const { reason } = error as HttpServerError.HttpServerError
       if (reason._tag === "RouteNotFound") {
+        // The router's own words, for a part that it does not read.
+        if (reason.description !== undefined) {
+          return Option.some(
+            new PluginApiError({
+              id: "api.context.404.app_error",
+              message: "There is no such route: a part of the path is longer than any id",
+              statusCode: 404,
+            }),
+          )
+        }
         return Option.some(
           isWellFormed(reason.request.url.split("?")[0]!)
             ? notFound("api.context.404.app_error", `route ${method} ${path}`)

@@ -57,7 +57,7 @@ export const directDoor = Effect.fnUntraced(function* (door: PluginDoor): Effect
   )
   const isObserved = isTraced(context)
   return (incoming, outgoing) => {
-    if (!isOurs(incoming)) return false
+    if (!isOurs(door, incoming)) return false
     if (isObserved || isUpgraded(incoming)) {
       handle(incoming, outgoing)
     } else {

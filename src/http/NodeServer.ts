@@ -20,12 +20,14 @@ export const createServer = (options: ServerOptions = {}): Server => {
 /** Answers a request, or leaves it to whoever else listens to the server: then it has done nothing. */
 export type Door = (incoming: IncomingMessage, outgoing: ServerResponse) => boolean
 
-/** Node's server, with a door before all that listens to its requests. */
+/** Node's server, with doors before all that listens to its requests: one for each host of plugins. */
 class PluginServer extends Server {
-  door: Door | undefined
+  readonly doors = new Set<Door>()
 
   override emit(event: string, ...args: Array<unknown>): boolean {
-    if (event === "request" && this.door?.(args[0] as IncomingMessage, args[1] as ServerResponse) === true) return true
+    if (event === "request") {
+      for (const door of this.doors) if (door(args[0] as IncomingMessage, args[1] as ServerResponse)) return true
+    }
     return super.emit(event, ...args)
   }
 }
@@ -34,7 +36,7 @@ class PluginServer extends Server {
 export const openDoor = (server: Server, door: Door): Effect.Effect<void, never, Scope.Scope> => {
   if (!(server instanceof PluginServer)) return Effect.die(new Error("this server was not made by createServer"))
   return Effect.acquireRelease(
-    Effect.sync(() => void (server.door = door)),
-    () => Effect.sync(() => void (server.door = undefined)),
+    Effect.sync(() => void server.doors.add(door)),
+    () => Effect.sync(() => void server.doors.delete(door)),
   )
 }

@@ -24,11 +24,16 @@ import * as PublicFiles from "./PublicFiles.ts"
 import { refusal } from "./Refusal.ts"
 import { isOwnRequest, type RequestToken, requestToken } from "./RequestToken.ts"
 
-/** Tells whose token a request carries; `None` for a token nobody has. */
-export type Authenticate = (token: string) => Effect.Effect<Option.Option<string>>
+/**
+ * Tells whose token a request carries; `None` for a token nobody has. What it fails with is logged, and the request answered
+ * with 500: no plugin takes it for one of nobody's.
+ */
+export type Authenticate<E = never, R = never> = (token: string) => Effect.Effect<Option.Option<string>, E, R>
 
 /** What requests for plugins are answered by. */
 export interface PluginDoor extends ResponseOptions {
+  /** Below which path the plugins are: `/plugins`. */
+  readonly path: string
   readonly environment: PluginEnvironment
   readonly active: ActivePlugins
   readonly authenticate: Authenticate
@@ -152,8 +157,8 @@ export const route = (asked: Asked): Route => {
   if (refused !== undefined) return answerWith(refused)
   const parsed = RequestTarget.parse(incoming.url ?? "/")
   if (Result.isFailure(parsed)) return answerWith(refuseRequest(400, parsed.failure))
-  const target = RequestTarget.pluginTarget(parsed.success)
-  if (target === undefined) return answerWith(notFound("Plugins are below /plugins/{id}/"))
+  const target = RequestTarget.pluginTarget(parsed.success, door.path)
+  if (target === undefined) return answerWith(notFound(`Plugins are below ${door.path}/{id}/`))
   const plugin = door.active.find(target.id.toLowerCase())
   if (Option.isNone(plugin)) return { _tag: "Answer", answer: answerInactive(asked, target.id) }
   const { hooks, pluginId } = plugin.value
@@ -318,8 +323,8 @@ const refuseFailed = (
 }
 
 /** Whether a target that the router knows no route for is for us: for a plugin, or for nobody. */
-export const isOurs = ({ url }: IncomingMessage): boolean =>
+export const isOurs = ({ path: ours }: PluginDoor, { url }: IncomingMessage): boolean =>
   Result.match(RequestTarget.parse(url ?? "/"), {
     onFailure: () => true,
-    onSuccess: ({ path }) => path.startsWith("/plugins/"),
+    onSuccess: ({ path }) => path.startsWith(`${ours}/`),
   })

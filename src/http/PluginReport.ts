@@ -1,5 +1,6 @@
 import { Clock, Effect, Metric, Option, SubscriptionRef } from "effect"
 import { hookName } from "../contract/Contract.ts"
+import type { LostPlugin } from "../environment/FoundBundles.ts"
 import type { ManagedPlugin } from "../environment/PluginEnvironment.ts"
 import { STATE_NUMBER } from "../mattermost/PluginStateNumber.ts"
 import type { Failure } from "../supervisor/PluginLife.ts"
@@ -50,9 +51,34 @@ export const statusOf = Effect.fnUntraced(function* ({
     last_failure: failureOf(current.lastFailure),
     hooks: Option.match(active, {
       onNone: () => [],
-      onSome: ({ client }) => [...client.implemented].map((hook) => hookName(client.contract, hook)),
+      onSome: ({ client }) =>
+        client.hasTold ? [...client.implemented].map((hook) => hookName(client.contract, hook)) : [],
     }),
+    hooks_told: Option.match(active, { onNone: () => null, onSome: ({ client }) => client.hasTold }),
   }
+})
+
+/** The status of one that there is nothing of: it did not start, since it could not. */
+export const lostStatus = ({ id, isEnabled, path, reason, version }: LostPlugin): typeof StatusBody.Type => ({
+  plugin_id: id,
+  cluster_id: "",
+  name: id,
+  description: "",
+  version,
+  plugin_path: path,
+  state: STATE_NUMBER.FailedToStart,
+  state_name: "FailedToStart",
+  state_since: 0,
+  is_enabled: isEnabled,
+  source: "installed",
+  error: reason,
+  settings_error: "",
+  restarts: 0,
+  next_try: 0,
+  provisioning: null,
+  last_failure: null,
+  hooks: [],
+  hooks_told: null,
 })
 
 const failureOf = (failure: Failure | undefined) =>

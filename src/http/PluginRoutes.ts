@@ -1,5 +1,5 @@
 import type { Server } from "node:http"
-import { type Context, type Duration, Effect, type Layer, Metric, Option, Redacted } from "effect"
+import { Context, type Duration, Effect, type Layer, Metric, Option, Redacted } from "effect"
 import { HttpRouter, HttpServer, HttpServerError, HttpServerRequest } from "effect/http"
 import type { AnyHost, Environment } from "../environment/PluginHost.ts"
 import { makeRequestLimit, MAX_REQUESTS_IN_FLIGHT } from "../hooks/RequestLimit.ts"
@@ -9,14 +9,21 @@ import { TRUSTED_PROXIES, trustedProxies } from "./ClientOrigin.ts"
 import { directDoor } from "./DirectDoor.ts"
 import { hostCheck, type HostCheckOptions } from "./HostCheck.ts"
 import { isExactly, type IsToken } from "./HostTokens.ts"
+import { PLUGINS_PATH } from "../hooks/RequestTarget.ts"
 import { openDoor } from "./NodeServer.ts"
 import { answer, type Authenticate, isOurs, type PluginDoor } from "./PluginDoor.ts"
 import * as PublicFiles from "./PublicFiles.ts"
+import { claimPaths, servePluginsAt } from "./ServedPaths.ts"
 
 export type { Authenticate } from "./PluginDoor.ts"
 
 /** Settings of the plugins' routes. */
 export interface PluginRoutesOptions extends HostCheckOptions {
+  /**
+   * Where the plugins are: a plugin's URLs begin with this and its id. Default `/plugins`. Each host of a server has a place of
+   * its own, which is not below that of another; a second one at the same place is a defect.
+   */
+  readonly path?: string | undefined
   /**
    * Recognises the host's tokens wherever a client puts them, so that no plugin gets to see one. By default a token is
    * known by having been shown: the one that authenticates a request is taken from everywhere else in it. The
@@ -51,21 +58,24 @@ export interface PluginRoutesOptions extends HostCheckOptions {
 }
 
 /**
- * `/plugins/{id}/*`, to the plugins of a host, by Mattermost's rules: 404 for a plugin that is unknown, not active or
- * serves no HTTP, 503 with `Retry-After` while it starts. A request without a valid token reaches the plugin too, but
- * without the header that names a user (`Mattermost-User-Id`): what needs one is for the plugin to say. What is below `public/` in an active plugin's
- * bundle is served to everybody, and never by the plugin.
+ * `/plugins/{id}/*` (or another `path`), to the plugins of a host, by Mattermost's rules: 404 for a plugin that is unknown,
+ * not active or serves no HTTP, 503 with `Retry-After` while it starts. A request without a valid token reaches the plugin
+ * too, but without the header that names a user (`Mattermost-User-Id`): what needs one is for the plugin to say. What is below
+ * `public/` in an active plugin's bundle is served to everybody, and never by the plugin.
  *
  * Under a server that listens on loopback these routes serve nobody who asks for another name (`allowedHosts`);
  * `HostCheck.layer` holds all routes to that.
  */
-export const layer = <Self>(
+export const layer = <Self, E = never, R = never>(
   host: AnyHost<Self>,
-  authenticate: Authenticate,
+  authenticate: Authenticate<E, R>,
   options: PluginRoutesOptions = {},
-): Layer.Layer<never, never, HttpRouter.HttpRouter | HttpServer.HttpServer | Self | Environment<Self>> =>
+): Layer.Layer<never, never, HttpRouter.HttpRouter | HttpServer.HttpServer | Self | Environment<Self> | R> =>
   HttpRouter.use((router) =>
     Effect.gen(function* () {
+      const { path = PLUGINS_PATH } = options
+      yield* claimPaths(router, "PluginRoutes.layer", path, [path])
+      yield* servePluginsAt(path)
       const environment = yield* host.Environment
       const { active } = yield* host
       const { address } = yield* HttpServer.HttpServer
@@ -75,10 +85,17 @@ export const layer = <Self>(
           (problem) => new Error(`trustedProxies of PluginRoutes.layer: ${problem}`),
         ),
       )
+      const context = yield* Effect.context<R>()
+      active.path = path
       const settings: PluginDoor = {
+        path,
         environment,
         active,
-        authenticate,
+        authenticate: (token) =>
+          Effect.updateContext(Effect.orDie(authenticate(token)), (own: Context.Context<never>) =>
+            // What the request brings along, its span among it, stays.
+            Context.merge(context, own),
+          ),
         isToken: options.isToken,
         isAccessToken: Option.match(yield* Effect.serviceOption(AccessToken), {
           onNone: () => () => false,
@@ -96,13 +113,13 @@ export const layer = <Self>(
         stallTimeout: options.clientStallTimeout ?? CLIENT_STALL_TIMEOUT,
       }
       const door = answer(settings)
-      // The router reads paths its own way, which only decides who reads this one. The wildcard takes `/plugins` as well.
-      yield* router.add("*", "/plugins/*", door)
+      // The router reads paths its own way, which only decides who reads this one. The wildcard takes the path itself as well.
+      yield* router.add("*", `${path as "/plugins"}/*`, door)
       // It can't decode some (`/caf%E9`), and knows no route for them then.
       yield* router.addGlobalMiddleware((app) =>
         Effect.catch(app, (error) =>
           Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-            isRouteNotFound(error) && isOurs(exchangeOf(request).incoming)
+            isRouteNotFound(error) && isOurs(settings, exchangeOf(request).incoming)
               ? Effect.interruptible(door)
               : Effect.fail(error),
           ),

@@ -8,6 +8,7 @@ import type { DirectAnswer } from "../hooks/Exchange.ts"
 import { fieldsOf, rawValuesOf, responseFields } from "../hooks/HeaderRules.ts"
 import type { ResponseOptions } from "./PluginResponse.ts"
 import * as RequestTarget from "../hooks/RequestTarget.ts"
+import { pluginPaths } from "./ServedPaths.ts"
 import { GOING_AWAY, WebSocketFrames } from "./WebSocketFrames.ts"
 
 /** How long one side of a WebSocket has for its end when the other has ended: for its goodbye, and what is on its way. */
@@ -22,7 +23,10 @@ export const isForPlugin = (request: IncomingMessage): boolean =>
   !hasUnanswered(request.socket) &&
   Result.match(RequestTarget.parse(request.url ?? "/"), {
     onFailure: () => false,
-    onSuccess: (target) => RequestTarget.pluginTarget(target) !== undefined,
+    onSuccess: (target) => {
+      for (const path of pluginPaths()) if (RequestTarget.pluginTarget(target, path) !== undefined) return true
+      return false
+    },
   })
 
 /** Has a server keep what clients send too early. It ends connections that nobody takes over any more. */

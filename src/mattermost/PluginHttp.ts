@@ -63,7 +63,7 @@ export const pluginHttp = ({
       request: PluginHTTPRequest,
       caller: PluginCaller,
     ): Effect.fn.Return<Answer, PluginApiError, Scope.Scope> {
-      const read = readRequest(request, caller)
+      const read = readRequest(request, caller, active.path)
       if (Result.isFailure(read)) return textAnswer(400, read.failure)
       const { asked, id } = read.success
       const plugin = active.find(id.toLowerCase())
@@ -126,6 +126,7 @@ interface ReadRequest {
 const readRequest = (
   { body, headers, method: given, url }: PluginHTTPRequest,
   { pluginId }: PluginCaller,
+  pluginsPath: string,
 ): Result.Result<ReadRequest, string> => {
   const method = given === "" ? "GET" : given
   if (!TOKEN.test(method) || method === "CONNECT") return Result.fail("The method can't be sent")
@@ -134,7 +135,7 @@ const readRequest = (
   const parsed = RequestTarget.parse(url)
   if (Result.isFailure(parsed)) return Result.fail(`The request can't be made: ${parsed.failure}`)
   const { path, query } = parsed.success
-  const target = RequestTarget.pluginTarget({ ...parsed.success, path: `/plugins${path}` })
+  const target = RequestTarget.pluginTarget({ ...parsed.success, path: `${pluginsPath}${path}` }, pluginsPath)
   if (target === undefined || !path.slice(1).includes("/")) {
     return Result.fail("The URL names no plugin, or no path of it; write /{plugin id}/{path}")
   }

@@ -1,3 +1,4 @@
+import { resolve } from "node:path"
 import { Duration, Redacted } from "effect"
 
 /** Where plugins get the SDK from. */
@@ -22,13 +23,19 @@ export interface PythonEnvironmentsOptions {
   readonly directory: string
   /** The SDK that every environment has; `false` for none. */
   readonly sdk?: SdkSource | false | undefined
+  /**
+   * What every environment has beside the SDK, the Python package of a contract say: requirements as pip reads them, or
+   * the paths of wheels or of projects' folders (`./package`: what has a slash is a path). Of one for which a bundle has a
+   * wheel or a lock, that counts. A plugin is then never run by the host's own Python. Default: none.
+   */
+  readonly packages?: ReadonlyArray<string> | undefined
   /** Which tool makes them. Default: `uv` if it is on the host's PATH, else `pip`. */
   readonly tool?: "uv" | "pip" | undefined
   /** The package index, in place of PyPI; a user and a password in it are told nobody. */
   readonly indexUrl?: string | Redacted.Redacted | undefined
   /** Further indexes. */
   readonly extraIndexUrls?: ReadonlyArray<string | Redacted.Redacted> | undefined
-  /** Folders of wheels, by absolute paths, and pages with links to them. */
+  /** Folders of wheels, from the host's working directory, and pages with links to them. */
   readonly findLinks?: ReadonlyArray<string> | undefined
   /** Whether nothing may be fetched: packages come from bundles, from `findLinks`, and with uv from its cache. Default false. */
   readonly offline?: boolean | undefined
@@ -80,7 +87,9 @@ const BY_NAME = "effect-plugin-supervisor-sdk"
 export const settingsOf = (options: PythonEnvironmentsOptions, ownSdk: string = BY_NAME) => {
   const indexUrl = options.indexUrl === undefined ? undefined : revealed(options.indexUrl)
   const extraIndexUrls = (options.extraIndexUrls ?? []).map(revealed)
-  const findLinks = options.findLinks ?? []
+  // Tools run elsewhere.
+  const findLinks = (options.findLinks ?? []).map((place) => (URL.canParse(place) ? place : resolve(place)))
+  const packages = options.packages ?? []
   const {
     distributions = [BY_NAME, "mattermost-plugin-sdk"],
     module = "mattermost_plugin",
@@ -88,6 +97,7 @@ export const settingsOf = (options: PythonEnvironmentsOptions, ownSdk: string = 
   } = options.sdk === false || options.sdk === undefined ? {} : options.sdk
   return {
     sdk: options.sdk === false ? undefined : { distributions, module, requirement },
+    packages,
     tool: options.tool,
     indexUrl,
     extraIndexUrls,
@@ -98,7 +108,7 @@ export const settingsOf = (options: PythonEnvironmentsOptions, ownSdk: string = 
     stallLimit: Duration.fromInputUnsafe(options.stallLimit ?? STALL_LIMIT),
     unusedLimit: Duration.fromInputUnsafe(options.unusedLimit ?? UNUSED_LIMIT),
     variables: options.variables ?? {},
-    secrets: [indexUrl ?? "", requirement, ...extraIndexUrls, ...findLinks].flatMap(credentialsOf),
+    secrets: [indexUrl ?? "", requirement, ...packages, ...extraIndexUrls, ...findLinks].flatMap(credentialsOf),
   }
 }
 export type EnvironmentSettings = ReturnType<typeof settingsOf>

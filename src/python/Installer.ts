@@ -1,6 +1,7 @@
 import { Effect, FileSystem, Path } from "effect"
 import type { PythonInstallError, PythonToolError } from "../command/PythonEnvironment.ts"
 import type { EnvironmentSettings } from "./EnvironmentSettings.ts"
+import { type HostRequirement, normalName, NOT_READ } from "./RequirementContent.ts"
 import { namesAny, type Requirements, WHEELS } from "./Requirements.ts"
 import type { ToolCommand, ToolRun } from "./ToolRun.ts"
 
@@ -13,6 +14,9 @@ export interface Plan {
   /** The base interpreter. */
   readonly python: string
   readonly requirements: Requirements
+  /** What the host adds: the SDK, and the packages that all plugins have. */
+  readonly sdk: HostRequirement | undefined
+  readonly packages: ReadonlyArray<HostRequirement>
   /** The environment itself; not there yet. */
   readonly venv: string
   /** A folder of its own, which goes when the environment is finished. */
@@ -43,6 +47,7 @@ export const makeInstaller = Effect.gen(function* () {
   ) => {
     const { cache, interpreter, python, requirements, scratch, tool, venv } = plan
     const bundle = path.join(scratch, "bundle")
+    const projects = path.join(scratch, "projects")
     const tmp = path.join(scratch, "tmp")
     const env: { readonly [name: string]: string } = {
       ...command.env,
@@ -66,6 +71,9 @@ export const makeInstaller = Effect.gen(function* () {
     const runTool = (step: string, executable: string, args: ReadonlyArray<string>, more = {}) =>
       run({ ...command, step, executable, args, cwd: bundle, env: { ...env, ...more } })
 
+    const projectOf = (folder: string) =>
+      path.join(projects, String(plan.packages.findIndex(({ requirement }) => requirement === folder)))
+
     /** Copies what decides to where tools may write beside it: nothing is ever written into the bundle. */
     const prepare = Effect.gen(function* () {
       yield* fs.makeDirectory(bundle, { recursive: true })
@@ -74,6 +82,15 @@ export const makeInstaller = Effect.gen(function* () {
         const target = path.join(bundle, name)
         yield* fs.makeDirectory(path.dirname(target), { recursive: true })
         yield* "text" in content ? fs.writeFileString(target, content.text) : fs.copyFile(content.source, target)
+      }
+      // Builds write into their folders, and two of them at once would write into the same one.
+      for (const { isFolder, requirement } of plan.packages) {
+        if (!isFolder) continue
+        const project = projectOf(requirement)
+        yield* fs.makeDirectory(project, { recursive: true })
+        for (const name of yield* fs.readDirectory(requirement)) {
+          if (!NOT_READ.test(name)) yield* fs.copy(path.join(requirement, name), path.join(project, name))
+        }
       }
     })
 
@@ -93,7 +110,7 @@ export const makeInstaller = Effect.gen(function* () {
     const install = (what: ReadonlyArray<string>, from: "wheels" | "anywhere") => {
       const isLocal = from === "wheels"
       const args = [
-        ...(requirements.wheels.length === 0 ? [] : ["--find-links", path.join(bundle, WHEELS)]),
+        ...(requirements.wheels.size === 0 ? [] : ["--find-links", path.join(bundle, WHEELS)]),
         ...(isLocal ? [] : settings.findLinks.flatMap((place) => ["--find-links", place])),
         ...what,
       ]
@@ -130,10 +147,42 @@ export const makeInstaller = Effect.gen(function* () {
     })
 
     const { sdk } = settings
+    const hasWheels = requirements.wheels.size > 0
+    const from = hasWheels ? "wheels" : "anywhere"
+    const wheels = new Map([...requirements.wheels].map(([name, versions]) => [normalName(name), [...versions]]))
+    const requirementOf = ({ isFolder, requirement }: HostRequirement) =>
+      isFolder ? projectOf(requirement) : requirement
+    /** The host's packages, but for those that the plugin has in a version of its own. */
+    const packagesBut = (own: (distribution: string) => boolean) =>
+      plan.packages.filter(({ distribution }) => distribution === undefined || !own(distribution)).map(requirementOf)
+    const sdkOf = (isThere: boolean) => (plan.sdk === undefined || isThere ? [] : [plan.sdk.requirement])
+    const namesSdk = sdk !== undefined && namesAny(requirements, sdk.distributions)
+    const isUnambiguous = [...wheels.values()].every((versions) => versions.length === 1)
+    /**
+     * When what the host adds is installed. With what a plugin names, all is found together. A lock and hashes are for
+     * exactly what they name, and what is added must not change it. Wheels of a bundle may need the SDK, and are the only
+     * source for the rest of it: then the host's comes first, with what the wheels fix fixed for it already.
+     */
+    const when = requirements.isLocked || !isUnambiguous ? "after" : hasWheels ? "before" : "together"
+
+    const constraints = path.join(scratch, "constraints.txt")
+    /** Installs what the host adds where these packages are fixed. */
+    const installHosts = (fixed: string, what: ReadonlyArray<string>) =>
+      what.length === 0
+        ? Effect.void
+        : Effect.andThen(
+            fs.writeFileString(constraints, fixed),
+            install(["--constraint", constraints, ...what], "anywhere"),
+          )
+
+    const before = Effect.suspend(() => {
+      const fixed = [...wheels].map(([name, [version]]) => `${name}==${version}\n`).join("")
+      const hasSdk = sdk?.distributions.some((name) => wheels.has(normalName(name))) === true
+      return installHosts(fixed, [...sdkOf(hasSdk), ...packagesBut((name) => wheels.has(name))])
+    })
+
     const installNamed = Effect.suspend(() => {
-      const from = requirements.wheels.length > 0 ? "wheels" : "anywhere"
-      const added =
-        sdk === undefined || requirements.isExact || namesAny(requirements, sdk.distributions) ? [] : [sdk.requirement]
+      const added = when === "together" ? [...sdkOf(namesSdk), ...packagesBut(() => false)] : []
       switch (requirements.kind) {
         case "uv.lock":
           return Effect.andThen(exportLock, install(["-r", exported], from))
@@ -143,23 +192,32 @@ export const makeInstaller = Effect.gen(function* () {
         case "pyproject.toml":
           return install(["-r", "requirements.txt", ...added], from)
         case "wheels":
-          return install(requirements.wheels, from)
+          return install([...requirements.wheels.keys()], from)
         case "none":
           return added.length === 0 ? Effect.void : install(added, from)
       }
     })
 
-    /** Adds the SDK to what was named exactly, none of which it may change. */
-    const addSdk = Effect.gen(function* () {
-      if (sdk === undefined || !requirements.isExact) return
-      const has = `import importlib.util, sys; print(importlib.util.find_spec(sys.argv[1]) is not None)`
-      const answer = yield* runTool("looking for the SDK", interpreter, ["-I", "-c", has, sdk.module])
-      if (answer.trim() === "True") return
-      const constraints = path.join(scratch, "installed.txt")
+    const after = Effect.gen(function* () {
+      if (sdk === undefined && plan.packages.length === 0) return
       const installed = yield* runTool("listing what is installed", interpreter, ["-I", "-c", INSTALLED])
-      yield* fs.writeFileString(constraints, installed)
-      yield* install(["--constraint", constraints, sdk.requirement], "anywhere")
+      const names = new Set(installed.split("\n").map((line) => normalName(line.split("==")[0]!)))
+      yield* installHosts(installed, [...sdkOf(yield* hasModule), ...packagesBut((name) => names.has(name))])
     })
+    const hasModule = Effect.suspend(() => {
+      const has = `import importlib.util, sys; print(importlib.util.find_spec(sys.argv[1]) is not None)`
+      return sdk === undefined
+        ? Effect.succeed(false)
+        : Effect.map(
+            runTool("looking for the SDK", interpreter, ["-I", "-c", has, sdk.module]),
+            (answer) => answer.trim() === "True",
+          )
+    })
+    const installAll = {
+      before: Effect.andThen(before, installNamed),
+      together: installNamed,
+      after: Effect.andThen(installNamed, after),
+    }[when]
 
     /** A killed or failed install may have left anything: what is taken for good has been imported. */
     const check = runTool(
@@ -168,7 +226,7 @@ export const makeInstaller = Effect.gen(function* () {
       ["-I", "-c", sdk === undefined ? "" : `import ${sdk.module}`],
     )
 
-    return { prepare, create, install: Effect.andThen(installNamed, addSdk), check }
+    return { prepare, create, install: installAll, check }
   }
 })
 

@@ -6,8 +6,8 @@ import { type PythonRequirementsError, PythonToolError } from "../command/Python
 import type { BaseInterpreter } from "./BaseInterpreter.ts"
 import type { EnvironmentSettings } from "./EnvironmentSettings.ts"
 import type { Tool } from "./Installer.ts"
+import { type HostRequirement, makeContentReader } from "./RequirementContent.ts"
 import { makeReader, type Requirements } from "./Requirements.ts"
-import { makeSdkReader } from "./SdkContent.ts"
 
 /** Changes with what is made, and how: environments of another number are made anew. */
 const FORMAT = 1
@@ -18,8 +18,9 @@ export interface Needed {
   readonly base: BaseInterpreter
   readonly tool: Tool
   readonly requirements: Requirements
-  /** What to install for the SDK. */
-  readonly sdkRequirement: string | undefined
+  /** What the host adds: the SDK, and the packages that all plugins have. */
+  readonly sdk: HostRequirement | undefined
+  readonly packages: ReadonlyArray<HostRequirement>
 }
 
 /** Finds out what environments plugins need; `ask` asks an interpreter what it is. */
@@ -31,7 +32,7 @@ export const makeNeeds = Effect.fnUntraced(function* (
   const path = yield* Path.Path
   const { platform, variables } = yield* HostEnvironment
   const readRequirements = yield* makeReader
-  const readSdk = yield* makeSdkReader
+  const readContent = yield* makeContentReader
   const isWindows = platform.platform === "win32"
 
   const searchPath = variables["PATH"] ?? (isWindows ? variables["Path"] : undefined) ?? ""
@@ -69,6 +70,16 @@ export const makeNeeds = Effect.fnUntraced(function* (
     })
   })
 
+  /** What a requirement of the host's stands for. */
+  const readOwn = (pluginId: string, what: string, requirement: string) =>
+    Effect.mapError(readContent(requirement), (error) => {
+      const reason =
+        error !== "not a file" && error._tag === "PlatformError" && error.reason._tag === "NotFound"
+          ? `${what} ${path.resolve(requirement)} is not there; build it, or name where it is`
+          : `${what} ${requirement} can't be read (${String(error)})`
+      return new PythonToolError({ pluginId, reason })
+    })
+
   /** What a plugin needs; nothing where the host's Python has it all. */
   return Effect.fnUntraced(function* (
     bundle: PluginBundle,
@@ -78,23 +89,20 @@ export const makeNeeds = Effect.fnUntraced(function* (
     const base = yield* ask(pluginId, host)
     const uv = yield* findUv
     const requirements = yield* readRequirements(bundle, uv !== undefined)
-    if (requirements.kind === "none" && (settings.sdk === undefined || base.hasSdk)) return undefined
+    const asksForNothing = requirements.kind === "none" && settings.packages.length === 0
+    if (asksForNothing && (settings.sdk === undefined || base.hasSdk)) return undefined
     const tool = yield* findTool(pluginId, base, uv)
-    const sdk =
-      settings.sdk === undefined
-        ? undefined
-        : yield* Effect.mapError(readSdk(settings.sdk.requirement), (error) => {
-            const reason = `the SDK ${settings.sdk?.requirement} can't be read (${String(error)})`
-            return new PythonToolError({ pluginId, reason })
-          })
+    const sdk = settings.sdk && (yield* readOwn(pluginId, "the SDK", settings.sdk.requirement))
+    const packages = yield* Effect.forEach(settings.packages, (one) => readOwn(pluginId, "the package", one))
     const { kind, files } = requirements
     const { executable, version, base: folder, platform: system } = base
     const content = [
       [FORMAT, kind, tool.name, executable, version, folder, system],
       [sdk?.requirement, sdk?.content, settings.sdk?.module],
       files.map(({ path, sha256 }) => [path, sha256]),
+      packages.map(({ content, requirement }) => [requirement, content]),
     ]
     const key = createHash("sha256").update(JSON.stringify(content)).digest("hex").slice(0, 32)
-    return { key, base, tool, requirements, sdkRequirement: sdk?.requirement } satisfies Needed
+    return { key, base, tool, requirements, sdk, packages } satisfies Needed
   })
 })

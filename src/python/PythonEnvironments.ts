@@ -93,12 +93,12 @@ const make = Effect.fn("PythonEnvironments.make")(function* (options: PythonEnvi
 
   const build = Effect.fn("PythonEnvironments.build")(function* (
     pluginId: string,
-    { base, key, requirements, sdkRequirement, tool }: Needed,
+    { base, key, packages, requirements, sdk, tool }: Needed,
     folder: string,
   ): Effect.fn.Return<Environment, PythonInstallError | PythonToolError | PythonEnvironmentFolderError> {
     const began = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
     yield* Effect.logInfo(
-      `plugin ${pluginId}: its Python environment is made, by ${tool.name}, of ${requirements.kind === "none" ? "the SDK" : requirements.kind}`,
+      `plugin ${pluginId}: its Python environment is made, by ${tool.name}, of ${requirements.kind === "none" ? "the SDK" : requirements.kind}${packages.length === 0 ? "" : " and the host's packages"}`,
     )
     const scratch = path.join(folder, "scratch")
     const services = yield* Effect.context()
@@ -113,24 +113,18 @@ const make = Effect.fn("PythonEnvironments.make")(function* (options: PythonEnvi
       )
     }
     const { offline, secrets, stallLimit, totalLimit } = settings
-    const steps = installer(
-      run,
-      { pluginId, env, offline, secrets, stallLimit, onLine },
-      {
-        ...settings,
-        sdk: settings.sdk && { ...settings.sdk, requirement: sdkRequirement ?? settings.sdk.requirement },
-      },
-      {
-        tool,
-        python: base.executable,
-        requirements,
-        isWindows,
-        scratch,
-        cache: store.cache,
-        venv: venvIn(folder),
-        interpreter: interpreterIn(folder),
-      },
-    )
+    const steps = installer(run, { pluginId, env, offline, secrets, stallLimit, onLine }, settings, {
+      tool,
+      python: base.executable,
+      requirements,
+      sdk,
+      packages,
+      isWindows,
+      scratch,
+      cache: store.cache,
+      venv: venvIn(folder),
+      interpreter: interpreterIn(folder),
+    })
     const unusable = ({ message: reason }: { readonly message: string }) =>
       new PythonEnvironmentFolderError({ folder: store.root, reason })
     const environment = yield* Effect.gen(function* () {

@@ -19,10 +19,10 @@ export interface Requirements {
   /** What decides, in words: the name of the file, or `wheels`, or `none`. */
   readonly kind: "uv.lock" | "pylock.toml" | "requirements.txt" | "pyproject.toml" | "wheels" | "none"
   readonly files: ReadonlyArray<RequirementFile>
-  /** The names of the distributions for which there are wheels in the bundle. */
-  readonly wheels: ReadonlyArray<string>
-  /** Whether exactly what is named is to be installed, so that nothing can be added to it on the way. */
-  readonly isExact: boolean
+  /** The distributions for which there are wheels in the bundle, with the versions of these. */
+  readonly wheels: ReadonlyMap<string, ReadonlySet<string>>
+  /** Whether what is installed is fixed by a lock or by hashes, so that nothing can be added to it on the way. */
+  readonly isLocked: boolean
 }
 
 /** The folder of wheels that a bundle may have. */
@@ -172,7 +172,11 @@ export const makeReader = Effect.gen(function* () {
     })
 
     const vendored = yield* wheelFiles
-    const wheels = [...new Set(vendored.map(({ path }) => path.slice(WHEELS.length + 1).split("-")[0]!))]
+    const wheels = new Map<string, Set<string>>()
+    for (const { path } of vendored) {
+      const [name = "", version = ""] = path.slice(WHEELS.length + 1).split("-")
+      wheels.set(name, (wheels.get(name) ?? new Set()).add(version))
+    }
     const result = (
       kind: Requirements["kind"],
       files: ReadonlyArray<RequirementFile>,
@@ -181,7 +185,7 @@ export const makeReader = Effect.gen(function* () {
       kind,
       files: [...new Map([...files, ...vendored].map((file) => [file.path, file])).values()],
       wheels,
-      isExact: isLocked || wheels.length > 0,
+      isLocked,
     })
 
     const hasRequirements = yield* isThere("requirements.txt")
@@ -211,7 +215,7 @@ export const makeReader = Effect.gen(function* () {
         return result("pyproject.toml", files, false)
       }
     }
-    return result(wheels.length > 0 ? "wheels" : "none", [], false)
+    return result(wheels.size > 0 ? "wheels" : "none", [], false)
   })
 })
 

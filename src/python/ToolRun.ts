@@ -62,12 +62,13 @@ const CURES: ReadonlyArray<readonly [RegExp, string]> = [
   ],
 ]
 
-const OFFLINE = "the host is offline: put the wheels into the bundle's folder wheels, or into one of findLinks"
+const OFFLINE =
+  "the host is offline: put the wheels into the bundle's folder wheels, or into a folder of --find-links (findLinks)"
 
 const cureOf = (output: ReadonlyArray<string>, offline: boolean): string => {
   const text = output.join("\n")
   const cure = CURES.find(([pattern]) => pattern.test(text))?.[1] ?? "see what it has printed"
-  return offline && cure === CHECK_NAMES ? `${cure}; ${OFFLINE}` : cure
+  return offline && cure === CHECK_NAMES ? `${OFFLINE}; or ${cure}` : cure
 }
 
 /** Runs tools: each in a process group of its own that ends with its Scope, or with the host. */

@@ -1,5 +1,6 @@
 import { Clock, Context, Duration, Effect, Layer, Option, Schedule, Schema, type Scope } from "effect"
 import { SqlClient, type Statement } from "effect/sql"
+import { storedWith } from "../bundle/HeldStorage.ts"
 import { type StorageError, storing } from "./StorageError.ts"
 import { StorageLimits } from "./StorageLimits.ts"
 import { type StorageOpenError, storageTables } from "./StorageTables.ts"
@@ -193,7 +194,7 @@ const make = Effect.gen(function* () {
   )
   yield* Effect.forkScoped(Effect.repeat(purge, Schedule.spaced(PURGE_INTERVAL)))
 
-  return KeyValues.of({
+  const service = KeyValues.of({
     get,
     set,
     delete: remove,
@@ -203,6 +204,7 @@ const make = Effect.gen(function* () {
       ),
     list,
   })
+  return storedWith(service, sql)
 })
 
 const decodeValues = Schema.decodeUnknownEffect(

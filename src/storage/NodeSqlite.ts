@@ -2,12 +2,13 @@
  * A driver for `effect/sql` on `node:sqlite`. It stands in for `@effect/sql-sqlite-node`, whose published versions
  * import modules that effect 4.1 has moved; once that package works again, this file can go.
  */
-import { closeSync, openSync, statSync } from "node:fs"
+import { closeSync, openSync, realpathSync, statSync } from "node:fs"
 import { dirname } from "node:path"
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from "node:sqlite"
 import { Clock, Context, Duration, Effect, Layer, Schedule, type Scope, Semaphore, Stream } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
+import { storedAt } from "../bundle/HeldStorage.ts"
 import { makeFolder } from "../bundle/PrivateFolder.ts"
 
 /**
@@ -207,7 +208,7 @@ export const makeNodeSqlite = Effect.fn("NodeSqlite.make")(function* (
     semaphore: yield* Semaphore.make(1),
     isTransaction: () => database.isTransaction,
   })
-  return yield* SqlClient.make({
+  const client = yield* SqlClient.make({
     ...acquirers,
     compiler: Statement.makeCompilerSqlite(),
     driver: "node-sqlite",
@@ -217,6 +218,7 @@ export const makeNodeSqlite = Effect.fn("NodeSqlite.make")(function* (
     prepareTransactionControls: true,
     releaseSavepoint: (name) => `RELEASE SAVEPOINT ${name}`,
   })
+  return filename === ":memory:" ? client : storedAt(client, realpathSync(filename))
 })
 
 /** The client of {@link makeNodeSqlite} as a layer. */

@@ -2,6 +2,7 @@ import type { JsonObject } from "@bufbuild/protobuf"
 import { Array as Arr, Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import { describeProblem, jsonProblem } from "../rpc/MessageCheck.ts"
+import { storedWith } from "../bundle/HeldStorage.ts"
 import { rowReader, type UnreadableError } from "./Rows.ts"
 import { type StorageError, storing } from "./StorageError.ts"
 import { StorageLimits } from "./StorageLimits.ts"
@@ -69,7 +70,7 @@ const make = Effect.gen(function* () {
       ON CONFLICT (plugin_id) DO UPDATE SET config = excluded.config`
   }, storing("PluginSettings.save"))
 
-  return PluginSettings.of({
+  const service = PluginSettings.of({
     get: (pluginId) =>
       sql`SELECT plugin_id AS id, config FROM plugin_configs WHERE plugin_id = ${pluginId}`.pipe(
         Effect.flatMap(reader.first),
@@ -83,6 +84,7 @@ const make = Effect.gen(function* () {
       storing("PluginSettings.all"),
     ),
   })
+  return storedWith(service, sql)
 })
 
 /** JSON that can be sent on; versions before that was looked at may have stored other. */

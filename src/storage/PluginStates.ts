@@ -1,5 +1,6 @@
 import { Clock, Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
+import { storedWith } from "../bundle/HeldStorage.ts"
 import { type RowReader, rowReader, type UnreadableError } from "./Rows.ts"
 import { type StorageError, storing } from "./StorageError.ts"
 import { type StorageOpenError, storageTables } from "./StorageTables.ts"
@@ -64,7 +65,7 @@ const make = Effect.gen(function* () {
     "plugin_id AS id, path, version, hash, signed_by, CAST(installed_at AS TEXT) AS installed_at, enabled",
   )
 
-  return PluginStates.of({
+  const service = PluginStates.of({
     get: (pluginId) =>
       sql`SELECT ${columns} FROM plugin_states WHERE plugin_id = ${pluginId}`.pipe(
         Effect.flatMap(reader.first),
@@ -97,6 +98,7 @@ const make = Effect.gen(function* () {
     remove: (pluginId) =>
       sql`DELETE FROM plugin_states WHERE plugin_id = ${pluginId}`.pipe(Effect.asVoid, storing("PluginStates.remove")),
   })
+  return storedWith(service, sql)
 })
 
 const decodePaths = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({ path: Schema.String })))

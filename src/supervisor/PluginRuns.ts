@@ -3,7 +3,7 @@ import { Context, Deferred, Duration, Effect, Exit, Layer, Option, Scope } from 
 import { PluginApiServer } from "../api/PluginApiServer.ts"
 import { checkIntegrity } from "../bundle/BundleIntegrity.ts"
 import type { PluginBundle } from "../bundle/PluginBundle.ts"
-import { type Command, PluginCommand } from "../command/PluginCommand.ts"
+import { type Command, PluginCommand, whyMissing } from "../command/PluginCommand.ts"
 import type { GoPlugin } from "../goplugin/GoPlugin.ts"
 import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
 import { HandshakeError } from "../goplugin/Handshake.ts"
@@ -79,7 +79,7 @@ const make = Effect.gen(function* () {
     yield* commands.verifyChecksums(command)
     if (bundle.installedHash !== undefined) yield* checkIntegrity(bundle.directory, bundle.installedHash)
     if (user !== undefined) yield* checkReach(bundle.manifest.id, user, reachOf(command, api))
-    const started = yield* goPlugins.start({
+    const starting = goPlugins.start({
       process: {
         ...command,
         env: {
@@ -107,6 +107,11 @@ const make = Effect.gen(function* () {
       maxMessageSize: options.maxMessageSize ?? MAX_MESSAGE_SIZE,
       allowForeignAddress: options.allowForeignAddress,
       isVerbose: options.logLevel === "DEBUG",
+    })
+    const started = yield* Effect.catchTag(starting, "HandshakeError", (error) => {
+      const { detail, executable, exit, kind, pluginId, stderr } = error
+      const diagnosis = [...error.diagnosis, ...whyMissing(command, stderr)]
+      return Effect.fail(new HandshakeError({ detail, diagnosis, executable, exit, kind, pluginId, stderr }))
     })
     yield* Effect.forkScoped(
       Effect.flatMap(started.process.secretTaken, (taken) => (taken ? api.requireToken : Effect.void)),

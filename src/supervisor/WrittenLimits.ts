@@ -2,6 +2,7 @@ import { ByteSize, Effect, Schema } from "effect"
 import { mendThese, Problem, problemsOf, unknownKey } from "../bundle/Problem.ts"
 import { LIMIT_VALUES, type LimitName } from "../process/ProcessLimits.ts"
 import type { PluginLimits } from "./SupervisorOptions.ts"
+import { sizeText } from "./SizeText.ts"
 
 /** A number that the limit's own part of the supervisor takes. */
 const number = (name: LimitName) =>
@@ -11,12 +12,7 @@ const number = (name: LimitName) =>
     ),
   )
 
-const Size = Schema.ByteSizeFromString.check(
-  Schema.makeFilter(
-    (size: ByteSize.ByteSize) =>
-      (size > 0n && size <= BigInt(Number.MAX_SAFE_INTEGER)) || 'expected a size such as "256 MiB"',
-  ),
-)
+const Size = sizeText("256 MiB")
 
 const Account = Schema.Union([Schema.NonEmptyString, Schema.Int])
 

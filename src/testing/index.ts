@@ -3,4 +3,4 @@
  * of its own beside it; here is the plugin that is none.
  */
 export * as FakePlugin from "./FakePlugin.ts"
-export { testClient } from "../hooks/Hooks.ts"
+export { type AnyHookHandlers, testClient } from "../hooks/Hooks.ts"

@@ -37,7 +37,7 @@ describe("a hostile archive", () => {
     Effect.gen(function* () {
       const { effect, root, target } = yield* unpacking(bytes(archive()), limits)
       const error = yield* Effect.flip(effect)
-      assert.deepInclude(error, { _tag: "BundleRefusedError", source: "the upload", kind, entry })
+      assert.deepInclude(error, { _tag: "BundleRefusedError", source: "the archive", kind, entry })
       assert.include(error.message, says)
       assert.notMatch(error.message, /\p{Cc}/u)
       assert.deepStrictEqual(readdirSync(root, { recursive: true }), ["staging"], "nothing is left, here or beside it")
@@ -90,7 +90,7 @@ describe("an archive", () => {
       assert.strictEqual(files[1]!.sha256, "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881")
       for (const [path, mode] of [
         ["", 0o700],
-        ["a", 0o700],
+        ["a", 0o755 & ~process.umask()],
         ["a/run", 0o755],
         ["a/data", 0o644],
         ["plugin.json", 0o644],

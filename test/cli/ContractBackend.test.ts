@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { BillingPlugins } from "../../examples/own-contract/src/Billing.ts"
 import { contractLayer, loadBackend } from "../../src/cli/ContractBackend.ts"
+import { cli } from "../support/cli.ts"
 import { folder, temporaryFolder } from "../support/folder.ts"
 import { unset } from "../support/served.ts"
 
@@ -20,9 +21,11 @@ const refusal = (text: string) =>
 describe("loadBackend", () => {
   it.effect("takes a host, and what is behind its API", () =>
     Effect.gen(function* () {
-      const { api, host } = yield* loadBackend(join(import.meta.dirname, "../../examples/own-contract/src/serve.ts"))
+      const file = join(import.meta.dirname, "../../examples/own-contract/src/serve.ts")
+      const { api, host, pythonPackages } = yield* loadBackend(file)
       assert.strictEqual(host.key, BillingPlugins.key)
       assert.isDefined(api)
+      assert.deepStrictEqual(pythonPackages, [join(file, "../../billing-plugin")])
     }),
   )
 
@@ -34,8 +37,23 @@ describe("loadBackend", () => {
         yield* refusal("export default { host: { layerFolder() {} }, api: {} }"),
         /the api that .* exports is no Layer; make it by layerApi/,
       )
+      assert.match(
+        yield* refusal("export default { host: { layerFolder() {} }, pythonPackages: 'billing-plugin' }"),
+        /the pythonPackages that .* exports are no list of requirements and paths/,
+      )
       assert.match(yield* refusal("throw new Error('broken')"), /can't be loaded: broken/)
       assert.match(yield* refusal("export default {"), /can't be loaded: /)
+    }).pipe(Effect.scoped),
+  )
+})
+
+describe("--backend", () => {
+  it.live("says of a module that is not there where it was looked for", () =>
+    Effect.gen(function* () {
+      const root = yield* folder({})
+      const { code, stderr } = yield* cli(["check", ".", "--backend", "nofile.ts"], { cwd: root })
+      assert.strictEqual(code, 2)
+      assert.include(stderr, `Invalid value for flag --backend: "nofile.ts". Path does not exist: ${root}/nofile.ts`)
     }).pipe(Effect.scoped),
   )
 })

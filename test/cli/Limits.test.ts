@@ -28,7 +28,7 @@ describe("limitsOf", () => {
       for (const part of [
         "commands: expected a whole number",
         "requests: there is no such limit; there are message, http-requests, ",
-        '["key-value"]: ',
+        '["key-value"]: expected a size such as "8 MiB"',
         '["page-items"]: expected a whole number',
         '["notification-bytes"]: expected a size such as "8 MiB"',
       ]) {

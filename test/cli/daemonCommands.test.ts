@@ -80,6 +80,7 @@ const statuses = [
     state: 4,
     state_name: "FailedToStayRunning",
     state_since: 1,
+    is_enabled: true,
     error: "it ended\nunexpectedly",
     settings_error: "",
     restarts: 3,
@@ -99,13 +100,25 @@ const health = {
   metrics: [],
 }
 
+/** A failed start: the exit and the end of stderr are in its reason. */
+const START = "plugin other did not start: it ended (exit code 3); the end of its stderr:\n  Traceback\n  KeyError"
+
 describe("commands for a running supervisor", () => {
   it.live("list and status tell people and programs", () =>
     Effect.gen(function* () {
       const { run } = yield* fake({
         "GET /api/v4/plugins": { body: lists },
-        "GET /api/v4/plugins/statuses": { body: statuses },
+        "GET /api/v4/plugins/statuses": {
+          body: [...statuses, { ...statuses[0], plugin_id: "other", is_enabled: false }],
+        },
         "GET /api/v4/plugins/hello/health": { body: health },
+        "GET /api/v4/plugins/other/health": {
+          body: {
+            ...health,
+            error: START,
+            last_failure: { at: 1, reason: START, exit: "exit code 3", stderr: ["Traceback", "KeyError"] },
+          },
+        },
         "GET /api/v4/plugins/nobody/health": { status: 404, body: appError("there is no plugin nobody", 404) },
       })
       const listed = yield* run(["list"])
@@ -113,17 +126,23 @@ describe("commands for a running supervisor", () => {
       // Names are anybody's: they give a terminal no command.
       assert.strictEqual(
         listed.stdout,
-        "ID     VERSION  STATE     NAME\nhello  1.2.3    active    Hello \\u001b[31m\nother           inactive  Other\n",
+        [
+          "ID     VERSION  STATE     ENABLED   NAME",
+          "hello  1.2.3    active    enabled   Hello \\u001b[31m",
+          "other           inactive  disabled  Other\n",
+        ].join("\n"),
       )
       assert.deepStrictEqual(JSON.parse((yield* run(["list", "--json"])).stdout), lists)
       assert.match(
         (yield* run(["status"])).stdout,
-        /^hello +1\.2\.3 +FailedToStayRunning +\d+d \S+ +3 +it ended unexpectedly$/m,
+        /^hello +1\.2\.3 +FailedToStayRunning +enabled +\d+d \S+ +3 +it ended unexpectedly$/m,
       )
       const one = yield* run(["status", "hello"])
       assert.match(one.stdout, /failed +\d+d .* ago: it ended \(exit code 1\)\n +Traceback\nfolder +\/plugins\/hello/)
       assert.match(one.stdout, /packages +installing tiny==1\.0\nprocess +7\nhealth +answers after 3 ms with 2 calls/)
       assert.deepStrictEqual(JSON.parse((yield* run(["status", "hello", "--json"])).stdout), health)
+      const told = (yield* run(["status", "other"])).stdout.match(/exit code 3|Traceback|KeyError/g)
+      assert.deepStrictEqual(told, ["exit code 3", "Traceback", "KeyError"])
       const unknown = yield* run(["status", "nobody"])
       assert.deepInclude(unknown, { code: 1, stdout: "" })
       assert.include(unknown.stderr, "there is no plugin nobody")
@@ -164,9 +183,10 @@ describe("commands for a running supervisor", () => {
 
   it.live("install sends a file, a folder and a URL", () =>
     Effect.gen(function* () {
-      const { run, seen } = yield* fake({
+      const { run, seen: all } = yield* fake({
         "POST /api/v4/plugins": { status: 201, body: { id: "hello", version: "1.0.0" } },
         "POST /api/v4/plugins/install_from_url": { status: 201, body: { id: "hello" } },
+        "GET /api/v4/plugins/statuses": { body: [{ plugin_id: "hello", is_enabled: false }] },
       })
       const root = yield* folder({
         "hello/plugin.json": JSON.stringify({ id: "hello", name: "Hello", server: { executable: "plugin.py" } }),
@@ -176,12 +196,13 @@ describe("commands for a running supervisor", () => {
       })
       const sent = yield* run(["install", join(root, "some.tar.gz"), "--force"])
       assert.deepInclude(sent, { code: 0, stderr: "" })
-      assert.include(sent.stdout, "hello 1.0.0 is installed; plugin-supervisor enable hello starts it")
-      const form = seen[0]!.body.toString("latin1")
+      assert.include(sent.stdout, "hello 1.0.0 is installed and not enabled: plugin-supervisor enable hello starts it")
+      const seen = () => all.filter(({ method }) => method === "POST")
+      const form = seen()[0]!.body.toString("latin1")
       assert.match(form, /name="force"\r\n\r\ntrue\r\n[^]*name="plugin"; filename="some\.tar\.gz"\r\n[^]*any bytes/)
 
       assert.strictEqual((yield* run(["install", join(root, "hello")])).code, 0)
-      const { body } = seen[1]!
+      const { body } = seen()[1]!
       assert.notInclude(body.toString("latin1"), 'name="force"')
       const archive = gunzipSync(body.subarray(body.indexOf(Buffer.from([0x1f, 0x8b])), body.lastIndexOf("\r\n--")))
       assert.include(archive.toString("latin1"), "hello/plugin.py")
@@ -189,7 +210,7 @@ describe("commands for a running supervisor", () => {
 
       assert.strictEqual((yield* run(["install", "https://example.org/a b.tar.gz", "--force"])).code, 0)
       assert.strictEqual(
-        seen[2]!.url,
+        seen()[2]!.url,
         "/api/v4/plugins/install_from_url?plugin_download_url=https%3A%2F%2Fexample.org%2Fa+b.tar.gz&force=true",
       )
       const missing = yield* run(["install", join(root, "nothing")])
@@ -198,23 +219,34 @@ describe("commands for a running supervisor", () => {
     }).pipe(Effect.scoped),
   )
 
-  it.live("config changes single settings, or all of them", () =>
+  it.live("config changes single settings, unsets them, or sets all", () =>
     Effect.gen(function* () {
-      const { run, seen } = yield* fake({
-        "GET /api/v4/plugins/hello/config": { body: { Secret: "***", Length: 5 } },
-        "PUT /api/v4/plugins/hello/config": { body: { Secret: "***", Length: 6 } },
-      })
-      assert.match((yield* run(["config", "get", "hello"])).stdout, /^Length +5$/m)
-      const set = yield* run(["config", "set", "hello", "Length=6", "Name=a=b", 'Text="5"', "--json"])
-      assert.deepStrictEqual(JSON.parse(set.stdout), { Secret: "***", Length: 6 })
-      const put = seen.at(-1)!
-      assert.deepStrictEqual(JSON.parse(put.body.toString()), { Secret: "***", Length: 6, Name: "a=b", Text: "5" })
+      const path = "/api/v4/plugins/hello/config"
+      const body = { Secret: "***", Length: 6, Name: null }
+      const { run, seen } = yield* fake(
+        Object.fromEntries(["GET", "PUT", "PATCH"].map((method) => [`${method} ${path}`, { body }])),
+      )
+      assert.match((yield* run(["config", "get", "hello"])).stdout, /^Length +6\nName +not set$/m)
+      const set = yield* run(["config", "set", "hello", "length=6", "Name=a=b", 'Text="5"', "--json"])
+      assert.deepStrictEqual(JSON.parse(set.stdout), body)
+      assert.strictEqual((yield* run(["config", "unset", "hello", "Name", "Text"])).code, 0)
       const root = yield* folder({ "settings.yaml": "Length: 7\n" })
       assert.strictEqual((yield* run(["config", "set", "hello", "--file", join(root, "settings.yaml")])).code, 0)
-      assert.deepStrictEqual(JSON.parse(seen.at(-1)!.body.toString()), { Length: 7 })
+      // What the others are is for the supervisor to know: it is not read to be sent back.
+      assert.deepStrictEqual(
+        seen.map(({ body, method }) => [method, body.length === 0 ? undefined : JSON.parse(body.toString())]),
+        [
+          ["GET", undefined],
+          ["PATCH", { length: 6, Name: "a=b", Text: "5" }],
+          ["PATCH", { Name: null, Text: null }],
+          ["PUT", { Length: 7 }],
+        ],
+      )
       for (const wrong of [
         ["config", "set", "hello"],
         ["config", "set", "hello", "Length"],
+        ["config", "set", "hello", "Length=1", "Length=2"],
+        ["config", "unset", "hello"],
       ]) {
         assert.strictEqual((yield* run(wrong)).code, 2)
       }
@@ -283,13 +315,17 @@ describe("commands for a running supervisor", () => {
 
   it.live("take a flag before a variable, a variable before the file, and the file before the default", () =>
     Effect.gen(function* () {
-      const { run, seen, url } = yield* fake({ "GET /api/v4/plugins": { body: { active: [], inactive: [] } } })
+      const { run, seen, url } = yield* fake({
+        "GET /api/v4/plugins": { body: { active: [], inactive: [] } },
+        "GET /api/v4/plugins/statuses": { body: [] },
+      })
       const root = yield* temporaryFolder
       const [token, wrong, file] = ["token", "wrong", "cli.toml"].map((name) => join(root, name))
       writeFileSync(token!, `${TOKEN}\n`)
       writeFileSync(wrong!, "wrong")
       chmodSync(token!, 0o600)
-      writeFileSync(file!, `url = "${url}"\ntokenFile = "${token}"\n`)
+      // Relative to the file, wherever the command is run.
+      writeFileSync(file!, `url = "${url}"\ntokenFile = "token"\n`)
       const none = { PLUGIN_SUPERVISOR_URL: "", PLUGIN_SUPERVISOR_TOKEN: "" }
       assert.strictEqual((yield* run(["list", "--config", file!], none)).code, 0)
       assert.strictEqual((yield* run(["list", "--config", file!], { ...none, PLUGIN_SUPERVISOR_TOKEN: "x" })).code, 4)
@@ -299,10 +335,11 @@ describe("commands for a running supervisor", () => {
         (yield* run(["list", "--config", file!], { ...none, PLUGIN_SUPERVISOR_URL: "http://127.0.0.1:1" })).code,
         3,
       )
-      assert.lengthOf(seen, 3)
+      // A list is two requests; the one that was refused was one.
+      assert.lengthOf(seen, 5)
       const unread = yield* run(["list", "--token-file", join(root, "none")])
       assert.deepInclude(unread, { code: 1 })
-      assert.include(unread.stderr, "the token can't be read")
+      assert.include(unread.stderr, `there is no file ${join(root, "none")} with a token`)
       writeFileSync(file!, 'urll = "x"\n')
       const unknown = yield* run(["list", "--config", file!])
       assert.deepInclude(unknown, { code: 2, stdout: "" })
@@ -312,6 +349,19 @@ describe("commands for a running supervisor", () => {
 
   it.live("end with 2 for what is no command, and print help only where it was asked for", () =>
     Effect.gen(function* () {
+      const lines: ReadonlyArray<readonly [args: ReadonlyArray<string>, said: RegExp]> = [
+        [["serve", "--plugins", "/none"], /--plugins: "\/none"\. Path does not exist: \/none\n/],
+        [["pack", main], /Path is not a directory: /],
+        [
+          ["serve", "--plugins", ".", "--limit", "message=x", "--limit", "post-props=x"],
+          /--limit:\n +message: expected a size such as "8 MiB"\n +.*post-props.*: expected a whole number/,
+        ],
+      ]
+      for (const [args, said] of lines) {
+        const { code, stderr, stdout } = yield* cli(args)
+        assert.deepStrictEqual([args, code, stdout], [args, 2, ""])
+        assert.match(stderr, said)
+      }
       for (const args of [["nothing"], ["list", "--what"], ["enable"], ["logs", "a", "--count", "0"]]) {
         const { code, stderr, stdout } = yield* cli(args)
         assert.deepStrictEqual([args, code, stdout], [args, 2, ""])

@@ -150,7 +150,7 @@ const suite = (kind: Kind) => {
       const error = (yield* startError(kind, {
         handshake: { ...handshake, magicCookieValue: "other" },
       })) as HandshakeError
-      assert.strictEqual(error.kind, "exited")
+      assert.strictEqual(error.kind, "cookie")
       assert.strictEqual(error.exit, "exit code 1")
       assert.include(error.stderr.join("\n"), "This binary is a plugin")
     }),

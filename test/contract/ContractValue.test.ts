@@ -74,7 +74,22 @@ describe("Contract.make", () => {
     assert.include(message, "name one of refusal, or say false")
     const [[, cure] = []] = problems({ deciding: { taxRules: { refusal: "rules" } } })
     assert.include(cure, "add a field to TaxRulesResponse (string refusal = 1), or say false")
-    assert.deepStrictEqual(problems({ deciding: { taxRules: { refusal: false } } }), [])
+  })
+
+  it("refuses a decision that decides nothing", () => {
+    const decidingNothing = { deciding: { taxRules: { refusal: false } } }
+    assert.deepStrictEqual(problems(decidingNothing), [
+      [
+        "deciding.taxRules",
+        "plugins can't refuse and change nothing; name what refuses, or what they may replace, or leave it out",
+      ],
+    ])
+    for (const decision of [{ replaces: { invoice: "invoice" } }, { apply: () => ({}) }]) {
+      assert.deepStrictEqual(problems({ deciding: { invoiceWillBeSent: { refusal: false, ...decision } } }), [])
+    }
+    // What plugins answer as an error refuses then.
+    const errors = { ofHook: () => undefined, isRefusal: () => true, ofApi: () => undefined }
+    assert.deepStrictEqual(problems({ ...decidingNothing, errors }), [])
   })
 
   it("refuses to put a field in the place of another kind of field", () => {

@@ -1,13 +1,13 @@
 /** docs/cli.md: every command in it is run, and every command and flag that there is, is in it. */
 import { execFileSync } from "node:child_process"
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Console, Effect } from "effect"
 import { Command } from "effect/cli"
 import { command } from "../../src/cli/commands.ts"
-import { cliEnvironment, main } from "../support/cli.ts"
+import { cliEnvironment, installedCli } from "../support/cli.ts"
 import { read } from "../support/documents.ts"
 import { temporaryFolder } from "../support/folder.ts"
 import { eventually, noPython } from "../support/host.ts"
@@ -43,6 +43,7 @@ describe("docs/cli.md", () => {
         ...names.filter((name) => name !== "config").map((name) => [name]),
         ["config", "get"],
         ["config", "set"],
+        ["config", "unset"],
       ]
       for (const path of paths) {
         const title = path.join(" ")
@@ -64,20 +65,26 @@ describe("docs/cli.md", () => {
   it.live.skipIf(noPython)("has commands that do what it says", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
-      mkdirSync(join(folder, "bin"))
-      mkdirSync(join(folder, "plugins"))
-      const script = `#!/bin/sh\nexec ${process.execPath} --conditions=effect-plugin-supervisor-source ${main} "$@"\n`
-      writeFileSync(join(folder, "bin/plugin-supervisor"), script, { mode: 0o755 })
-      const env = (variables: NodeJS.ProcessEnv = {}) => {
-        const own = cliEnvironment(variables)
-        return { ...own, PATH: `${join(folder, "bin")}:${own["PATH"]}` }
-      }
+      const PATH = installedCli(folder)
+      const env = (variables: NodeJS.ProcessEnv = {}) => ({ ...cliEnvironment(variables), PATH })
       const run = (name: string, variables: NodeJS.ProcessEnv = {}) =>
         Effect.sync(() =>
           execFileSync("bash", ["-ec", snippet(name)], { cwd: folder, env: env(variables), encoding: "utf8" }),
         )
       const start = (name: string) =>
-        program("sh", ["-c", `exec ${snippet(name).trim()} --port 0`], { cwd: folder, env: env() })
+        program(
+          "sh",
+          [
+            "-ec",
+            `${snippet(name)
+              .trim()
+              .replace(/^plugin-supervisor/m, "exec $&")} --port 0`,
+          ],
+          {
+            cwd: folder,
+            env: env(),
+          },
+        )
 
       const author = yield* run("author")
       assert.include(author, `"rejection_reason": "secrets don't belong here"`)
@@ -92,7 +99,7 @@ describe("docs/cli.md", () => {
       assert.isNull(supervisor.child.exitCode, supervisor.log())
       const url = /listens on (\S+)/.exec(supervisor.output())![1]!
       const operator = yield* run("operator", { PLUGIN_SUPERVISOR_URL: url })
-      assert.match(operator, /^hello +0\.1\.0 +Running/m)
+      assert.match(operator, /^hello +0\.1\.0 +Running +enabled/m)
       assert.match(operator, /hello is active/)
       assert.match(operator, /hello is removed\n$/)
       yield* run("completions")

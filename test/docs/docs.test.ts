@@ -1,12 +1,13 @@
 /** Every snippet in the documents is run, or at least compiled, and every link leads somewhere. */
 import { execFileSync, spawn } from "node:child_process"
-import { cpSync, existsSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { inject } from "vitest"
 import { checkout, served } from "../support/checkout.ts"
+import { folder } from "../support/folder.ts"
 import { read, root, snippets } from "../support/documents.ts"
 import { eventually, host, noPython } from "../support/host.ts"
 import { installedSdk, makePackages } from "../support/wheels.ts"
@@ -84,6 +85,19 @@ describe("docs/contracts.md", () => {
     const [commands = ""] = snippets("docs/contracts.md", "sh")
     assert.include(snippets("examples/own-contract/README.md", "sh")[0], commands.trim())
   })
+
+  it.live("shows how the stubs are made", () =>
+    Effect.gen(function* () {
+      const cwd = yield* folder({ "buf.gen.yaml": snippets("docs/contracts.md", "yaml")[0]! })
+      cpSync(join(root, "examples/own-contract/proto"), join(cwd, "proto"), { recursive: true })
+      const PATH = `${join(root, "node_modules/.bin")}:${process.env["PATH"]}`
+      execFileSync("buf", ["generate"], { cwd, env: { ...process.env, PATH }, stdio: "pipe" })
+      for (const file of ["billing_pb.js", "billing_pb.d.ts"]) {
+        const made = readFileSync(join(cwd, "src/generated/billing/v1", file), "utf8")
+        assert.strictEqual(made, read(`examples/own-contract/generated/billing/v1/${file}`))
+      }
+    }).pipe(Effect.scoped),
+  )
 })
 
 describe("docs/go-plugin.md", () => {

@@ -7,17 +7,14 @@ import { join } from "node:path"
 import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { inject } from "vitest"
 import { checkout } from "../support/checkout.ts"
+import { cliEnvironment } from "../support/cli.ts"
 import { snippets } from "../support/documents.ts"
 import { eventually, noPython } from "../support/host.ts"
 import { program } from "../support/program.ts"
 
 /** While it waits, this process serves the archive. */
 const execute = promisify(execFile)
-
-const python = inject("python")
-const env = { ...process.env, PATH: `${"bin" in python ? python.bin : ""}:${process.env["PATH"]}` }
 
 /** A server from which the archive is downloaded. */
 const origin = (file: string) =>
@@ -54,8 +51,9 @@ describe.skipIf(noPython)("docs/rest-api.md", () => {
     () =>
       Effect.gen(function* () {
         const cwd = yield* checkout
+        const env = { ...process.env, PATH: `${join(cwd, "bin")}:${cliEnvironment()["PATH"]}` }
         const [start = "", variables = "", ...others] = snippets("docs/rest-api.md", "sh")
-        const script = `${start.trim().replace("npx node", "exec node")} --port 0`
+        const script = `${start.trim().replace(/^plugin-supervisor/m, "exec $&")} --port 0`
         const { child, log, output } = yield* program("sh", ["-ec", script], { cwd, env })
         yield* eventually("it serves", () => child.exitCode !== null || output().includes("Try:"))
         assert.isNull(child.exitCode, log())

@@ -10,7 +10,7 @@ import { temporaryFolder } from "../support/folder.ts"
 import { postgresOfFile } from "../support/postgres.ts"
 
 const [program = "", onPostgres = ""] = snippets("docs/contracts.md", "ts").filter(
-  (snippet) => snippet.includes("PluginStorage") && !snippet.includes("Contract.make"),
+  (snippet) => snippet.includes("PluginStorage") && !snippet.includes("layerFolder"),
 )
 /** Where the package's name leads to it. */
 const folder = join(root, ".cache/docs-storage")

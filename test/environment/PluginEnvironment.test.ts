@@ -169,10 +169,16 @@ describe.skipIf(noPython)("PluginEnvironment", () => {
       const source = yield* bundle("1.0.0")
       yield* running(root, ({ enable, install }) => Effect.andThen(install({ folder: source }), enable("versioned")))
       rmSync(join(root, "store/versioned"), { recursive: true })
-      yield* running(root, ({ install, managed }) =>
+      yield* running(root, ({ enable, install, lost, managed }) =>
         Effect.gen(function* () {
           assert.deepStrictEqual(yield* managed, [])
+          const [gone, ...more] = yield* lost
+          assert.deepInclude(gone, { id: "versioned", version: "1.0.0", isEnabled: true })
+          assert.deepStrictEqual(more, [])
+          const { message } = yield* Effect.flip(enable("Versioned"))
+          assert.match(message, /the plugin Versioned .*: its bundle is gone from the store; install it again/)
           yield* install({ folder: source })
+          assert.deepStrictEqual(yield* lost, [])
           const [plugin] = yield* managed
           assert.isTrue(plugin?.isEnabled)
           assert.strictEqual(yield* posted, "x 1.0.0")
@@ -241,12 +247,18 @@ describe.skipIf(noPython)("PluginEnvironment", () => {
         Effect.gen(function* () {
           yield* environment.install({ folder: yield* bundle("1.0.0") })
           const wrong = yield* Effect.flip(environment.configure("versioned", { Mode: "b", Level: "high" }))
-          assert.include(wrong.message, 'Level: expected a number; Mode: expected one of "a"')
+          assert.include(wrong.message, 'Mode: expected one of "a"; Level: expected a number')
           yield* environment.configure("versioned", { mode: "a", Token: "s3cret" })
           assert.deepStrictEqual(yield* environment.settings("versioned"), { Level: 3, Mode: "a", Token: MASK })
           yield* environment.configure("versioned", { Mode: "a", Level: 4, Token: MASK })
           const { get } = yield* PluginSettings
           assert.deepStrictEqual(yield* get("versioned"), { Mode: "a", Level: 4, Token: "s3cret" })
+          // Each change is made to what the one before has left.
+          const changes = [{ level: 5 }, { TOKEN: "other" }, { Mode: null }]
+          yield* Effect.forEach(changes, (one) => environment.change("versioned", one), { concurrency: "unbounded" })
+          assert.deepStrictEqual(yield* get("versioned"), { Level: 5, Token: "other" })
+          const unknown = yield* Effect.flip(environment.change("versioned", { Lvl: 5 }))
+          assert.include(unknown.message, "Lvl: there is no such setting; there are Mode, Token, Level")
         }),
       )
     }).pipe(Effect.scoped),

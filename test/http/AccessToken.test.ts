@@ -48,8 +48,9 @@ describe("the access token", () => {
   it.effect("is kept in a file, which is made for its user alone when it is missing", () =>
     Effect.gen(function* () {
       const root = yield* temporaryFolder
-      const file = join(root, "token")
+      const file = join(root, "data/secrets/token")
       const made = yield* tokenIn(file)
+      assert.strictEqual(statSync(join(root, "data")).mode & 0o777, 0o700)
       assert.match(Redacted.value(made.value), /^[A-Za-z0-9_-]{43}$/)
       assert.deepStrictEqual(made.source, { _tag: "File", file })
       assert.strictEqual(readFileSync(file, "utf8"), `${Redacted.value(made.value)}\n`)
@@ -92,8 +93,10 @@ describe("the access token", () => {
       // Whoever would read from a pipe waits for ever.
       execFileSync("mkfifo", ["-m", "600", file])
       yield* refused(/no file/)
-      const error = yield* Effect.flip(tokenIn(join(root, "no/such/folder/token")))
+      writeFileSync(join(root, "no-folder"), "")
+      const error = yield* Effect.flip(tokenIn(join(root, "no-folder/token")))
       assert.instanceOf(error, AccessTokenFileError)
+      assert.include(error.message, "its folder can't be made")
     }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)),
   )
 

@@ -1,5 +1,6 @@
 /** The Admin REST API over a real server: what it answers to whom, and what it refuses. */
-import { readdirSync, readFileSync } from "node:fs"
+import { execFileSync } from "node:child_process"
+import { readdirSync, readFileSync, symlinkSync } from "node:fs"
 import { randomBytes } from "node:crypto"
 import { createServer as createHttp } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -46,7 +47,7 @@ const served = (root: string, { isBare = false, ...options }: Settings = {}) => 
   )
   return HttpRouter.serve(
     AdminRoutes.layer(MattermostPlugins, options).pipe(Layer.provide(limits), Layer.provide(HttpFailures)),
-    { disableLogger: true, disableListenLog: true },
+    { disableLogger: true, disableListenLog: true, routerConfig: AdminRoutes.routerConfig },
   ).pipe(
     Layer.provideMerge(
       NodeHttpServer.layer(() => createServer(), { host: "127.0.0.1", port: 0, gracefulShutdownTimeout: 500 }),
@@ -193,12 +194,13 @@ describe("the Admin REST API", () => {
           expectError(yield* send(method, path), 404, missing, /no plugin absent/)
         }
         expectError(yield* send("PUT", "/absent/config", { body: "{}" }), 404, missing)
+        expectError(yield* send("PATCH", "/absent/config", { body: "{}" }), 404, missing)
         expectError(yield* send("GET", "/by-hand/nothing"), 404, "api.context.404.app_error")
         for (const [method, path, allow] of [
           ["PATCH", "", "GET, POST"],
           ["DELETE", "/statuses", "GET"],
           ["GET", "/by-hand/enable", "POST"],
-          ["POST", "/by-hand/config", "GET, PUT"],
+          ["POST", "/by-hand/config", "GET, PUT, PATCH"],
         ] as const) {
           const answer = yield* send(method, path)
           expectError(answer, 405, "api.context.405.app_error")
@@ -213,7 +215,16 @@ describe("the Admin REST API", () => {
         const body = "api.context.invalid_body_param.app_error"
         for (const given of ["", "nonsense", "[]", "3", `{"a":${"[".repeat(5000)}${"]".repeat(5000)}}`]) {
           expectError(yield* send("PUT", "/by-hand/config", { body: given }), 400, body)
+          expectError(yield* send("PATCH", "/by-hand/config", { body: given }), 400, body)
         }
+        // Whatever type it says to be of: curl says a form for all that it is given.
+        for (const type of ["application/xml", "multipart/form-data; boundary=x"]) {
+          const given = { body: "<a/>", headers: { "content-type": type } }
+          expectError(yield* send("PUT", "/by-hand/config", given), 400, body, /is not JSON/)
+        }
+        const [longest, longer] = ["a".repeat(190), "a".repeat(191)]
+        expectError(yield* send("GET", `/${longest}/config`), 404, missing, /no plugin aaa/)
+        expectError(yield* send("GET", `/${longer}/config`), 404, "api.context.404.app_error", /longer than any id/)
         const large = { body: JSON.stringify({ a: "x".repeat(2_000_000) }) }
         expectError(yield* send("PUT", "/by-hand/config", large), 413, "api.context.request_body_too_large.app_error")
         expectError(
@@ -267,6 +278,8 @@ describe("an upload", () => {
         }
         const forced = yield* send("POST", "", { body: form(next, { force: "true" }) })
         assert.deepInclude(forced.json, { version: "1.1.0" })
+        const older = yield* send("POST", "", { body: form(old) })
+        expectError(older, 409, "app.plugin.downgrade.app_error", /1\.1\.0, which is newer than 1\.0\.0.*--force/)
         assert.deepInclude((yield* send("GET", "/statuses")).json[1], {
           version: "1.1.0",
           state: 0,
@@ -290,6 +303,7 @@ describe("an upload", () => {
       const files = yield* folder({
         "no-archive": "nonsense",
         manifest: "",
+        "linked/plugin.json": JSON.stringify({ id: "linked", name: "L", server: { executable: "run" } }),
       })
       yield* Effect.gen(function* () {
         const { base, send } = yield* client
@@ -303,7 +317,12 @@ describe("an upload", () => {
         const two = new FormData()
         for (const name of ["a", "b"]) two.append("plugin", new File([good], name))
         expectError(yield* post(two), 400, "api.plugin.upload.array.app_error")
-        expectError(yield* post(form(join(files, "no-archive"))), 400, "app.plugin.extract.app_error", /the upload/)
+        expectError(yield* post(form(join(files, "no-archive"))), 400, "app.plugin.extract.app_error", /the archive/)
+        symlinkSync("/bin/sh", join(files, "linked/run"))
+        const linked = join(files, "linked.tar.gz")
+        execFileSync("tar", ["-czf", linked, "-C", files, "linked"])
+        const link = yield* post(form(linked))
+        expectError(link, 400, "app.plugin.extract.app_error", /run" is a symbolic link; put the file itself/)
         const cut = new FormData()
         cut.append("plugin", new File([good.subarray(0, good.length - 20)], "cut"))
         expectError(yield* post(cut), 400, "app.plugin.extract.app_error")
@@ -330,12 +349,12 @@ describe("an upload", () => {
         leaving.socket.destroy()
         yield* eventually("nothing is left of it", () => uploads().length === 0)
         const stuffed = form(join(files, "no-archive"), { force: "x".repeat(100_000) })
-        expectError(yield* post(stuffed), 413, tooLarge)
+        expectError(yield* post(stuffed), 413, tooLarge, /A field of the form has more than 65536 bytes/)
         const many = form(
           join(files, "no-archive"),
           Object.fromEntries([...Array(20).keys()].map((n) => [`f${n}`, ""])),
         )
-        expectError(yield* post(many), 413, tooLarge)
+        expectError(yield* post(many), 413, tooLarge, /more than 10 parts/)
       }).pipe(Effect.provide(served(yield* root)))
       assert.deepStrictEqual(
         readdirSync(temporary).filter((name) => !name.startsWith("test-")),
@@ -408,7 +427,8 @@ describe("an install from a URL", () => {
           expectError(answer, 400, failed, reason)
           assert.notInclude(answer.text, "secret")
         }
-        expectError(yield* from(`${origin}/large`), 413, "api.plugin.upload.file_too_large.app_error")
+        const large = yield* from(`${origin}/large`)
+        expectError(large, 413, "api.plugin.upload.file_too_large.app_error", /^the archive/)
         const installed = yield* from(`${origin}/moved`)
         assert.strictEqual(installed.status, 201, installed.text)
         assert.deepInclude(installed.json, { id: "hello", version: "1.0.0" })
@@ -459,14 +479,26 @@ describe("settings", () => {
     Effect.gen(function* () {
       yield* Effect.gen(function* () {
         const { send } = yield* client
-        assert.deepStrictEqual((yield* send("GET", "/by-hand/config")).json, { Level: 3 })
+        assert.deepStrictEqual((yield* send("GET", "/by-hand/config")).json, { Level: 3, Key: null })
         const set = yield* send("PUT", "/by-hand/config", { body: JSON.stringify({ level: 7, Key: "s3cret" }) })
         const { Key, ...others } = set.json
         assert.deepStrictEqual(others, { Level: 7 })
         assert.match(Key, /^\*+$/)
         const again = yield* send("PUT", "/by-hand/config", { body: JSON.stringify({ Level: 8, Key }) })
         assert.deepStrictEqual(again.json, { Level: 8, Key })
-        assert.notInclude(set.text + again.text, "s3cret")
+        // Only what is named is changed, however many do that at once.
+        const change = (body: object) => send("PATCH", "/by-hand/config", { body: JSON.stringify(body) })
+        const changed = yield* change({ LEVEL: null })
+        assert.deepStrictEqual(changed.json, { Level: 3, Key })
+        yield* send("PUT", "/by-hand/config", { body: "{}" })
+        const sent = Array.from({ length: 20 }, (_, index) => change(index % 2 === 0 ? { key: "two" } : { level: 9 }))
+        yield* Effect.all(sent, { concurrency: "unbounded" })
+        assert.deepStrictEqual((yield* send("GET", "/by-hand/config")).json, { Level: 9, Key })
+        for (const method of ["PUT", "PATCH"]) {
+          const unknown = yield* send(method, "/by-hand/config", { body: JSON.stringify({ Nope: 1 }) })
+          expectError(unknown, 400, "app.plugin.settings.app_error", /Nope: .* there are Level, Key/)
+        }
+        assert.notInclude(set.text + again.text + changed.text, "s3cret")
       }).pipe(Effect.provide(served(yield* root)))
     }).pipe(Effect.scoped),
   )
@@ -553,7 +585,7 @@ describe("what describes the API", () => {
     Effect.gen(function* () {
       yield* Effect.gen(function* () {
         const { send } = yield* client
-        const { json } = yield* send("GET", AdminRoutes.OPENAPI_PATH, { headers: { authorization: "" } })
+        const { json } = yield* send("GET", "/api/v4/openapi.json", { headers: { authorization: "" } })
         assert.strictEqual(json.openapi.split(".")[0], "3")
         assert.includeMembers(Object.keys(json.paths), [
           "/api/v4/plugins",
@@ -566,7 +598,7 @@ describe("what describes the API", () => {
         assert.deepStrictEqual(json.security, [{ bearer: [] }])
         assert.containsAllKeys(json.components.schemas, ["AppError", "Manifest", "PluginStatus", "PluginHealth"])
 
-        const page = yield* send("GET", AdminRoutes.DOCUMENTATION_PATH, { headers: { authorization: "" } })
+        const page = yield* send("GET", "/api/v4/docs", { headers: { authorization: "" } })
         assert.match(page.headers.get("content-type") ?? "", /text\/html/)
         assert.match(page.headers.get("content-security-policy") ?? "", /default-src 'none'/)
         assert.notMatch(page.text, /<(?:script|link|img)[^>]+(?:src|href)=/)
@@ -587,7 +619,7 @@ describe("what describes the API", () => {
           page.on("request", (request) => asked.push(request.url()))
           page.on("console", (message) => message.type() === "error" && errors.push(message.text()))
           page.on("pageerror", (error) => errors.push(String(error)))
-          yield* Effect.promise(() => page.goto(`${base}${AdminRoutes.DOCUMENTATION_PATH}`))
+          yield* Effect.promise(() => page.goto(`${base}/api/v4/docs`))
           yield* Effect.promise(() => page.getByText("Install a .tar.gz", { exact: true }).waitFor({ timeout: 60_000 }))
           const others = asked.filter((url) => !url.startsWith(base) && !url.startsWith("data:"))
           assert.deepStrictEqual([others, errors], [[], []])

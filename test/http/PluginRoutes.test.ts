@@ -2,10 +2,11 @@
 import { createServer, type ServerOptions } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Metric, Option, Redacted, type Scope } from "effect"
+import { Cause, Context, Effect, Exit, Layer, Metric, Option, Redacted, type Scope } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
 import { AccessToken } from "../../src/http/AccessToken.ts"
 import { createServer as createHostServer } from "../../src/http/NodeServer.ts"
+import * as AdminRoutes from "../../src/http/AdminRoutes.ts"
 import * as PluginRoutes from "../../src/http/PluginRoutes.ts"
 import * as FakePlugin from "../../src/testing/FakePlugin.ts"
 import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
@@ -14,6 +15,9 @@ import { Hooks } from "../../src/hooks/Hooks.ts"
 import { eventually } from "../support/host.ts"
 import { recordLog } from "../support/log.ts"
 import { head, type Wire, wire } from "../support/rawHttp.ts"
+
+/** What a backend may tell by whose a token is. */
+class Sessions extends Context.Service<Sessions, (token: string) => Option.Option<string>>()("test/Sessions") {}
 
 type Handler = NonNullable<FakePlugin.FakeHooks<MattermostContract>["serveHTTP"]>
 
@@ -26,7 +30,7 @@ const serving = <A, E>(
     routes,
   }: {
     readonly handler: Handler
-    readonly authenticate?: PluginRoutes.Authenticate
+    readonly authenticate?: PluginRoutes.Authenticate<Error, Sessions>
     readonly routes?: PluginRoutes.PluginRoutesOptions
     readonly node?: ServerOptions
   },
@@ -46,6 +50,7 @@ const serving = <A, E>(
     ).pipe(
       Layer.provideMerge(NodeHttpServer.layer(() => createServer({ ...node }), { host: "127.0.0.1", port: 0 })),
       Layer.provide(MattermostPlugins.layerEnvironmentTest([])),
+      Layer.provide(Layer.succeed(Sessions, (token) => Option.liftPredicate("ann", () => token === "t"))),
       Layer.provide(Layer.succeed(MattermostPlugins, yield* MattermostPlugins)),
     )
     return yield* Effect.gen(function* () {
@@ -95,6 +100,20 @@ describe("a defect while a request is served", () => {
           entries().map(({ fields, level }) => [level, fields["plugin_id"]]),
           [["Error", "fake"]],
         )
+        log.entries.length = 0
+      }),
+    ).pipe(Effect.provide(log.layer)),
+  )
+
+  it.live("may be a failure of what tells whose a token is", () =>
+    serving({ handler: silent, authenticate: () => Effect.fail(new Error("no sessions")) }, (connect) =>
+      Effect.gen(function* () {
+        const { untilClosed, write } = yield* connect
+        write(head("GET", "/plugins/fake/x", ["Authorization: Bearer x", "Connection: close"]))
+        const answer = yield* untilClosed
+        assert.match(answer, /^HTTP\/1\.1 500 /)
+        assert.notInclude(answer, "no sessions")
+        assert.lengthOf(entries(), 1)
         log.entries.length = 0
       }),
     ).pipe(Effect.provide(log.layer)),
@@ -241,4 +260,74 @@ describe("the token of the operators", () => {
       }),
     ).pipe(Effect.provideService(AccessToken, AccessToken.make(Redacted.make("operators-t0ken"))))
   })
+})
+
+describe("what tells whose a token is", () => {
+  it.live("may need services", () => {
+    const handler: Handler = (call) =>
+      Effect.gen(function* () {
+        const { init } = yield* Effect.map(call.receive, Option.getOrThrow)
+        const user = init?.headers.find(({ key }) => key.toLowerCase() === "mattermost-user-id")?.values[0]
+        yield* call.send({ init: {}, bodyChunk: new TextEncoder().encode(`it is ${user}`), bodyComplete: true })
+      }).pipe(Effect.orDie)
+    const authenticate = (token: string) => Effect.map(Sessions, (find) => find(token))
+    return serving({ handler, authenticate }, (connect) =>
+      Effect.gen(function* () {
+        for (const [token, user] of [
+          ["t", "ann"],
+          ["x", "undefined"],
+        ] as const) {
+          const { untilClosed, write } = yield* connect
+          write(head("GET", "/plugins/fake/x", [`Authorization: Bearer ${token}`, "Connection: close"]))
+          assert.include(yield* untilClosed, `it is ${user}`)
+        }
+      }),
+    )
+  })
+})
+
+describe("the places of routes", () => {
+  /** What a program with these routes is told; nothing where it starts. */
+  const told = (...routes: ReadonlyArray<Layer.Layer<never, never, any>>) =>
+    Effect.gen(function* () {
+      const served = HttpRouter.serve(Layer.mergeAll(Layer.empty, ...routes), {
+        disableLogger: true,
+        disableListenLog: true,
+      }).pipe(
+        Layer.provide(NodeHttpServer.layer(() => createServer(), { host: "127.0.0.1", port: 0 })),
+        Layer.provide(MattermostPlugins.layerEnvironmentTest([])),
+        Layer.provide(MattermostPlugins.layer),
+        Layer.provide(Layer.succeed(AccessToken, AccessToken.make(Redacted.make("t")))),
+      ) as Layer.Layer<never>
+      const exit = yield* Effect.exit(Layer.build(served))
+      return Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : undefined
+    }).pipe(Effect.scoped)
+  const plugins = (path?: string) => PluginRoutes.layer(MattermostPlugins, () => Effect.succeedNone, { path })
+  const admin = (path?: string) => AdminRoutes.layer(MattermostPlugins, { path })
+
+  it.live("are paths, and no pattern of a router's", () =>
+    Effect.gen(function* () {
+      for (const path of ["", "/", "plugins", "/plugins/", "//a", "/a/:id", "/a/*", "/a?b", "/ä", "/a/../b"]) {
+        assert.include(
+          yield* told(plugins(path)),
+          `path of PluginRoutes.layer is ${JSON.stringify(path)}; it begins with`,
+        )
+        assert.include(yield* told(admin(path)), `path of AdminRoutes.layer is ${JSON.stringify(path)}`)
+      }
+    }),
+  )
+
+  it.live("are one host's each", () =>
+    Effect.gen(function* () {
+      assert.isUndefined(yield* told(plugins(), admin(), plugins("/b/plugins"), admin("/b/api")))
+      assert.include(
+        yield* told(plugins(), plugins()),
+        "PluginRoutes.layer can't serve /plugins: PluginRoutes.layer of this server has /plugins already; give one of the two another place by its option path",
+      )
+      assert.include(yield* told(plugins("/a"), plugins("/a/b")), "another place")
+      assert.include(yield* told(admin(), admin()), "AdminRoutes.layer can't serve /api/v4: ")
+      assert.include(yield* told(admin("/a"), plugins("/a/plugins")), "another place")
+      assert.isUndefined(yield* told(plugins("/a/plugins"), plugins("/a/plugins2")))
+    }),
+  )
 })

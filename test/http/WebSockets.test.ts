@@ -97,6 +97,18 @@ describe("a WebSocket of a plugin's", () => {
     }).pipe(Effect.scoped),
   )
 
+  it.live("is where its host's plugins are, be that elsewhere than others'", () =>
+    Effect.gen(function* () {
+      const { plugin } = echoing()
+      const host = yield* direct({ plugin, routes: { path: "/alarm/plugins" } })
+      const socket = yield* open(host, "/alarm/plugins/fake/ws")
+      const text = message(socket)
+      socket.send("hi")
+      assert.strictEqual(yield* text, "hi")
+      yield* Effect.flip(open(host, PATH))
+    }).pipe(Effect.scoped),
+  )
+
   it.live("is asked for by the client's own request, which says who asks", () =>
     Effect.gen(function* () {
       const { heads, plugin } = scripted()

@@ -1,5 +1,5 @@
 /** The operator's story over REST: the daemon, real plugins, and Mattermost's own client. */
-import { readdirSync, readFileSync } from "node:fs"
+import { readdirSync, readFileSync, rmSync } from "node:fs"
 import { chmod, cp } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { NodeServices } from "@effect/platform-node"
@@ -205,6 +205,40 @@ describe.skipIf(noPython)("an operator", () => {
         const [status] = (yield* send("GET", `${PLUGINS}/statuses`)).json()
         assert.deepInclude(status, { state: 0, is_enabled: false, version: "1.1.0" })
         assert.deepStrictEqual((yield* send("DELETE", `${PLUGINS}/hello`)).json(), { status: "OK" })
+        assert.deepStrictEqual((yield* send("GET", `${PLUGINS}/statuses`)).json(), [])
+      }).pipe(Effect.provide(yield* daemon(place)))
+    }).pipe(Effect.scoped),
+  )
+})
+
+describe("a plugin whose bundle is lost", () => {
+  it.live("is listed with what to do, and can be removed", () =>
+    Effect.gen(function* () {
+      const place = yield* root
+      const file = yield* hello("1.0.0")
+      yield* Effect.gen(function* () {
+        const send = yield* client
+        assert.strictEqual((yield* send("POST", PLUGINS, upload(file))).status, 201)
+      }).pipe(Effect.provide(yield* daemon(place)))
+      rmSync(join(place, "data/bundles/hello"), { recursive: true })
+      yield* Effect.gen(function* () {
+        const send = yield* client
+        const error = "its bundle is gone from the store; install it again"
+        assert.deepStrictEqual((yield* send("GET", PLUGINS)).json(), {
+          active: [],
+          inactive: [{ id: "hello", name: "hello", version: "1.0.0" }],
+        })
+        const [status] = (yield* send("GET", `${PLUGINS}/statuses`)).json()
+        assert.deepInclude(status, { plugin_id: "hello", state_name: "FailedToStart", is_enabled: false, error })
+        for (const [method, path] of [
+          ["POST", "/hello/enable"],
+          ["GET", "/Hello/health"],
+        ] as const) {
+          const answer = yield* send(method, PLUGINS + path)
+          assert.strictEqual(answer.status, 404)
+          assert.include(answer.json().message, error)
+        }
+        assert.deepStrictEqual((yield* send("DELETE", `${PLUGINS}/Hello`)).json(), { status: "OK" })
         assert.deepStrictEqual((yield* send("GET", `${PLUGINS}/statuses`)).json(), [])
       }).pipe(Effect.provide(yield* daemon(place)))
     }).pipe(Effect.scoped),

@@ -1,20 +1,15 @@
 /** The operator's story over the command line, against the real supervisor; and an author's, from a new plugin to a reload. */
-import { spawnSync } from "node:child_process"
-import { cpSync, existsSync, globSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { cli, cliEnvironment, main } from "../support/cli.ts"
-import { root } from "../support/documents.ts"
 import { folder } from "../support/folder.ts"
 import { eventually, noPython } from "../support/host.ts"
-import { noGo } from "../support/goplugin.ts"
 import { program } from "../support/program.ts"
-import { makePackages } from "../support/wheels.ts"
+import { installedSdk, makePackages, OFFLINE } from "../support/wheels.ts"
 
 const TOKEN = "token-of-the-test"
-const sdk = join(root, "python-sdk")
-const BACKEND = join(root, "examples/own-contract/src/serve.ts")
 
 /** Starts a command that runs until the Scope ends. */
 const started = (args: ReadonlyArray<string>, cwd: string, env: NodeJS.ProcessEnv = {}) =>
@@ -88,9 +83,10 @@ describe.skipIf(noPython)("an operator on the command line", () => {
       const root = yield* folder(greeter)
       const { done, run, url } = yield* served(root)
       assert.include(yield* done("list"), "There are no plugins yet")
-      assert.include(yield* done("install", "greeter"), "greeter 1.0.0 is installed")
-      assert.match(yield* done("list"), /^greeter +1\.0\.0 +inactive +Greeter$/m)
-      yield* done("enable", "greeter")
+      assert.include(yield* done("install", "greeter"), "greeter 1.0.0 is installed and not enabled")
+      assert.match(yield* done("list"), /^greeter +1\.0\.0 +inactive +disabled +Greeter$/m)
+      // Ids count in any case, and are told as they are.
+      assert.strictEqual(yield* done("enable", "GREETER"), "greeter is enabled and runs\n")
       assert.match(yield* done("status"), /^greeter +1\.0\.0 +Running/m)
       assert.deepStrictEqual(yield* page(url, "greeter"), { status: 200, text: "one" })
 
@@ -105,11 +101,11 @@ describe.skipIf(noPython)("an operator on the command line", () => {
       assert.include(yield* done("logs", "greeter"), "the greeter is here")
       const again = yield* run("install", "greeter")
       assert.deepInclude(again, { code: 1, stdout: "" })
-      assert.include(again.stderr, "installed already")
+      assert.include(again.stderr, "installed already in version 1.0.0; to replace it, force the install (--force")
       const source = join(root, "greeter/plugin.py")
       writeFileSync(source, readFileSync(source, "utf8").replace('"one"', '"two"'))
       yield* done("pack", "greeter", "-o", "greeter.tar.gz")
-      yield* done("install", "greeter.tar.gz", "--force")
+      assert.include(yield* done("install", "greeter.tar.gz", "--force"), "greeter 1.0.0 is installed and runs")
       assert.deepStrictEqual(yield* page(url, "greeter"), { status: 200, text: "two" })
 
       for (const word of ["restart", "reload"]) yield* done(word, "greeter")
@@ -157,6 +153,12 @@ describe.skipIf(noPython)("an operator on the command line", () => {
       yield* done("install", "greeter.tar.gz")
       yield* done("sign", "greeter", "--key", "release.pem")
       writeFileSync(join(root, "greeter/more.py"), "")
+      const packed = yield* run("pack", "greeter", "-o", "changed.tar.gz")
+      assert.strictEqual(packed.code, 0)
+      assert.match(
+        packed.stderr,
+        /signature in \S+greeter is not for what is packed: "more.py" was added .*sign it again/,
+      )
       const changed = yield* run("install", "greeter", "--force")
       assert.deepInclude(changed, { code: 1, stdout: "" })
       assert.include(changed.stderr, '"more.py" was added after it was signed')
@@ -170,17 +172,8 @@ describe.skipIf(noPython)("an operator on the command line", () => {
         "greeter/requirements.txt": "tiny==1.0\n",
         "greeter/plugin.py": `import tiny\n${greeter["greeter/plugin.py"].replace('"one"', '"tiny " + tiny.version')}`,
       })
-      const packages = spawnSync("python3", ["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], {
-        env: cliEnvironment(),
-        encoding: "utf8",
-      }).stdout.trim()
-      makePackages(join(root, "wheels"), [
-        { name: "tiny" },
-        // Leads to the SDK as it is developed here.
-        { name: "sdk-here", files: { "sdk_here.pth": `${packages}\n${join(sdk, "src")}\n` } },
-      ])
-      const flags = ["--offline", "--python-tool", "pip", "--find-links", "wheels", "--python-sdk", "sdk-here"]
-      const { done, run, url } = yield* served(root, ...flags)
+      makePackages(join(root, "wheels"), [{ name: "tiny" }, installedSdk()])
+      const { done, run, url } = yield* served(root, ...OFFLINE)
       yield* done("install", "greeter")
       yield* done("enable", "greeter")
       assert.strictEqual((yield* page(url, "greeter")).text, "tiny 1.0")
@@ -327,7 +320,10 @@ describe.skipIf(noPython)("an author on the command line", () => {
       const failures: ReadonlyArray<readonly [string, RegExp]> = [
         ["no-manifest", /✗ manifest +.*\n- paths/],
         ["path", /✓ manifest[^]*✗ paths +.*leads outside of the bundle/],
-        ["imports", /✓ environment[^]*✗ imports[^]*No module named 'nothing_of_this_name'\n- handshake/],
+        [
+          "imports",
+          /✓ environment[^]*✗ imports[^]*No module named 'nothing_of_this_name'\n +packages that it imports go into.*\n- handshake/,
+        ],
         ["handshake", /✓ imports[^]*✗ handshake[^]*- hooks/],
         ["hooks", /✓ handshake[^]*✗ hooks[^]*no disk/],
       ]
@@ -360,59 +356,74 @@ describe.skipIf(noPython)("an author on the command line", () => {
   )
 })
 
-describe.skipIf(noPython)("an author for a contract of one's own", () => {
-  it.live("makes a plugin with each of its hooks, on the contract's package", () =>
+describe.skipIf(noPython)("a call", () => {
+  it.live("has the workspace's ids, and what earlier ones have stored where it is told to", () =>
     Effect.gen(function* () {
-      const root = yield* folder({})
-      const made = yield* cli(["new", "taxes", "--backend", BACKEND, "--json"], { cwd: root })
-      assert.strictEqual(made.code, 0, made.stderr)
-      const generated = spawnSync(
-        "python3",
-        [
-          "-m",
-          "effect_plugin.generate",
-          "--proto",
-          join(BACKEND, "../../proto"),
-          "--hooks",
-          "billing.v1.BillingHooks",
-          "--api",
-          "billing.v1.BillingApi",
-          "--cookie",
-          "BILLING_PLUGIN=invoices for everybody",
-          "--package",
-          "billing_plugin",
-          "--output",
-          "made",
-        ],
-        { cwd: root, env: cliEnvironment(), encoding: "utf8" },
+      const root = yield* folder({
+        "who/plugin.json": JSON.stringify({ id: "who", name: "Who", server: { executable: "plugin.py" } }),
+        "who/plugin.py": `
+from mattermost_plugin import Plugin, command, run_plugin
+
+class Who(Plugin):
+    @command("who")
+    def who(self, ctx, args, text):
+        names = self.api.get_user(args.user_id).username, self.api.get_channel(args.channel_id).name
+        return " ".join([*names, str(self.kv.update("calls", lambda before: before + 1, default=0))])
+
+run_plugin(Who)
+`,
+      })
+      const call = (args: object) =>
+        cli(["call", "ExecuteCommand", JSON.stringify({ args }), "--folder", "who", "--data", "data"], { cwd: root })
+      for (const count of [1, 2]) {
+        const { code, stderr, stdout } = yield* call({
+          command: "/who",
+          user_id: "$user_id",
+          channel_id: "$channel_id",
+        })
+        assert.deepStrictEqual([code, stderr], [0, ""])
+        assert.strictEqual(JSON.parse(stdout).response.text, `admin town-square ${count}`)
+      }
+      const failed = yield* call({ command: "/who", user_id: "nobody" })
+      assert.deepInclude(failed, { code: 1, stdout: "" })
+      // Whose failure it is, is told once.
+      assert.match(
+        failed.stderr,
+        /plugin who: ExecuteCommand failed in the plugin \(\S+\): ExecuteCommand raised NotFound/,
       )
-      assert.strictEqual(generated.status, 0, generated.stderr)
-      const [found = ""] = globSync("made/**/billing_plugin", { cwd: root })
-      cpSync(join(root, found), join(root, "taxes/billing_plugin"), { recursive: true })
-      const checked = yield* cli(["check", "taxes", "--backend", BACKEND], { cwd: root })
-      assert.strictEqual(checked.code, 0, checked.stdout)
-      assert.match(checked.stdout, /✓ hooks .*TaxRules/)
-      const called = yield* cli(
-        ["call", "TaxRules", '{"country":"FR"}', "--backend", BACKEND, "--folder", "taxes", "--json"],
-        { cwd: root },
-      )
-      assert.deepInclude(called, { code: 0, stdout: "{}\n" })
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("of a plugin whose packages nobody has installed says so", () =>
+    Effect.gen(function* () {
+      const root = yield* folder({
+        ...greeter,
+        "greeter/requirements.txt": "nothing-of-this-name\n",
+        "greeter/plugin.py": "import nothing_of_this_name\n",
+      })
+      for (const args of [
+        ["call", "OnActivate", "--folder", "greeter"],
+        ["check", "greeter"],
+      ]) {
+        const { code, stderr, stdout } = yield* cli([...args, "--no-provision"], { cwd: root })
+        assert.strictEqual(code, 1)
+        assert.match(
+          stdout + stderr,
+          /No module named 'nothing_of_this_name'[^]*requirements\.txt was not installed: this host makes no Python environments \(--no-provision\)/,
+        )
+      }
     }).pipe(Effect.scoped),
   )
 })
 
-describe.skipIf(noGo !== undefined)("an author in Go", () => {
-  it.live("makes a plugin for either contract that runs as it is", () =>
+describe("an author without Go", () => {
+  it.live("is told so, and no half of a plugin stays", () =>
     Effect.gen(function* () {
       const root = yield* folder({})
-      for (const more of [[], ["--backend", BACKEND]]) {
-        const id = `in-go-${more.length}`
-        const made = yield* cli(["new", id, "--go", ...more], { cwd: root })
-        assert.deepStrictEqual([made.code, made.stderr], [0, ""])
-        const checked = yield* cli(["check", id, ...more], { cwd: root })
-        assert.strictEqual(checked.code, 0, checked.stdout)
-        assert.match(checked.stdout, /✓ hooks +it is active, and implements .*WillBe/)
-      }
+      const made = yield* cli(["new", "in-go", "--go"], { cwd: root, env: { PATH: root } })
+      assert.deepInclude(made, { code: 1, stdout: "" })
+      assert.match(made.stderr, /^ *there is no go on the PATH; install it$/m)
+      assert.isFalse(existsSync(join(root, "in-go")))
     }).pipe(Effect.scoped),
   )
 })

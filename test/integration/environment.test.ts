@@ -104,3 +104,18 @@ describe.skipIf(noPython)("PluginEnvironment", () => {
     }).pipe(Effect.scoped, Effect.provide(Logger.layer([logger])))
   })
 })
+
+describe("a folder of plugins that is not there", () => {
+  it.live("keeps its host from starting", () =>
+    Effect.gen(function* () {
+      const directory = join(yield* folder({}), "plugns")
+      const live = MattermostPlugins.layerFolder({ directory }).pipe(
+        Layer.provide(MattermostPlugins.layerApi({})),
+        Layer.provide(NodeServices.layer),
+      )
+      const error = yield* Effect.flip(Layer.build(live))
+      assert.deepInclude(error, { _tag: "BundleError", directory })
+      assert.include(error.message, directory)
+    }).pipe(Effect.scoped),
+  )
+})

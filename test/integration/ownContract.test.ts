@@ -48,10 +48,19 @@ describe.skipIf(noPython || noGo)("examples/own-contract", () => {
         const get = (path: string) =>
           Effect.promise(() => fetch(base + path, { headers: { authorization } }).then((response) => response.text()))
         assert.strictEqual(yield* get("/plugins/taxes/"), "1 invoices were sent", "it is on the same store")
-        const statuses = JSON.parse(yield* get("/api/v4/plugins/statuses")) as ReadonlyArray<{ readonly state: number }>
+        const statuses = JSON.parse(yield* get("/api/v4/plugins/statuses")) as ReadonlyArray<{
+          readonly hooks: ReadonlyArray<string>
+          readonly hooks_told: boolean
+          readonly plugin_id: string
+          readonly state: number
+        }>
+        // The one in Go serves no Implemented: what it has is not known.
         assert.deepStrictEqual(
-          statuses.map(({ state }) => state),
-          [2, 2],
+          statuses.map(({ hooks, hooks_told, plugin_id, state }) => [plugin_id, state, hooks_told, hooks.toSorted()]),
+          [
+            ["audit", 2, false, []],
+            ["taxes", 2, true, ["InvoiceWasSent", "InvoiceWillBeSent", "ServeHTTP", "TaxRules"]],
+          ],
         )
         // What operators do is the same for every contract.
         const put = yield* Effect.promise(() =>

@@ -1,4 +1,5 @@
 /** Plugins under a real host that makes their environments. */
+import { relative } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, SubscriptionRef } from "effect"
 import { NodeServices } from "@effect/platform-node"
@@ -29,7 +30,13 @@ const host = ({ bin, directory, packages }: Machine, plugins: string) =>
   MattermostPlugins.layerFolder({ directory: plugins }).pipe(
     Layer.provide(MattermostPlugins.layerApi({})),
     Layer.provideMerge(
-      PythonEnvironments.layer({ directory, findLinks: [packages], offline: true, sdk: { requirement: SDK.name } }),
+      PythonEnvironments.layer({
+        directory,
+        // As an operator may write it.
+        findLinks: [relative(process.cwd(), packages)],
+        offline: true,
+        sdk: { requirement: SDK.name },
+      }),
     ),
     Layer.provide(
       Layer.succeed(HostEnvironment, {

@@ -43,18 +43,18 @@ describe("Requirements", () => {
 
   it.effect("are a project's dependencies, without building it", () =>
     Effect.gen(function* () {
-      const { files, isExact } = yield* read({ "pyproject.toml": PROJECT })
+      const { files, isLocked } = yield* read({ "pyproject.toml": PROJECT })
       assert.deepStrictEqual(
         files.map(({ content, path }) => [path, "text" in content && content.text]),
         [["requirements.txt", "a>=1\nb[c]; python_version > '3.8'\n"]],
       )
-      assert.isFalse(isExact)
+      assert.isFalse(isLocked)
     }).pipe(Effect.scoped),
   )
 
   it.effect("have all that they refer to", () =>
     Effect.gen(function* () {
-      const { files, isExact } = yield* read({
+      const { files, isLocked } = yield* read({
         "requirements.txt":
           "--requirement=sub/a.txt\n-c limits.txt\n./libs/x-1-py3-none-any.whl \\\n  --hash=sha256:00\nname @ https://example.org/name.zip\n# -r not.txt\n",
         "sub/a.txt": "-r ../requirements.txt\n-rb.txt\n",
@@ -66,7 +66,7 @@ describe("Requirements", () => {
       })
       const expected = ["libs/x-1-py3-none-any.whl", "limits.txt", "requirements.txt", "sub/a.txt", "sub/b.txt"]
       assert.deepStrictEqual(files.map(({ path }) => path).toSorted(), [...expected, "wheels/y-1-py3-none-any.whl"])
-      assert.isTrue(isExact)
+      assert.isTrue(isLocked)
     }).pipe(Effect.scoped),
   )
 

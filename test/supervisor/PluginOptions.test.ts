@@ -118,7 +118,7 @@ describe("pluginOptions", () => {
           'fifth.limits["open-files"]',
           "unknown setting; there are memory, openFiles, cpus, cpuSeconds, processes, oomScoreAdjust, user, group",
         ],
-        ["fifth.limits.memory", "Expected a valid ByteSize string"],
+        ["fifth.limits.memory", 'expected a size such as "256 MiB"'],
         ["fifth.limits.openFiles", "expected a whole number, from 1"],
         ["fifth.logLevel", 'Expected "DEBUG" | "INFO" | "WARNING" | "ERROR"'],
         ["other.hooks.deadline", 'expected a millisecond or more, such as "5 seconds"'],

@@ -112,6 +112,7 @@ const spawn = (reason: string) => new PluginSpawnError({ pluginId, executable: "
 const ERRORS: ReadonlyArray<readonly [PluginStartError, boolean]> = [
   [handshake("timeout"), true],
   [handshake("exited"), true],
+  [handshake("cookie"), false],
   [handshake("unhealthy"), true],
   [handshake("config"), false],
   [handshake("unrecognized"), false],

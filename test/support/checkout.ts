@@ -3,6 +3,7 @@ import { cpSync, symlinkSync } from "node:fs"
 import { join } from "node:path"
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
+import { installedCli } from "./cli.ts"
 import { root } from "./documents.ts"
 import { temporaryFolder } from "./folder.ts"
 import { eventually } from "./host.ts"
@@ -10,6 +11,7 @@ import { program } from "./program.ts"
 
 /** A checkout of the project to run commands in, so that what they make in a developer's own is left alone. */
 export const checkout = Effect.map(temporaryFolder, (folder) => {
+  installedCli(folder)
   for (const name of ["python-sdk", "proto", "src", "node_modules", "package.json", "tsconfig.json"]) {
     symlinkSync(join(root, name), join(folder, name))
   }
@@ -23,8 +25,9 @@ export const checkout = Effect.map(temporaryFolder, (folder) => {
  * stopped after.
  */
 export const served = Effect.fnUntraced(function* (commands: string, cwd: string, last = /\/api\/v4\/posts\n/) {
-  const script = `${commands.trim().replace(/^(npx )?node (?=.* serve )/m, "exec node ")} --port 0`
-  const supervisor = yield* program("sh", ["-ec", script], { cwd })
+  const script = `${commands.trim().replace(/^(?:npx )?(\S+) (?=.*\bserve )/m, "exec $1 ")} --port 0`
+  const env = { ...process.env, PATH: `${join(cwd, "bin")}:${process.env["PATH"]}` }
+  const supervisor = yield* program("sh", ["-ec", script], { cwd, env })
   // Its last words, when every plugin is active or has failed.
   const settled = () => supervisor.child.exitCode !== null || last.test(supervisor.output())
   yield* eventually("the plugins serve", settled, 590_000)

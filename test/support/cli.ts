@@ -1,6 +1,7 @@
 /** The command line as a process: what it prints, and its exit code. */
 import { execFile } from "node:child_process"
-import { resolve } from "node:path"
+import { mkdirSync, writeFileSync } from "node:fs"
+import { join, resolve } from "node:path"
 import { Effect } from "effect"
 import { inject } from "vitest"
 
@@ -17,6 +18,15 @@ export const cliEnvironment = (variables: NodeJS.ProcessEnv = {}): NodeJS.Proces
     NO_COLOR: "1",
     ...variables,
   }
+}
+
+/** Puts `plugin-supervisor` into a folder, as an installed package has it; answers a PATH with that folder. */
+export const installedCli = (folder: string): string => {
+  const bin = join(folder, "bin")
+  mkdirSync(bin)
+  const script = `#!/bin/sh\nexec ${process.execPath} --conditions=effect-plugin-supervisor-source ${main} "$@"\n`
+  writeFileSync(join(bin, "plugin-supervisor"), script, { mode: 0o755 })
+  return `${bin}:${cliEnvironment()["PATH"]}`
 }
 
 /** How a command has ended. */

@@ -82,3 +82,14 @@ export const installedSdk = (): Package => {
   const line = `import site; site.addsitedir(${JSON.stringify(folder)})\n`
   return { name: "effect-plugin-supervisor-sdk", version: "9.0", files: { "installed_sdk.pth": line } }
 }
+
+/** By these flags packages come from the folder `wheels` alone, and the SDK is that one. */
+export const OFFLINE = [
+  "--offline",
+  "--python-tool",
+  "pip",
+  "--find-links",
+  "wheels",
+  "--python-sdk",
+  "effect-plugin-supervisor-sdk",
+]

@@ -2,4 +2,5 @@
 import { api } from "./backend.ts"
 import { BillingPlugins } from "./Billing.ts"
 
-export default { host: BillingPlugins, api }
+// The contract's Python package is in the environment of every plugin that is written in Python.
+export default { host: BillingPlugins, api, pythonPackages: ["../billing-plugin"] }

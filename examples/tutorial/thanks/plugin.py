@@ -1,6 +1,8 @@
 from dataclasses import dataclass
 from html import escape
 
+from humanize import intcomma
+
 from mattermost_plugin import HookName, Plugin, command, every, hook, run_plugin
 from mattermost_plugin.types import CommandResponse
 
@@ -48,7 +50,7 @@ class Thanks(Plugin):
 
     @hook(HookName.ServeHTTP)
     def serve(self, ctx, writer, request):
-        rows = "".join(f"<li>{escape(name)}: {count}</li>" for name, count in self.top())
+        rows = "".join(f"<li>{escape(name)}: {intcomma(count)}</li>" for name, count in self.top())
         writer.set_header("Content-Type", "text/html; charset=utf-8")
         writer.write(f"<h1>Thanked most</h1><ol>{rows}</ol>")
 

@@ -70,7 +70,7 @@ class UnavailableError(PluginAPIError):
 
 
 class NotImplementedByHostError(PluginAPIError):
-    """The host has no such method: its contract is older than the one that the plugin is made for."""
+    """The host has no such method: its contract is older than the plugin's, or its backend does not provide it."""
 
 
 #: The gRPC statuses that HTTP's stand for.
@@ -101,14 +101,19 @@ _BY_CODE: dict[Code, type[PluginAPIError]] = {
 }
 
 
+#: How the details begin where the host's contract has the method, and its backend does not.
+_NOT_PROVIDED = "api.plugin.not_implemented:"
+
+
 def convert_grpc_error(error: Exception, rpc: str = "") -> PluginAPIError:
     """The exception for a call that failed with a gRPC status. `rpc` names what was called, if that is known."""
     code, details = status_of(error)
     if code is Code.UNIMPLEMENTED and rpc:
+        if (details or "").startswith(_NOT_PROVIDED):
+            reason = "its backend does not provide it"
+        else:
+            reason = "its contract is older than the one that the plugin is made for"
         said = f" ({details})" if details else ""
-        return NotImplementedByHostError(
-            f"the host does not have {rpc}; its contract is older than the one that the plugin is made for{said}",
-            code=code,
-        )
+        return NotImplementedByHostError(f"the host does not have {rpc}; {reason}{said}", code=code)
     kind = _BY_CODE.get(code, PluginAPIError) if code is not None else PluginAPIError
     return kind(details or (str(error) if code is None else f"StatusCode.{code.name}"), code=code)

@@ -20,13 +20,17 @@ class SettingsError(ValueError):
     """Settings that an operator has to change; the text says which, and to what."""
 
 
+class _UnknownTypeError(Exception):
+    """A field is of a type that settings have no values of."""
+
+
 def read_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     """Makes a plugin's configuration an instance of a dataclass or of a pydantic model.
 
     Hosts hand settings out in lower case: `MaxLength` of a manifest is the field `max_length` or `maxlength`. What is
     not set, or empty where a text would not do, is the field's default. Raises SettingsError, which names every setting
     that is wrong, and TypeError for a class that is neither, or has fields of other types than `str`, `int`, `float`,
-    `bool`, `list` (also of texts with commas), `Literal`, enums, and these or None.
+    `bool`, `list` (also of texts with commas), `Literal`, enums, these or None, and `Any`, which takes JSON as it is.
     """
     given = {_plain(key): value for key, value in values.items()}
     if hasattr(kind, "model_validate"):
@@ -48,6 +52,11 @@ def read_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
             read[field.name] = _converted(hints[field.name], value)
         except ValueError as error:
             problems.append(f"{field.name} {error}")
+        except _UnknownTypeError:
+            raise TypeError(
+                f"{kind.__name__}.{field.name}: settings have no values of type {hints[field.name]!r}; there are str, "
+                "int, float, bool, list, Literal, enums, these or None, and Any for what is JSON (an object, say)"
+            ) from None
     if problems:
         raise SettingsError(f"settings: {'; '.join(problems)}")
     try:
@@ -93,7 +102,7 @@ def _converted(kind: Any, value: Any) -> Any:
         of = (get_args(kind) or (Any,))[0]
         return [_converted(of, item) for item in items if item != ""]
     if kind not in _SIMPLE:
-        raise TypeError(f"settings have no values of type {kind!r}")
+        raise _UnknownTypeError
     try:
         return _SIMPLE[kind](value)
     except (TypeError, ValueError):

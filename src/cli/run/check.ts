@@ -8,12 +8,13 @@ import { type PluginBundle, PluginBundles } from "../../bundle/PluginBundle.ts"
 import { PluginCommand } from "../../command/PluginCommand.ts"
 import { detectRuntime } from "../../command/PluginRuntime.ts"
 import { PythonInterpreter } from "../../command/PythonInterpreter.ts"
-import { hookName } from "../../contract/Contract.ts"
+import { type AnyContract, hookName } from "../../contract/Contract.ts"
 import { CommandError, EXIT, failed, told } from "../CommandError.ts"
 import { checkImports } from "../importCheck.ts"
-import { type LocalHost, locally, localHost } from "../LocalHost.ts"
+import { type LocalHost, locally, localHost, startProblem } from "../LocalHost.ts"
 import type { LocalFlags } from "../localFlags.ts"
 import * as Output from "../Output.ts"
+import { packageOf } from "../scaffold/pythonPlugin.ts"
 
 /** What is found at each step. */
 interface Verdict {
@@ -71,7 +72,7 @@ const pathsOf = ({ icon_path, server, webapp }: Manifest): ReadonlyArray<string>
   ].filter((path): path is string => path !== undefined && path !== "")
 
 const steps = Effect.fnUntraced(function* (
-  { host, supervisor }: LocalHost,
+  { host, isMattermost, supervisor }: LocalHost,
   folder: string,
   tell: (verdict: Verdict) => Effect.Effect<void>,
 ) {
@@ -128,7 +129,8 @@ const steps = Effect.fnUntraced(function* (
       executable === found ? "it has what it needs already" : executable,
     )
     if (command === undefined) return yield* skip("it lacks what it needs", "imports", "handshake", "hooks")
-    const version = yield* step("imports", checkImports(command), (version) => `all of them, by Python ${version}`)
+    const imported = Effect.mapError(checkImports(command), (error) => withCure(error, host.contract, isMattermost))
+    const version = yield* step("imports", imported, (version) => `all of them, by Python ${version}`)
     if (version === undefined) return yield* skip("its program can't be loaded", "handshake", "hooks")
   } else yield* skip("it is not written in Python", "environment", "imports")
   yield* Effect.scoped(
@@ -138,7 +140,9 @@ const steps = Effect.fnUntraced(function* (
       const isShaken = started._tag === "Success" || BEHIND_HANDSHAKE.has(started.failure._tag)
       yield* step(
         "handshake",
-        isShaken ? Effect.void : Effect.mapError(Effect.fromResult(started), told),
+        isShaken
+          ? Effect.void
+          : Effect.mapError(Effect.fromResult(started), (error) => startProblem(error, isMattermost)),
         () => "it speaks the protocol",
       )
       if (!isShaken) return yield* skip("it can't be asked", "hooks")
@@ -149,6 +153,7 @@ const steps = Effect.fnUntraced(function* (
           : Effect.fail(failed(`it is active, but not with its settings: ${problem}`))
       })
       yield* step("hooks", active, ({ client }) => {
+        if (!client.hasTold) return "it is active, and has not told what it implements"
         const names = [...client.implemented].map((hook) => hookName(host.contract, hook))
         return names.length === 0
           ? "it is active, and implements none"
@@ -160,6 +165,22 @@ const steps = Effect.fnUntraced(function* (
     Effect.catch((error) => tell({ step: "handshake", verdict: "failed", message: error.message })),
   )
 })
+
+/** What to do where a module is missing: whose it is, is known by its name alone. */
+const withCure = (error: CommandError, contract: AnyContract, isMattermost: boolean): CommandError => {
+  const missing = /No module named '([^'.]+)/.exec(error.message)?.[1]
+  if (missing === undefined) return error
+  const others = "packages that it imports go into its requirements.txt"
+  if (isMattermost) {
+    return failed(`${error.message}\n${others}; a plugin for another contract needs --backend`)
+  }
+  const cure = `its package has to be among the pythonPackages that the module of --backend exports`
+  return failed(
+    missing === packageOf(contract)
+      ? `${error.message}\n${missing} is the contract's: ${cure}`
+      : `${error.message}\n${others}; if ${missing} is the contract's, ${cure}`,
+  )
+}
 
 /** The errors of a start that come from a hook: from what it implements, or from its activation. */
 const BEHIND_HANDSHAKE: ReadonlySet<string> = new Set([

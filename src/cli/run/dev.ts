@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process"
 import { resolve } from "node:path"
-import { Duration, Effect, FileSystem, Option, SubscriptionRef } from "effect"
+import { Duration, Effect, Option, SubscriptionRef } from "effect"
 import { type PluginBundle, PluginBundles } from "../../bundle/PluginBundle.ts"
 import type { AnyHost } from "../../environment/PluginHost.ts"
 import { MattermostPlugins } from "../../mattermost/MattermostPlugins.ts"
@@ -11,7 +11,7 @@ import { type CommandError, failed, told } from "../CommandError.ts"
 import type { DaemonOptions } from "../DaemonLayer.ts"
 import { backendDev, mattermostDev } from "../DevLayer.ts"
 import { limitsOf } from "../Limits.ts"
-import { loadHost, locally } from "../LocalHost.ts"
+import { dataFolder, loadHost, locally, startProblem } from "../LocalHost.ts"
 import type { LocalFlags } from "../localFlags.ts"
 import * as Output from "../Output.ts"
 
@@ -23,24 +23,21 @@ interface DevInput extends LocalFlags {
   readonly folder: string
   readonly json: boolean
   readonly port: number
+  readonly tokenFile: Option.Option<string>
 }
 
 /** Carries out `plugin-supervisor dev`. */
-export const run = ({ allowEnv, build, data, folder, json, port, ...flags }: DevInput) =>
+export const run = ({ allowEnv, build, data, folder, json, port, tokenFile, ...flags }: DevInput) =>
   Effect.gen(function* () {
-    const fileSystem = yield* FileSystem.FileSystem
     const source = makeSource(resolve(folder), build, makeTell(json))
     const bundle = yield* source.first
     const options: DaemonOptions = {
       plugins: resolve(folder),
-      data: yield* Option.match(data, {
-        onNone: () => Effect.mapError(fileSystem.makeTempDirectoryScoped({ prefix: "plugin-" }), told),
-        onSome: Effect.succeed,
-      }),
+      data: yield* dataFolder(data),
       host: "127.0.0.1",
       port,
       siteUrl: Option.none(),
-      tokenFile: Option.none(),
+      tokenFile,
       allowEnv,
       allowHost: [],
       trustedProxies: [],
@@ -57,10 +54,10 @@ export const run = ({ allowEnv, build, data, folder, json, port, ...flags }: Dev
     return yield* Effect.gen(function* () {
       if (Option.isNone(flags.backend)) {
         const told = tellAddress(MattermostPlugins, json, postLine)
-        return yield* Effect.provide(follow(MattermostPlugins, source, told), mattermostDev(bundle, options))
+        return yield* Effect.provide(follow(MattermostPlugins, source, told, true), mattermostDev(bundle, options))
       }
       const told = tellAddress(loaded.host, json, () => Effect.succeed([]))
-      return yield* Effect.provide(follow(loaded.host, source, told), backendDev(loaded, bundle, options))
+      return yield* Effect.provide(follow(loaded.host, source, told, false), backendDev(loaded, bundle, options))
     }).pipe(
       Effect.catchTag("ServeError", ({ cause }) => {
         const reason = cause instanceof Error ? cause.message : String(cause)
@@ -145,6 +142,7 @@ const follow = Effect.fnUntraced(function* <Self, E, R>(
   host: AnyHost<Self>,
   { next, tell }: Source,
   address: Effect.Effect<void, E, R>,
+  isMattermost: boolean,
 ) {
   const { plugins } = yield* host.Environment
   const [plugin] = yield* plugins
@@ -152,7 +150,11 @@ const follow = Effect.fnUntraced(function* <Self, E, R>(
   const { id } = plugin.bundle.manifest
   const started = yield* Effect.result(plugin.start)
   if (started._tag === "Success") yield* tell("active", id)
-  else yield* Effect.andThen(tell("failed", started.failure.message), tell("waiting", "for the next change"))
+  else
+    yield* Effect.andThen(
+      tell("failed", startProblem(started.failure, isMattermost).message),
+      tell("waiting", "for the next change"),
+    )
   yield* address
   while (true) {
     const outcome = yield* Effect.result(

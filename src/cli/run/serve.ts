@@ -12,6 +12,7 @@ import type { DaemonOptions } from "../DaemonLayer.ts"
 import { serveLayer } from "../ServeLayer.ts"
 import { signatureLayer, type SignatureFlags } from "../signatureFlags.ts"
 import * as StderrLog from "../StderrLog.ts"
+import { wrongFlag } from "../wrongFlag.ts"
 
 /** Traces, metrics and logs for a collector, as far as OpenTelemetry's own variables ask for them. */
 const telemetry = Otlp.layerFromConfig({ resource: { serviceName: "plugin-supervisor" } }).pipe(
@@ -26,7 +27,7 @@ type Flags = DaemonOptions & { readonly pluginOptions: unknown }
 const read = <C extends AnyContract>(contract: C, flags: Flags) =>
   pluginOptions(contract, flags.pluginOptions).pipe(
     Effect.map((read) => ({ ...flags, pluginOptions: read })),
-    Effect.mapError((cause) => new CliError.UserError({ cause })),
+    Effect.mapError(wrongFlag("--plugin-options")),
   )
 
 /** Mattermost's plugins, on the embedded workspace. */

@@ -1,8 +1,9 @@
 import type { DescMessage, DescMethodUnary, DescService } from "@bufbuild/protobuf"
 import type { AnyContract } from "../../contract/Contract.ts"
+import { HostKeyValues } from "../../generated/plugin_supervisor/v1/host_services_pb.js"
 import { goImports, goName } from "./goStubs.ts"
 import { apiVariable, manifestText, ownHooks } from "./Names.ts"
-import type { Files } from "./pythonPlugin.ts"
+import { aboutBackend, backendFlag, type Files } from "./pythonPlugin.ts"
 
 /** The hooks that a new plugin has: of Mattermost's, which are many, two. */
 const EXAMPLES = new Set(["OnActivate", "MessageWillBePosted"])
@@ -19,13 +20,25 @@ func (h *hooks) ${name}(ctx context.Context, request *${goName(input)}) (*${goNa
 }
 `
 
-/** A contract with a rpc of its own for it is told what the plugin implements. */
+/** Whether the hooks' own service says what a plugin implements, or that which every contract has. */
+const hasOwnLifecycle = ({ hooks, lifecycle: { implemented } }: AnyContract): boolean =>
+  implemented.parent.typeName === hooks.typeName
+
+/** A plugin says what it implements: of one that does not, a host has to assume that it has every hook. */
 const implementedBy = (contract: AnyContract, names: ReadonlyArray<string>): string => {
   const { implemented } = contract.lifecycle
-  if (implemented.parent.typeName !== contract.hooks.typeName) return ""
-  return `
+  const receiver = hasOwnLifecycle(contract) ? "(h *hooks)" : "(lifecycle)"
+  const service = hasOwnLifecycle(contract)
+    ? ""
+    : `
+// lifecycle answers what a host asks of every plugin: OnActivate and its like are methods of it, too.
+type lifecycle struct {
+	${inPackage(implemented.parent, (own) => `Unimplemented${own}Server`)}
+}
+`
+  return `${service}
 // A hook that isn't named here is never called.
-func (h *hooks) Implemented(context.Context, *${goName(implemented.input)}) (*${goName(implemented.output)}, error) {
+func ${receiver} Implemented(context.Context, *${goName(implemented.input)}) (*${goName(implemented.output)}, error) {
 	return &${goName(implemented.output)}{Hooks: []string{${names.map((name) => `"${name}"`).join(", ")}}}, nil
 }
 `
@@ -37,13 +50,14 @@ const inPackage = (service: DescService, name: (own: string) => string): string 
 }
 
 const program = (id: string, contract: AnyContract, methods: ReadonlyArray<DescMethodUnary>): string => {
-  const { api, handshake, hooks, lifecycle } = contract
-  const hasOwn = lifecycle.implemented.parent.typeName === hooks.typeName
+  const { api, handshake, hooks, hostServices, lifecycle } = contract
+  const values = inPackage(HostKeyValues, (own) => own)
   const used: ReadonlyArray<DescMessage | DescService> = [
     hooks,
     api,
     ...methods.flatMap(({ input, output }) => [input, output]),
-    ...(hasOwn ? [lifecycle.implemented.input, lifecycle.implemented.output] : []),
+    lifecycle.implemented.input,
+    ...(hostServices ? [HostKeyValues] : []),
   ]
   const client = inPackage(api, (own) => `${own}Client`)
   const names = methods.map(({ name }) => name)
@@ -65,7 +79,7 @@ import (
 // hooks answers the host; api is what the host answers.
 type hooks struct {
 	${inPackage(hooks, (own) => `Unimplemented${own}Server`)}
-	api ${client}
+	api ${client}${hostServices ? `\n\t// values are the plugin's keys and values, which the host stores.\n\tvalues ${values}Client` : ""}
 	log hclog.Logger
 }
 ${implementedBy(contract, names)}${methods.map(handler).join("")}
@@ -75,7 +89,7 @@ type served struct {
 }
 
 func (s *served) GRPCServer(_ *plugin.GRPCBroker, server *grpc.Server) error {
-	${inPackage(hooks, (own) => `Register${own}Server`)}(server, s.hooks)
+	${inPackage(hooks, (own) => `Register${own}Server`)}(server, s.hooks)${hasOwnLifecycle(contract) ? "" : `\n\t${inPackage(lifecycle.implemented.parent, (own) => `Register${own}Server`)}(server, lifecycle{})`}
 	return nil
 }
 
@@ -98,7 +112,10 @@ func main() {
 			MagicCookieValue: ${JSON.stringify(handshake.magicCookieValue)},
 		},
 		Plugins: map[string]plugin.Plugin{
-			"hooks": &served{hooks: &hooks{api: ${inPackage(api, (own) => `New${own}Client`)}(connection), log: log}},
+			"hooks": &served{hooks: &hooks{
+				api: ${inPackage(api, (own) => `New${own}Client`)}(connection),${hostServices ? `\n\t\t\t\tvalues: ${inPackage(HostKeyValues, (own) => `New${own}Client`)}(connection),` : ""}
+				log: log,
+			}},
 		},
 		GRPCServer: plugin.DefaultGRPCServer,
 		Logger:     log,
@@ -108,23 +125,23 @@ func main() {
 }
 
 /** A plugin in Go. The stubs of its contract are made beside it, by `goStubs`. */
-export const goPlugin = (id: string, contract: AnyContract, isMattermost: boolean): Files => ({
+export const goPlugin = (id: string, contract: AnyContract, backend: string | undefined): Files => ({
   "plugin.json": manifestText(id, { executable: "plugin" }),
   ".gitignore": "/plugin\n*.tar.gz\n",
   "README.md": `# ${id}
 
 A plugin in Go: [\`main.go\`](main.go), its manifest, [\`plugin.json\`](plugin.json), and in [\`contract\`](contract) the stubs of
-the contract with its host.
+the contract with its host${backend === undefined ? "" : ", and of what every host has beside it (`plugin_supervisor/v1`: its life cycle, keys and values, settings, log)"}.
 
 \`\`\`sh
 go build -o plugin .
-plugin-supervisor check .
-plugin-supervisor dev . --build "go build -o plugin ."
+plugin-supervisor check .${backendFlag(backend)}
+plugin-supervisor dev .${backendFlag(backend)} --build "go build -o plugin ."
 plugin-supervisor pack .
 \`\`\`
 
 \`check\` tells step by step whether it runs, \`dev\` builds and runs it, and does so anew when a file changes, and \`pack\` makes the
-bundle that \`plugin-supervisor install\` takes.
+bundle that \`plugin-supervisor install\` takes.${aboutBackend(backend)}
 `,
   "go.mod": `module ${id}
 
@@ -137,5 +154,5 @@ require (
 	google.golang.org/protobuf v1.36.12
 )
 `,
-  "main.go": program(id, contract, hooksOf(contract, isMattermost)),
+  "main.go": program(id, contract, hooksOf(contract, backend === undefined)),
 })

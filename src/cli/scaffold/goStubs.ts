@@ -2,6 +2,7 @@ import { create, type DescFile, type DescMessage, type DescService, fromBinary, 
 import { CodeGeneratorRequestSchema, CodeGeneratorResponseSchema } from "@bufbuild/protobuf/wkt"
 import { Effect } from "effect"
 import type { AnyContract } from "../../contract/Contract.ts"
+import { HostKeyValues } from "../../generated/plugin_supervisor/v1/host_services_pb.js"
 import { type CommandError, failed } from "../CommandError.ts"
 import { runTool } from "./runTool.ts"
 
@@ -18,7 +19,7 @@ const FOLDER = "contract"
 const isWellKnown = ({ name }: DescFile): boolean => name.startsWith("google/protobuf/")
 
 /** The files of a contract and all that they import, each behind what it imports. */
-const filesOf = ({ api, hooks }: AnyContract): ReadonlyArray<DescFile> => {
+const filesOf = ({ api, hooks, hostServices, lifecycle }: AnyContract): ReadonlyArray<DescFile> => {
   const files = new Set<DescFile>()
   const add = (file: DescFile): void => {
     if (files.has(file)) return
@@ -27,6 +28,9 @@ const filesOf = ({ api, hooks }: AnyContract): ReadonlyArray<DescFile> => {
   }
   add(hooks.file)
   add(api.file)
+  // What every contract has, where this one has no rpcs of its own for it.
+  add(lifecycle.implemented.parent.file)
+  if (hostServices) add(HostKeyValues.file)
   return [...files]
 }
 
@@ -36,8 +40,9 @@ const folderOf = ({ name }: DescFile): string => name.split("/").slice(0, -1).jo
 const importPath = (module: string, file: DescFile): string =>
   [module, FOLDER, folderOf(file)].filter(Boolean).join("/")
 
-/** The name of a file's Go package: `billing.v1` is `billingv1`. */
-const packageName = (file: DescFile): string => file.proto.package.split(".").slice(-2).join("") || "contract"
+/** The name of a file's Go package: `my_billing.v1` is `mybillingv1`. */
+const packageName = (file: DescFile): string =>
+  file.proto.package.split(".").slice(-2).join("").replaceAll("_", "") || "contract"
 
 /** A message's, or a service's, name in Go, with that of its package. */
 export const goName = ({ file, typeName }: DescMessage | DescService): string => {

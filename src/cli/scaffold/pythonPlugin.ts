@@ -6,25 +6,38 @@ export interface Files {
   readonly [path: string]: string
 }
 
+/** The flag by which commands are told of another contract than Mattermost's; `backend` is the path of its module. */
+export const backendFlag = (backend: string | undefined): string =>
+  backend === undefined ? "" : ` --backend ${quoted(backend)}`
+
+/** For a shell, where it would not take it as it is. */
+const quoted = (text: string): string => (/^[\w./:@+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`)
+
+/** What the flag is for. */
+export const aboutBackend = (backend: string | undefined): string =>
+  backend === undefined
+    ? ""
+    : "\n\n`--backend` names the module of the host that the plugin is made for; without it, that would be Mattermost's."
+
 /** What people who write a plugin are told of it. */
-const readme = (id: string, more: string): string => `# ${id}
+const readme = (id: string, more: string, backend?: string): string => `# ${id}
 
 A plugin in Python: [\`plugin.py\`](plugin.py), and its manifest, [\`plugin.json\`](plugin.json).
 
 \`\`\`sh
-plugin-supervisor check .
-plugin-supervisor dev .
+plugin-supervisor check .${backendFlag(backend)}
+plugin-supervisor dev .${backendFlag(backend)}
 plugin-supervisor pack .
 \`\`\`
 
 \`check\` tells step by step whether it runs, \`dev\` runs it and loads it anew when a file changes, and \`pack\` makes the bundle
-that \`plugin-supervisor install\` takes. Packages that it needs go into \`requirements.txt\`.
+that \`plugin-supervisor install\` takes. Packages that it needs go into \`requirements.txt\`.${aboutBackend(backend)}
 ${more}`
 
-const common = (id: string, more = ""): Files => ({
+const common = (id: string, more = "", backend?: string): Files => ({
   "plugin.json": manifestText(id, { runtime: "python", executable: "plugin.py" }),
   ".gitignore": "__pycache__/\n.pytest_cache/\n.venv/\n*.tar.gz\n",
-  "README.md": readme(id, more),
+  "README.md": readme(id, more, backend),
 })
 
 /** A plugin for Mattermost's contract that refuses some posts, serves a page, and has a test. */
@@ -109,11 +122,31 @@ const handler = (spec: HookSpec): string => `    @hook(HookName.${spec.name})
         self.logger.info("${spec.name}")
 ${WHAT[spec.kind] === "" ? "" : `        ${WHAT[spec.kind]}\n`}`
 
+/** A test that calls the first of the hooks, if there is one; what it does is for the plugin's author to add. */
+const contractTest = (id: string, contract: AnyContract): string => {
+  const [hook] = ownHooks(contract)
+  const test =
+    hook === undefined
+      ? `def test_it_becomes_active(plugin_host):
+    plugin_host(${typeNameOf(id)})
+`
+      : `def test_${snakeCase(hook.name)}(plugin_host):
+    host = plugin_host(${typeNameOf(id)})
+    # Takes ${parametersOf(hook).slice(1).join(", ") || "nothing"}; what is left out has the default of its type.
+    host.call("${hook.name}")
+`
+  return `from plugin import ${typeNameOf(id)}\n\n\n${test}`
+}
+
 /** A plugin for a contract of one's own, with each of its hooks. */
-export const contractPython = (id: string, contract: AnyContract, packageName: string): Files => ({
+export const contractPython = (id: string, contract: AnyContract, packageName: string, backend: string): Files => ({
   ...common(
     id,
-    `\nIt imports \`${packageName}\`, the package of the contract: docs/own-contract-in-python.md tells how it is made.\n`,
+    `\nIt imports \`${packageName}\`, the Python package of the contract. Who makes the host has it, and names it as
+\`pythonPackages\` in the module of \`--backend\`: \`check\`, \`dev\` and the host install it then. For the test in
+[\`test_plugin.py\`](test_plugin.py), which needs no host, and for editors, install it into an environment of your own, with the
+SDK: \`pip install pytest "$(plugin-supervisor sdk)"\` and the package, then \`pytest\`.\n`,
+    backend,
   ),
   "plugin.py": `from ${packageName} import HookName, Plugin, hook, run_plugin
 
@@ -128,4 +161,5 @@ ${ownHooks(contract).map(handler).join("\n")}
 if __name__ == "__main__":
     run_plugin(${typeNameOf(id)})
 `,
+  "test_plugin.py": contractTest(id, contract),
 })

@@ -22,9 +22,10 @@ export const runTool = (
       { cwd, encoding: "buffer", maxBuffer: MAX_OUTPUT },
       (error, stdout, stderr) => {
         if (error === null) return resume(Effect.succeed(stdout))
-        const told = error.code === "ENOENT" ? `there is no ${command} on the PATH; install it` : error.message
+        if (error.code === "ENOENT")
+          return resume(Effect.fail(failed(`there is no ${command} on the PATH; install it`)))
         const lines = stderr.toString().trim().split("\n").slice(-MAX_LINES).join("\n")
-        resume(Effect.fail(failed(`${[command, ...args].join(" ")}: ${lines === "" ? told : lines}`)))
+        resume(Effect.fail(failed(`${[command, ...args].join(" ")}: ${lines === "" ? error.message : lines}`)))
       },
     )
     // Whoever does not read all of it says why by how it ends.
