@@ -24,6 +24,12 @@ const OUTPUT_LIMIT = Duration.millis(500)
  */
 const END_LIMIT = Duration.millis(500)
 
+/**
+ * How long a process may live on after its connection before the plugin counts as disconnected: on a busy machine its end is
+ * seen late, as late as gRPC's connections are given up.
+ */
+const EXIT_LIMIT = GrpcClient.RECONNECT_LIMIT
+
 /** What carries the calls to a plugin. */
 export interface Wire {
   /** Makes the client; `explainLoss` tells more of the loss of the connection. */
@@ -108,7 +114,13 @@ export const open = Effect.fnUntraced(function* ({
     yield* Effect.logWarning(`plugin ${pluginId} has no health service: whether it serves can't be asked`)
   }
   const lost = yield* Deferred.make<void>()
-  yield* Effect.forkScoped(Effect.andThen(client.disconnected, Deferred.succeed(lost, undefined)))
+  yield* Effect.forkScoped(
+    client.disconnected.pipe(
+      // Where it is the end of the process, that is what counts.
+      Effect.andThen(Effect.timeoutOption(exit, EXIT_LIMIT)),
+      Effect.andThen(Deferred.succeed(lost, undefined)),
+    ),
+  )
   if (shutDown) yield* Effect.addFinalizer(() => Controller.shutdown(client, exit, shutdownLimit))
   const broker = yield* wire.broker(client)
   const lastWords = () =>
