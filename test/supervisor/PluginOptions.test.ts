@@ -107,7 +107,7 @@ describe("pluginOptions", () => {
         ["guard.hooks.policies.UserWillLogIn.retries", "unknown setting; there are deadline, onFailure"],
         [
           "other.restarts",
-          "unknown setting; there are hooks, startTimeout, shutdownLimit, drainLimit, streamLimit, deactivateLimit, waitDelay, restart, health, limits, logLevel, allowVariables, variables",
+          "unknown setting; there are hooks, startTimeout, shutdownLimit, drainLimit, streamLimit, deactivateLimit, waitDelay, restart, health, limits, transport, logLevel, allowVariables, variables",
         ],
         ["fifth.restart.every", "unknown setting; there are delay, maxDelay, budget, stableAfter, retryEvery"],
         ["fifth.restart.budget", "Expected an integer"],

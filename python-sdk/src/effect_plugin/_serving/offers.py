@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,15 @@ def _folder() -> str:
 
 def has_web_server() -> bool:
     """Whether a plugin can serve HTTP by a web server of its own here."""
-    return bool(_folder()) and importlib.util.find_spec("uvicorn") is not None
+    if not _folder():
+        return False
+    try:
+        # It is loaded sooner or later. That it can be found says nothing of what it needs itself.
+        from . import web_server  # noqa: F401
+    except ImportError as error:
+        _log.info("HTTP goes over gRPC, which is slower, since uvicorn is missing (%s): pip install uvicorn", error)
+        return False
+    return True
 
 
 class PluginOffers:
@@ -65,11 +72,10 @@ class PluginOffers:
         folder = _folder()
         if not folder:
             return ""
-        try:
-            from .web_server import WebServer
-        except ImportError as error:
-            _log.info("HTTP goes over gRPC, which is slower, since uvicorn is missing (%s): pip install uvicorn", error)
+        if not has_web_server():
             return ""
+        from .web_server import WebServer
+
         web_server = WebServer(self._handler, os.path.join(os.path.abspath(folder), "http.sock"))
         address = await web_server.start()
         self._web_server = web_server
