@@ -10,7 +10,7 @@ import * as BrokerMux from "./BrokerMux.ts"
 import * as BrokerSockets from "./BrokerSockets.ts"
 import * as Connection from "./Connection.ts"
 import type { ConnectionOptions, GoPlugin, GoPluginError, GoPluginOptions } from "./GoPlugin.ts"
-import { checkConfig } from "./Handshake.ts"
+import { checkConfig, refuseConfig } from "./Handshake.ts"
 import type { GrpcLine } from "./HandshakeLine.ts"
 import { launch } from "./Launch.ts"
 import { PluginLogRate } from "./LogBudget.ts"
@@ -103,9 +103,18 @@ const start = Effect.fn("GoPluginClient.start")(function* <V extends number>(
   options: GoPluginOptions<V>,
 ): Effect.fn.Return<GoPlugin<V>, GoPluginError, Scope.Scope> {
   const { handshake, multiplex = false, socketGroup, tls } = options
-  const offer = process.platform === "win32" || tls !== undefined || multiplex ? undefined : options.ttrpc
+  const cantOffer =
+    process.platform === "win32"
+      ? "there is no ttrpc on Windows"
+      : tls !== undefined
+        ? "ttrpc is not encrypted: nobody else is at either end"
+        : multiplex
+          ? "ttrpc has no broker"
+          : undefined
+  const offer = cantOffer === undefined ? options.ttrpc : undefined
   const { pluginId } = options.process
   yield* checkConfig(pluginId, handshake, multiplex, tls === undefined || "autoMtls" in tls ? undefined : tls)
+  if (options.ttrpc?.isRequired === true && cantOffer !== undefined) return yield* refuseConfig(pluginId, cantOffer)
   yield* Effect.forEach(options.checksums ?? [], (checksum) => Checksum.verify(fs, pluginId, checksum))
   const socketDirectory = options.socketDirectory ?? (yield* SocketDirectory.make(pluginId, socketGroup))
   const host = tls !== undefined && "autoMtls" in tls ? yield* AutoMtls.makeCertificate(tls.autoMtls) : undefined

@@ -110,6 +110,10 @@ export class HandshakeError extends Schema.TaggedError<HandshakeError>()("Handsh
   }
 }
 
+/** The error of settings that can't be. */
+export const refuseConfig = (pluginId: string, detail: string): Effect.Effect<never, HandshakeError> =>
+  Effect.fail(new HandshakeError({ pluginId, kind: "config", detail, stderr: [], diagnosis: [] }))
+
 /** Refuses settings that no plugin could be started with. */
 export const checkConfig = (
   pluginId: string,
@@ -117,8 +121,7 @@ export const checkConfig = (
   multiplex: boolean,
   tls: TlsConfig | undefined,
 ): Effect.Effect<void, HandshakeError> => {
-  const refuse = (detail: string) =>
-    Effect.fail(new HandshakeError({ pluginId, kind: "config", detail, stderr: [], diagnosis: [] }))
+  const refuse = (detail: string) => refuseConfig(pluginId, detail)
   if (!/^[^=\0]+$/.test(magicCookieKey) || magicCookieValue === "") {
     return refuse("the handshake needs a magic cookie: the name of a variable, and a value")
   }

@@ -15,18 +15,20 @@ import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.t
 import { recordLog } from "../support/log.ts"
 import { eventually, fixture, host, noPython } from "../support/host.ts"
 
-/** Starts a copy of the plugin under a name of its own. */
-const start = Effect.fnUntraced(function* (name: string, options: SupervisorOptions<MattermostContract> = {}) {
-  const directory = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), `${name}-`))),
-    (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true })),
-  )
-  cpSync(fixture("dispatch"), directory, { recursive: true })
-  const manifest = join(directory, "plugin.json")
-  writeFileSync(manifest, readFileSync(manifest, "utf8").replace('"dispatch"', JSON.stringify(`plugin-${name}`)))
-  const bundle = yield* (yield* PluginBundles).load(directory)
-  return yield* (yield* MattermostPlugins.Supervisor).start(bundle, { ...options, variables: { NAME: name } })
-})
+/** Starts copies of the plugin, each under a name of its own, which are called over one transport. */
+const starting = (transport: "ttrpc" | "grpc") =>
+  Effect.fnUntraced(function* (name: string, options: SupervisorOptions<MattermostContract> = {}) {
+    const directory = yield* Effect.acquireRelease(
+      Effect.sync(() => mkdtempSync(join(tmpdir(), `${name}-`))),
+      (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true })),
+    )
+    cpSync(fixture("dispatch"), directory, { recursive: true })
+    const manifest = join(directory, "plugin.json")
+    writeFileSync(manifest, readFileSync(manifest, "utf8").replace('"dispatch"', JSON.stringify(`plugin-${name}`)))
+    const bundle = yield* (yield* PluginBundles).load(directory)
+    const given = { transport, ...options, variables: { NAME: name } }
+    return yield* (yield* MattermostPlugins.Supervisor).start(bundle, given)
+  })
 
 const decide = (message: string) =>
   Effect.flatMap(MattermostPlugins, ({ decide }) =>
@@ -38,12 +40,14 @@ const decide = (message: string) =>
     ),
   )
 
-describe.skipIf(noPython)("the hooks of real plugins", () => {
+describe.skipIf(noPython).each(["ttrpc", "grpc"] as const)("the hooks of real plugins over %s", (transport) => {
+  const start = starting(transport)
+
   it.live("every hook of the contract goes to Python and back", () => {
     const log = recordLog()
     return Effect.gen(function* () {
       const bundle = yield* (yield* PluginBundles).load(fixture("every-hook"))
-      const { client } = yield* (yield* MattermostPlugins.Supervisor).start(bundle)
+      const { client } = yield* (yield* MattermostPlugins.Supervisor).start(bundle, { transport })
       assert.strictEqual(client.implemented.size, 41)
       const unary = [...MattermostContract.unary.keys()]
       for (const hook of unary) yield* client.call(hook, {})

@@ -18,22 +18,37 @@ import { eventually, examples, fixture, host, isAlive, noPython, socketFolders }
 
 ownTemporaryFolder()
 
-const start = Effect.fnUntraced(function* (directory: string, options: SupervisorOptions<MattermostContract> = {}) {
-  const bundle = yield* (yield* PluginBundles).load(directory)
-  const { start, state } = yield* (yield* MattermostPlugins.Supervisor).supervise(bundle, options)
-  return { ...(yield* start), state }
-})
+/** Starts plugins that are called over one transport. */
+const starting = (transport: "ttrpc" | "grpc") =>
+  Effect.fnUntraced(function* (directory: string, options: SupervisorOptions<MattermostContract> = {}) {
+    const bundle = yield* (yield* PluginBundles).load(directory)
+    const { start, state } = yield* (yield* MattermostPlugins.Supervisor).supervise(bundle, { transport, ...options })
+    return { ...(yield* start), state }
+  })
 
 const mode = (MODE: string): SupervisorOptions<MattermostContract> => ({ variables: { MODE } })
 
-describe.skipIf(noPython)("the life of a Python plugin", () => {
-  it.live.each(["P-256", "P-384", "P-521"] as const)("goes over TLS on %s where that is asked for", (autoMtls) =>
+describe.skipIf(noPython)("a Python plugin whose calls are to be encrypted", () => {
+  const start = starting("grpc")
+
+  it.live.each(["P-256", "P-384", "P-521"] as const)("goes over TLS on %s", (autoMtls) =>
     Effect.gen(function* () {
       const { hooks, ping } = yield* start(fixture("lifecycle"), { autoMtls })
       yield* ping
       yield* hooks.messageWillBePosted({ post: { message: "hello" } })
     }).pipe(Effect.scoped, Effect.provide(host())),
   )
+
+  it.live("is not started where that goes with ttrpc", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(start(fixture("lifecycle"), { autoMtls: "P-256", transport: "ttrpc" }))
+      assert.include(error.message, "ttrpc is not encrypted")
+    }).pipe(Effect.scoped, Effect.provide(host())),
+  )
+})
+
+describe.skipIf(noPython).each(["ttrpc", "grpc"] as const)("the life of a Python plugin over %s", (transport) => {
+  const start = starting(transport)
 
   it.live("activates, answers and leaves nothing behind", () => {
     const log = recordLog()
