@@ -1,6 +1,6 @@
 /**
- * What hooks cost, beside the bare minimum that does the same: grpc-js by itself against the same plugin, and a Python
- * that only imports grpc.
+ * What hooks cost, over ttrpc and over gRPC, beside the bare minimum that does the same: grpc-js by itself against the same
+ * plugin, and a Python that only imports grpc.
  */
 import { spawn } from "node:child_process"
 import { createServer } from "node:http"
@@ -13,11 +13,12 @@ import { PluginBundles } from "../src/bundle/PluginBundle.ts"
 import { MessageWillBePostedRequestSchema } from "../src/generated/mattermost/pluginapi/v1/hooks_message_pb.js"
 import { PostSchema } from "../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { PluginHooks } from "../src/generated/mattermost/pluginapi/v1/plugin_hooks_pb.js"
-import { deserializer, path, serializer } from "../src/grpc/GrpcMethod.ts"
+import { deserializer, serializer } from "../src/grpc/GrpcMethod.ts"
 import { testClient } from "../src/hooks/Hooks.ts"
 import { MattermostContract } from "../src/mattermost/MattermostContract.ts"
 import { MattermostPlugins } from "../src/mattermost/MattermostPlugins.ts"
 import * as PluginRoutes from "../src/http/PluginRoutes.ts"
+import { path } from "../src/rpc/RpcMethod.ts"
 import { compare, report } from "./measure.ts"
 import { environment, interpreter } from "./python.ts"
 
@@ -61,8 +62,15 @@ const program = Effect.gen(function* () {
   const plugin = Option.getOrThrow(yield* find("hello-python"))
   const { bundle, client: hookClient, hooks } = Option.getOrThrow(yield* plugin.run)
 
+  const supervisor = yield* MattermostPlugins.Supervisor
+  // The same plugin by another name, which speaks gRPC.
+  const reference = yield* supervisor.start(
+    { ...bundle, manifest: { ...bundle.manifest, id: "reference" } },
+    { transport: "grpc" },
+  )
+
   const method = PluginHooks.method.messageWillBePosted
-  const client = new grpc.Client(hookClient.client.target, grpc.credentials.createInsecure(), {
+  const client = new grpc.Client(reference.client.client.target, grpc.credentials.createInsecure(), {
     "grpc.max_receive_message_length": -1,
     "grpc.use_local_subchannel_pool": 1,
   })
@@ -84,6 +92,7 @@ const program = Effect.gen(function* () {
     for (let index = 0; index < SEQUENTIAL; index++) await bareCall()
   }
   const ourCall = hooks.messageWillBePosted(request)
+  const ourGrpcCall = reference.hooks.messageWillBePosted(request)
 
   const serve = PluginHooks.method.serveHTTP
   const [serializeHttp, deserializeHttp] = [serializer(serve.input), deserializer(serve.output)]
@@ -109,7 +118,6 @@ const program = Effect.gen(function* () {
     for (let index = 0; index < count; index++) await call()
   }
 
-  const supervisor = yield* MattermostPlugins.Supervisor
   const importGrpc = Effect.callback<void>((resume) => {
     spawn(interpreter, ["-c", "import grpc"], { stdio: "ignore" }).on("exit", () => resume(Effect.void))
   })
@@ -143,6 +151,18 @@ const program = Effect.gen(function* () {
     yield* compare(
       `hook, ${IN_FLIGHT} in flight`,
       times(CONCURRENT, IN_FLIGHT, ourCall),
+      Effect.promise(bareInFlight),
+      perSecond(CONCURRENT),
+    ),
+    yield* compare(
+      "hook over gRPC, one after the other",
+      times(SEQUENTIAL, 1, ourGrpcCall),
+      Effect.promise(bareSequential),
+      perSecond(SEQUENTIAL),
+    ),
+    yield* compare(
+      `hook over gRPC, ${IN_FLIGHT} in flight`,
+      times(CONCURRENT, IN_FLIGHT, ourGrpcCall),
       Effect.promise(bareInFlight),
       perSecond(CONCURRENT),
     ),

@@ -2,7 +2,7 @@ import { Duration, Effect } from "effect"
 import { Health, HealthCheckResponse_ServingStatus } from "../generated/grpc/health/v1/health_pb.js"
 import type { RpcClient } from "../rpc/RpcClient.ts"
 import { RpcError, statusCode } from "../rpc/RpcError.ts"
-import { path } from "../grpc/GrpcMethod.ts"
+import { path } from "../rpc/RpcMethod.ts"
 
 /** The service name under which go-plugin registers a plugin's health (go-plugin 1.8, `GRPCServiceName`). */
 const SERVICE = "plugin"

@@ -2,7 +2,7 @@ import * as grpc from "@grpc/grpc-js"
 import { Result } from "effect"
 import { errorCode, RpcError, type RpcStatus } from "../rpc/RpcError.ts"
 import { STATUS_DETAILS } from "../rpc/Metadata.ts"
-import { MAX_METADATA_SIZE } from "./GrpcLimits.ts"
+import { MAX_METADATA_SIZE } from "../rpc/RpcLimits.ts"
 import { fromGrpc, toGrpc } from "./GrpcMetadata.ts"
 
 /**

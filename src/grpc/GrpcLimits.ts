@@ -1,5 +1,3 @@
-export { MAX_CONCURRENT_STREAMS, MAX_METADATA_SIZE } from "../rpc/RpcLimits.ts"
-
 /**
  * What go-plugin's own host takes (1.8, `dialGRPCConn`): 2 GiB less one byte, which is as good as none. It is a number
  * all the same, since grpc-js unzips without any bound where there is no limit.

@@ -1,8 +1,6 @@
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf"
 import { decodeMessage, encodeMessage } from "../rpc/WireCheck.ts"
 
-export { path } from "../rpc/RpcMethod.ts"
-
 const buffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 /** Serializes a message, or a plain object of a message's fields, to the buffer grpc-js wants. */

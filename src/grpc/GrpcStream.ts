@@ -8,8 +8,6 @@ import type { Fail } from "../rpc/RpcStreams.ts"
 import { fromUnknown } from "./GrpcError.ts"
 import { fromGrpc } from "./GrpcMetadata.ts"
 
-export type { Fail } from "../rpc/RpcStreams.ts"
-
 /**
  * Wraps a grpc-js call's two Node streams. The error that ends a call reaches everyone who waits on it and everyone who
  * uses it later, and never goes uncaught. On a server's side `headers` and `trailers` never come.
