@@ -138,6 +138,31 @@ describe.skipIf(process.platform === "win32")("PluginProcess", () => {
   )
 
   live(
+    "hands connections on, both ways, beside a secret and whatever wraps it, until it ends",
+    Effect.gen(function* () {
+      const echo = 'IFS=, read -r a b <<E\n$FDS\nE\neval "cat <&$a >&$a"; eval "printf end >&$b"'
+      const { process, stop } = yield* run(echo.replaceAll("\\n", "\n"), {
+        secret: { variable: "TOKEN_FD", value: "s3cret" },
+        sockets: { variable: "FDS", count: 2 },
+        limits: { openFiles: 200 },
+      })
+      const [first, second] = process.sockets
+      const heard = { first: "", second: "", isOver: false }
+      first!.on("data", (chunk) => (heard.first += String(chunk)))
+      second!.on("data", (chunk) => (heard.second += String(chunk)))
+      second!.on("end", () => (heard.isOver = true))
+      first!.write("there and back")
+      yield* eventually("it is echoed", () => heard.first === "there and back")
+      first!.end()
+      yield* eventually("the other has its word", () => heard.second === "end" && heard.isOver)
+      yield* process.exit
+      yield* stop
+      assert.isTrue(first!.destroyed && second!.destroyed)
+      assert.deepStrictEqual((yield* run("exit 0")).process.sockets, [])
+    }),
+  )
+
+  live(
     "hands a secret over by a pipe, and knows that it was taken",
     Effect.gen(function* () {
       const python = (program: string) => ({
