@@ -182,7 +182,7 @@ StartPlugin = Callable[..., RunningPlugin]
 def start_plugin(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartPlugin]:
     """Starts a plugin from its source, with variables in its environment; it is gone at the end of the test."""
     started: list[RunningPlugin] = []
-    offers_ttrpc = getattr(request, "param", "grpc") == "ttrpc"
+    offers_ttrpc = getattr(request, "param", os.environ.get("TT", "grpc")) == "ttrpc"
 
     def start(
         source: str,
@@ -205,7 +205,7 @@ def start_plugin(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Sta
         pairs = [socket.socketpair() for _ in range(2)] if offers_ttrpc else []
         theirs = [their.fileno() for _, their in pairs]
         if pairs:
-            environment["PLUGIN_SUPERVISOR_TTRPC"] = ",".join(map(str, theirs))
+            environment.setdefault("PLUGIN_SUPERVISOR_TTRPC", ",".join(map(str, theirs)))
         with stderr.open("wb") as errors:
             process = subprocess.Popen(
                 [sys.executable, str(program)],
