@@ -78,8 +78,11 @@ STUCK = """
 """
 
 
-#: The protocols that a test's host speaks: `@pytest.mark.parametrize(*BOTH)` runs one over each.
-BOTH: Any = ("start_plugin", ["grpc", "ttrpc"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs the tests of a module with BOTH_PROTOCOLS over both; but for those that speak gRPC themselves."""
+    speaks_both = getattr(metafunc.module, "BOTH_PROTOCOLS", False)
+    if speaks_both and "start_plugin" in metafunc.fixturenames and not metafunc.definition.get_closest_marker("grpc"):
+        metafunc.parametrize("start_plugin", ["grpc", "ttrpc"], indirect=True)
 
 
 class RunningPlugin:
@@ -182,7 +185,7 @@ StartPlugin = Callable[..., RunningPlugin]
 def start_plugin(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartPlugin]:
     """Starts a plugin from its source, with variables in its environment; it is gone at the end of the test."""
     started: list[RunningPlugin] = []
-    offers_ttrpc = getattr(request, "param", os.environ.get("TT", "grpc")) == "ttrpc"
+    offers_ttrpc = getattr(request, "param", "grpc") == "ttrpc"
 
     def start(
         source: str,
