@@ -78,8 +78,11 @@ STUCK = """
 """
 
 
-#: The protocols that a test's host speaks: `@pytest.mark.parametrize(*BOTH)` runs one over each.
-BOTH: Any = ("start_plugin", ["grpc", "ttrpc"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs the tests of a module with BOTH_PROTOCOLS over both; but for those that speak gRPC themselves."""
+    speaks_both = getattr(metafunc.module, "BOTH_PROTOCOLS", False)
+    if speaks_both and "start_plugin" in metafunc.fixturenames and not metafunc.definition.get_closest_marker("grpc"):
+        metafunc.parametrize("start_plugin", ["grpc", "ttrpc"], indirect=True)
 
 
 class RunningPlugin:
@@ -205,7 +208,7 @@ def start_plugin(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Sta
         pairs = [socket.socketpair() for _ in range(2)] if offers_ttrpc else []
         theirs = [their.fileno() for _, their in pairs]
         if pairs:
-            environment["PLUGIN_SUPERVISOR_TTRPC"] = ",".join(map(str, theirs))
+            environment.setdefault("PLUGIN_SUPERVISOR_TTRPC", ",".join(map(str, theirs)))
         with stderr.open("wb") as errors:
             process = subprocess.Popen(
                 [sys.executable, str(program)],

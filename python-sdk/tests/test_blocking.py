@@ -18,6 +18,8 @@ from .test_watchdog import line_of
 from .ways import Way, each_way
 from .wire import API, HealthCheckResponse
 
+BOTH_PROTOCOLS = True
+
 #: An async handler that blocks the loop until a sync one lets it go on.
 BLOCKING = """
     import atexit
@@ -66,6 +68,7 @@ def sync_hook(plugin: RunningPlugin, message: str = "") -> str:
 
 
 @each_loop
+@pytest.mark.grpc
 def test_the_host_is_answered(start_plugin: StartPlugin, source: str) -> None:
     plugin = start_plugin(source)
     blocked = plugin.busy("MessageWillBePosted")
@@ -226,6 +229,7 @@ APPLICATION = """
 
 
 @each_way
+@pytest.mark.grpc
 def test_an_application_that_blocks_keeps_nobody_waiting(start_plugin: StartPlugin, way: Way) -> None:
     plugin = start_plugin(APPLICATION)
     exchange = way.open(plugin, "/", "GET", (), 0)
@@ -239,6 +243,7 @@ def test_an_application_that_blocks_keeps_nobody_waiting(start_plugin: StartPlug
 
 
 @each_way
+@pytest.mark.grpc
 def test_a_sync_application_is_served_all_the_same(start_plugin: StartPlugin, way: Way) -> None:
     plugin = start_plugin(
         """

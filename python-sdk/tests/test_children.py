@@ -14,6 +14,8 @@ from .conftest import StartPlugin
 
 pytestmark = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there is no fork here")
 
+BOTH_PROTOCOLS = True
+
 
 def in_activate(body: str) -> str:
     """A plugin that does something in OnActivate, and then logs "still here" for as long as it is asked."""

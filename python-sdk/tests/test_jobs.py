@@ -16,6 +16,8 @@ from mattermost_plugin.testing import PluginHost
 
 from .conftest import LIMIT, StartPlugin
 
+BOTH_PROTOCOLS = True
+
 JOBS = """
     from mattermost_plugin import every
 

@@ -16,6 +16,8 @@ from mattermost_plugin.config import HANDSHAKE
 
 from .conftest import IDLE, LIMIT, STUCK, StartPlugin
 
+BOTH_PROTOCOLS = True
+
 
 def is_alive(pid: int) -> bool:
     try:

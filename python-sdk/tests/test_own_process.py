@@ -20,6 +20,8 @@ from .own_contracts import COOKIE, PROTO, OwnContracts
 from .own_contracts import own_contracts as own_contracts
 from .ways import WAYS
 
+BOTH_PROTOCOLS = True
+
 #: As another language would have them: the contract's files, and those of every contract.
 HOST = Descriptors(described([PROTO, Path(__file__).parents[2] / "proto/plugin_supervisor"]).SerializeToString())
 BILLING = "billing.v1."
@@ -183,12 +185,8 @@ def call(plugin: RunningPlugin, rpc: str, timeout: float = LIMIT, **fields: Any)
     """Calls an rpc by its full name, `billing.v1.BillingHooks/PostageFor`."""
     service, _, name = rpc.partition("/")
     method = HOST.service(service).methods_by_name[name]
-    stub = plugin.channel.unary_unary(
-        f"/{rpc}",
-        request_serializer=message_class(method.input_type).SerializeToString,
-        response_deserializer=message_class(method.output_type).FromString,
-    )
-    return stub(message_class(method.input_type)(**fields), timeout=timeout)
+    request = message_class(method.input_type)(**fields)
+    return plugin.begin_rpc(f"/{rpc}", request, message_class(method.output_type), timeout).result()
 
 
 def hook(plugin: RunningPlugin, name: str, **fields: Any) -> Any:
@@ -201,7 +199,7 @@ def life(plugin: RunningPlugin, name: str) -> Any:
 
 def test_twelve_lines(start: Any) -> None:
     plugin = start(TAXES)
-    assert plugin.handshake.startswith("1|1|unix|")
+    assert plugin.handshake.startswith(("1|1|unix|", "1|1|fd|"))
     assert list(life(plugin, "Implemented").hooks) == ["InvoiceWillBeSent"]
     life(plugin, "OnConfigurationChange")
     life(plugin, "OnActivate")
@@ -241,7 +239,8 @@ def test_what_every_plugin_has(start: Any, host: tuple[Host, str]) -> None:
     assert serving.logged == [("goodbye", {"count": "1"})]
 
 
-def test_http(start: Any) -> None:
+@pytest.mark.grpc
+def test_http_by_the_contract(start: Any) -> None:
     plugin = start(EVERYTHING)
     assert "ServeHTTP" in life(plugin, "Implemented").hooks
     request, response = EVERY + "ServeHTTPRequest", message_class(HOST.message(EVERY + "ServeHTTPResponse"))
@@ -254,7 +253,10 @@ def test_http(start: Any) -> None:
     )
     answers = list(stub(iter(messages), timeout=LIMIT))
     assert (answers[0].init.status_code, b"".join(answer.body_chunk for answer in answers)) == (200, b"s /a body")
-    # And by HTTP itself, of which this host knows.
+
+
+def test_http(start: Any) -> None:
+    plugin = start(EVERYTHING)
     (over_http,) = (way for way in WAYS if way.name == "http")
     answer = over_http.ask(plugin, "/a", "POST", body=b"body")
     assert (answer.status, answer.body) == (200, b" /a body")

@@ -17,6 +17,8 @@ from .conftest import IN_GOOD_TIME, LIMIT, STUCK, StartPlugin, code_of
 from .test_http import headers_of, init
 from .wire import API, handler_arguments, response_of
 
+BOTH_PROTOCOLS = True
+
 #: Fields of a post, by their numbers.
 PROPS, MESSAGE = (Post.DESCRIPTOR.fields_by_name[name].number for name in ("props", "message"))
 
@@ -99,6 +101,7 @@ def test_a_refusal_reaches_the_host_whatever_it_says(start_plugin: StartPlugin) 
     assert "raised Strange" in plugin.call("OnActivate").error.message
 
 
+@pytest.mark.grpc
 def test_what_can_t_be_read_is_an_error_and_no_answer(start_plugin: StartPlugin) -> None:
     plugin = start_plugin(HOOKS)
     call: Any = plugin.channel.unary_unary(f"/{CONTRACT.hooks_service.full_name}/MessageWillBePosted")
@@ -112,6 +115,7 @@ def test_what_can_t_be_read_is_an_error_and_no_answer(start_plugin: StartPlugin)
     assert plugin.call("MessageWillBePosted", post=Post(message="no")).rejection_reason == "no"
 
 
+@pytest.mark.grpc
 def test_no_message_is_larger_than_the_limit_unpacked_or_not(start_plugin: StartPlugin) -> None:
     plugin = start_plugin(HOOKS, PLUGIN_SUPERVISOR_MESSAGE_LIMIT="1000000")
     unlimited = [("grpc.max_send_message_length", -1)]
@@ -183,6 +187,7 @@ def test_an_async_handler_is_cancelled_when_its_call_ends(start_plugin: StartPlu
     plugin.wait_for_log("cancelled")
 
 
+@pytest.mark.grpc
 def test_the_hosts_limit_holds_where_a_call_has_none(start_plugin: StartPlugin) -> None:
     plugin = start_plugin(HOOKS, MATTERMOST_PLUGIN_HOOK_TIMEOUT="0.3")
     call: Any = plugin.channel.unary_unary("/mattermost.pluginapi.v1.PluginHooks/MessageWillBePosted")
@@ -269,6 +274,7 @@ def test_handlers_that_end_in_unusual_ways(start_plugin: StartPlugin) -> None:
     assert plugin.process.poll() is None, "and the plugin lives"
 
 
+@pytest.mark.grpc
 def test_errors_of_the_operators_hooks(start_plugin: StartPlugin) -> None:
     plugin = start_plugin(UNUSUAL)
     activated = plugin.call("OnActivate").error
@@ -352,6 +358,7 @@ CROWDED = """
 """
 
 
+@pytest.mark.grpc
 def test_clients_can_t_keep_hooks_waiting(start_plugin: StartPlugin) -> None:
     plugin = start_plugin(CROWDED)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .conftest import IN_GOOD_TIME, StartPlugin, code_of
 
+BOTH_PROTOCOLS = True
+
 TASKS = """
     async def dies():
         raise ValueError("of a task")

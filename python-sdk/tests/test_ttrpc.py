@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+import grpc
 import pytest
 
-from .conftest import StartPlugin
-from .wire import HealthCheckRequest, HealthCheckResponse
+from effect_plugin._descriptors import message_class
+from mattermost_plugin.types import Post
 
-TTRPC = pytest.mark.parametrize("start_plugin", ["ttrpc"], indirect=True)
+from .conftest import IDLE, LIMIT, STUCK, RunningPlugin, StartPlugin, code_of
+from .ttrpc_host import DATA, REQUEST, RESPONSE, Request, frame
+from .wire import API, HOOKS, HealthCheckRequest, HealthCheckResponse
+
+pytestmark = pytest.mark.parametrize("start_plugin", ["ttrpc"], indirect=True)
 
 PLUGIN = """
     class Speaking(Plugin):
@@ -15,11 +28,15 @@ PLUGIN = """
         def sync(self, ctx, post):
             if post.message == "grpc?":
                 return None, str("grpc" in sys.modules)
+            if post.message == "host?":
+                return None, self.api.get_server_version()
             post.message += "!"
             return post
 
         @hook(HookName.MessageWillBeUpdated)
         async def asynchronous(self, ctx, new, old):
+            if new.message == "host?":
+                return None, await self.async_api.get_server_version()
             await asyncio.sleep(0)
             new.message += "?"
             return new
@@ -32,17 +49,339 @@ PLUGIN = """
 """
 
 
-@TTRPC
-def test_a_plugin_without_grpc(start_plugin: StartPlugin) -> None:
-    plugin = start_plugin(PLUGIN)
-    assert plugin.handshake.startswith("1|1|fd|") and plugin.handshake.endswith("|ttrpc\n"), plugin.log()
-    assert plugin.call("MessageWillBePosted", post={"message": "a"}).modified_post.message == "a!"
-    assert plugin.call("MessageWillBeUpdated", new_post={"message": "a"}, old_post={}).modified_post.message == "a?"
-    plugin.call("MessageHasBeenPosted", post={"message": "b"})
-    plugin.wait_for_log("notified of b")
-    assert plugin.call("MessageWillBePosted", post={"message": "grpc?"}).rejection_reason == "False"
-    assert "MessageWillBePosted" in plugin.call("Implemented").hooks
+def health(plugin: RunningPlugin) -> int:
     request = HealthCheckRequest(service="plugin")
-    assert plugin.rpc("/grpc.health.v1.Health/Check", request, HealthCheckResponse).status == 1
+    status: int = plugin.rpc("/grpc.health.v1.Health/Check", request, HealthCheckResponse).status
+    return status
+
+
+def updated(plugin: RunningPlugin, message: str) -> Any:
+    return plugin.call("MessageWillBeUpdated", new_post=Post(message=message), old_post=Post())
+
+
+def versions(host_api: Callable[..., str], answer: Callable[[Any], str]) -> str:
+    version = message_class(API.methods_by_name["GetServerVersion"].output_type)
+    return host_api({"GetServerVersion": lambda request: version(version=answer(request))})
+
+
+def raw(plugin: RunningPlugin) -> Any:
+    assert plugin.caller is not None
+    return plugin.caller.connection
+
+
+def test_a_plugin_without_grpc(start_plugin: StartPlugin, host_api: Any) -> None:
+    plugin = start_plugin(PLUGIN, MATTERMOST_PLUGIN_API_TARGET=versions(host_api, lambda _: "1.2.3"))
+    assert re.fullmatch(r"1\|1\|fd\|[0-9]+\|ttrpc\n", plugin.handshake)
+    assert plugin.call("MessageWillBePosted", post=Post(message="a")).modified_post.message == "a!"
+    assert updated(plugin, "a").modified_post.message == "a?"
+    plugin.call("MessageHasBeenPosted", post=Post(message="b"))
+    plugin.wait_for_log("notified of b")
+    assert plugin.call("MessageWillBePosted", post=Post(message="host?")).rejection_reason == "1.2.3"
+    assert updated(plugin, "host?").rejection_reason == "1.2.3"
+    assert plugin.call("MessageWillBePosted", post=Post(message="grpc?")).rejection_reason == "False"
+    assert plugin.serving is not None and len(plugin.serving.asked) == 2
+    assert plugin.call("Implemented").hooks == ["MessageHasBeenPosted", "MessageWillBePosted", "MessageWillBeUpdated"]
+    assert health(plugin) == HealthCheckResponse.SERVING
     plugin.shut_down()
     assert plugin.wait() == 0, plugin.log()
+
+
+@pytest.mark.parametrize("offer", ["", "7", "0,1", "5000,5001", "a,b", "9,9"])
+def test_an_offer_that_is_none(start_plugin: StartPlugin, tmp_path: Path, offer: str) -> None:
+    plugin = start_plugin(IDLE, PLUGIN_SUPERVISOR_TTRPC=offer)
+    assert plugin.handshake.endswith("|grpc|\n")
+
+
+def test_what_is_started_inherits_neither_the_sockets_nor_the_offer(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin("""
+    class Parent(Plugin):
+        @hook(HookName.MessageWillBePosted)
+        def look(self, ctx, post):
+            program = "import os; print('PLUGIN_SUPERVISOR_TTRPC' in os.environ, len(os.listdir('/proc/self/fd')))"
+            ran = subprocess.run([sys.executable, "-c", program], close_fds=False, capture_output=True, text=True)
+            return None, ran.stdout.strip()
+
+        @hook(HookName.MessageWillBeUpdated)
+        def fork(self, ctx, new, old):
+            from effect_plugin._ttrpc import offered
+            links = lambda: {os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")}
+            offer = offered.offered()
+            ours = {os.path.realpath(f"/proc/self/fd/{each.fileno()}") for each in (offer.hooks, offer.api)}
+            assert len(ours & links()) == 2
+            reading, writing = os.pipe()
+            child = os.fork()
+            if not child:
+                try:
+                    said = f"{len(ours & links())} are left"
+                    self.api.get_server_version()
+                except Exception as error:
+                    said += f"; {error}"
+                finally:
+                    os.write(writing, said.encode())
+                    os._exit(0)
+            os.waitpid(child, 0)
+            return None, os.read(reading, 1000).decode()
+
+    run_plugin(Parent)
+    """)
+    assert plugin.call("MessageWillBePosted", post=Post()).rejection_reason.startswith("False")
+    said = updated(plugin, "").rejection_reason
+    assert said.startswith("0 are left; get_server_version() can't be called in a forked child")
+
+
+def test_thousands_of_calls_at_once(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(PLUGIN)
+    calls = [
+        plugin.begin("MessageWillBeUpdated", new_post=Post(message=str(number)), old_post=Post())
+        if number % 2
+        else plugin.begin("MessageWillBePosted", post=Post(message=str(number)))
+        for number in range(5000)
+    ]
+    for number, call in enumerate(calls):
+        assert call.result(LIMIT).modified_post.message == f"{number}{'?' if number % 2 else '!'}"
+
+
+def test_notifications_begin_in_their_order(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin("""
+    class Ordered(Plugin):
+        @hook(HookName.MessageHasBeenPosted)
+        def sync(self, ctx, post):
+            self.logger.info("sync %s", post.message)
+            # Longer than the leader's patience: most begin while others go on.
+            time.sleep(0.005)
+
+        @hook(HookName.MessageHasBeenUpdated)
+        async def asynchronous(self, ctx, new, old):
+            self.logger.info("async %s", new.message)
+            await asyncio.sleep(0.005)
+
+    run_plugin(Ordered)
+    """)
+    calls = []
+    for number in range(50):
+        calls.append(plugin.begin("MessageHasBeenPosted", post=Post(message=str(number))))
+        calls.append(plugin.begin("MessageHasBeenUpdated", new_post=Post(message=str(number)), old_post=Post()))
+    for call in calls:
+        call.result(LIMIT)
+    for kind in ("sync", "async"):
+        assert re.findall(f'"{kind} ([0-9]+)"', plugin.log()) == [str(number) for number in range(50)]
+
+
+@pytest.mark.parametrize("hook", ["MessageWillBePosted", "MessageHasBeenPosted"])
+def test_a_handler_that_is_stuck_keeps_nobody_waiting(start_plugin: StartPlugin, hook: str) -> None:
+    plugin = start_plugin(STUCK)
+    plugin.busy(hook, post=Post())
+    assert health(plugin) == HealthCheckResponse.SERVING
+    plugin.shut_down()
+    assert plugin.wait() == 0
+
+
+def test_a_handler_that_computes_keeps_health_answered(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin("""
+    class Computing(Plugin):
+        go_on = threading.Event()
+
+        @hook(HookName.MessageWillBePosted)
+        def compute(self, ctx, post):
+            self.logger.info("begun")
+            while not self.go_on.is_set():
+                sum(range(1000))
+
+        @hook(HookName.MessageWillBeUpdated)
+        def end(self, ctx, new, old):
+            self.go_on.set()
+
+    run_plugin(Computing)
+    """)
+    computing = plugin.busy("MessageWillBePosted", post=Post())
+    assert health(plugin) == HealthCheckResponse.SERVING
+    updated(plugin, "")
+    computing.result(LIMIT)
+
+
+def test_more_stuck_handlers_than_threads(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin("""
+    from effect_plugin import _hook_call as hook_call
+    hook_call.HANDLER_THREADS = 4
+
+    class Full(Plugin):
+        go_on = threading.Event()
+
+        @hook(HookName.MessageWillBePosted)
+        def wait(self, ctx, post):
+            self.logger.info("begun")
+            self.go_on.wait()
+            return None, post.message
+
+        @hook(HookName.MessageWillBeUpdated)
+        async def end(self, ctx, new, old):
+            self.go_on.set()
+
+    run_plugin(Full)
+    """)
+    calls = [plugin.busy("MessageWillBePosted", post=Post(message=str(number))) for number in range(4)]
+    calls += [plugin.begin("MessageWillBePosted", post=Post(message=str(number))) for number in range(4, 10)]
+    assert health(plugin) == HealthCheckResponse.SERVING
+    assert plugin.log().count("begun") == 4
+    updated(plugin, "")
+    assert [call.result(LIMIT).rejection_reason for call in calls] == [str(number) for number in range(10)]
+
+
+def test_a_call_that_is_given_up(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(STUCK)
+    call = plugin.busy("MessageWillBeUpdated", new_post=Post(), old_post=Post())
+    call.cancel()
+    plugin.wait_for_log("cancelled")
+    # Nobody is told of it a second time.
+    assert health(plugin) == HealthCheckResponse.SERVING
+
+
+def test_calls_of_the_host_end_in_time_and_are_cancelled(start_plugin: StartPlugin, host_api: Any) -> None:
+    go_on = threading.Event()
+
+    def late(_: Any) -> str:
+        go_on.wait(LIMIT)
+        return "late"
+
+    plugin = start_plugin(
+        """
+        class Hasty(Plugin):
+            @hook(HookName.MessageWillBePosted)
+            def sync(self, ctx, post):
+                try:
+                    return None, self.api.with_timeout(0.2).get_server_version()
+                except UnavailableError as error:
+                    return None, str(error)
+
+            @hook(HookName.MessageWillBeUpdated)
+            async def asynchronous(self, ctx, new, old):
+                try:
+                    return None, await self.async_api.with_timeout(0.2).get_server_version()
+                except UnavailableError as error:
+                    return None, str(error)
+
+            @hook(HookName.UserWillLogIn)
+            async def given_up(self, ctx, user):
+                try:
+                    await asyncio.wait_for(self.async_api.get_server_version(), 0.2)
+                except asyncio.TimeoutError:
+                    return "given up"
+
+        run_plugin(Hasty)
+        """,
+        MATTERMOST_PLUGIN_API_TARGET=versions(host_api, late),
+    )
+    try:
+        assert plugin.call("MessageWillBePosted", post=Post()).rejection_reason == "Deadline Exceeded"
+        assert updated(plugin, "").rejection_reason == "Deadline Exceeded"
+        assert plugin.call("UserWillLogIn").rejection_reason == "given up"
+    finally:
+        go_on.set()
+    serving = plugin.serving
+    assert serving is not None
+    end = time.monotonic() + LIMIT
+    while len(serving.cancelled) < 3:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert [round(request.timeout_nano / 1e8) for request in serving.asked][:2] == [2, 2]
+
+
+def test_many_threads_and_loops_call_the_host(start_plugin: StartPlugin, host_api: Any) -> None:
+    plugin = start_plugin(
+        """
+        class Busy(Plugin):
+            @hook(HookName.MessageWillBePosted)
+            def sync(self, ctx, post):
+                found = []
+                def ask():
+                    for _ in range(20):
+                        found.append(self.api.get_server_version())
+                async def ask_async():
+                    found.extend(await asyncio.gather(*(self.async_api.get_server_version() for _ in range(20))))
+                threads = [threading.Thread(target=ask) for _ in range(8)]
+                threads += [threading.Thread(target=lambda: asyncio.run(ask_async())) for _ in range(4)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                return None, f"{len(found)} {set(found)}"
+
+        run_plugin(Busy)
+        """,
+        MATTERMOST_PLUGIN_API_TARGET=versions(host_api, lambda _: "1"),
+    )
+    for _ in range(3):
+        assert plugin.call("MessageWillBePosted", post=Post()).rejection_reason == "240 {'1'}"
+
+
+def test_a_host_that_has_gone(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(STUCK)
+    plugin.busy("MessageWillBePosted", post=Post())
+    raw(plugin).shutdown(socket.SHUT_RDWR)
+    # It is the leader of its group, which ends with it.
+    assert plugin.wait() == -signal.SIGKILL, plugin.log()
+
+
+def opened(stream: int, message: str = "a") -> bytes:
+    payload = message_class(HOOKS.methods_by_name["MessageWillBePosted"].input_type)(
+        post=Post(message=message).to_proto()
+    )
+    request = Request(service=HOOKS.full_name, method="MessageWillBePosted", payload=payload.SerializeToString())
+    return frame(stream, REQUEST, request.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        frame(1_000_001, 9, b"a type that nobody knows"),
+        frame(1_000_001, REQUEST, b"\xff\xff no request"),
+        frame(1_000_002, REQUEST, b"an even stream"),
+        frame(1_000_001, DATA, b"data that no call takes"),
+        frame(1_000_001, RESPONSE, b""),
+        opened(1),
+        frame(1_000_001, REQUEST, Request(service="no.Such", method="Thing").SerializeToString()),
+        frame(1_000_001, REQUEST, Request(service=HOOKS.full_name, method="Thing").SerializeToString()),
+        frame(1_000_001, REQUEST, Request(service=HOOKS.full_name, method="ServeHTTP").SerializeToString()),
+        frame(1_000_001, REQUEST, b"x" * 200_000),
+    ],
+)
+def test_what_no_host_should_send_fails_that_stream_alone(start_plugin: StartPlugin, garbage: bytes) -> None:
+    plugin = start_plugin(PLUGIN, PLUGIN_SUPERVISOR_MESSAGE_LIMIT="100000")
+    assert plugin.call("MessageWillBePosted", post=Post(message="a")).modified_post.message == "a!"
+    raw(plugin).sendall(garbage[:7])
+    raw(plugin).sendall(garbage[7:])
+    # The harness opens streams from 1 on, and the garbage is far ahead of them.
+    assert plugin.caller is not None
+    plugin.caller._stream = 1_000_101
+    assert plugin.call("MessageWillBePosted", post=Post(message="b")).modified_post.message == "b!"
+    assert plugin.process.poll() is None
+
+
+@pytest.mark.parametrize("garbage", [b"\xff" * 10, b"GET / HTTP/1.1\r\n\r\n", opened(1)[:20]])
+def test_what_is_no_frame_ends_the_plugin(start_plugin: StartPlugin, garbage: bytes) -> None:
+    plugin = start_plugin(PLUGIN)
+    raw(plugin).sendall(garbage)
+    if garbage == opened(1)[:20]:
+        raw(plugin).shutdown(socket.SHUT_RDWR)
+    assert plugin.wait() in (0, 1, -signal.SIGKILL)
+
+
+def test_deadlines(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(STUCK)
+    for hook, fields in (
+        ("MessageWillBePosted", {"post": Post()}),
+        ("MessageWillBeUpdated", {"new_post": Post(), "old_post": Post()}),
+    ):
+        call = lambda hook=hook, fields=fields: plugin.call(hook, 0.2, **fields)  # noqa: E731
+        assert code_of(call)[0] == grpc.StatusCode.DEADLINE_EXCEEDED
+    # One whose time is over when it comes.
+    code, _ = code_of(lambda: plugin.call("MessageWillBePosted", -1.0, post=Post()))
+    assert code == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert plugin.log().count("begun") == 2
+
+
+def test_large_messages_both_ways(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(PLUGIN)
+    message = "x" * 5_000_000
+    calls = [plugin.begin("MessageWillBePosted", post=Post(message=message)) for _ in range(4)]
+    assert all(call.result(LIMIT).modified_post.message == message + "!" for call in calls)

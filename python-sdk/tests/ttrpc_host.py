@@ -179,7 +179,7 @@ class Serving:
             self._send(frame(stream, RESPONSE, b""))
             return
         self.asked.append(request)
-        rpc = self._channel.unary_unary(f"/{request.service}/{request.method}")
+        rpc: Any = self._channel.unary_unary(f"/{request.service}/{request.method}")
         timeout = request.timeout_nano / 1_000_000_000 or None
         metadata = [(each.key, each.value) for each in request.metadata]
         call = self._calls[stream] = rpc.future(request.payload, timeout=timeout, metadata=metadata)

@@ -190,7 +190,7 @@ class _HookRun(ServerCall):
         try:
             self._request = self._hook.request.FromString(self._asked.payload)
         except DecodeError:
-            self.server.fail(self, Code.INTERNAL, "Exception deserializing request!")
+            self.server.fail(self, Code.UNKNOWN, "Exception deserializing request!")
             return False
         if not self._hook.exists:
             self.server.succeed(self, no_handler(hooks.contract, name, self._request).SerializeToString())

@@ -254,7 +254,6 @@ class Server:
     def _asked_of_all(self, stream: int, asked: Any) -> None:
         """What every plugin is asked, which is answered whatever its handlers do."""
         name = f"{asked.service}/{asked.method}"
-        response: Any = None
         try:
             if name == f"{wire.CALLS}/Cancel":
                 call = self._unanswered.pop(wire.cancelled_stream(asked.payload), None)
@@ -263,8 +262,11 @@ class Server:
                 payload = b""
             elif name == f"{_CONTROLLER}/Shutdown":
                 self._is_asked_to_end = True
+                # The end must not come before its answer.
+                self._writer.put(wire.success(stream, b"", self._limit))
+                self._writer.flush()
                 self._stopping.set()
-                payload = b""
+                return
             elif name == f"{_HEALTH}/Check":
                 service = wire.HealthRequest.FromString(asked.payload).service
                 response = health_of(service, self._stopping)
