@@ -3,7 +3,10 @@
  * plugin, and a Python that only imports grpc.
  */
 import { spawn } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
 import { createServer } from "node:http"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { create } from "@bufbuild/protobuf"
 import * as grpc from "@grpc/grpc-js"
 import { NodeHttpServer, NodeServices } from "@effect/platform-node"
@@ -19,6 +22,7 @@ import { MattermostContract } from "../src/mattermost/MattermostContract.ts"
 import { MattermostPlugins } from "../src/mattermost/MattermostPlugins.ts"
 import * as PluginRoutes from "../src/http/PluginRoutes.ts"
 import { path } from "../src/rpc/RpcMethod.ts"
+import { copyPlugin } from "./copyPlugin.ts"
 import { compare, report } from "./measure.ts"
 import { environment, interpreter } from "./python.ts"
 
@@ -37,6 +41,10 @@ const api = MattermostPlugins.layerApi({
   kVGet: () => Effect.succeed({ value: new Uint8Array() }),
 })
 
+const plugins = mkdtempSync(join(tmpdir(), "bench-"))
+process.on("exit", () => rmSync(plugins, { recursive: true, force: true }))
+copyPlugin("examples/hello-python", join(plugins, "hello-python"))
+
 const live = HttpRouter.serve(
   PluginRoutes.layer(MattermostPlugins, () => Effect.succeed(Option.none())),
   {
@@ -45,7 +53,7 @@ const live = HttpRouter.serve(
   },
 ).pipe(
   Layer.provideMerge(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0, gracefulShutdownTimeout: 500 })),
-  Layer.provideMerge(MattermostPlugins.layerFolder({ directory: "examples", plugins: {} })),
+  Layer.provideMerge(MattermostPlugins.layerFolder({ directory: plugins })),
   Layer.provide(api),
   Layer.provide(environment),
   Layer.provideMerge(NodeServices.layer),

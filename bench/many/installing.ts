@@ -1,7 +1,7 @@
 /** What it takes to install a plugin: unpacking and keeping its archive, and putting it in the place of one that runs. */
 import { execFile } from "node:child_process"
 import { randomBytes } from "node:crypto"
-import { cpSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { NodeServices } from "@effect/platform-node"
@@ -14,6 +14,7 @@ import { PluginStorage } from "../../src/storage/PluginStorage.ts"
 import { root } from "../../scripts/python.ts"
 import { compare, median, report, table, TURNS } from "../measure.ts"
 import { environment } from "../python.ts"
+import { copyPlugin } from "../copyPlugin.ts"
 import { temporaryFolder } from "./folder.ts"
 import { MIB, processorTime } from "./usage.ts"
 
@@ -28,7 +29,7 @@ const FOLDER = 50
 /** Packs the example, as another version or with files beside it. */
 const packed = Effect.fnUntraced(function* (folder: string, version: string, files = 0) {
   const bundle = join(folder, version)
-  cpSync(example, bundle, { recursive: true })
+  copyPlugin(example, bundle)
   const manifest = JSON.parse(readFileSync(join(bundle, "plugin.json"), "utf8")) as object
   writeFileSync(join(bundle, "plugin.json"), JSON.stringify({ ...manifest, version }))
   for (let index = 0; index < files; index++) {

@@ -1,10 +1,11 @@
 /** What many plugins cost: a host as it is installed, with copies of one plugin, from its start to its end. */
 import { type ChildProcess, spawn } from "node:child_process"
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect } from "effect"
 import { root } from "../../scripts/python.ts"
 import { variables } from "../python.ts"
+import { copyPlugin } from "../copyPlugin.ts"
 import { temporaryFolder } from "./folder.ts"
 import { MIB, usage, type Usage } from "./usage.ts"
 
@@ -35,7 +36,7 @@ const copies = Effect.fnUntraced(function* (bundle: string, count: number) {
   mkdirSync(join(folder, "plugins"))
   for (let index = 0; index < count; index++) {
     const copy = join(folder, "plugins", String(index))
-    cpSync(bundle, copy, { recursive: true })
+    copyPlugin(bundle, copy)
     writeFileSync(join(copy, "plugin.json"), JSON.stringify({ ...manifest, id: `copy-${index}` }))
   }
   return folder
