@@ -236,6 +236,42 @@ def test_a_call_that_is_given_up(start_plugin: StartPlugin) -> None:
     assert health(plugin) == HealthCheckResponse.SERVING
 
 
+def test_a_call_that_is_given_up_while_its_handler_is_about_to_begin(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(
+        """
+        given_up = threading.Event()
+
+        class Hesitant(Plugin):
+            def _calls(self, hook, arguments):
+                calls = super()._calls(hook, arguments)
+                if hook == "MessageWillBeUpdated":
+                    print("about to begin", flush=True)
+                    given_up.wait()
+                return calls
+
+            @hook(HookName.MessageWillBeUpdated)
+            async def asynchronous(self, ctx, new, old):
+                print("begun", flush=True)
+
+            @hook(HookName.MessageWillBePosted)
+            def sync(self, ctx, post):
+                given_up.set()
+
+            @hook(HookName.UserWillLogIn)
+            async def after(self, ctx, user):
+                return "after"
+
+        run_plugin(Hesitant)
+        """
+    )
+    call = plugin.begin("MessageWillBeUpdated", new_post=Post(), old_post=Post())
+    plugin.wait_for_log("about to begin")
+    call.cancel()
+    plugin.call("MessageWillBePosted", post=Post())
+    assert plugin.call("UserWillLogIn").rejection_reason == "after"
+    assert "begun" not in plugin.log()
+
+
 def test_calls_of_the_host_end_in_time_and_are_cancelled(start_plugin: StartPlugin, host_api: Any) -> None:
     go_on = threading.Event()
 
