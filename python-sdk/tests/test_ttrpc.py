@@ -16,7 +16,7 @@ import pytest
 from effect_plugin._descriptors import message_class
 from mattermost_plugin.types import Post
 
-from .conftest import IDLE, LIMIT, STUCK, RunningPlugin, StartPlugin, code_of
+from .conftest import HEADER, IDLE, LIMIT, STUCK, RunningPlugin, StartPlugin, code_of
 from .ttrpc_host import DATA, REQUEST, RESPONSE, Request, frame
 from .wire import API, HOOKS, HealthCheckRequest, HealthCheckResponse
 
@@ -90,6 +90,25 @@ def test_a_plugin_without_grpc(start_plugin: StartPlugin, host_api: Any) -> None
 def test_an_offer_that_is_none(start_plugin: StartPlugin, tmp_path: Path, offer: str) -> None:
     plugin = start_plugin(IDLE, PLUGIN_SUPERVISOR_TTRPC=offer)
     assert plugin.handshake.endswith("|grpc|\n")
+
+
+def test_a_default_timeout_of_sockets_is_not_the_connections(start_plugin: StartPlugin, host_api: Any) -> None:
+    plugin = start_plugin(
+        """
+        class Patient(Plugin):
+            @hook(HookName.MessageWillBePosted)
+            def sync(self, ctx, post):
+                from effect_plugin._ttrpc import offered
+                hooks, api, _ = offered.offered()
+                return None, f"{hooks.gettimeout()} {api.gettimeout()} {self.api.get_server_version()}"
+
+        run_plugin(Patient)
+        """,
+        # Before the SDK is imported, which takes the sockets.
+        header="import socket\nsocket.setdefaulttimeout(0.1)\n" + HEADER,
+        MATTERMOST_PLUGIN_API_TARGET=versions(host_api, lambda _: "1"),
+    )
+    assert plugin.call("MessageWillBePosted", post=Post()).rejection_reason == "None None 1"
 
 
 def test_what_is_started_inherits_neither_the_sockets_nor_the_offer(start_plugin: StartPlugin) -> None:
