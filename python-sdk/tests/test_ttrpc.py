@@ -369,6 +369,28 @@ def test_many_threads_and_loops_call_the_host(start_plugin: StartPlugin, host_ap
         assert plugin.call("MessageWillBePosted", post=Post()).rejection_reason == "240 {'1'}"
 
 
+def test_a_plugin_that_can_start_no_thread_any_more_ends_well(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin("""
+    import atexit
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    class Poor(Plugin):
+        @hook(HookName.OnDeactivate)
+        def deactivate(self):
+            atexit.register(print, "at its exit")
+            threading.Thread.start = refuse
+
+    run_plugin(Poor)
+    """)
+    plugin.call("OnDeactivate")
+    plugin.shut_down()
+    assert plugin.wait() == 0
+    assert "at its exit" in plugin.log()
+    assert "Traceback" not in plugin.log()
+
+
 def test_a_host_that_has_gone(start_plugin: StartPlugin) -> None:
     plugin = start_plugin(STUCK)
     plugin.busy("MessageWillBePosted", post=Post())

@@ -129,3 +129,40 @@ def test_streams_begin_again_after_the_last(connected: Connected) -> None:
         assert on_thread(connection) == b"good"
         sending.join()
     assert streams == [wire.LAST_STREAM, 1, 3]
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From its call on no thread of the SDK's can be started."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("ttrpc-"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    return lambda: monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+def test_a_thread_that_reads_and_could_not_be_started_is_started_by_the_next_call(
+    connected: Connected, no_threads: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, theirs = connected
+    no_threads()
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        on_loop(connection)
+    answer(theirs, good)
+    assert on_thread(connection) == b"good"
+    monkeypatch.undo()
+    answer(theirs, good)
+    assert on_loop(connection) == b"good"
+
+
+def test_all_is_written_where_no_thread_can_be_started(connected: Connected, no_threads: Callable[[], None]) -> None:
+    connection, theirs = connected
+    no_threads()
+    for _ in range(2):
+        # More than a socket takes before somebody reads.
+        large = answer(theirs, good)
+        assert connection.call("a.Service", "Method", bytes(8_000_000), LIMIT, []) == b"good"
+        large.join(LIMIT)

@@ -145,9 +145,9 @@ class HostConnection:
         end = time.monotonic() + seconds
         while self._writer.is_full and time.monotonic() < end:
             await asyncio.sleep(_LOOK)
-        stream = self._open(pending, wire.request(service, method, payload, seconds, metadata))
         if not self._reads_always:
             self._read_always()
+        stream = self._open(pending, wire.request(service, method, payload, seconds, metadata))
         # With what else is sent in this turn of the loop.
         loop.call_soon(self._writer.flush)
         timer = loop.call_later(min(max(end - time.monotonic(), 0), threading.TIMEOUT_MAX), pending._answered)
@@ -235,8 +235,9 @@ class HostConnection:
         with self._lock:
             if self._reads_always:
                 return
-            self._reads_always = True
+            # It waits for its turn. And where it can't be started, the next call tries again.
             threading.Thread(target=self._read_for_loops, name="ttrpc-reader", daemon=True).start()
+            self._reads_always = True
             if not self._is_read:
                 self._is_read = True
                 self._lead_for_loops.release()
