@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import socket
@@ -389,6 +390,28 @@ def test_a_plugin_that_can_start_no_thread_any_more_ends_well(start_plugin: Star
     assert plugin.wait() == 0
     assert "at its exit" in plugin.log()
     assert "Traceback" not in plugin.log()
+
+
+def test_a_plugin_whose_reading_thread_is_made_to_fail_ends(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin("""
+    import ctypes
+
+    class Careless(Plugin):
+        @hook(HookName.MessageWillBeUpdated)
+        async def asynchronous(self, ctx, new, old):
+            for thread in threading.enumerate():
+                if thread.name.startswith("hook-"):
+                    error = ctypes.py_object(SystemExit)
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), error)
+
+    run_plugin(Careless)
+    """)
+    # A thread that waits comes to its exception when it has something to read.
+    with contextlib.suppress(grpc.RpcError, OSError):
+        for _ in range(2):
+            updated(plugin, "")
+    assert plugin.wait() == -signal.SIGKILL
+    assert "the connection of the host fails" in plugin.log()
 
 
 def test_a_host_that_has_gone(start_plugin: StartPlugin) -> None:

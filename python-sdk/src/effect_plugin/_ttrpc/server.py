@@ -163,7 +163,8 @@ class Server:
             self._ended("")
         except GarbledError as error:
             self._ended(str(error))
-        except Exception:
+        except BaseException:
+            # One that another thread has raised in this one, too: nobody would read any more.
             _log.exception("the connection of the host fails")
             self._ended("of the above")
 
