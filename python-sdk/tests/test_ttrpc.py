@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import socket
@@ -16,7 +17,7 @@ import pytest
 from effect_plugin._descriptors import message_class
 from mattermost_plugin.types import Post
 
-from .conftest import IDLE, LIMIT, STUCK, RunningPlugin, StartPlugin, code_of
+from .conftest import HEADER, IDLE, LIMIT, STUCK, RunningPlugin, StartPlugin, code_of
 from .ttrpc_host import DATA, REQUEST, RESPONSE, Request, frame
 from .wire import API, HOOKS, HealthCheckRequest, HealthCheckResponse
 
@@ -90,6 +91,25 @@ def test_a_plugin_without_grpc(start_plugin: StartPlugin, host_api: Any) -> None
 def test_an_offer_that_is_none(start_plugin: StartPlugin, tmp_path: Path, offer: str) -> None:
     plugin = start_plugin(IDLE, PLUGIN_SUPERVISOR_TTRPC=offer)
     assert plugin.handshake.endswith("|grpc|\n")
+
+
+def test_a_default_timeout_of_sockets_is_not_the_connections(start_plugin: StartPlugin, host_api: Any) -> None:
+    plugin = start_plugin(
+        """
+        class Patient(Plugin):
+            @hook(HookName.MessageWillBePosted)
+            def sync(self, ctx, post):
+                from effect_plugin._ttrpc import offered
+                hooks, api, _ = offered.offered()
+                return None, f"{hooks.gettimeout()} {api.gettimeout()} {self.api.get_server_version()}"
+
+        run_plugin(Patient)
+        """,
+        # Before the SDK is imported, which takes the sockets.
+        header="import socket\nsocket.setdefaulttimeout(0.1)\n" + HEADER,
+        MATTERMOST_PLUGIN_API_TARGET=versions(host_api, lambda _: "1"),
+    )
+    assert plugin.call("MessageWillBePosted", post=Post()).rejection_reason == "None None 1"
 
 
 def test_what_is_started_inherits_neither_the_sockets_nor_the_offer(start_plugin: StartPlugin) -> None:
@@ -236,6 +256,42 @@ def test_a_call_that_is_given_up(start_plugin: StartPlugin) -> None:
     assert health(plugin) == HealthCheckResponse.SERVING
 
 
+def test_a_call_that_is_given_up_while_its_handler_is_about_to_begin(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(
+        """
+        given_up = threading.Event()
+
+        class Hesitant(Plugin):
+            def _calls(self, hook, arguments):
+                calls = super()._calls(hook, arguments)
+                if hook == "MessageWillBeUpdated":
+                    print("about to begin", flush=True)
+                    given_up.wait()
+                return calls
+
+            @hook(HookName.MessageWillBeUpdated)
+            async def asynchronous(self, ctx, new, old):
+                print("begun", flush=True)
+
+            @hook(HookName.MessageWillBePosted)
+            def sync(self, ctx, post):
+                given_up.set()
+
+            @hook(HookName.UserWillLogIn)
+            async def after(self, ctx, user):
+                return "after"
+
+        run_plugin(Hesitant)
+        """
+    )
+    call = plugin.begin("MessageWillBeUpdated", new_post=Post(), old_post=Post())
+    plugin.wait_for_log("about to begin")
+    call.cancel()
+    plugin.call("MessageWillBePosted", post=Post())
+    assert plugin.call("UserWillLogIn").rejection_reason == "after"
+    assert "begun" not in plugin.log()
+
+
 def test_calls_of_the_host_end_in_time_and_are_cancelled(start_plugin: StartPlugin, host_api: Any) -> None:
     go_on = threading.Event()
 
@@ -312,6 +368,50 @@ def test_many_threads_and_loops_call_the_host(start_plugin: StartPlugin, host_ap
     )
     for _ in range(3):
         assert plugin.call("MessageWillBePosted", post=Post()).rejection_reason == "240 {'1'}"
+
+
+def test_a_plugin_that_can_start_no_thread_any_more_ends_well(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin("""
+    import atexit
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    class Poor(Plugin):
+        @hook(HookName.OnDeactivate)
+        def deactivate(self):
+            atexit.register(print, "at its exit")
+            threading.Thread.start = refuse
+
+    run_plugin(Poor)
+    """)
+    plugin.call("OnDeactivate")
+    plugin.shut_down()
+    assert plugin.wait() == 0
+    assert "at its exit" in plugin.log()
+    assert "Traceback" not in plugin.log()
+
+
+def test_a_plugin_whose_reading_thread_is_made_to_fail_ends(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin("""
+    import ctypes
+
+    class Careless(Plugin):
+        @hook(HookName.MessageWillBeUpdated)
+        async def asynchronous(self, ctx, new, old):
+            for thread in threading.enumerate():
+                if thread.name.startswith("hook-"):
+                    error = ctypes.py_object(SystemExit)
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), error)
+
+    run_plugin(Careless)
+    """)
+    # A thread that waits comes to its exception when it has something to read.
+    with contextlib.suppress(grpc.RpcError, OSError):
+        for _ in range(2):
+            updated(plugin, "")
+    assert plugin.wait() == -signal.SIGKILL
+    assert "the connection of the host fails" in plugin.log()
 
 
 def test_a_host_that_has_gone(start_plugin: StartPlugin) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import threading
 from collections.abc import Iterator
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 
 from effect_plugin._status import CallError, Code
-from effect_plugin._ttrpc import wire
+from effect_plugin._ttrpc import client, wire
 from effect_plugin._ttrpc.client import HostConnection
 
 from .conftest import LIMIT
-from .ttrpc_host import DATA, RESPONSE, Response, failed, frame, read_frame
+from .ttrpc_host import DATA, RESPONSE, CancelRequest, Request, Response, failed, frame, read_frame
 
 Connected = tuple[HostConnection, socket.socket]
 Ask = Callable[[HostConnection], bytes]
@@ -129,3 +130,112 @@ def test_streams_begin_again_after_the_last(connected: Connected) -> None:
         assert on_thread(connection) == b"good"
         sending.join()
     assert streams == [wire.LAST_STREAM, 1, 3]
+
+
+def test_calls_beyond_what_a_host_takes_wait_for_their_turn(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, theirs = connected
+    monkeypatch.setattr(client, "MAX_STREAMS", 3)
+    answers: list[bytes] = []
+
+    async def ask_many() -> None:
+        calls = (connection.call_async("a.Service", "Method", b"", LIMIT, []) for _ in range(10))
+        answers.extend(await asyncio.gather(*calls))
+
+    threads = [threading.Thread(target=lambda: answers.append(on_thread(connection)), daemon=True) for _ in range(10)]
+    threads.append(threading.Thread(target=lambda: asyncio.run(ask_many()), daemon=True))
+    for thread in threads:
+        thread.start()
+    streams = []
+    for count in range(20):
+        streams.append(read_frame(theirs)[0])
+        if count >= 2:
+            assert not select.select([theirs], [], [], 0.01)[0], "three are under way"
+            theirs.sendall(good(streams.pop(0)))
+    theirs.sendall(b"".join(map(good, streams)))
+    for thread in threads:
+        thread.join(LIMIT)
+    assert answers == [b"good"] * 20
+
+
+def test_calls_that_wait_for_their_turn_and_are_given_up(connected: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection, theirs = connected
+    monkeypatch.setattr(client, "MAX_STREAMS", 1)
+
+    def asked() -> tuple[int, Any]:
+        stream, _, _, data = read_frame(theirs)
+        return stream, Request.FromString(data)
+
+    async def ask() -> None:
+        first, second, third = (
+            asyncio.ensure_future(connection.call_async("a.Service", name, b"", LIMIT, []))
+            for name in ("First", "Second", "Third")
+        )
+        stream, request = await asyncio.to_thread(asked)
+        assert request.method == "First"
+        second.cancel()
+        await asyncio.wait([second])
+        first.cancel()
+        _, request = await asyncio.to_thread(asked)
+        assert (request.method, CancelRequest.FromString(request.payload).stream_id) == ("Cancel", stream)
+        stream, request = await asyncio.to_thread(asked)
+        assert request.method == "Third"
+        assert 0 < request.timeout_nano < LIMIT * 1e9, "what is left of its time"
+        theirs.sendall(good(stream))
+        assert await third == b"good"
+
+    asyncio.run(ask())
+
+
+@each_way
+def test_a_call_that_waits_for_its_turn_ends_in_time_and_with_the_connection(
+    connected: Connected, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, theirs = connected
+    monkeypatch.setattr(client, "MAX_STREAMS", 0)
+    with pytest.raises(CallError) as late:
+        connection.call("a.Service", "Method", b"", 0.05, [])
+    assert late.value.code is Code.DEADLINE_EXCEEDED
+    ending = threading.Timer(0.05, theirs.shutdown, [socket.SHUT_RDWR])
+    ending.start()
+    with pytest.raises(CallError) as ended:
+        ask(connection)
+    assert ended.value.code is Code.UNAVAILABLE
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From its call on no thread of the SDK's can be started."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("ttrpc-"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    return lambda: monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+def test_a_thread_that_reads_and_could_not_be_started_is_started_by_the_next_call(
+    connected: Connected, no_threads: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, theirs = connected
+    no_threads()
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        on_loop(connection)
+    answer(theirs, good)
+    assert on_thread(connection) == b"good"
+    monkeypatch.undo()
+    answer(theirs, good)
+    assert on_loop(connection) == b"good"
+
+
+def test_all_is_written_where_no_thread_can_be_started(connected: Connected, no_threads: Callable[[], None]) -> None:
+    connection, theirs = connected
+    no_threads()
+    for _ in range(2):
+        # More than a socket takes before somebody reads.
+        large = answer(theirs, good)
+        assert connection.call("a.Service", "Method", bytes(8_000_000), LIMIT, []) == b"good"
+        large.join(LIMIT)

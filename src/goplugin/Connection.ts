@@ -37,6 +37,8 @@ export interface Wire {
   /** Whether the plugin's output comes over it (`GRPCStdio`). */
   readonly hasOutput: boolean
   readonly broker: (client: RpcClient) => Effect.Effect<Broker.Broker, never, Scope.Scope>
+  /** Waits until the plugin can call its host no more, where that can't be made good. */
+  readonly hostLost: Effect.Effect<void>
 }
 
 /** gRPC, as go-plugin's plugins speak it. */
@@ -49,18 +51,24 @@ export const overGrpc = (
   connect: (explainLoss) => GrpcClient.make(target, { ...options, explainLoss }),
   hasOutput: true,
   broker: (client) => Broker.make(pluginId, client, transport, options),
+  hostLost: Effect.never,
 })
 
-/** ttrpc, over a connection that the plugin has inherited. */
-export const overTtrpc = (pluginId: string, connection: Duplex, maxMessageSize = MAX_MESSAGE_SIZE): Wire => ({
+/** ttrpc, over the connections that the plugin has inherited: by `calls` it is called, by `host` it calls its host. */
+export const overTtrpc = (
+  pluginId: string,
+  [calls, host]: readonly [calls: Duplex, host: Duplex],
+  maxMessageSize = MAX_MESSAGE_SIZE,
+): Wire => ({
   connect: (explainLoss) =>
-    TtrpcClient.make(connection, {
+    TtrpcClient.make(calls, {
       target: `plugin ${pluginId}`,
       maxFrameSize: frameSizeFor(maxMessageSize),
       explainLoss,
     }),
   hasOutput: false,
   broker: () => Effect.succeed(Broker.none(pluginId, "the plugin speaks ttrpc, which has no broker")),
+  hostLost: closed(host),
 })
 
 /** The connection to a plugin's server. */
@@ -115,7 +123,7 @@ export const open = Effect.fnUntraced(function* ({
   }
   const lost = yield* Deferred.make<void>()
   yield* Effect.forkScoped(
-    client.disconnected.pipe(
+    Effect.raceFirst(client.disconnected, wire.hostLost).pipe(
       // Where it is the end of the process, that is what counts.
       Effect.andThen(Effect.timeoutOption(exit, EXIT_LIMIT)),
       Effect.andThen(Deferred.succeed(lost, undefined)),
@@ -133,6 +141,14 @@ export const open = Effect.fnUntraced(function* ({
     disconnected: Deferred.await(lost),
   }
 })
+
+const closed = (stream: Duplex): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    if (stream.closed) return resume(Effect.void)
+    const tell = () => resume(Effect.void)
+    stream.once("close", tell)
+    return Effect.sync(() => void stream.off("close", tell))
+  })
 
 /** Adds to an error what is known once the plugin's process has ended, if it has. */
 const onceEnded =

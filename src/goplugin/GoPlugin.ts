@@ -111,7 +111,7 @@ export interface GoPlugin<V extends number = number> {
   readonly ping: Effect.Effect<void, RpcError>
   /**
    * Waits until the connection is lost and can't be made again within `RECONNECT_LIMIT`: the process may live, but its
-   * server is gone, and with it the plugin.
+   * server is gone, and with it the plugin. Over ttrpc it is as well where that by which the plugin calls its host is.
    */
   readonly disconnected: Effect.Effect<void>
   /** What another host needs to reattach while this plugin runs. To one that speaks ttrpc nobody can; it says so. */

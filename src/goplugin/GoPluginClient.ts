@@ -162,7 +162,7 @@ const start = Effect.fn("GoPluginClient.start")(function* <V extends number>(
     Addr,
   })
   if (line.protocol === "ttrpc") {
-    const wire = Connection.overTtrpc(pluginId, started.sockets[0]!, options.maxMessageSize)
+    const wire = Connection.overTtrpc(pluginId, [started.sockets[0]!, started.sockets[1]!], options.maxMessageSize)
     const connection = yield* Effect.catch(connect(wire), unhealthy("its health check failed"))
     return { ...connection, ...running, reattachConfig: reattachConfig({ Network: "fd", String: "" }) }
   }

@@ -58,7 +58,7 @@ export type RunEnd =
   | { readonly _tag: "Exited"; readonly exit: ProcessExit }
   /** Somebody has removed the socket of the plugin's host API, or its folder, and it could not be made again. */
   | { readonly _tag: "Lost"; readonly path: string; readonly reason: string }
-  /** The process lives, but its server is gone. */
+  /** The process lives, but its server is gone, or over ttrpc its way to the host API. */
   | { readonly _tag: "Disconnected" }
   /** The process lives, but is stopped or deadlocked: what its host has seen of that. */
   | { readonly _tag: "Unresponsive"; readonly reason: string }
@@ -74,7 +74,7 @@ export const describeEnd = (pluginId: string, end: RunEnd): string => {
     case "Lost":
       return `plugin ${pluginId} was stopped, since somebody has removed ${end.path}, and it can't be made again (${end.reason}); ${KEEP_SOCKETS}`
     case "Disconnected":
-      return `plugin ${pluginId} was stopped, since its server does not answer any more, although its process runs; see its log`
+      return `plugin ${pluginId} was stopped, since its server does not answer any more, or the connection by which it calls its host is lost, although its process runs; see its log`
     case "Unresponsive":
       return `plugin ${pluginId} was stopped, since it ${end.reason}`
   }

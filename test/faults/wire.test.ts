@@ -36,6 +36,37 @@ class Bystander(Plugin):
 run_plugin(Bystander)
 `
 
+/** A plugin that can't call its host any more, which would go on like that to its end. */
+const losesHost = (how: string): Kind => ({
+  bundle: python(`
+import os
+
+api = int(os.environ["PLUGIN_SUPERVISOR_TTRPC"].split(",")[1])
+
+from mattermost_plugin import CommandResponse, HookName, Plugin, hook, run_plugin
+
+class Hostile(Plugin):
+    @hook(HookName.ExecuteCommand)
+    def command(self, context, args):
+        ${how}
+        return CommandResponse(text="done")
+
+run_plugin(Hostile)
+`),
+  options: brief,
+  outcome: ({ start, state }) =>
+    Effect.gen(function* () {
+      const { ended, hooks } = yield* start
+      const { response } = yield* hooks.executeCommand({})
+      assert.strictEqual(response?.text, "done")
+      assert.deepStrictEqual(yield* bounded("its end", ended), { _tag: "Disconnected" })
+      assert.match(
+        state().error ?? "",
+        /hostile was stopped, since .* the connection by which it calls its host is lost/,
+      )
+    }),
+})
+
 kinds("a plugin that", {
   "names another's socket": fails(peer("says that it is another"), "HandshakeError", [
     /which is not in its socket folder/,
@@ -95,6 +126,8 @@ kinds("a plugin that", {
         assert.match(state().error ?? "", /hostile was stopped, since its server does not answer any more/)
       }),
   },
+  "closes its way to the host and lives on": losesHost("os.close(api)"),
+  "writes what is no frame on its way to the host": losesHost('os.write(api, b"GET / HTTP/1.1\\r\\n")'),
   "has no health service": starts(peer("has no health service"), {}, [/hostile has no health service/]),
   "does not know the health of its name": starts(peer("does not know the health of its name")),
   "prints a handshake of 60,000 characters": {

@@ -4,13 +4,14 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { create } from "@bufbuild/protobuf"
-import { Effect, Exit, Fiber, Option, Scope, Stream, SubscriptionRef } from "effect"
+import { Deferred, Effect, Exit, Fiber, Option, Scope, Stream, SubscriptionRef } from "effect"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { PluginAPI } from "../../src/generated/mattermost/pluginapi/v1/plugin_api_pb.js"
 import * as GrpcClient from "../../src/grpc/GrpcClient.ts"
 import type { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
 import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
+import { MAX_CONCURRENT_STREAMS } from "../../src/rpc/RpcLimits.ts"
 import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.ts"
 import { ownTemporaryFolder } from "../support/folder.ts"
 import { recordLog } from "../support/log.ts"
@@ -192,6 +193,23 @@ describe.skipIf(noPython).each(["ttrpc", "grpc"] as const)("the life of a Python
       yield* Fiber.join(waiting)
     }).pipe(Effect.scoped, Effect.provide(host())),
   )
+
+  it.live("may ask its host more at once than that takes", () => {
+    const enough = Deferred.makeUnsafe<void>()
+    let asked = 0
+    // It answers none before all are there that it takes.
+    const getServerVersion = () =>
+      Effect.suspend(() => {
+        if (++asked === MAX_CONCURRENT_STREAMS) Deferred.doneUnsafe(enough, Effect.void)
+        return Effect.as(Deferred.await(enough), { version: "1.0.0" })
+      })
+    return Effect.gen(function* () {
+      const { hooks } = yield* start(fixture("lifecycle"), { hooks: { deadline: "60 seconds" } })
+      const times = MAX_CONCURRENT_STREAMS + 200
+      const { rejectionReason } = yield* hooks.messageWillBePosted({ post: { message: `ask ${times}` } })
+      assert.strictEqual(rejectionReason, `${times} answers`)
+    }).pipe(Effect.scoped, Effect.provide(host({ getServerVersion })))
+  })
 
   it.live("an OnDeactivate that lingers is not waited for longer than its limit", () =>
     Effect.gen(function* () {

@@ -211,8 +211,13 @@ def _ask_for_parent_death_signal() -> None:
 def run_exit_functions() -> None:
     """Runs what `atexit` was given, which `leave` would pass over; it may take a moment, and no longer."""
     thread = threading.Thread(target=atexit._run_exitfuncs, name="atexit", daemon=True)
-    thread.start()
-    thread.join(_EXIT_LIMIT)
+    try:
+        thread.start()
+    except RuntimeError:
+        # No thread can be had: a host ends who takes too long.
+        atexit._run_exitfuncs()
+    else:
+        thread.join(_EXIT_LIMIT)
 
 
 def end() -> None:

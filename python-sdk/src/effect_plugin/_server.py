@@ -245,12 +245,17 @@ async def _to_the_end(
 ) -> None:
     async def end_in_any_case() -> None:
         await stopping.wait()
-        watchdog.leave_when_blocked(author)
+        # Where no thread can be had, the host ends what is blocked.
+        with contextlib.suppress(RuntimeError):
+            watchdog.leave_when_blocked(author)
 
     seeing_to_it = asyncio.ensure_future(end_in_any_case())
     try:
         await serving
     finally:
+        if stopping.is_set():
+            # What serves may have ended before this had its turn.
+            await seeing_to_it
         seeing_to_it.cancel()
 
 

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from google.protobuf.message import DecodeError
 
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 _log = own_logger("effect_plugin")
 
-#: Calls that may be unanswered at once.
-MAX_STREAMS = 65_536
+#: Calls that are under way at once, as many as a host takes (MAX_CONCURRENT_STREAMS). Those beyond wait for their turn.
+MAX_STREAMS = 1000
+
+#: Calls that may wait for their turn.
+MAX_WAITING = 65_536
 
 #: Seconds between two looks at whether the host takes what coroutines send, when it has not.
 _LOOK = 0.005
@@ -42,6 +45,8 @@ class _Pending:
     #: The response's payload, once it has come.
     payload: bytes | None = None
     error: CallError | None = None
+    #: Its stream, once its turn has come.
+    stream: int | None = None
 
     @property
     def is_done(self) -> bool:
@@ -58,6 +63,21 @@ class _Pending:
             raise self.error
         assert self.payload is not None
         return self.payload
+
+
+class _Asked(NamedTuple):
+    """What a call asks, and until when."""
+
+    service: str
+    method: str
+    payload: bytes
+    metadata: _Metadata
+    end: float
+
+    def data(self) -> bytes:
+        """The data of its first frame, which says how long it has from now on."""
+        seconds = max(self.end - time.monotonic(), 0)
+        return wire.request(self.service, self.method, self.payload, seconds, self.metadata)
 
 
 class _OnThread(_Pending):
@@ -107,7 +127,9 @@ class HostConnection:
         self._connection = connection
         self._lock = threading.Lock()
         self._pending: dict[int, _Pending] = {}
-        self._threads: dict[int, _OnThread] = {}
+        self._waiting: dict[_Pending, _Asked] = {}
+        #: Who may be made to read.
+        self._threads: dict[_OnThread, None] = {}
         self._last_stream = wire.LAST_STREAM
         self._is_read = False
         self._ended = False
@@ -121,7 +143,7 @@ class HostConnection:
         pending = _OnThread()
         if not self._writer.wait_for_room(max(seconds, 0)):
             raise CallError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
-        stream = self._open(pending, wire.request(service, method, payload, seconds, metadata))
+        self._open(pending, _Asked(service, method, payload, metadata, end))
         self._writer.flush()
         try:
             while not pending.is_done:
@@ -135,7 +157,7 @@ class HostConnection:
                 if not pending.is_done and time.monotonic() >= end:
                     raise CallError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
         finally:
-            self._leave(stream, pending)
+            self._leave(pending)
         return pending.result()
 
     async def call_async(self, service: str, method: str, payload: bytes, seconds: float, metadata: _Metadata) -> bytes:
@@ -145,9 +167,9 @@ class HostConnection:
         end = time.monotonic() + seconds
         while self._writer.is_full and time.monotonic() < end:
             await asyncio.sleep(_LOOK)
-        stream = self._open(pending, wire.request(service, method, payload, seconds, metadata))
         if not self._reads_always:
             self._read_always()
+        self._open(pending, _Asked(service, method, payload, metadata, end))
         # With what else is sent in this turn of the loop.
         loop.call_soon(self._writer.flush)
         timer = loop.call_later(min(max(end - time.monotonic(), 0), threading.TIMEOUT_MAX), pending._answered)
@@ -157,25 +179,40 @@ class HostConnection:
                 raise CallError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
         finally:
             timer.cancel()
-            self._leave(stream, pending)
+            self._leave(pending)
         return pending.result()
 
     # -- calls ---------------------------------------------------------------------------------------------------------
 
-    def _open(self, pending: _Pending, data: bytes) -> int:
+    def _open(self, pending: _Pending, asked: _Asked) -> None:
+        data = asked.data()
         if len(data) > self._limit:
             text = f"Sent message larger than max ({len(data)} vs. {self._limit})"
             raise CallError(Code.RESOURCE_EXHAUSTED, text)
         with self._lock:
             if self._ended:
                 raise CallError(Code.UNAVAILABLE, _GONE)
-            if len(self._pending) >= MAX_STREAMS:
-                raise CallError(Code.RESOURCE_EXHAUSTED, f"{MAX_STREAMS} calls of the host are not answered yet")
-            stream = self._put(data)
-            self._pending[stream] = pending
+            if len(self._waiting) >= MAX_WAITING:
+                raise CallError(Code.RESOURCE_EXHAUSTED, f"{MAX_WAITING} calls of the host wait for their turn")
             if isinstance(pending, _OnThread):
-                self._threads[stream] = pending
-        return stream
+                self._threads[pending] = None
+            if not self._waiting and len(self._pending) < MAX_STREAMS:
+                self._begin(pending, data)
+            else:
+                self._waiting[pending] = asked
+                # Others may have been answered in this moment, and have seen nobody who waits.
+                self._begin_waiting()
+
+    def _begin(self, pending: _Pending, data: bytes) -> None:
+        """With the lock held."""
+        pending.stream = stream = self._put(data)
+        self._pending[stream] = pending
+
+    def _begin_waiting(self) -> None:
+        """Begins the calls whose turn has come; with the lock held. Somebody must flush."""
+        while self._waiting and len(self._pending) < MAX_STREAMS:
+            pending = next(iter(self._waiting))
+            self._begin(pending, self._waiting.pop(pending).data())
 
     def _put(self, data: bytes) -> int:
         """Puts a request on the way, by the next stream: in their order, so with the lock held."""
@@ -183,18 +220,23 @@ class HostConnection:
         self._writer.put(wire.frame(stream, wire.REQUEST, data))
         return stream
 
-    def _leave(self, stream: int, pending: _Pending) -> None:
+    def _leave(self, pending: _Pending) -> None:
         """Nobody waits any more, for whichever reason; the host hears of it, if it has not answered."""
         if isinstance(pending, _OnThread):
             with self._lock:
-                self._threads.pop(stream, None)
+                self._threads.pop(pending, None)
                 leads, pending.leads = pending.leads, False
             if leads:
                 self._pass_lead()
-        if self._pending.pop(stream, None) is not None:
-            with self._lock:
-                self._put(wire.cancel(stream))
-            self._writer.flush()
+        if pending.is_done:
+            return
+        with self._lock:
+            if self._waiting.pop(pending, None) is not None or pending.stream is None:
+                return
+            if self._pending.pop(pending.stream, None) is not None:
+                self._put(wire.cancel(pending.stream))
+                self._begin_waiting()
+        self._writer.flush()
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -215,7 +257,7 @@ class HostConnection:
             if self._reads_always:
                 self._lead_for_loops.release()
                 return
-            for pending in self._threads.values():
+            for pending in self._threads:
                 if not pending.is_done:
                     pending.leads = True
                     pending.wake()
@@ -235,8 +277,9 @@ class HostConnection:
         with self._lock:
             if self._reads_always:
                 return
-            self._reads_always = True
+            # It waits for its turn. And where it can't be started, the next call tries again.
             threading.Thread(target=self._read_for_loops, name="ttrpc-reader", daemon=True).start()
+            self._reads_always = True
             if not self._is_read:
                 self._is_read = True
                 self._lead_for_loops.release()
@@ -251,6 +294,10 @@ class HostConnection:
         try:
             for frame in self._reader.read():
                 self._answered(frame)
+            if self._waiting:
+                with self._lock:
+                    self._begin_waiting()
+                self._writer.flush()
         except (EOFError, OSError):
             self._end()
         except GarbledError as error:
@@ -282,8 +329,9 @@ class HostConnection:
     def _end(self) -> None:
         with self._lock:
             self._ended = True
-            left = list(self._pending.values())
+            left = [*self._pending.values(), *self._waiting]
             self._pending.clear()
+            self._waiting.clear()
         self._writer.close()
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)

@@ -146,20 +146,29 @@ class FrameWriter:
             self._backlog += len(data) - sent
         self._stalled.put(memoryview(data)[sent:])
         if not self._has_thread:
-            self._has_thread = True
-            threading.Thread(target=self._write_backlog, name="ttrpc-writer", daemon=True).start()
+            try:
+                threading.Thread(target=self._write_backlog, name="ttrpc-writer", daemon=True).start()
+                self._has_thread = True
+            except RuntimeError:
+                # Where no thread can be started, whoever sends waits.
+                self._write_stalled(self._stalled.get())
 
     def _write_backlog(self) -> None:
         while (data := self._stalled.get()) is not None:
-            if not self._broken:
-                try:
-                    self._connection.sendall(data)
-                except OSError:
-                    self._broken = True
-            # While there is a backlog nobody else sends.
-            with self._changed:
-                self._backlog -= len(data)
-                self._changed.notify_all()
+            self._write_stalled(data)
+
+    def _write_stalled(self, data: memoryview | None) -> None:
+        if data is None:
+            return
+        if not self._broken:
+            try:
+                self._connection.sendall(data)
+            except OSError:
+                self._broken = True
+        # While there is a backlog nobody else sends.
+        with self._changed:
+            self._backlog -= len(data)
+            self._changed.notify_all()
 
     @property
     def is_full(self) -> bool:
@@ -173,11 +182,10 @@ class FrameWriter:
         with self._changed:
             return self._changed.wait_for(lambda: not self.is_full or self._broken, seconds)
 
-    def finish(self, seconds: float) -> None:
-        """Waits until all is written, so many seconds at most."""
-        self.flush()
-        with self._changed:
-            self._changed.wait_for(lambda: not self._backlog or self._broken, seconds)
+    @property
+    def is_done(self) -> bool:
+        """Whether all that has been flushed is written, or can't be any more."""
+        return self._broken or not (self._frames or self._backlog)
 
     def close(self) -> None:
         """Ends the writing."""

@@ -209,6 +209,10 @@ class _HookRun(ServerCall):
                 self._elsewhere(is_async=is_async)
                 return
             turn = self._next_turn(handler, len(calls) - self._index, is_async=is_async)
+            if not self.server.has(self):
+                # Whoever has ended the call since it was looked at may have found no turn to give up.
+                turn.claim()
+                return
             context = self._hooks.context.copy()
             if is_async:
                 turn.task = context.run(self._run_async, turn)

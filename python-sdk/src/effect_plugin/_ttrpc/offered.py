@@ -46,8 +46,10 @@ def claim() -> None:
             return
         for each in (hooks, api):
             os.set_inheritable(each, False)
-            os.set_blocking(each, True)
         _offered = Offered(socket.socket(fileno=hooks), socket.socket(fileno=api), descriptors[0])
+        for connection in (_offered.hooks, _offered.api):
+            # Whatever the plugin's `socket.setdefaulttimeout` is: a host may have nothing to say for hours.
+            connection.settimeout(None)
         # A child that has copies would keep the host from hearing of the plugin's end.
         os.register_at_fork(after_in_child=_offered.close)
 

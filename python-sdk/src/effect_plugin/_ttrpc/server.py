@@ -92,7 +92,10 @@ class Server:
         while self._unanswered and time.monotonic() < end:
             await asyncio.sleep(0.01)
         self._cancel_all()
-        await asyncio.get_running_loop().run_in_executor(None, self._writer.finish, _STOP_GRACE)
+        self._writer.flush()
+        end = time.monotonic() + _STOP_GRACE
+        while not self._writer.is_done and time.monotonic() < end:
+            await asyncio.sleep(0.01)
         self._close()
 
     def _close(self) -> None:
@@ -160,7 +163,8 @@ class Server:
             self._ended("")
         except GarbledError as error:
             self._ended(str(error))
-        except Exception:
+        except BaseException:
+            # One that another thread has raised in this one, too: nobody would read any more.
             _log.exception("the connection of the host fails")
             self._ended("of the above")
 
