@@ -3,12 +3,13 @@
  * the field: uvicorn, and gunicorn with threads. Everything but the client is a process of its own.
  */
 import { spawn } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, rmSync } from "node:fs"
 import { loadavg, tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { Effect } from "effect"
 import { ensureVenv, root } from "../../scripts/python.ts"
 import { compare, type Row, report } from "../measure.ts"
+import { peak, resident } from "../memory.ts"
 import { type Asked, load } from "./client.ts"
 
 const MIB = 1024 * 1024
@@ -55,15 +56,6 @@ const isServed = (asked: Asked) =>
     }
     throw new Error(`nobody serves ${asked.path}`)
   })
-
-/** The most memory that a process has had since it was last asked (Linux). */
-const peak = (pid: number) => {
-  const most = Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024
-  writeFileSync(`/proc/${pid}/clear_refs`, "5")
-  return most
-}
-
-const resident = (pid: number) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024
 
 const measured = Effect.gen(function* () {
   const bin = dirname(
