@@ -16,21 +16,22 @@ var handshake = plugin.HandshakeConfig{
 	MagicCookieValue: "bench",
 }
 
-// rpcPost is a post as net/rpc sends it, by encoding/gob: the fields that post() has.
-type rpcPost struct {
+// Post is a post as net/rpc sends it, by encoding/gob: the fields that post() has.
+type Post struct {
 	Id, UserId, ChannelId, RootId, Message, Hashtags string
 	CreateAt, UpdateAt                               int64
 }
 
-// rpcAnswer is what a plugin makes of a post; none leaves it as it is.
-type rpcAnswer struct {
-	Post   *rpcPost
+// Answer is what a plugin makes of a post; none leaves it as it is.
+type Answer struct {
+	Post   *Post
 	Reason string
 }
 
-type rpcHooks struct{}
+// Hooks is what is called; net/rpc passes over methods whose types are not exported.
+type Hooks struct{}
 
-func (rpcHooks) MessageWillBePosted(post *rpcPost, answer *rpcAnswer) error {
+func (Hooks) MessageWillBePosted(post *Post, answer *Answer) error {
 	if post.Message == "" {
 		answer.Reason = "it is empty"
 	}
@@ -40,7 +41,7 @@ func (rpcHooks) MessageWillBePosted(post *rpcPost, answer *rpcAnswer) error {
 type rpcPlugin struct{}
 
 func (rpcPlugin) Server(*plugin.MuxBroker) (any, error) {
-	return rpcHooks{}, nil
+	return Hooks{}, nil
 }
 
 func (rpcPlugin) Client(_ *plugin.MuxBroker, client *rpc.Client) (any, error) {
@@ -76,7 +77,7 @@ func serveNetRPC() error {
 	asked := post()
 	return answer(map[string]func() error{
 		"ask": func() error {
-			return hooks.Call("Plugin.MessageWillBePosted", &rpcPost{
+			return hooks.Call("Plugin.MessageWillBePosted", &Post{
 				Id:        asked.Id,
 				UserId:    asked.UserId,
 				ChannelId: asked.ChannelId,
@@ -85,7 +86,7 @@ func serveNetRPC() error {
 				Hashtags:  asked.Hashtags,
 				CreateAt:  asked.CreateAt,
 				UpdateAt:  asked.UpdateAt,
-			}, &rpcAnswer{})
+			}, &Answer{})
 		},
 	})
 }
