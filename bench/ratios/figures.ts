@@ -2,6 +2,7 @@
 import { Effect, type Scope } from "effect"
 import { resident } from "../memory.ts"
 import { importGrpc, peers } from "../reference/peers.ts"
+import { httpFigures } from "./http.ts"
 import { type Ours, ours, startToActive } from "./ours.ts"
 import type { Figure } from "./rounds.ts"
 import { type Took, took } from "./took.ts"
@@ -52,6 +53,7 @@ export const figures: Effect.Effect<{ readonly [name: string]: Figure }, unknown
       importGrpc: { unit: "ms", measure: total(took(importGrpc, 1, 1)) },
       pluginMemory: memory(yield* asyncPlugin.pid),
       serverMemory: memory(peer.serverPid),
+      ...(yield* httpFigures),
     }
   },
 )

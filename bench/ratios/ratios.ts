@@ -52,4 +52,19 @@ export const RATIOS = {
     peer: "plain grpcio server",
     of: ["pluginMemory", "serverMemory"],
   },
+  http_small_asgi: {
+    ours: "small GET, Starlette, 16 connections",
+    peer: "plain proxy to uvicorn",
+    of: ["asgiPlugin", "asgiProxy"],
+  },
+  http_small_wsgi: {
+    ours: "small GET, WSGI, 16 connections",
+    peer: "plain proxy to gunicorn",
+    of: ["wsgiPlugin", "wsgiProxy"],
+  },
+  http_stream: {
+    ours: "256 MiB down",
+    peer: "plain proxy to uvicorn",
+    of: ["streamPlugin", "streamProxy"],
+  },
 } as const satisfies { readonly [name: string]: Ratio }
