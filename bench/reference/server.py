@@ -1,4 +1,4 @@
-"""A server of hooks on grpcio's aio and protoc's own modules, with nothing else; its argument is the address. It ends with stdin."""
+"""Hooks on grpcio's aio and protoc's own modules, nothing else; its argument is the address. It ends with stdin."""
 
 import asyncio
 import sys
