@@ -15,7 +15,7 @@ export interface RatiosOptions {
   readonly json: string | undefined
 }
 
-const ROUNDS = { quick: 11, thorough: 31 }
+const ROUNDS = { quick: 9, thorough: 31 }
 
 const better = (unit: Figure["unit"]) => (unit === "/s" || unit === "MiB/s" ? "higher" : "lower")
 const inWords = (value: number, unit: Figure["unit"]) => `${Number(value.toPrecision(3))} ${unit}`.replace(" /", "/")

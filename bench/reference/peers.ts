@@ -32,12 +32,15 @@ export const peers: Effect.Effect<Peers, Error, Scope.Scope> = Effect.gen(functi
   const env = { ...process.env, PYTHONPATH: buildStubs() }
   const python = (name: string, address: string) =>
     program(interpreter, [join(root, "bench/reference", name), address], env)
-  const address = `unix:${join(yield* temporaryFolder, "server.sock")}`
+  const folder = yield* temporaryFolder
+  const address = `unix:${join(folder, "server.sock")}`
   const server = yield* python("server.py", address)
   yield* server.line
   const wire = yield* program(reference, ["wire", address])
   const netRpc = yield* program(reference, ["netrpc"])
-  const api = yield* (yield* program(reference, ["api"])).line
+  const apiSocket = join(folder, "api.sock")
+  yield* (yield* program(reference, ["api", apiSocket])).line
+  const api = `unix:${apiSocket}`
   const client = yield* python("client.py", api)
   const calls =
     ({ ask }: typeof wire, name: string): Calls =>

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 
 	"google.golang.org/grpc"
 
@@ -25,13 +23,7 @@ func (api) KVGet(context.Context, *contract.KVGetRequest) (*contract.KVGetRespon
 	return &contract.KVGetResponse{Value: []byte("value")}, nil
 }
 
-func serveAPI() error {
-	folder, err := os.MkdirTemp("", "bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(folder)
-	path := filepath.Join(folder, "api.sock")
+func serveAPI(path string) error {
 	listener, err := net.Listen("unix", path)
 	if err != nil {
 		return err
@@ -40,6 +32,6 @@ func serveAPI() error {
 	contract.RegisterPluginAPIServer(server, api{})
 	go server.Serve(listener)
 	defer server.Stop()
-	fmt.Printf("unix:%s\n", path)
+	fmt.Println("serves")
 	return untilStdinEnds()
 }

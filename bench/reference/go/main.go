@@ -3,7 +3,7 @@
 //
 //	reference wire ADDRESS    a host on grpc-go, which calls a plain gRPC server
 //	reference netrpc          a host on go-plugin's net/rpc, which starts this program as its plugin
-//	reference api             a host API that answers constants; prints its address, and serves until stdin ends
+//	reference api PATH        a host API that answers constants on this socket until stdin ends; says when it does
 package main
 
 import (
@@ -30,10 +30,10 @@ func run(args []string) error {
 	case len(args) == 1 && args[0] == "netrpc-plugin":
 		netRPCPlugin()
 		return nil
-	case len(args) == 1 && args[0] == "api":
-		return serveAPI()
+	case len(args) == 2 && args[0] == "api":
+		return serveAPI(args[1])
 	}
-	return fmt.Errorf("usage: reference wire ADDRESS | netrpc | api")
+	return fmt.Errorf("usage: reference wire ADDRESS | netrpc | api PATH")
 }
 
 // untilStdinEnds is for what is not asked anything.
