@@ -1,13 +1,13 @@
 /** What the generic host costs: beside a Go host on go-plugin's own client, both on the same Go plugin. */
-import { execFileSync, spawn, spawnSync } from "node:child_process"
+import { execFileSync, spawnSync } from "node:child_process"
 import { join } from "node:path"
-import { createInterface } from "node:readline"
 import { NodeServices } from "@effect/platform-node"
-import { Effect, Layer, Queue } from "effect"
+import { Effect, Layer } from "effect"
 import { GoPluginClient, PluginProcess } from "../src/goplugin/index.ts"
 import { root } from "../scripts/python.ts"
 import { Test } from "../test/fixtures/goplugin/generated/grpctest/grpctest_pb.js"
 import { compare, report } from "./measure.ts"
+import { program } from "./program.ts"
 
 const { double, payload } = Test.method
 const KIB = 1024
@@ -32,32 +32,13 @@ const options = {
   handshake: { magicCookieKey: "FIXTURE_COOKIE", magicCookieValue: "conformance", protocolVersions: [1] },
 }
 
-/** The Go host; it measures what it is told to, and answers the milliseconds. */
-const goHost = Effect.gen(function* () {
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      spawn(join(folder, "host"), ["-bench", "--", executable], {
-        env: { ...process.env, ...env },
-        stdio: ["pipe", "pipe", "inherit"],
-      }),
-    ),
-    (child) => Effect.sync(() => child.stdin.end()),
-  )
-  const answers = yield* Queue.unbounded<string>()
-  createInterface(child.stdout).on("line", (line) => Queue.offerUnsafe(answers, line))
-  return (line: string) =>
-    Effect.andThen(
-      Effect.sync(() => child.stdin.write(`${line}\n`)),
-      Queue.take(answers),
-    )
-})
-
 const times = <E, R>(count: number, call: Effect.Effect<unknown, E, R>) => Effect.repeat(call, { times: count - 1 })
 
 /** Rows of ours beside Go's, in turns on two processes of the same plugin. */
 const rows = Effect.gen(function* () {
   execFileSync(join(root, "test/fixtures/goplugin/go/build.sh"), [folder], { stdio: "inherit" })
-  const go = yield* goHost
+  // It measures what it is told to, and answers the milliseconds.
+  const { ask: go } = yield* program(join(folder, "host"), ["-bench", "--", executable], { ...process.env, ...env })
   const goPlugins = yield* GoPluginClient
   const { client, ping } = yield* goPlugins.start(options)
   const transfer = ({ count, size }: typeof SMALL) =>

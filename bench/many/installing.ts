@@ -15,7 +15,7 @@ import { root } from "../../scripts/python.ts"
 import { compare, median, report, table, TURNS } from "../measure.ts"
 import { environment } from "../python.ts"
 import { copyPlugin } from "../copyPlugin.ts"
-import { temporaryFolder } from "./folder.ts"
+import { temporaryFolder } from "../folder.ts"
 import { MIB, processorTime } from "./usage.ts"
 
 const example = join(root, "examples/hello-python")

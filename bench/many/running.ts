@@ -6,7 +6,7 @@ import { Effect } from "effect"
 import { root } from "../../scripts/python.ts"
 import { variables } from "../python.ts"
 import { copyPlugin } from "../copyPlugin.ts"
-import { temporaryFolder } from "./folder.ts"
+import { temporaryFolder } from "../folder.ts"
 import { MIB, usage, type Usage } from "./usage.ts"
 
 /** After all plugins are active, until what their starts have left to do is done; in seconds. */
