@@ -38,9 +38,16 @@ const write = (file: string, measured: ReadonlyMap<string, Measured>) => {
 
 /** The report on the ratios. */
 export const ratiosReport = ({ json, quick }: RatiosOptions): Effect.Effect<string, unknown> => {
-  if (process.platform !== "linux") return Effect.succeed("Ratios are not measured: that takes Linux' /proc")
-  if (spawnSync("go", ["version"]).status !== 0) {
-    return Effect.succeed("Ratios are not measured: there is no go on the PATH to build what ours is compared with")
+  const missing =
+    process.platform !== "linux"
+      ? "that takes Linux' /proc"
+      : spawnSync("go", ["version"]).status !== 0
+        ? "there is no go on the PATH to build what ours is compared with"
+        : undefined
+  if (missing !== undefined) {
+    const why = `Ratios are not measured: ${missing}`
+    // Whoever waits for the file is not to take its lack for success.
+    return json === undefined ? Effect.succeed(why) : Effect.fail(new Error(why))
   }
   return Effect.gen(function* () {
     const measured = yield* measureRatios(yield* figures, RATIOS, quick ? ROUNDS.quick : ROUNDS.thorough)
