@@ -149,31 +149,17 @@ const program = Effect.gen(function* () {
   }).pipe(Effect.provide(Layer.fresh(MattermostPlugins.layer)))
   const dispatched = many.decide("messageWillBePosted", { post: create(PostSchema, { message: "hello" }) })
 
+  const callRows = Effect.fnUntraced(function* (name: string, call: typeof ourCall) {
+    const inTurn = times(SEQUENTIAL, 1, call)
+    const inFlight = times(CONCURRENT, IN_FLIGHT, call)
+    return [
+      yield* compare(`${name}, one after the other`, inTurn, Effect.promise(bareSequential), perSecond(SEQUENTIAL)),
+      yield* compare(`${name}, ${IN_FLIGHT} in flight`, inFlight, Effect.promise(bareInFlight), perSecond(CONCURRENT)),
+    ]
+  })
   const rows = [
-    yield* compare(
-      "hook, one after the other",
-      times(SEQUENTIAL, 1, ourCall),
-      Effect.promise(bareSequential),
-      perSecond(SEQUENTIAL),
-    ),
-    yield* compare(
-      `hook, ${IN_FLIGHT} in flight`,
-      times(CONCURRENT, IN_FLIGHT, ourCall),
-      Effect.promise(bareInFlight),
-      perSecond(CONCURRENT),
-    ),
-    yield* compare(
-      "hook over gRPC, one after the other",
-      times(SEQUENTIAL, 1, ourGrpcCall),
-      Effect.promise(bareSequential),
-      perSecond(SEQUENTIAL),
-    ),
-    yield* compare(
-      `hook over gRPC, ${IN_FLIGHT} in flight`,
-      times(CONCURRENT, IN_FLIGHT, ourGrpcCall),
-      Effect.promise(bareInFlight),
-      perSecond(CONCURRENT),
-    ),
+    ...(yield* callRows("hook", ourCall)),
+    ...(yield* callRows("hook over gRPC", ourGrpcCall)),
     yield* compare(
       "decide, 2 of 50 plugins (bare: ours, both called)",
       times(SEQUENTIAL, 1, dispatched),

@@ -15,6 +15,7 @@ import { MAX_CONNECTIONS } from "../../src/grpc/GrpcLimits.ts"
 import { PREFACE } from "../fixtures/http2/frames.ts"
 import { temporaryFolder } from "../support/folder.ts"
 import { recordLog } from "../support/log.ts"
+import { sumOf } from "../support/ttrpc.ts"
 
 const { count, double, environment, stream, sum } = Test.method
 
@@ -30,14 +31,7 @@ const service = implement(Test, {
           Stream.fail(new RpcStatus({ code: statusCode.ABORTED, details: "enough" })),
         )
       : Stream.map(Stream.range(1, number), (number) => ({ number })),
-  sum: (requests) =>
-    Effect.orDie(
-      Stream.runFold(
-        requests,
-        () => ({ sum: 0 }),
-        ({ sum }, { number }) => ({ sum: sum + number }),
-      ),
-    ),
+  sum: sumOf,
   stream: (call) =>
     Effect.ignore(
       Effect.flatMap(

@@ -1,10 +1,20 @@
 /** Our ttrpc client and server, connected. */
-import { Effect } from "effect"
-import { type Handlers, implement } from "../../src/rpc/RpcHandler.ts"
+import { Effect, Stream } from "effect"
+import { type Handler, type Handlers, implement } from "../../src/rpc/RpcHandler.ts"
 import * as TtrpcClient from "../../src/ttrpc/TtrpcClient.ts"
 import * as TtrpcServer from "../../src/ttrpc/TtrpcServer.ts"
 import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
 import { socketPair } from "./socketPair.ts"
+
+/** Answers the sum of all numbers. */
+export const sumOf: Handler<(typeof Test)["method"]["sum"]> = (requests) =>
+  Effect.orDie(
+    Stream.runFold(
+      requests,
+      () => ({ sum: 0 }),
+      ({ sum }, { number }) => ({ sum: sum + number }),
+    ),
+  )
 
 /** A client of handlers. */
 export const connected = Effect.fnUntraced(function* (handlers: Handlers<typeof Test>, maxFrameSize?: number) {

@@ -12,6 +12,7 @@ import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
 import { recordLog } from "../support/log.ts"
 import { socketPair } from "../support/socketPair.ts"
 import { cancel, frame, number, reading, request } from "../support/ttrpcFrames.ts"
+import { sumOf } from "../support/ttrpc.ts"
 
 const { DATA, REQUEST, RESPONSE } = frameType
 
@@ -21,14 +22,7 @@ const handlers: Handlers<typeof Test> = {
   double: ({ number }) => (number === 1000 ? Effect.never : Effect.succeed({ number: 2 * number })),
   hang: () => Stream.never,
   count: ({ number }) => Stream.map(Stream.range(1, number), (number) => ({ number })),
-  sum: (requests) =>
-    Effect.orDie(
-      Stream.runFold(
-        requests,
-        () => ({ sum: 0 }),
-        ({ sum }, { number }) => ({ sum: sum + number }),
-      ),
-    ),
+  sum: sumOf,
   stream: (call) => Stream.runForEach(messages(call), ({ number }) => call.send({ number: 2 * number })),
 }
 

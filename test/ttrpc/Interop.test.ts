@@ -11,6 +11,7 @@ import * as TtrpcClient from "../../src/ttrpc/TtrpcClient.ts"
 import * as TtrpcServer from "../../src/ttrpc/TtrpcServer.ts"
 import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
 import { goProgram, noGo } from "../support/goplugin.ts"
+import { sumOf } from "../support/ttrpc.ts"
 
 const { count, double, environment, hang, leave, payload, reflect, stream, sum } = Test.method
 const DEADLINE = { deadline: "20 seconds" } as const
@@ -163,14 +164,7 @@ describe.skipIf(noGo !== undefined)("our server of a client in Go", () => {
                   number < 0
                     ? Stream.fail(new RpcStatus({ code: statusCode.ABORTED, details: "enough" }))
                     : Stream.map(Stream.range(1, number), (number) => ({ number })),
-                sum: (requests) =>
-                  Effect.orDie(
-                    Stream.runFold(
-                      requests,
-                      () => ({ sum: 0 }),
-                      ({ sum }, { number }) => ({ sum: sum + number }),
-                    ),
-                  ),
+                sum: sumOf,
                 stream: (call) => Stream.runForEach(messages(call), ({ number }) => call.send({ number: 2 * number })),
               }),
             ]),

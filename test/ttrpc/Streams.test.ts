@@ -6,7 +6,7 @@ import { RpcStatus, statusCode } from "../../src/rpc/RpcError.ts"
 import type { Handlers } from "../../src/rpc/RpcHandler.ts"
 import { STREAM_WINDOW } from "../../src/ttrpc/TtrpcLimits.ts"
 import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
-import { connected } from "../support/ttrpc.ts"
+import { connected, sumOf } from "../support/ttrpc.ts"
 
 const { count, double, hang, stream, sum } = Test.method
 
@@ -23,14 +23,7 @@ const handlers: Handlers<typeof Test> = {
           Stream.fail(new RpcStatus({ code: statusCode.ABORTED, details: "enough" })),
         )
       : numbers(number),
-  sum: (requests) =>
-    Effect.orDie(
-      Stream.runFold(
-        requests,
-        () => ({ sum: 0 }),
-        ({ sum }, { number }) => ({ sum: sum + number }),
-      ),
-    ),
+  sum: sumOf,
   stream: (call) => Stream.runForEach(messages(call), ({ number }) => call.send({ number: 2 * number })),
 }
 
