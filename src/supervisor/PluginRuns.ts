@@ -136,7 +136,8 @@ const make = Effect.gen(function* () {
        * waited for.
        */
       const unlessDead = (step: Effect.Effect<unknown> = Effect.void) =>
-        plugin === undefined || isUnresponsive ? Effect.void : Effect.raceFirst(step, plugin.process.exit)
+        // Its end first: then the step is not begun at all.
+        plugin === undefined || isUnresponsive ? Effect.void : Effect.raceFirst(plugin.process.exit, step)
 
       /** The order of a stop: all that a run holds, each step with a bound. A start that has failed has a part of it. */
       const release = inOrder(pluginId, [

@@ -251,6 +251,8 @@ describe.skipIf(noPython).each(["ttrpc", "grpc"] as const)("the life of a Python
       assert.deepStrictEqual(children.filter(isAlive), [])
       assert.deepStrictEqual(socketFolders(), [])
       assert.strictEqual(SubscriptionRef.getUnsafe(plugin.state).name, "FailedToStayRunning")
+      // One that is dead is asked nothing any more.
+      assert.isFalse(log.messages().some((message) => message.includes("OnDeactivate")))
     }).pipe(Effect.scoped, Effect.provide(host()), Effect.provide(log.layer))
   })
 
