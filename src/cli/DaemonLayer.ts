@@ -118,7 +118,11 @@ export const daemonLayer = <Self, Given, E, R, RoutesError, RoutesNeeds, AuthNee
   const stopping = Deferred.makeUnsafe<void>()
   const settings = Layer.mergeAll(
     Layer.succeed(PluginLogRate, limits.logLines),
-    Layer.succeed(NotificationLimits, { count: limits.notifications, bytes: limits.notificationBytes }),
+    Layer.succeed(NotificationLimits, {
+      count: limits.notifications,
+      bytes: limits.notificationBytes,
+      inFlight: limits.notificationsInFlight,
+    }),
     Layer.succeed(RuntimeDirectory, Option.getOrUndefined(options.runtimeDirectory)),
   )
   const httpServer = createServer()

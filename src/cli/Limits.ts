@@ -17,8 +17,9 @@ export interface Limits {
   readonly upload: number
   /** Lines a second that are logged of what one plugin prints. */
   readonly logLines: number
-  /** Events that may wait for one plugin, and their size in bytes. */
+  /** Events that may wait for one plugin, their size in bytes, and how many it may be at work on at once. */
   readonly notifications: number
+  readonly notificationsInFlight: number
   readonly notificationBytes: number
   readonly workspace: WorkspaceLimitsValues
 }
@@ -36,6 +37,7 @@ const Given = Schema.Struct({
   "upload-bytes": Schema.optionalKey(Size),
   "log-lines": Schema.optionalKey(Count),
   notifications: Schema.optionalKey(Count),
+  "notifications-in-flight": Schema.optionalKey(Count),
   "notification-bytes": Schema.optionalKey(Size),
   "post-props": Schema.optionalKey(Count),
   "key-value": Schema.optionalKey(Size),
@@ -76,6 +78,7 @@ export const limitsOf = Effect.fnUntraced(function* (given: {
     upload: bytes(set["upload-bytes"], (yield* BundleLimits).archive),
     logLines: set["log-lines"] ?? (yield* PluginLogRate),
     notifications: set.notifications ?? notifications.count,
+    notificationsInFlight: set["notifications-in-flight"] ?? notifications.inFlight,
     notificationBytes: bytes(set["notification-bytes"], notifications.bytes),
     workspace: {
       postProps: set["post-props"] ?? workspace.postProps,

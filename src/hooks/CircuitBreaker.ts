@@ -32,6 +32,8 @@ export interface Passage {
 export interface CircuitBreaker {
   /** Lets a call through, whose end has to be told; undefined while the circuit is open. `now` in milliseconds. */
   readonly pass: (hook: string, now: number) => Passage | undefined
+  /** Whether a call would be let through now. */
+  readonly mayPass: (hook: string) => Effect.Effect<boolean>
   /** How a hook's circuit is. */
   readonly circuit: (hook: string) => Circuit
   /** Waits until the hook may be tried again; somebody else may be who tries it. */
@@ -80,10 +82,13 @@ export const make = (): CircuitBreaker => {
     return opens
   }
 
+  const isShut = (current: Circuit, now: number): boolean =>
+    current._tag === "HalfOpen" || (current._tag === "Open" && now < current.until)
+
   const pass = (hook: string, now: number): Passage | undefined => {
     const current = circuit(hook)
+    if (isShut(current, now)) return undefined
     if (current._tag === "Closed") return { end: (how, then) => ended(hook, undefined, how, then) }
-    if (current._tag === "HalfOpen" || now < current.until) return undefined
     const trial: Circuit = { ...current, _tag: "HalfOpen" }
     become(hook, trial)
     return { end: (how, then) => ended(hook, trial, how, then) }
@@ -91,6 +96,8 @@ export const make = (): CircuitBreaker => {
 
   return {
     pass,
+    mayPass: (hook) =>
+      Effect.clockWith((clock) => Effect.succeed(!isShut(circuit(hook), clock.currentTimeMillisUnsafe()))),
     circuit,
     rested: (hook) =>
       Effect.clockWith((clock) => {

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf"
-import { Effect, Option, Result, type Scope } from "effect"
+import { Context, Effect, Option, Result, type Scope, Tracer } from "effect"
 import { type AnyContract, type HookSpec } from "../contract/Contract.ts"
 import { changes } from "../contract/Decision.ts"
 import type { AskingHook, Decided, DecidingHook, HookMethod, Notification, UnaryHook } from "../contract/HookNames.ts"
@@ -104,12 +104,14 @@ export const make = <C extends AnyContract>(contract: C, active: ActivePlugins):
         )
       }),
 
-    notify: Effect.fnUntraced(function* (hook, request) {
-      const plugins = active.listening(hook)
-      if (plugins.length === 0) return
-      const event = NotificationQueue.event(contract, hook, request, yield* Effect.option(Effect.currentSpan))
-      yield* Effect.forEach(plugins, ({ tell }) => tell(event), { discard: true })
-    }),
+    notify: (hook, request) =>
+      Effect.contextWith((context) => {
+        const plugins = active.listening(hook)
+        if (plugins.length === 0) return Effect.void
+        const span = Option.getOrUndefined(Context.getOption(context, Tracer.ParentSpan))
+        const event = NotificationQueue.event(contract, hook, request, span)
+        return Effect.forEach(plugins, ({ tell }) => tell(event), { discard: true })
+      }),
 
     collect: Effect.fnUntraced(function* (hook, request) {
       const answers: Array<{ readonly pluginId: string; readonly response: object }> = []

@@ -6,6 +6,7 @@ import type { RpcClient } from "../rpc/RpcClient.ts"
 import { RpcError, statusCode } from "../rpc/RpcError.ts"
 import type { Request, RequestInit, Response, ResponseInit } from "../rpc/RpcMethod.ts"
 import { errorStatus } from "../rpc/ErrorStatus.ts"
+import { decodeMessage, EncodedMessage } from "../rpc/WireCheck.ts"
 import { describeProblem, INCOMING, messageProblem } from "../rpc/MessageCheck.ts"
 import {
   HookDeadlineError,
@@ -29,7 +30,7 @@ export interface HookClient {
   readonly hasTold: boolean
   /** What the operator has set for a hook, or its default. */
   readonly policy: (hook: string) => EffectivePolicy
-  /** Calls a unary hook with a message, or with the fields of one. */
+  /** Calls a unary hook with a message, with the fields of one, or with one that is encoded. */
   readonly call: (hook: string, request: object) => Effect.Effect<object, HookError>
   /** What every call passes. */
   readonly calls: PluginCalls.PluginCalls
@@ -37,6 +38,8 @@ export interface HookClient {
   readonly inFlight: InFlight.InFlight
   /** The connection to the plugin. */
   readonly client: RpcClient
+  /** Whether the plugin has said that it begins calls in the order in which they are made, whatever it is at work on. */
+  readonly keepsOrder?: boolean | undefined
   /** Where the plugin serves HTTP itself; requests to others go by `ServeHTTP`. */
   readonly http?: PluginHttpServer | undefined
 }
@@ -238,7 +241,9 @@ export const testClient = (
     const { input, name, output } = contract.unary.get(hook)!.method
     const failed = (code: number, details: string) =>
       Effect.fail(hookError(pluginId, name, deadline, new RpcError({ method: name, code, details })))
-    return Effect.suspend(() => handlers[hook]!(create(input, request as never) as never)).pipe(
+    const message =
+      request instanceof EncodedMessage ? decodeMessage(input, request.bytes) : create(input, request as never)
+    return Effect.suspend(() => handlers[hook]!(message as never)).pipe(
       Effect.map((response) => create(output, response as never)),
       Effect.catchDefect((defect) =>
         Effect.andThen(

@@ -1,23 +1,27 @@
-import type { DescMessage } from "@bufbuild/protobuf"
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf"
-import { type Cause, Context, Duration, Effect, Fiber, Latch, Option, Queue, type Scope, type Tracer } from "effect"
+import { type Cause, Context, Duration, Effect, Fiber, Latch, Queue, type Scope, Semaphore, type Tracer } from "effect"
 import type { AnyContract } from "../contract/Contract.ts"
 import { countLost } from "./HookMetrics.ts"
+import { EncodedMessage, encodeMessage } from "../rpc/WireCheck.ts"
 import type { HookClient } from "./Hooks.ts"
 
-/** How many events may wait for one plugin, and of how many bytes in all. */
+/** How many events may wait for one plugin, of how many bytes in all, and how many it may be at work on at once. */
 export interface Limits {
   readonly count: number
   readonly bytes: number
+  readonly inFlight: number
 }
 
 /**
  * What may wait for one plugin; taken by a host's Layer. More is dropped: a plugin that is so far behind will not catch up.
  * Default 1000 and 32 MiB: a thousand ordinary posts are far less, a thousand long ones too much.
+ *
+ * A plugin that begins calls in their order is told of up to `inFlight` events before it has answered the first. Default 32,
+ * half of the handlers that a Python plugin runs at once: the other half is for what somebody waits for. With 1 a plugin
+ * hears of an event when it has answered the one before it, as all other plugins do.
  */
 export const NotificationLimits: Context.Reference<Limits> = Context.Reference(
   "effect-plugin-supervisor/hooks/NotificationLimits",
-  { defaultValue: () => ({ count: 1000, bytes: 32 * 1024 * 1024 }) },
+  { defaultValue: () => ({ count: 1000, bytes: 32 * 1024 * 1024, inFlight: 32 }) },
 )
 
 /** What plugins are told of, and the span that it happened in. */
@@ -25,10 +29,8 @@ export interface Event {
   readonly hook: string
   /** The hook's name as the contract has it. */
   readonly name: string
-  readonly request: object
-  /** The size of the request on the wire. */
-  readonly bytes: number
-  readonly span: Option.Option<Tracer.Span>
+  readonly request: EncodedMessage
+  readonly span: Tracer.AnySpan | undefined
 }
 
 /** An event of a request as it is now: the caller may go on changing what it has handed over. */
@@ -36,13 +38,14 @@ export const event = (
   { unary }: AnyContract,
   hook: string,
   request: object,
-  span: Option.Option<Tracer.Span>,
+  span: Tracer.AnySpan | undefined,
 ): Event => {
   const { method, name } = unary.get(hook)!
-  const schema: DescMessage = method.input
-  const bytes = toBinary(schema, create(schema, request as never))
-  return { hook, name, request: fromBinary(schema, bytes), bytes: bytes.length, span }
+  return { hook, name, request: new EncodedMessage(encodeMessage(method.input, request as never)), span }
 }
+
+/** What an event takes of the room that there is for those that wait. */
+const sizeOf = ({ request }: Event): number => request.bytes.length
 
 /** How long what waits is kept from a plugin that could not be reached: by then its host has seen it end, if it has. */
 const UNREACHED_PAUSE = Duration.seconds(1)
@@ -61,13 +64,15 @@ export interface NotificationQueue {
 }
 
 /**
- * Tells a plugin of events one after the other, in their order. While the circuit to a hook is open, they wait, unless the
- * plugin is about to end. An event whose run ends while it is told is not told again: it may be what has ended the run.
+ * Tells a plugin of events in their order: one after the other, or several at once where the plugin begins them in their order.
+ * While the circuit to a hook is open, they wait, unless the plugin is about to end. An event whose run ends while it is told
+ * is not told again: it may be what has ended the run.
  */
 export const make = Effect.fnUntraced(function* (
   pluginId: string,
   limits: Limits,
 ): Effect.fn.Return<NotificationQueue, never, Scope.Scope> {
+  const scope = yield* Effect.scope
   const queue = yield* Queue.make<Event, Cause.Done>({ capacity: limits.count, strategy: "dropping" })
   /** Events that are neither told nor given up. */
   const waiting = new Set<Event>()
@@ -76,34 +81,54 @@ export const make = Effect.fnUntraced(function* (
   const isPresent = Latch.makeUnsafe(false)
   /** Opened when the run is another one, or is about to end. */
   let turned = Latch.makeUnsafe(false)
+  /** What `turned` was when the run could not be reached. */
+  let unreached: Latch.Latch | undefined
+  /** Whether no event has reached the plugin since one did not: they go one by one then, for each may be lost. */
+  let isUnsure = false
   let isEnding = false
   let givenUp = 0
 
-  /** The run that there is, once there is one. */
-  const present: Effect.Effect<HookClient> = Effect.suspend(() =>
-    run === undefined ? Effect.andThen(isPresent.await, present) : Effect.succeed(run),
-  )
-  const tell = (event: Event): Effect.Effect<void> =>
-    Effect.flatMap(present, (told) => {
+  /** The run to tell of an event, once there is one that may be told. */
+  const ready = (event: Event): Effect.Effect<HookClient> =>
+    Effect.suspend(() => {
+      const told = run
+      if (told === undefined) return Effect.andThen(isPresent.await, ready(event))
       const isOver = turned
-      return Effect.catch(Effect.asVoid(told.call(event.hook, event.request)), (error) => {
+      const waitFor = (rest: Effect.Effect<void>) => Effect.andThen(Effect.raceFirst(rest, isOver.await), ready(event))
+      if (isEnding) return Effect.succeed(told)
+      if (unreached === isOver) {
+        // Where the plugin has ended, what waits is for its next run.
+        return waitFor(
+          Effect.andThen(
+            Effect.sleep(UNREACHED_PAUSE),
+            Effect.sync(() => (unreached = undefined)),
+          ),
+        )
+      }
+      const { breaker } = told.calls
+      return Effect.flatMap(breaker.mayPass(event.hook), (may) =>
+        may ? Effect.succeed(told) : waitFor(breaker.rested(event.hook)),
+      )
+    })
+  const tell = (event: Event, told: HookClient): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const isOver = turned
+      const heard = Effect.map(told.call(event.hook, event.request), () => void (isUnsure = false))
+      return Effect.catch(heard, (error) => {
         switch (error._tag) {
           case "HookNotImplementedError":
             return Effect.void
-          case "HookTransportError":
-            // Where the plugin has ended, what waits is for its next run.
-            return Effect.andThen(
-              Effect.logError(error.message),
-              isEnding ? Effect.void : Effect.raceFirst(Effect.sleep(UNREACHED_PAUSE), isOver.await),
-            )
-          case "HookSuspendedError": {
-            if (!isEnding) {
-              const { rested } = told.calls.breaker
-              return Effect.andThen(Effect.raceFirst(rested(event.hook), isOver.await), tell(event))
-            }
+          case "HookTransportError": {
+            // One of all those that were on their way says enough.
+            const isKnown = unreached === isOver
+            isUnsure = true
+            if (!isEnding) unreached = isOver
+            return isKnown ? Effect.logDebug(error.message) : Effect.logError(error.message)
+          }
+          case "HookSuspendedError":
+            if (!isEnding) return Effect.flatMap(ready(event), (next) => tell(event, next))
             givenUp++
             return countLost(pluginId, event.name)
-          }
           default:
             return Effect.logError(error.message)
         }
@@ -115,15 +140,35 @@ export const make = Effect.fnUntraced(function* (
     return over.open
   })
   const done = (event: Event) => {
-    if (waiting.delete(event)) bytes -= event.bytes
+    if (waiting.delete(event)) bytes -= sizeOf(event)
   }
-  const deliver = Effect.flatMap(Queue.take(queue), (event) => {
-    const told = Option.isSome(event.span) ? Effect.withParentSpan(tell(event), event.span.value) : tell(event)
+  const deliver = (event: Event, told: HookClient) => {
+    const telling = tell(event, told)
+    const traced = event.span === undefined ? telling : Effect.withParentSpan(telling, event.span)
     // What one event breaks must not keep the next from being told.
     return Effect.andThen(
-      Effect.catchDefect(told, (defect) => Effect.logError(`plugin ${pluginId}: telling it failed`, defect)),
+      Effect.catchDefect(traced, (defect) => Effect.logError(`plugin ${pluginId}: telling it failed`, defect)),
       Effect.sync(() => done(event)),
     )
+  }
+  const inFlight = Math.max(1, limits.inFlight)
+  const room = Semaphore.makeUnsafe(inFlight)
+  let latest: HookClient | undefined
+  /** The run to tell: another one than before hears of nothing until that has answered all, since it might begin earlier. */
+  const inTurn = (event: Event): Effect.Effect<HookClient> =>
+    Effect.flatMap(ready(event), (told) => {
+      if (told === latest) return Effect.succeed(told)
+      latest = told
+      const others = inFlight - 1
+      return room.take(others).pipe(Effect.andThen(room.release(others)), Effect.andThen(inTurn(event)))
+    })
+  const next = Effect.gen(function* () {
+    const event = yield* Queue.take(queue)
+    yield* room.take(1)
+    const told = yield* inTurn(event)
+    const delivering = Effect.ensuring(deliver(event, told), room.release(1))
+    // It begins at once, so that the next one begins after it.
+    yield* told.keepsOrder && !isUnsure ? Effect.forkIn(delivering, scope, { startImmediately: true }) : delivering
   })
   yield* Effect.addFinalizer(() =>
     Effect.andThen(
@@ -133,17 +178,20 @@ export const make = Effect.fnUntraced(function* (
         : Effect.logError(`plugin ${pluginId}: ${waiting.size + givenUp} events are lost, since it has ended`),
     ),
   )
-  const worker = yield* Effect.forkScoped(
-    Effect.annotateLogs(Effect.ignore(Effect.forever(deliver)), { plugin_id: pluginId }),
+  const worker = yield* Effect.forever(next).pipe(
+    Effect.ignore,
+    Effect.andThen(room.take(inFlight)),
+    Effect.annotateLogs({ plugin_id: pluginId }),
+    Effect.forkScoped,
   )
 
   let isFull = false
   return {
     offer: Effect.fnUntraced(function* (event) {
       // One that is larger than all there is room for goes by itself.
-      if (bytes + event.bytes <= limits.bytes || waiting.size === 0) {
+      if (bytes + sizeOf(event) <= limits.bytes || waiting.size === 0) {
         waiting.add(event)
-        bytes += event.bytes
+        bytes += sizeOf(event)
         if (yield* Queue.offer(queue, event)) {
           isFull = false
           return

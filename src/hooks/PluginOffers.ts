@@ -12,26 +12,28 @@ export const DESCRIBE_DEADLINE: Duration.Duration = Duration.seconds(10)
 const { describe: method } = PluginOffers.method
 
 /**
- * Asks a plugin that implements `ServeHTTP` what it offers beside its contract; answers its hooks with that. A plugin that
- * does not know the question offers nothing. An address has to be a socket of the plugin's own, by the handshake's rules.
- * Connections are closed with the Scope.
+ * Asks a plugin what it offers beside its contract; answers its hooks with that. A plugin that does not know the question
+ * offers nothing, and one that does not implement `ServeHTTP` no web server. An address has to be a socket of the plugin's own,
+ * by the handshake's rules. Connections are closed with the Scope.
  */
 export const withOffers = Effect.fn("PluginOffers.describe")(function* (
   hooks: HookClient,
   owner: AddressOwner,
 ): Effect.fn.Return<HookClient, HookError, Scope.Scope> {
   const { client, implemented, pluginId } = hooks
-  if (!implemented.has("serveHTTP")) return hooks
-  const { http } = yield* client
+  const offered = yield* client
     .unary(method, {}, { deadline: DESCRIBE_DEADLINE })
     .pipe(
       Effect.catch((error) =>
         error.isUnimplemented
-          ? Effect.succeed({ http: undefined })
+          ? Effect.undefined
           : Effect.fail(hookError(pluginId, method.name, DESCRIBE_DEADLINE, error)),
       ),
     )
-  if (http === undefined || http.address === "") return hooks
+  if (offered === undefined) return hooks
+  const ordered = { ...hooks, keepsOrder: offered.beginsCallsInOrder }
+  const { http } = offered
+  if (http === undefined || http.address === "" || !implemented.has("serveHTTP")) return ordered
   const refused = (reason: string) =>
     new HookPluginError({
       pluginId,
@@ -48,5 +50,5 @@ export const withOffers = Effect.fn("PluginOffers.describe")(function* (
   }
   const foreign = yield* checkAddress(parsed, owner)
   if (foreign !== undefined) return yield* refused(foreign)
-  return { ...hooks, http: yield* connectTo(parsed.path) }
+  return { ...ordered, http: yield* connectTo(parsed.path) }
 })

@@ -21,9 +21,19 @@ export const MAX_DECODED_BYTES = 256 * 1024 * 1024
 /** Below this no message can take that much: it would need a kilobyte of memory for each byte. */
 const SMALL_MESSAGE = MAX_DECODED_BYTES / 1024
 
+/** A message that is encoded already: it stands for the message wherever one is sent, and may be sent more than once. */
+export class EncodedMessage {
+  readonly bytes: Uint8Array
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes
+  }
+}
+
 /** Encodes a message, or a plain object of a message's fields. */
-export const encodeMessage = <D extends DescMessage>(desc: D, value: MessageInitShape<D>): Uint8Array =>
-  toBinary(desc, create(desc, value))
+export const encodeMessage = <D extends DescMessage>(
+  desc: D,
+  value: MessageInitShape<D> | EncodedMessage,
+): Uint8Array => (value instanceof EncodedMessage ? value.bytes : toBinary(desc, create(desc, value)))
 
 /**
  * Decodes a message that somebody else has sent; unknown fields are kept, so a newer peer's additions survive a round

@@ -146,3 +146,22 @@ describe.skipIf(noPython).each(["ttrpc", "grpc"] as const)("the hooks of real pl
     }).pipe(Effect.scoped, Effect.provide(host()), Effect.provide(log.layer))
   })
 })
+
+describe.skipIf(noPython)("events over ttrpc", () => {
+  it.live("a plugin hears of events, in their order, before it has done with the first", () => {
+    const log = recordLog()
+    return Effect.gen(function* () {
+      yield* starting("ttrpc")("a")
+      const { notify } = yield* MattermostPlugins
+      const messages = ["hold", "1", "2", "3", "release"]
+      for (const message of messages) yield* notify("messageHasBeenPosted", { post: { message } })
+      const logged = (what: string) => log.entries.filter(({ message }) => message === what)
+      yield* eventually("the first has an end", () => logged("held").length > 0)
+      assert.deepInclude(logged("held")[0]!.fields, { released: true })
+      assert.deepStrictEqual(
+        logged("told").map(({ fields }) => fields["post"]),
+        messages,
+      )
+    }).pipe(Effect.scoped, Effect.provide(host()), Effect.provide(log.layer))
+  })
+})

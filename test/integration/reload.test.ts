@@ -54,7 +54,7 @@ const reloading = <A, E, R>(
     }).pipe(
       Effect.provide(server(join(root, "plugins"), {}, { [id]: settings }, { isDoor: way === "HTTP" })),
       // All that is told while the machine is at something else.
-      Effect.provideService(NotificationLimits, { count: 1_000_000, bytes: 1024 * 1024 * 1024 }),
+      Effect.provideService(NotificationLimits, { count: 1_000_000, bytes: 1024 * 1024 * 1024, inFlight: 32 }),
       Effect.provide(log.layer),
     )
   }).pipe(Effect.scoped)

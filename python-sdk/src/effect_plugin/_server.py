@@ -201,10 +201,11 @@ async def serve_plugin(plugin_class: type[BasePlugin]) -> None:
         hooks = PluginServer(plugin, config, author, machinery)
         stack.push_async_callback(hooks.requests.home.run, hooks.requests.finish, BACKGROUND_LIMIT)
         services = hooks.services()
-        if plugin.has_hook("ServeHTTP"):
-            offers = PluginOffers(hooks.requests)
-            services.append(offers.service())
-            stack.push_async_callback(offers.stop)
+        offers = PluginOffers(
+            hooks.requests, serves_http=plugin.has_hook("ServeHTTP"), begins_in_order=offer is not None
+        )
+        services.append(offers.service())
+        stack.push_async_callback(offers.stop)
         stopping = Stopping(machinery.loop)
         hear_of_the_end(stopping, loop)
         if offer is None:

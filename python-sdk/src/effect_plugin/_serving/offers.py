@@ -41,10 +41,12 @@ def has_web_server() -> bool:
 
 
 class PluginOffers:
-    """The service by which the plugin says where it serves HTTP. It does from the first question on."""
+    """The service by which the plugin says what it offers. Where `serves_http` it does from the first question on."""
 
-    def __init__(self, handler: RequestHandler) -> None:
+    def __init__(self, handler: RequestHandler, *, serves_http: bool, begins_in_order: bool) -> None:
         self._handler = handler
+        self._serves_http = serves_http
+        self._begins_in_order = begins_in_order
         self._asking: asyncio.Lock | None = None
         self._web_server: WebServer | None = None
         self._address = ""
@@ -54,9 +56,11 @@ class PluginOffers:
         return Service.of_engine(_SERVICE, {"Describe": self._describe})
 
     async def _describe(self, request: Any, context: Any) -> Any:
+        response = _Response(begins_calls_in_order=self._begins_in_order)
+        if not self._serves_http:
+            return response
         # Made by the first call: under Python 3.9 it belongs to the loop that makes it.
         self._asking = self._asking or asyncio.Lock()
-        response = _Response()
         async with self._asking:
             if not self._address:
                 try:

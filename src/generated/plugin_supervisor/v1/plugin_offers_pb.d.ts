@@ -36,6 +36,14 @@ export declare type DescribeResponse = Message<"plugin_supervisor.v1.DescribeRes
    * @generated from field: plugin_supervisor.v1.HttpServer http = 1;
    */
   http?: HttpServer | undefined;
+
+  /**
+   * That calls begin in the order in which they are made, whether those before them have ended or not. A plugin is then told
+   * of several events at once.
+   *
+   * @generated from field: bool begins_calls_in_order = 2;
+   */
+  beginsCallsInOrder: boolean;
 };
 
 /**
@@ -72,8 +80,7 @@ export declare const HttpServerSchema: GenMessage<HttpServer>;
  */
 export declare const PluginOffers: GenService<{
   /**
-   * Asked once, when the plugin is active, and only of a plugin that implements ServeHTTP. What is offered is there when
-   * this is answered, and until the plugin ends.
+   * Asked once, when the plugin is active. What is offered is there when this is answered, and until the plugin ends.
    *
    * @generated from rpc plugin_supervisor.v1.PluginOffers.Describe
    */

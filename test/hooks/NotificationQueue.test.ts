@@ -1,0 +1,197 @@
+/** What waits for a plugin that begins calls in their order, and so is told of several events at once. */
+import { create } from "@bufbuild/protobuf"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
+import { TestClock } from "effect/testing"
+import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
+import { BREAKER_FAILURES } from "../../src/hooks/CircuitBreaker.ts"
+import { HookDeadlineError, type HookError, HookTransportError } from "../../src/hooks/HookError.ts"
+import { type HookClient, testClient } from "../../src/hooks/Hooks.ts"
+import * as NotificationQueue from "../../src/hooks/NotificationQueue.ts"
+import { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
+import { recordLog } from "../support/log.ts"
+
+const hook = "messageHasBeenPosted"
+const LIMITS = { count: 100, bytes: 1024 * 1024, inFlight: 8 }
+/** Fewer than the failures that open the circuit. */
+const FEW = { ...LIMITS, inFlight: 3 }
+
+const event = (message: string) =>
+  NotificationQueue.event(MattermostContract, hook, { post: create(PostSchema, { message }) }, undefined)
+
+/** Lets what runs in the background run. */
+const settle = Effect.repeat(Effect.yieldNow, { times: 50 })
+
+const unreached = new HookTransportError({ pluginId: "p", hook: "H", status: "UNAVAILABLE", details: "gone" })
+const late = new HookDeadlineError({ pluginId: "p", hook: "H", deadlineMillis: 1 })
+
+/** A run of a plugin that writes down what it hears, and answers when a test says so. */
+class Run {
+  /** In the order in which they began. */
+  readonly heard: Array<string> = []
+  readonly client: HookClient
+  readonly #answers = new Map<string, Deferred.Deferred<object, HookError>>()
+
+  constructor(keepsOrder: boolean) {
+    const client = testClient(MattermostContract, undefined as never, "p", {
+      [hook]: ({ post: { message } }: { readonly post: { readonly message: string } }) =>
+        Effect.suspend(() => {
+          this.heard.push(message)
+          return Deferred.await(this.#answer(message))
+        }),
+    })
+    this.client = { ...client, keepsOrder }
+  }
+
+  #answer(message: string) {
+    const known = this.#answers.get(message) ?? Deferred.makeUnsafe<object, HookError>()
+    this.#answers.set(message, known)
+    return known
+  }
+
+  /** Answers so many events, which may be still to come. */
+  answer(messages: ReadonlyArray<string>, error?: HookError) {
+    const end = error === undefined ? Exit.succeed({}) : Exit.fail(error)
+    return Effect.andThen(
+      Effect.forEach(messages, (message) => Deferred.done(this.#answer(message), end), { discard: true }),
+      settle,
+    )
+  }
+}
+
+const names = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => String(from + index))
+
+/** A queue with so many events, and the run that is told of them. */
+const told = Effect.fnUntraced(function* (events: number, { keepsOrder = true, limits = LIMITS } = {}) {
+  const scope = yield* Scope.make()
+  const queue = yield* Scope.provide(NotificationQueue.make("p", limits), scope)
+  const run = new Run(keepsOrder)
+  yield* queue.turnTo(run.client)
+  const offer = (messages: ReadonlyArray<string>) =>
+    Effect.andThen(
+      Effect.forEach(messages, (message) => queue.offer(event(message)), { discard: true }),
+      settle,
+    )
+  yield* offer(names(1, events))
+  return { queue, run, offer, close: Scope.close(scope, Exit.void) }
+})
+
+describe("a plugin that begins calls in their order", () => {
+  it.effect("is told of as many events at once as may be in flight, in their order", () =>
+    Effect.gen(function* () {
+      const { run } = yield* told(20)
+      assert.deepStrictEqual(run.heard, names(1, 8))
+      yield* run.answer(["3", "5"])
+      assert.deepStrictEqual(run.heard, names(1, 10), "whichever is answered makes room")
+      yield* run.answer(names(1, 20))
+      assert.deepStrictEqual(run.heard, names(1, 20))
+    }),
+  )
+
+  it.effect("is told of one at a time where no more is allowed, as any other plugin is", () =>
+    Effect.gen(function* () {
+      for (const how of [
+        { limits: { ...LIMITS, inFlight: 1 } },
+        { limits: { ...LIMITS, inFlight: 0 } },
+        { keepsOrder: false },
+      ]) {
+        const { run } = yield* told(3, how)
+        assert.deepStrictEqual(run.heard, ["1"])
+        yield* run.answer(["1", "2"])
+        assert.deepStrictEqual(run.heard, ["1", "2", "3"])
+      }
+    }),
+  )
+
+  it.effect("is left alone while the circuit is open, tried with one event, and told of the others then", () =>
+    Effect.gen(function* () {
+      const { run } = yield* told(20)
+      yield* run.answer(names(1, 2))
+      yield* run.answer(names(3, 2 + BREAKER_FAILURES), late)
+      assert.deepStrictEqual(run.heard, names(1, 10), "the circuit is open when there is room again")
+      yield* run.answer(names(8, 10), late)
+      assert.lengthOf(run.heard, 10)
+      yield* TestClock.adjust("31 seconds")
+      yield* settle
+      assert.deepStrictEqual(run.heard, names(1, 11), "half-open, it lets one through")
+      yield* run.answer(names(11, 20))
+      assert.deepStrictEqual(run.heard, names(1, 20))
+    }),
+  )
+
+  it.effect("hears of what waits when another run has taken the place of one that was lost", () =>
+    Effect.gen(function* () {
+      const log = recordLog()
+      yield* Effect.gen(function* () {
+        const { queue, run } = yield* told(20, { limits: FEW })
+        yield* run.answer(names(1, 3), unreached)
+        assert.deepStrictEqual(run.heard, names(1, 3))
+        const errors = log.entries.filter(({ level }) => level === "Error")
+        assert.deepStrictEqual(
+          errors.map(({ message }) => message),
+          [unreached.message],
+          "said once",
+        )
+        yield* queue.turnTo(undefined)
+        const next = new Run(true)
+        yield* queue.turnTo(next.client)
+        yield* settle
+        assert.deepStrictEqual(next.heard, ["4"], "the first by itself")
+        yield* next.answer(["4"])
+        assert.deepStrictEqual(next.heard, names(4, 7), "then as many as may be")
+        yield* next.answer(names(5, 20))
+        assert.deepStrictEqual(next.heard, names(4, 20))
+      }).pipe(Effect.provide(log.layer))
+    }),
+  )
+
+  it.effect("is told of one at a time while none reaches it", () =>
+    Effect.gen(function* () {
+      const { run } = yield* told(20, { limits: FEW })
+      yield* run.answer(names(1, 3), unreached)
+      assert.deepStrictEqual(run.heard, names(1, 3))
+      yield* TestClock.adjust("1 second")
+      yield* settle
+      assert.deepStrictEqual(run.heard, names(1, 4))
+      yield* run.answer(["4"], unreached)
+      yield* TestClock.adjust("1 second")
+      yield* settle
+      assert.deepStrictEqual(run.heard, names(1, 5))
+      yield* run.answer(["5"])
+      assert.deepStrictEqual(run.heard, names(1, 8), "what has reached it opens the way")
+    }),
+  )
+
+  it.effect("has answered all that it was told of before its next run hears of anything", () =>
+    Effect.gen(function* () {
+      const { queue, run } = yield* told(10)
+      const next = new Run(true)
+      yield* queue.turnTo(next.client)
+      yield* run.answer(names(2, 8))
+      assert.deepStrictEqual([run.heard, next.heard], [names(1, 8), []])
+      yield* run.answer(["1"])
+      assert.deepStrictEqual([run.heard, next.heard], [names(1, 8), ["9", "10"]])
+    }),
+  )
+
+  it.effect("has answered all that it was told of when it is drained; what is left is lost, and that is said", () =>
+    Effect.gen(function* () {
+      const log = recordLog()
+      const { close, offer, queue, run } = yield* told(10)
+      const draining = yield* Effect.forkChild(queue.drain, { startImmediately: true })
+      yield* Effect.provide(offer(["too late"]), log.layer)
+      yield* run.answer(names(1, 9))
+      assert.isUndefined(draining.pollUnsafe())
+      yield* run.answer(["10"])
+      assert.isDefined(draining.pollUnsafe())
+      assert.deepStrictEqual(run.heard, names(1, 10))
+      yield* Fiber.join(draining)
+      yield* Effect.provide(close, log.layer)
+      assert.deepStrictEqual(log.messages(), [])
+
+      const other = yield* told(10)
+      yield* Effect.provide(other.close, log.layer)
+      assert.deepStrictEqual(log.messages(), ["plugin p: 10 events are lost, since it has ended"])
+    }),
+  )
+})
