@@ -261,3 +261,20 @@ def test_a_model_says_what_it_takes() -> None:
     shown = str(inspect.signature(Post))
     assert shown.startswith("(id: 'str' = '', ") and "props: 'dict[str, Any]' = {}" in shown, shown
     assert list(inspect.signature(Dialog).parameters) == [field.name for field in dataclasses.fields(Dialog)]
+
+
+def test_what_is_read_when_it_is_asked_for() -> None:
+    message = contract_message("Post")(id="p", message="m", file_ids=["f"], create_at=1)
+    post: Any = Post.from_proto(message)
+    assert Post.message == "" and not hasattr(Post, "file_ids"), "the class has the defaults of its fields"
+    assert post.file_ids is post.file_ids == ["f"], "what is read is kept"
+    post.file_ids.append("g")
+    post.message = ""
+    assert (list(post.to_proto().file_ids), post.to_proto().message, post.to_proto().create_at) == (["f", "g"], "", 1)
+    assert list(message.file_ids) == ["f"] and message.message == "m", "what it was read from is as it was"
+    assert Post(**vars(Post.from_proto(message))) == Post.from_proto(message)
+    assert vars(post)["id"] == "p" and {*vars(post)} >= {field.name for field in dataclasses.fields(post)}
+    with pytest.raises(AttributeError, match="massage"):
+        _ = Post.from_proto(message).massage  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="massage"):
+        post.massage = "a typo"

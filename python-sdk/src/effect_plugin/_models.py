@@ -49,8 +49,12 @@ else:
     def model(cls: type) -> type:
         """Makes a model of a class of fields."""
         made = _dataclass(cls)
+        fields = dataclasses.fields(made)
         # Patterns match fields alone.
-        made.__match_args__ = tuple(field.name for field in dataclasses.fields(made))
+        made.__match_args__ = tuple(field.name for field in fields)
+        for field in fields:
+            if not isinstance(made.__dict__.get(field.name), _Unread):
+                setattr(made, field.name, _Unread(field.name, field.default))
         return made
 
 
@@ -97,8 +101,34 @@ class _Signature:
         )
 
 
+class _Unread:
+    """A field of a model of which nobody has asked yet: what a message says of it is read then, and kept."""
+
+    __slots__ = ("_default", "_name")
+
+    def __init__(self, name: str, default: Any) -> None:
+        self._name = name
+        self._default = default
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is not None:
+            values = _values_of(instance)
+            value = values[self._name] = _readers(owner.DESCRIPTOR)[self._name](values["_origin"])  # type: ignore[attr-defined]
+            return value
+        if self._default is dataclasses.MISSING:
+            raise AttributeError(f"{owner.__name__} has no {self._name} of its own")
+        return self._default
+
+
+class _Instance:
+    """Where instances have their attributes, whatever a subclass says of `__dict__`."""
+
+
+_values_of: Callable[[Any], dict[str, Any]] = _Instance.__dict__["__dict__"].__get__
+
+
 @model
-class Model:
+class Model(_Instance):
     """What all models have in common. Each is a dataclass that can be changed; every field has a default.
 
     Code written for protobuf's messages goes on working: `HasField`, `CopyFrom`, `json_format.MessageToDict` and so on.
@@ -128,7 +158,7 @@ class Model:
         fields = dataclasses.fields(cast("Any", type(self)))
         if len(args) > len(fields):
             raise TypeError(f"{type(self).__name__} has {len(fields)} fields, {len(args)} were given")
-        values = self.__dict__
+        values = _values_of(self)
         values["_origin"] = kwargs.pop("_origin", None)
         for field, value in zip(fields, args):
             if field.name in kwargs:
@@ -143,19 +173,23 @@ class Model:
     def from_proto(cls: type[Self], message: Any) -> Self:
         """The model of a message; what the message has beyond the model's fields is kept for `to_proto`."""
         made = cls.__new__(cls)
-        made._read(to_message(cls.DESCRIPTOR, message))
+        _values_of(made)["_origin"] = to_message(cls.DESCRIPTOR, message)
         return made
 
     def to_proto(self) -> Any:
         """The message, as it goes over the wire. Raises TypeError or ValueError for what its field can't hold."""
         message = message_class(self.DESCRIPTOR)()
-        origin = self._origin
+        values = _values_of(self)
+        origin = values["_origin"]
         if origin is not None:
             message.CopyFrom(origin)
-            for field, _ in message.ListFields():
-                message.ClearField(field.name)
         for name, field, keeps_empty in _fields(self.DESCRIPTOR):
-            value = self.__dict__[name]
+            if name not in values:
+                # As it was read from.
+                continue
+            value = values[name]
+            if origin is not None:
+                message.ClearField(field.name)
             if isinstance(value, Model) and value._is_absent():
                 continue
             if value or (keeps_empty and value is not None):
@@ -166,25 +200,24 @@ class Model:
     def _absent(cls: type[Self]) -> Self:
         """What a message that is not set reads as, as with protobuf: it is empty, and false until something is set."""
         made = cls.__new__(cls)
-        made.__dict__.update({name: empty() for name, empty in _empty(cls.DESCRIPTOR)}, _was_absent=True)
+        _values_of(made).update(_origin=None, _was_absent=True)
         return made
 
     def _is_absent(self) -> bool:
-        return "_was_absent" in self.__dict__ and not self.to_proto().ByteSize()
+        return "_was_absent" in _values_of(self) and not self.to_proto().ByteSize()
 
     def __bool__(self) -> bool:
         return not self._is_absent()
 
-    def _read(self, message: Any) -> None:
-        values = self.__dict__
-        for name, empty in _empty(self.DESCRIPTOR):
-            values[name] = empty()
-        for field, value in message.ListFields():
-            values[attribute_of(field.name)] = reader(field)(value)
-        values["_origin"] = message
-
     if not TYPE_CHECKING:
         # To a type checker a model has its fields and nothing else.
+
+        @property
+        def __dict__(self) -> dict[str, Any]:
+            values = _values_of(self)
+            for name in _readers(self.DESCRIPTOR):
+                getattr(self, name)
+            return values
 
         def __getattr__(self, name: str) -> Any:
             if not name[:1].isupper():
@@ -196,15 +229,18 @@ class Model:
 
             def change(*args: Any) -> Any:
                 result = found(*[arg.to_proto() if isinstance(arg, Model) else arg for arg in args])
-                self._read(message)
+                values = _values_of(self)
+                values.clear()
+                values["_origin"] = message
                 return result
 
             return change
 
         def __setattr__(self, name: str, value: Any) -> None:
-            if name not in self.__dict__:
+            values = _values_of(self)
+            if name not in values and name not in _readers(self.DESCRIPTOR):
                 raise AttributeError(self._no_field(name))
-            self.__dict__[name] = value
+            values[name] = value
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Message):
@@ -221,7 +257,7 @@ class Model:
         return _from_bytes, (type(self), self.to_proto().SerializeToString())
 
     def _values(self) -> dict[str, Any]:
-        values = {name: value for name, value in self.__dict__.items() if name not in ("_origin", "_was_absent")}
+        values = {name: getattr(self, name) for name in _readers(self.DESCRIPTOR)}
         return {name: None if isinstance(value, Model) and not value else value for name, value in values.items()}
 
     def _no_field(self, name: str) -> str:
@@ -257,28 +293,38 @@ def _fields(of: descriptor.Descriptor) -> list[tuple[str, FieldDescriptor, bool]
 
 
 @functools.cache
-def _empty(of: descriptor.Descriptor) -> list[tuple[str, Callable[[], Any]]]:
-    """For each field what it is when the message does not have it."""
+def _readers(of: descriptor.Descriptor) -> dict[str, Callable[[Any], Any]]:
+    """For each field, by its attribute, what a message says of it; None is what says nothing."""
 
-    def empty(field: FieldDescriptor) -> Callable[[], Any]:
-        if is_map(field):
-            return dict
-        if is_repeated(field):
+    def reads(field: FieldDescriptor) -> Callable[[Any], Any]:
+        name, read, empty = field.name, reader(field), _empty(of, field)
+        if field.has_presence:
+            return lambda message: (
+                read(getattr(message, name)) if message is not None and message.HasField(name) else empty()
+            )
+        return lambda message: empty() if message is None else read(getattr(message, name))
+
+    return {attribute_of(field.name): reads(field) for field in of.fields}
+
+
+def _empty(of: descriptor.Descriptor, field: FieldDescriptor) -> Callable[[], Any]:
+    """What a field is when its message does not have it."""
+    if is_map(field):
+        return dict
+    if is_repeated(field):
+        return list
+    if field.message_type is not None:
+        known = _MODELS.get(field.message_type)
+        reads_empty = rules_of(of).unset_is_empty and not _MODELS[of].NONE_WHEN_UNSET
+        if known is not None:
+            return known._absent if reads_empty else lambda: None
+        if is_optional(field):
+            return lambda: None
+        if field.message_type.full_name == "google.protobuf.ListValue":
             return list
-        if field.message_type is not None:
-            known = _MODELS.get(field.message_type)
-            reads_empty = rules_of(of).unset_is_empty and not _MODELS[of].NONE_WHEN_UNSET
-            if known is not None:
-                return known._absent if reads_empty else lambda: None
-            if is_optional(field):
-                return lambda: None
-            if field.message_type.full_name == "google.protobuf.ListValue":
-                return list
-            return Properties if is_struct(field) else lambda: None
-        value = None if is_optional(field) else reader(field)(field.default_value)
-        return lambda: value
-
-    return [(attribute_of(field.name), empty(field)) for field in of.fields]
+        return Properties if is_struct(field) else lambda: None
+    value = None if is_optional(field) else reader(field)(field.default_value)
+    return lambda: value
 
 
 @functools.cache

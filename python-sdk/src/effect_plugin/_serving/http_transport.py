@@ -27,9 +27,9 @@ _EMPTY = complete(b"")
 
 
 @functools.cache
-def _empty(context: Any) -> dict[str, Any]:
-    """The fields of a context of which nothing is known: a copy is made sooner than a new one."""
-    return dict(vars(context()))
+def _nothing(context: Any) -> Any:
+    """The message of a context of which nothing is known."""
+    return context().to_proto()
 
 
 async def serve_handler(handler: RequestHandler, scope: dict[str, Any], told: Told, exchange: Exchange) -> None:
@@ -130,8 +130,9 @@ def _request(handler: RequestHandler, scope: dict[str, Any], told: Told, exchang
     headers: dict[str, list[str]] = {}
     length = -1 if exchange.has_body else 0
     kind = handler.contract.http_context
-    context: Any = kind.__new__(kind)
-    vars(context).update(_empty(cast("Any", kind)), request_id=told.request_id, ip_address=address_of(told.peer)[0])
+    context: Any = kind.from_proto(_nothing(cast("Any", kind)))
+    context.request_id = told.request_id
+    context.ip_address = address_of(told.peer)[0]
     for name, value in told.headers:
         if name == _FRAMING:
             continue
