@@ -7,7 +7,9 @@ field of the response that takes it. A refusal travels in a field of its own.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+import functools
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Callable
 
 from google.protobuf import descriptor
 from google.protobuf.descriptor import FieldDescriptor
@@ -17,7 +19,7 @@ from ._descriptors import message_class
 from ._fields import is_repeated, is_struct
 from ._generator.names import attribute_of
 from ._limits import check_sendable
-from ._models import fill, has_model, is_there, model_of, reader, to_message
+from ._models import fill, has_model, is_there, may_be_absent, model_of, reader, to_message
 from .logs import own_logger
 
 if TYPE_CHECKING:
@@ -70,12 +72,41 @@ def handler_arguments(contract: Contract, method: descriptor.MethodDescriptor) -
 
 def arguments(contract: Contract, method: descriptor.MethodDescriptor, request: Any) -> list[Any]:
     """A handler's arguments. A message that may be absent is None when it is, every other one is there."""
+    return [read(request) for read in _argument_readers(contract, method)]
+
+
+@functools.cache
+def _argument_readers(contract: Contract, method: descriptor.MethodDescriptor) -> list[Callable[[Any], Any]]:
+    """What makes each of a handler's arguments of a request."""
     if contract.takes_whole(method):
-        return [model_of(method.input_type).from_proto(request)]
-    return [
-        reader(field)(getattr(request, field.name)) if is_there(request, field) else None
-        for field in contract.request_fields(method)
-    ]
+        return [model_of(method.input_type).from_proto]
+
+    def reads(field: FieldDescriptor) -> Callable[[Any], Any]:
+        get, read = attrgetter(field.name), reader(field)
+        if may_be_absent(field):
+            return lambda request: read(get(request)) if is_there(request, field) else None
+        return lambda request: read(get(request))
+
+    return [reads(field) for field in contract.request_fields(method)]
+
+
+class _Answers:
+    """What a hook may answer, as it follows from its response."""
+
+    def __init__(self, contract: Contract, method: descriptor.MethodDescriptor) -> None:
+        self.response = message_class(method.output_type)
+        self.has_none = not method.output_type.fields
+        self.verdict_field = contract.verdict_field(method)
+        self.payloads = contract.payload_fields(method)
+        self.whole = method.output_type if contract.answers_whole(method) else None
+        self.count = 1 if self.whole is not None else len(self.payloads)
+        #: The response to None on the wire, once it is known, where that is the same whatever was asked.
+        self.nothing: bytes | None = None
+
+
+@functools.cache
+def _answers(contract: Contract, hook: str) -> _Answers:
+    return _Answers(contract, contract.hooks[hook])
 
 
 def no_handler(contract: Contract, hook: str, request: Any) -> Any:
@@ -86,21 +117,29 @@ def no_handler(contract: Contract, hook: str, request: Any) -> Any:
 
 def response_of(contract: Contract, hook: str, request: Any, result: Any) -> Any:
     """The response that a handler's result stands for; raises HookResultError for one that says nothing here."""
-    method = contract.hooks[hook]
-    verdict_field = contract.verdict_field(method)
-    payloads = contract.payload_fields(method)
-    response = message_class(method.output_type)()
-    if not method.output_type.fields:
+    answers = _answers(contract, hook)
+    is_nothing = result is None and contract.default_payload(hook, request) is None
+    if is_nothing and answers.nothing is not None:
+        return answers.response.FromString(answers.nothing)
+    response = _filled(contract, hook, request, result, answers)
+    if is_nothing:
+        answers.nothing = response.SerializeToString()
+    return response
+
+
+def _filled(contract: Contract, hook: str, request: Any, result: Any, answers: _Answers) -> Any:
+    verdict_field, payloads, whole = answers.verdict_field, answers.payloads, answers.whole
+    response = answers.response()
+    if answers.has_none:
         if hook in LIFE_HOOKS and (reason := _reason(result)):
             raise HookFailed(reason)
         # A notification: whatever the handler returns, nobody hears it.
         return response
-    whole = method.output_type if contract.answers_whole(method) else None
-    count = 1 if whole is not None else len(payloads)
-    accepted = _accepted(payloads, verdict_field, whole)
+    count = answers.count
 
     def refused(value: Any, why: str = "") -> HookResultError:
-        return HookResultError(f"can't answer a {type(value).__name__}{why}; it takes {accepted}")
+        takes = _accepted(payloads, verdict_field, whole)
+        return HookResultError(f"can't answer a {type(value).__name__}{why}; it takes {takes}")
 
     result = contract.adapted(hook, result)
     split = _split(result, count, verdict_field is not None)
@@ -123,7 +162,7 @@ def response_of(contract: Contract, hook: str, request: Any, result: Any) -> Any
             continue
         try:
             if field is None:
-                response.CopyFrom(to_message(method.output_type, value))
+                response.CopyFrom(to_message(answers.response.DESCRIPTOR, value))
                 continue
             if isinstance(value, (dict, tuple)):
                 value = (

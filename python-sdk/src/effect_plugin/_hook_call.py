@@ -90,7 +90,9 @@ class HookCall:
         self.thread = threading.get_ident()
         try:
             result = self._call.function(*self._call.args)
-            return Pending(result) if inspect.isawaitable(result) else self._response(result)
+            if result is not None and inspect.isawaitable(result):
+                return Pending(result)
+            return self._response(result)
         except BaseException as error:
             return self.failed(error)
 

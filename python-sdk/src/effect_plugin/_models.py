@@ -34,6 +34,7 @@ __all__ = [
     "has_model",
     "is_there",
     "json_bytes",
+    "may_be_absent",
     "model",
     "model_of",
     "reader",
@@ -351,12 +352,17 @@ def _reader_of_one(field: FieldDescriptor) -> Callable[[Any], Any]:
 
 def is_there(message: Any, field: FieldDescriptor) -> bool:
     """Whether a field has something to read. A message of the contract's always has, unless it is declared optional."""
+    return not may_be_absent(field) or bool(message.HasField(field.name))
+
+
+def may_be_absent(field: FieldDescriptor) -> bool:
+    """Whether a field may have nothing to read."""
     if is_optional(field):
-        return bool(message.HasField(field.name))
-    if field.message_type is None or is_repeated(field) or field.message_type in _MODELS:
         return True
+    if field.message_type is None or is_repeated(field) or field.message_type in _MODELS:
+        return False
     # An empty object, or list, is as good as none.
-    return field.message_type.name in ("Struct", "ListValue") or bool(message.HasField(field.name))
+    return field.message_type.name not in ("Struct", "ListValue")
 
 
 def has_model(message: descriptor.Descriptor) -> bool:
