@@ -397,6 +397,10 @@ def test_a_plugin_whose_reading_thread_is_made_to_fail_ends(start_plugin: StartP
     import ctypes
 
     class Careless(Plugin):
+        @hook(HookName.MessageWillBePosted)
+        def sync(self, ctx, post):
+            pass
+
         @hook(HookName.MessageWillBeUpdated)
         async def asynchronous(self, ctx, new, old):
             for thread in threading.enumerate():
@@ -430,21 +434,25 @@ def opened(stream: int, message: str = "a") -> bytes:
     return frame(stream, REQUEST, request.SerializeToString())
 
 
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        frame(1_000_001, 9, b"a type that nobody knows"),
-        frame(1_000_001, REQUEST, b"\xff\xff no request"),
-        frame(1_000_002, REQUEST, b"an even stream"),
-        frame(1_000_001, DATA, b"data that no call takes"),
-        frame(1_000_001, RESPONSE, b""),
-        opened(1),
-        frame(1_000_001, REQUEST, Request(service="no.Such", method="Thing").SerializeToString()),
-        frame(1_000_001, REQUEST, Request(service=HOOKS.full_name, method="Thing").SerializeToString()),
-        frame(1_000_001, REQUEST, Request(service=HOOKS.full_name, method="ServeHTTP").SerializeToString()),
-        frame(1_000_001, REQUEST, b"x" * 200_000),
-    ],
-)
+#: What no host should send.
+GARBAGE = [
+    frame(1_000_001, 9, b"a type that nobody knows"),
+    frame(1_000_001, REQUEST, b"\xff\xff no request"),
+    frame(1_000_002, REQUEST, b"an even stream"),
+    frame(1_000_001, DATA, b"data that no call takes"),
+    frame(1_000_001, RESPONSE, b""),
+    opened(1),
+    frame(1_000_001, REQUEST, Request(service="no.Such", method="Thing").SerializeToString()),
+    frame(1_000_001, REQUEST, Request(service=HOOKS.full_name, method="Thing").SerializeToString()),
+    frame(1_000_001, REQUEST, Request(service=HOOKS.full_name, method="ServeHTTP").SerializeToString()),
+    frame(1_000_001, REQUEST, b"x" * 200_000),
+]
+
+#: What can't be frames, or ends within one.
+NO_FRAMES = [b"\xff" * 10, b"GET / HTTP/1.1\r\n\r\n", opened(1)[:20]]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
 def test_what_no_host_should_send_fails_that_stream_alone(start_plugin: StartPlugin, garbage: bytes) -> None:
     plugin = start_plugin(PLUGIN, PLUGIN_SUPERVISOR_MESSAGE_LIMIT="100000")
     assert plugin.call("MessageWillBePosted", post=Post(message="a")).modified_post.message == "a!"
@@ -457,11 +465,11 @@ def test_what_no_host_should_send_fails_that_stream_alone(start_plugin: StartPlu
     assert plugin.process.poll() is None
 
 
-@pytest.mark.parametrize("garbage", [b"\xff" * 10, b"GET / HTTP/1.1\r\n\r\n", opened(1)[:20]])
+@pytest.mark.parametrize("garbage", NO_FRAMES)
 def test_what_is_no_frame_ends_the_plugin(start_plugin: StartPlugin, garbage: bytes) -> None:
     plugin = start_plugin(PLUGIN)
     raw(plugin).sendall(garbage)
-    if garbage == opened(1)[:20]:
+    if garbage == NO_FRAMES[-1]:
         raw(plugin).shutdown(socket.SHUT_RDWR)
     assert plugin.wait() in (0, 1, -signal.SIGKILL)
 

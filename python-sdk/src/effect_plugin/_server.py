@@ -17,7 +17,7 @@ from . import _process as process
 from . import _trace as trace
 from . import _watchdog as watchdog
 from . import logs
-from ._calls import HandlerCall, Outcome, call_in_turn
+from ._calls import LIFE_HOOKS, HandlerCall, Outcome, call_in_turn, takes_several
 from ._config import RuntimeConfig
 from ._descriptors import message_class
 from ._dispatch import arguments, no_handler, response_of
@@ -67,6 +67,12 @@ class PluginServer:
         """Ends the threads of sync handlers, each as soon as its handler has returned."""
         self._hook_threads.close()
         self.requests.close()
+
+    def hears_alike(self) -> bool:
+        """Whether the handlers of events are all `async def`, or none is, and so begin in one place, in order."""
+        tell = [name for name in self._contract.hooks if takes_several(self._contract, name) and name not in LIFE_HOOKS]
+        handlers = [handler for name in tell for handler in self._plugin._handlers_of(name)]
+        return len({inspect.iscoroutinefunction(handler) for handler in handlers}) <= 1
 
     # -- hooks ---------------------------------------------------------------------------------------------------
 
@@ -202,7 +208,9 @@ async def serve_plugin(plugin_class: type[BasePlugin]) -> None:
         stack.push_async_callback(hooks.requests.home.run, hooks.requests.finish, BACKGROUND_LIMIT)
         services = hooks.services()
         offers = PluginOffers(
-            hooks.requests, serves_http=plugin.has_hook("ServeHTTP"), begins_in_order=offer is not None
+            hooks.requests,
+            serves_http=plugin.has_hook("ServeHTTP"),
+            begins_in_order=offer is not None and hooks.hears_alike(),
         )
         services.append(offers.service())
         stack.push_async_callback(offers.stop)

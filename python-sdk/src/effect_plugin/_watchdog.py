@@ -24,6 +24,9 @@ BLOCKED = 3.0
 #: if it does nothing else meanwhile; ours takes three quarters of a minute to be sure.
 UNWELL = 10.0
 
+#: Seconds for which something may block the event loop before others are told, who do without it then.
+_MOMENT = 0.1
+
 #: Seconds between two looks.
 _LOOK = 0.5
 
@@ -110,6 +113,15 @@ def is_unwell() -> bool:
     return began is not None and time.monotonic() - began >= UNWELL
 
 
+#: Called when something blocks the event loop for a moment, whatever that is.
+_when_blocked: list[Callable[[], object]] = []
+
+
+def when_blocked(listener: Callable[[], object]) -> None:
+    """Has a function called whenever the event loop that is watched is blocked for a moment. On another thread."""
+    _when_blocked.append(listener)
+
+
 def watch(loop: asyncio.AbstractEventLoop) -> None:
     """Tells, from now on, when something blocks the loop, and where that is. Called on the loop's thread."""
     watched = threading.get_ident()
@@ -118,7 +130,10 @@ def watch(loop: asyncio.AbstractEventLoop) -> None:
         while True:
             asked = _Look.began = time.monotonic()
             answered = _ask(loop)
-            if not answered.wait(BLOCKED):
+            if not answered.wait(_MOMENT):
+                for listener in _when_blocked:
+                    listener()
+            if not answered.wait(BLOCKED - _MOMENT):
                 frame = sys._current_frames().get(watched)
                 stack = "".join(traceback.format_stack(frame)[-20:]) if frame is not None else ""
                 _log.warning(

@@ -26,27 +26,53 @@ class GarbledError(Exception):
 
 
 class FrameReader:
-    """The frames of a socket that blocks, for one thread at a time."""
+    """The frames of a socket, for one thread at a time."""
 
     def __init__(self, connection: socket.socket, limit: int) -> None:
         self._connection = connection
         self._limit = limit
         self._rest = b""
+        #: Whether `read` is to go on from the rest, before it reads more.
+        self._is_left = False
         self._poll: select.poll | None = None
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float | None) -> bool:
         """Waits until there is something to read, so many seconds at most; whether there is."""
         if self._poll is None:
             self._poll = select.poll()
             self._poll.register(self._connection, select.POLLIN)
-        return bool(self._poll.poll(max(seconds, 0) * 1000))
+        return bool(self._poll.poll(None if seconds is None else max(seconds, 0) * 1000))
 
     def read(self) -> list[Frame]:
         """The next frames; waits for the first. Raises EOFError, OSError, and GarbledError."""
-        data, rest, position, frames = self._receive(_CHUNK), self._rest, 0, []
-        if rest:
-            data = rest + data
-        size = len(data)
+        if self._is_left:
+            self._is_left = False
+            return self._frames_of(self._rest)
+        data = self._receive(_CHUNK)
+        return self._frames_of(self._rest + data if self._rest else data)
+
+    def read_at_once(self) -> list[Frame] | None:
+        """The frames that are there; None where `read` has to go on, which waits or fails."""
+        try:
+            data = self._connection.recv(_CHUNK, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        if not data:
+            return None
+        data = self._rest + data if self._rest else data
+        position, size = 0, len(data)
+        while size - position >= HEADER.size:
+            length, _, _, _ = HEADER.unpack_from(data, position)
+            if length > self._limit or (length > _CHUNK and position + HEADER.size + length > size):
+                self._rest, self._is_left = data, True
+                return None
+            position += HEADER.size + length
+        return self._frames_of(data)
+
+    def _frames_of(self, data: bytes) -> list[Frame]:
+        position, size, frames = 0, len(data), []
         while size - position >= HEADER.size:
             length, stream, kind, _ = HEADER.unpack_from(data, position)
             begin = position + HEADER.size
@@ -67,10 +93,16 @@ class FrameReader:
         return frames
 
     def _receive(self, most: int) -> bytes:
-        data = self._connection.recv(most)
-        if not data:
-            raise EOFError("the other side has closed the connection")
-        return data
+        while True:
+            try:
+                data = self._connection.recv(most)
+            except BlockingIOError:
+                # An event loop that has read here has made the socket one that does not block.
+                self.wait(None)
+                continue
+            if not data:
+                raise EOFError("the other side has closed the connection")
+            return data
 
     def _rest_of(self, begun: bytes, missing: int) -> bytes:
         pieces = [begun]
@@ -106,9 +138,9 @@ class FrameWriter:
         self._frames.append(frame)
 
     @property
-    def has_frames(self) -> bool:
-        """Whether there is something to flush."""
-        return bool(self._frames)
+    def count(self) -> int:
+        """How many frames there are to flush."""
+        return len(self._frames)
 
     def flush(self) -> None:
         """Writes what has been put, or leaves it to who is just doing that."""
@@ -160,9 +192,14 @@ class FrameWriter:
     def _write_stalled(self, data: memoryview | None) -> None:
         if data is None:
             return
-        if not self._broken:
+        poll = select.poll()
+        poll.register(self._connection, select.POLLOUT)
+        sent = 0
+        while sent < len(data) and not self._broken:
             try:
-                self._connection.sendall(data)
+                sent += self._connection.send(data[sent:], socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                poll.poll()
             except OSError:
                 self._broken = True
         # While there is a backlog nobody else sends.

@@ -18,7 +18,7 @@ from .. import _deadline as deadline
 from .. import _hook_call as hook_call
 from .. import _trace as trace
 from .. import _watchdog as watchdog
-from .._calls import HandlerCall, Outcome
+from .._calls import LIFE_HOOKS, HandlerCall, Outcome
 from .._descriptors import message_class
 from .._dispatch import arguments, no_handler, response_of
 from .._hook_call import HookCall, Pending, Refusal, details
@@ -30,6 +30,9 @@ from .calls import Route, ServerCall
 from .server import Server
 
 _log = own_logger("effect_plugin")
+
+#: What is served in another way, or asked of the plugin by name.
+ELSEWHERE = {"Implemented", "ServeHTTP"}
 
 
 class Hooks:
@@ -50,6 +53,14 @@ class Hooks:
     def routes(self, methods: dict[str, MethodDescriptor]) -> dict[str, Route]:
         """The routes of so many hooks, by their names."""
         return {name: functools.partial(_HookRun, _Hook(self, method)) for name, method in methods.items()}
+
+    @property
+    def are_async(self) -> bool:
+        """Whether the plugin has hooks, those of its own life apart, and all their handlers are `async def`."""
+        names = [
+            name for name in self.contract.hooks if name not in (*LIFE_HOOKS, *ELSEWHERE) and self.plugin.has_hook(name)
+        ]
+        return bool(names) and all(_Hook(self, self.contract.hooks[name]).is_async for name in names)
 
 
 class _Hook:

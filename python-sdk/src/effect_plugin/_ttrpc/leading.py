@@ -39,8 +39,21 @@ class Lead:
     """The right to read. Whoever holds the one that counts leads."""
 
 
+class Outside(Protocol):
+    """Who leads in place of the threads, and runs nothing for them."""
+
+    def take(self, lead: Lead) -> None:
+        """Begins to lead. For any thread, with the lock held."""
+
+    def lost(self) -> None:
+        """A thread has taken the lead. For any thread, with the lock held."""
+
+    def has_unread(self) -> bool:
+        """Whether there is something to read."""
+
+
 class Threads:
-    """So many threads that run handlers at once, and one more that leads.
+    """So many threads that run handlers at once, and one more that leads, or another one outside.
 
     `lead` is called on a thread that has begun to lead, and returns when it does no longer. `done` is called on each
     thread that has run something without leading. `look` is called by the thread that watches, when a time comes that
@@ -56,6 +69,9 @@ class Threads:
         self._look = look
         self._lock = threading.Lock()
         self._lead = Lead()
+        self._outside: Outside | None = None
+        #: Whether that leads, reads just now, and would like to lead.
+        self._leads_outside = self._reads_outside = self._is_wanted = False
         #: Since when the leader runs a handler.
         self._since: float | None = None
         self._begun = 0
@@ -71,10 +87,14 @@ class Threads:
         self._sleeps = False
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
 
-    def start(self) -> None:
+    def start(self, outside: Outside | None = None) -> None:
         """Begins to lead and to watch."""
         with self._lock:
-            if not self._bring_in(self._lead):
+            self._outside = outside
+            if outside is not None:
+                self._leads_outside = True
+                outside.take(self._lead)
+            elif not self._bring_in(self._lead):
                 raise RuntimeError("no thread can be started")
         threading.Thread(target=self._watch, name="ttrpc-watch", daemon=True).start()
 
@@ -90,6 +110,55 @@ class Threads:
     def leads(self, lead: Lead) -> bool:
         """Whether this is the lead that counts."""
         return self._lead is lead and not self._closed
+
+    # -- where somebody leads who is none of the threads ---------------------------------------------------------------
+
+    def enter_outside(self, lead: Lead) -> bool:
+        """Whoever leads outside begins to read, if that has the lead still: until `leave_outside` nobody takes it."""
+        with self._lock:
+            if not self.leads(lead):
+                return False
+            self._begun += 1
+            self._reads_outside = True
+        if self._sleeps:
+            self._wake()
+        return True
+
+    def leave_outside(self) -> None:
+        """Whoever leads outside has read what there was."""
+        self._reads_outside = False
+
+    def take_from_outside(self) -> bool:
+        """Has a thread lead in place of who leads outside; whether one does. For any thread."""
+        with self._lock:
+            if not self._leads_outside or self._outside is None or self._closed:
+                return True
+            if self._reads_outside:
+                return False
+            before, self._lead = self._lead, Lead()
+            if not self._bring_in(self._lead):
+                self._lead = before
+                return False
+            self._leads_outside = False
+            self._outside.lost()
+            return True
+
+    def give_back(self) -> None:
+        """Has the outside lead again, as soon as the thread that leads has done what it has read. For any thread."""
+        self._is_wanted = True
+
+    def has_given_back(self, lead: Lead) -> bool:
+        """For the leader that has nothing left to do: whether it leads no more, since the outside does."""
+        if not self._is_wanted:
+            return False
+        with self._lock:
+            self._is_wanted = False
+            if self._outside is None or self._lead is not lead or self._closed:
+                return False
+            self._lead = Lead()
+            self._leads_outside = True
+            self._outside.take(self._lead)
+            return True
 
     @property
     def waiting(self) -> Work | None:
@@ -190,6 +259,7 @@ class Threads:
     def _watch(self) -> None:
         looks, begun, computed = 0, -1, time.process_time()
         last = time.monotonic()
+        unread_since: float | None = None
         while not self._closed:
             if looks < _LOOKS:
                 time.sleep(_PATIENCE)
@@ -199,9 +269,12 @@ class Threads:
             now, used = time.monotonic(), time.process_time()
             computes = used - computed > (now - last) / 2
             last, computed = now, used
+            patience = _COMPUTING_PATIENCE if computes else _PATIENCE
             since = self._since
-            if since is not None and now - since >= (_COMPUTING_PATIENCE if computes else _PATIENCE):
+            if since is not None and now - since >= patience:
                 self._pass_on(since)
+            if self._outside is not None:
+                unread_since = self._looked_outside(begun, now, patience, unread_since)
             looks = 0 if since is not None or self._begun != begun else looks + 1
             begun = self._begun
             if now >= self._next_look:
@@ -218,6 +291,15 @@ class Threads:
             except queue.Empty:
                 pass
         self._sleeps = False
+
+    def _looked_outside(self, begun: int, now: float, patience: float, since: float | None) -> float | None:
+        """Since when who leads outside has not got to what there is to read."""
+        if not self._leads_outside or self._begun != begun or self._outside is None or not self._outside.has_unread():
+            return None
+        if since is not None and now - since >= patience:
+            self.take_from_outside()
+            return None
+        return now if since is None else since
 
     def _pass_on(self, since: float) -> None:
         with self._lock:

@@ -20,6 +20,7 @@ from .._status import Code
 from .._stopping import Stopping
 from ..logs import own_logger
 from . import wire
+from .author import AuthorLead
 from .calls import Route, ServerCall
 from .frames import FrameReader, FrameWriter, GarbledError
 from .leading import Lead, Threads
@@ -36,6 +37,9 @@ _STOP_GRACE = 0.5
 #: Seconds after which an answer is sent, while more calls are there that have been read with its own.
 _ANSWER_PATIENCE = 0.0005
 
+#: Answers that are sent together, where more calls are on the loop: the host goes on with these meanwhile.
+_ANSWERS = 16
+
 _HEALTH = "grpc.health.v1.Health"
 _CONTROLLER = "plugin.GRPCController"
 
@@ -47,6 +51,7 @@ class Server:
     """Serves calls over one socket: health and cancellation on the thread that reads, all else by its routes.
 
     `threads` handlers run at once that are no coroutines. `lost` is called when the connection ends by the other side.
+    Where `author_leads`, it is the author's loop that reads, unless that is blocked.
     """
 
     def __init__(
@@ -56,6 +61,8 @@ class Server:
         stopping: Stopping,
         threads: int,
         lost: Callable[[], object],
+        *,
+        author_leads: bool = False,
     ) -> None:
         self._connection = connection
         self._author = author
@@ -65,6 +72,11 @@ class Server:
         self._reader = FrameReader(connection, self._limit)
         self._writer = FrameWriter(connection)
         self._threads = Threads(threads, self._lead, self._writer.flush, self._look)
+        self._outside = (
+            AuthorLead(connection, author, self._threads, self._read_on_author, self._begin_on_author)
+            if author_leads
+            else None
+        )
         self._routes: dict[str, dict[str, Route]] = {}
         self._unanswered: dict[int, ServerCall] = {}
         self._frames: deque[Frame] = deque()
@@ -83,7 +95,7 @@ class Server:
 
     def start(self) -> None:
         """Begins to serve."""
-        self._threads.start()
+        self._threads.start(self._outside)
 
     async def stop(self) -> None:
         """Lets calls in flight end, for a moment; then ends those that are left, and the connection."""
@@ -101,6 +113,8 @@ class Server:
     def _close(self) -> None:
         self._ends = True
         self._threads.close()
+        if self._outside is not None:
+            self._author.post(self._outside.end)
         self._writer.close()
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
@@ -128,9 +142,10 @@ class Server:
 
     def flush(self) -> None:
         """Sends what has been answered: whoever has answered sees to it."""
-        if threading.get_ident() != self._author_thread:
+        waiting = self._writer.count
+        if threading.get_ident() != self._author_thread or waiting >= _ANSWERS or not self._unanswered:
             self._writer.flush()
-        elif not self._author_flushes and self._writer.has_frames:
+        elif not self._author_flushes and waiting:
             # With what else is answered in this turn of the loop.
             self._author_flushes = True
             self._author.loop.call_soon(self._flush_author)
@@ -157,7 +172,7 @@ class Server:
         # What the leader before has answered.
         self._writer.flush()
         try:
-            while self._threads.leads(lead) and self._turn(lead):
+            while self._threads.leads(lead) and self._turn(lead) and not self._threads.has_given_back(lead):
                 pass
         except (EOFError, OSError):
             self._ended("")
@@ -192,6 +207,23 @@ class Server:
         self._hand_over()
         self._writer.flush()
         return True
+
+    def _read_on_author(self) -> bool:
+        """Takes what there is to read, on the author's loop, where nothing may wait; whether no thread is needed."""
+        frames = None if self._writer.is_full else self._reader.read_at_once()
+        if frames is None:
+            return False
+        for frame in frames:
+            work = self._taken(frame)
+            if work is not None:
+                self._threads.hand(work)
+        return True
+
+    def _begin_on_author(self) -> None:
+        """Begins the calls that have been taken there."""
+        self._writer.flush()
+        handed, self._handed = self._handed, []
+        self._start(handed)
 
     def _hand_over(self) -> None:
         if self._handed:

@@ -14,14 +14,11 @@ from .._plugin import BasePlugin, contract_of
 from .._services import Service
 from .._stopping import Stopping
 from .calls import CoroutineCall
-from .hooks import Hooks
+from .hooks import ELSEWHERE, Hooks
 from .server import Server
 
 if TYPE_CHECKING:
     from .offered import Offered
-
-#: What is served in another way, or asked of the plugin by name.
-_OTHERS = {"Implemented", "ServeHTTP"}
 
 
 class HookServer:
@@ -41,14 +38,19 @@ class HookServer:
         self._stopping = stopping
         self._hooks = Hooks(plugin, name, hook_timeout, author, threading.get_ident())
         self._server = Server(
-            offer.hooks, author, stopping, hook_call.HANDLER_THREADS, lambda: process.lose_host(stopping.set)
+            offer.hooks,
+            author,
+            stopping,
+            hook_call.HANDLER_THREADS,
+            lambda: process.lose_host(stopping.set),
+            author_leads=self._hooks.are_async,
         )
 
     async def serve(self, services: Sequence[Service], machinery: EventLoop) -> None:
         """Serves until the plugin is to end, on the machinery's loop; of `services` what answers once."""
         for service in services:
             methods = {name: service.described.methods_by_name[name] for name in service.methods}
-            is_hook = {name: name in self._contract.hooks and name not in _OTHERS for name in methods}
+            is_hook = {name: name in self._contract.hooks and name not in ELSEWHERE for name in methods}
             routes = self._hooks.routes({name: method for name, method in methods.items() if is_hook[name]})
             for name, method in methods.items():
                 if not is_hook[name] and not getattr(method, "server_streaming", False):
