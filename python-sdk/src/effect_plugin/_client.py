@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import functools
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar, cast
@@ -26,6 +27,7 @@ from .logs import own_logger
 
 if TYPE_CHECKING:
     import grpc
+    from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 
     from .contract import Contract
 
@@ -43,11 +45,11 @@ def build_request(contract: Contract, rpc: str, values: dict[str, Any]) -> Messa
 
     Raises TypeError for what a field can't take, and ValueError for what the host could not.
     """
-    described = contract.api_methods[rpc].input_type
-    request = message_class(described)()
+    make, fields = _request(contract.api_methods[rpc])
+    request = make()
     for name, value in values.items():
         try:
-            fill(request, described.fields_by_name[name], value)
+            fill(request, fields[name], value)
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{_called(rpc)}() {error}") from error
@@ -56,6 +58,12 @@ def build_request(contract: Contract, rpc: str, values: dict[str, Any]) -> Messa
     except ValueError as error:
         raise ValueError(f"{_called(rpc)}() can't send this: {error}") from None
     return cast("Message", request)
+
+
+@functools.cache
+def _request(method: MethodDescriptor) -> tuple[Callable[[], Any], dict[str, FieldDescriptor]]:
+    """The class of a method's request, and its fields by name."""
+    return message_class(method.input_type), {field.name: field for field in method.input_type.fields}
 
 
 def _called(rpc: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Callable
 
 from google.protobuf import descriptor
@@ -19,7 +18,7 @@ from ._descriptors import message_class
 from ._fields import is_repeated, is_struct
 from ._generator.names import attribute_of
 from ._limits import check_sendable
-from ._models import fill, has_model, is_there, may_be_absent, model_of, reader, to_message
+from ._models import fill, has_model, model_of, reader, to_message, value_reader
 from .logs import own_logger
 
 if TYPE_CHECKING:
@@ -81,13 +80,7 @@ def _argument_readers(contract: Contract, method: descriptor.MethodDescriptor) -
     if contract.takes_whole(method):
         return [model_of(method.input_type).from_proto]
 
-    def reads(field: FieldDescriptor) -> Callable[[Any], Any]:
-        get, read = attrgetter(field.name), reader(field)
-        if may_be_absent(field):
-            return lambda request: read(get(request)) if is_there(request, field) else None
-        return lambda request: read(get(request))
-
-    return [reads(field) for field in contract.request_fields(method)]
+    return [value_reader(field) for field in contract.request_fields(method)]
 
 
 class _Answers:

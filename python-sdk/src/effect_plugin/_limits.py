@@ -34,6 +34,7 @@ _INTEGERS = {FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64}
 _NUMBERS = {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}
 
 
+@functools.cache
 def message_limit() -> int:
     """The limit of this process."""
     try:
@@ -50,7 +51,7 @@ def message_options() -> list[tuple[str, int]]:
 
 def check_sendable(message: Any) -> None:
     """Raises ValueError for a message that a host would refuse, or could not read; it says where and why."""
-    found = _problem(message, 0)
+    found = _problem(message, 0) if _looked_at(message.DESCRIPTOR) else None
     if found is not None:
         names, what = found
         path = "".join(name if name.startswith("[") else f".{name}" for name in reversed(names))

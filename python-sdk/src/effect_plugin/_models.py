@@ -12,6 +12,7 @@ import inspect
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import InitVar
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar, cast
 
 from google.protobuf import descriptor
@@ -37,8 +38,10 @@ __all__ = [
     "may_be_absent",
     "model",
     "model_of",
+    "one_or_all",
     "reader",
     "to_message",
+    "value_reader",
 ]
 
 if TYPE_CHECKING:
@@ -173,8 +176,12 @@ class Model(_Instance):
     @classmethod
     def from_proto(cls: type[Self], message: Any) -> Self:
         """The model of a message; what the message has beyond the model's fields is kept for `to_proto`."""
+        return cls._of(to_message(cls.DESCRIPTOR, message))
+
+    @classmethod
+    def _of(cls: type[Self], message: Any) -> Self:
         made = cls.__new__(cls)
-        _values_of(made)["_origin"] = to_message(cls.DESCRIPTOR, message)
+        _values_of(made)["_origin"] = message
         return made
 
     def to_proto(self) -> Any:
@@ -342,12 +349,27 @@ def _reader_of_one(field: FieldDescriptor) -> Callable[[Any], Any]:
     if field.message_type is not None:
         known = _MODELS.get(field.message_type)
         if known is not None:
-            return known.from_proto
+            return known._of
         return READERS.get(field.message_type.full_name, lambda value: value)
     if field.enum_type is not None:
         return ENUMS[field.enum_type].read
     is_json = field.type == field.TYPE_BYTES and field.name.endswith("_json") and rules_of(field).json_bytes
     return Json if is_json else lambda value: value
+
+
+def value_reader(field: FieldDescriptor) -> Callable[[Any], Any]:
+    """What reads a field of a message; None where there is nothing to read."""
+    get, read = attrgetter(field.name), reader(field)
+    if may_be_absent(field):
+        return lambda message: read(get(message)) if is_there(message, field) else None
+    return lambda message: read(get(message))
+
+
+def one_or_all(readers: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """Reads what there is of a message: nothing, one thing, or a tuple of several."""
+    if len(readers) == 1:
+        return readers[0]
+    return lambda message: tuple(read(message) for read in readers) if readers else None
 
 
 def is_there(message: Any, field: FieldDescriptor) -> bool:
@@ -390,6 +412,13 @@ def fill(message: Any, field: FieldDescriptor, value: Any) -> None:
     """
     if value is None:
         return
+    if _is_plain(field):
+        try:
+            setattr(message, field.name, value)
+            return
+        except (TypeError, ValueError):
+            # It may be put in another way, or the reason is told below.
+            pass
     try:
         oneof = field.containing_oneof
         if oneof is not None and message.WhichOneof(oneof.name) not in (None, field.name):
@@ -400,6 +429,13 @@ def fill(message: Any, field: FieldDescriptor, value: Any) -> None:
         raise TypeError(f"can't take a {type(value).__name__} as {field.name}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"can't take this {type(value).__name__} as {field.name}: {error}") from error
+
+
+@functools.cache
+def _is_plain(field: FieldDescriptor) -> bool:
+    """Whether a field takes values as they are."""
+    of = (field.message_type, field.enum_type, field.containing_oneof)
+    return of == (None, None, None) and not is_repeated(field)
 
 
 def _fill(message: Any, field: FieldDescriptor, value: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Callable, cast
 
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor, ServiceDescriptor
 
@@ -22,7 +22,7 @@ from ._fields import is_repeated
 from ._generated import models as _models_of_the_engine  # noqa: F401
 from ._handshake import HandshakeConfig
 from ._hooks import mark
-from ._models import Model, contract_enum, is_there, json_bytes, model, model_of, reader
+from ._models import Model, contract_enum, json_bytes, model, model_of, one_or_all, value_reader
 from ._store import HostKeyValues, KeyValueCalls
 
 __all__ = [
@@ -94,6 +94,7 @@ class Contract:
         }
         #: The host's rpcs by name; those of its own services by `Service.Rpc`.
         self.api_methods: dict[str, MethodDescriptor] = {method.name: method for method in self.api_service.methods}
+        self._read_answers: dict[str, Callable[[Any], Any]] = {}
         for service in self.host_services():
             self.api_methods.update({f"{service.name}.{method.name}": method for method in service.methods})
 
@@ -194,15 +195,17 @@ class Contract:
 
     def answer(self, rpc: str, response: Any) -> Any:
         """What a method of the host API answers: a field, a tuple of several, the message as a whole, or None."""
-        method = self.api_methods[rpc]
-        if self.answers_whole(method):
-            return model_of(method.output_type).from_proto(response)
-        values = [self.read(field, response) for field in method.output_type.fields]
-        return tuple(values) if len(values) > 1 else values[0] if values else None
+        read = self._read_answers.get(rpc)
+        if read is None:
+            read = self._read_answers[rpc] = self.answer_reader(self.api_methods[rpc])
+        return read(response)
 
-    def read(self, field: FieldDescriptor, response: Any) -> Any:
-        """A field of a host's response. A message is there; None is what is declared optional, and not set."""
-        return reader(field)(getattr(response, field.name)) if is_there(response, field) else None
+    def answer_reader(self, method: MethodDescriptor) -> Callable[[Any], Any]:
+        """What makes of a response what the method of the host API answers. A message is there; None is what is
+        declared optional, and not set."""
+        if self.answers_whole(method):
+            return model_of(method.output_type).from_proto
+        return one_or_all([value_reader(field) for field in method.output_type.fields])
 
     # -- what every plugin has ---------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from math import ceil
+from operator import attrgetter
 from typing import Any, Callable
 
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor, ServiceDescriptor
@@ -12,7 +13,7 @@ from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor, Servic
 from effect_plugin._descriptors import message_class
 from effect_plugin._dispatch import sayable
 from effect_plugin._generator.names import snake_case
-from effect_plugin._models import reader
+from effect_plugin._models import one_or_all, reader
 from effect_plugin._store import PAGE, Steps, call
 from effect_plugin.contract import Contract
 
@@ -123,20 +124,33 @@ class MattermostContract(Contract):
 
     # -- the host API ------------------------------------------------------------------------------------------------
 
-    def answer(self, rpc: str, response: Any) -> Any:
+    def answer_reader(self, method: MethodDescriptor) -> Callable[[Any], Any]:
         """The field beside the error, a tuple of several, or None. Raises the host's error, if it answered one."""
-        if "error" in response.DESCRIPTOR.fields_by_name and response.error.id:
-            raise convert_app_error(response.error)
-        fields = [field for field in response.DESCRIPTOR.fields if field.name != "error"]
-        values = [reader(field)(getattr(response, field.name)) for field in fields]
-        if rpc in _ANSWERS:
-            return _ANSWERS[rpc](*values)
-        return tuple(values) if len(values) > 1 else values[0] if values else None
+        fields = method.output_type.fields
+        readers = [_reader(field) for field in fields if field.name != "error"]
+        read = one_or_all(readers)
+        if method.name in _ANSWERS:
+            adapt = _ANSWERS[method.name]
+            read = lambda response: adapt(*[each(response) for each in readers])  # noqa: E731
+        if all(field.name != "error" for field in fields):
+            return read
+
+        def read_unless_failed(response: Any) -> Any:
+            if response.error.id:
+                raise convert_app_error(response.error)
+            return read(response)
+
+        return read_unless_failed
 
     def settings(self, api: Any) -> Mapping[str, Any]:
         """See `Contract`."""
         loaded: Mapping[str, Any] | None = api.load_plugin_configuration().json()
         return loaded or {}
+
+
+def _reader(field: FieldDescriptor) -> Callable[[Any], Any]:
+    get, read = attrgetter(field.name), reader(field)
+    return lambda response: read(get(response))
 
 
 def app_error(hook: str, kind: str, text: str, status: int = 500) -> AppError:

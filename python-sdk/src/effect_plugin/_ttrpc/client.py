@@ -7,8 +7,8 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+import weakref
+from typing import TYPE_CHECKING, Any, Callable
 
 from google.protobuf.message import DecodeError
 
@@ -17,6 +17,7 @@ from .._loops import EventLoop
 from .._status import CallError, Code
 from ..logs import own_logger
 from . import wire
+from .asked import Asked, LoopCalls, Metadata, OnLoop, OnThread, Pending
 from .frames import FrameReader, FrameWriter, GarbledError
 from .wire import Frame
 
@@ -36,84 +37,6 @@ _LOOK = 0.005
 
 _GONE = "the connection to the host has ended"
 
-_Metadata = Iterable[tuple[str, str]]
-
-
-class _Pending:
-    """A call that is not answered yet."""
-
-    #: The response's payload, once it has come.
-    payload: bytes | None = None
-    error: CallError | None = None
-    #: Its stream, once its turn has come.
-    stream: int | None = None
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it has been answered."""
-        return self.payload is not None or self.error is not None
-
-    def wake(self) -> None:
-        """Tells who waits."""
-        raise NotImplementedError
-
-    def result(self) -> bytes:
-        """What it has been answered."""
-        if self.error is not None:
-            raise self.error
-        assert self.payload is not None
-        return self.payload
-
-
-class _Asked(NamedTuple):
-    """What a call asks, and until when."""
-
-    service: str
-    method: str
-    payload: bytes
-    metadata: _Metadata
-    end: float
-
-    def data(self) -> bytes:
-        """The data of its first frame, which says how long it has from now on."""
-        seconds = max(self.end - time.monotonic(), 0)
-        return wire.request(self.service, self.method, self.payload, seconds, self.metadata)
-
-
-class _OnThread(_Pending):
-    """One for which a thread waits, which may be made to read."""
-
-    def __init__(self) -> None:
-        self._woken = threading.Lock()
-        self._woken.acquire()
-        self.leads = False
-
-    def wake(self) -> None:
-        """See `_Pending`."""
-        # It may have been woken to read, and not have come to it.
-        with contextlib.suppress(RuntimeError):
-            self._woken.release()
-
-    def wait(self, seconds: float) -> None:
-        """Waits until it is woken, so many seconds at most."""
-        self._woken.acquire(timeout=min(max(seconds, 0), threading.TIMEOUT_MAX))
-
-
-class _OnLoop(_Pending):
-    """One for which a coroutine waits."""
-
-    def __init__(self) -> None:
-        self._loop = EventLoop.here()
-        self.answer: asyncio.Future[None] = self._loop.loop.create_future()
-
-    def wake(self) -> None:
-        """See `_Pending`."""
-        self._loop.post(self._answered)
-
-    def _answered(self) -> None:
-        if not self.answer.done():
-            self.answer.set_result(None)
-
 
 class HostConnection:
     """The connection. A thread that waits for an answer reads, if nobody does; for coroutines a thread of ours does."""
@@ -126,10 +49,11 @@ class HostConnection:
         self._writer = FrameWriter(connection)
         self._connection = connection
         self._lock = threading.Lock()
-        self._pending: dict[int, _Pending] = {}
-        self._waiting: dict[_Pending, _Asked] = {}
+        self._pending: dict[int, Pending] = {}
+        self._waiting: dict[Pending, Asked] = {}
         #: Who may be made to read.
-        self._threads: dict[_OnThread, None] = {}
+        self._threads: dict[OnThread, None] = {}
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopCalls] = weakref.WeakKeyDictionary()
         self._last_stream = wire.LAST_STREAM
         self._is_read = False
         self._ended = False
@@ -137,13 +61,13 @@ class HostConnection:
         self._lead_for_loops = threading.Lock()
         self._lead_for_loops.acquire()
 
-    def call(self, service: str, method: str, payload: bytes, seconds: float, metadata: _Metadata) -> bytes:
+    def call(self, service: str, method: str, payload: bytes, seconds: float, metadata: Metadata) -> bytes:
         """Calls the host, and waits for its answer. Raises CallError."""
         end = time.monotonic() + seconds
-        pending = _OnThread()
+        pending = OnThread()
         if not self._writer.wait_for_room(max(seconds, 0)):
             raise CallError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
-        self._open(pending, _Asked(service, method, payload, metadata, end))
+        self._open(pending, Asked(service, method, payload, metadata, end))
         self._writer.flush()
         try:
             while not pending.is_done:
@@ -160,31 +84,36 @@ class HostConnection:
             self._leave(pending)
         return pending.result()
 
-    async def call_async(self, service: str, method: str, payload: bytes, seconds: float, metadata: _Metadata) -> bytes:
+    async def call_async(self, service: str, method: str, payload: bytes, seconds: float, metadata: Metadata) -> bytes:
         """The same for a coroutine, on any loop."""
-        pending = _OnLoop()
-        loop = asyncio.get_running_loop()
         end = time.monotonic() + seconds
         while self._writer.is_full and time.monotonic() < end:
             await asyncio.sleep(_LOOK)
         if not self._reads_always:
             self._read_always()
-        self._open(pending, _Asked(service, method, payload, metadata, end))
-        # With what else is sent in this turn of the loop.
-        loop.call_soon(self._writer.flush)
-        timer = loop.call_later(min(max(end - time.monotonic(), 0), threading.TIMEOUT_MAX), pending._answered)
+        calls = self._calls_here()
+        pending = OnLoop(calls, end)
+        self._open(pending, Asked(service, method, payload, metadata, end))
+        calls.add(pending)
         try:
             await pending.answer
             if not pending.is_done:
                 raise CallError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
         finally:
-            timer.cancel()
+            calls.remove(pending)
             self._leave(pending)
         return pending.result()
 
+    def _calls_here(self) -> LoopCalls:
+        loop = asyncio.get_running_loop()
+        calls = self._loops.get(loop)
+        if calls is None:
+            calls = self._loops[loop] = LoopCalls(EventLoop.of(loop), self._writer)
+        return calls
+
     # -- calls ---------------------------------------------------------------------------------------------------------
 
-    def _open(self, pending: _Pending, asked: _Asked) -> None:
+    def _open(self, pending: Pending, asked: Asked) -> None:
         data = asked.data()
         if len(data) > self._limit:
             text = f"Sent message larger than max ({len(data)} vs. {self._limit})"
@@ -194,7 +123,7 @@ class HostConnection:
                 raise CallError(Code.UNAVAILABLE, _GONE)
             if len(self._waiting) >= MAX_WAITING:
                 raise CallError(Code.RESOURCE_EXHAUSTED, f"{MAX_WAITING} calls of the host wait for their turn")
-            if isinstance(pending, _OnThread):
+            if isinstance(pending, OnThread):
                 self._threads[pending] = None
             if not self._waiting and len(self._pending) < MAX_STREAMS:
                 self._begin(pending, data)
@@ -203,7 +132,7 @@ class HostConnection:
                 # Others may have been answered in this moment, and have seen nobody who waits.
                 self._begin_waiting()
 
-    def _begin(self, pending: _Pending, data: bytes) -> None:
+    def _begin(self, pending: Pending, data: bytes) -> None:
         """With the lock held."""
         pending.stream = stream = self._put(data)
         self._pending[stream] = pending
@@ -220,9 +149,9 @@ class HostConnection:
         self._writer.put(wire.frame(stream, wire.REQUEST, data))
         return stream
 
-    def _leave(self, pending: _Pending) -> None:
+    def _leave(self, pending: Pending) -> None:
         """Nobody waits any more, for whichever reason; the host hears of it, if it has not answered."""
-        if isinstance(pending, _OnThread):
+        if isinstance(pending, OnThread):
             with self._lock:
                 self._threads.pop(pending, None)
                 leads, pending.leads = pending.leads, False
@@ -240,7 +169,7 @@ class HostConnection:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def _takes_lead(self, pending: _OnThread) -> bool:
+    def _takes_lead(self, pending: OnThread) -> bool:
         """Whether this thread is to read: nobody does, or it has been told to."""
         with self._lock:
             if pending.leads:
@@ -264,7 +193,7 @@ class HostConnection:
                     return
             self._is_read = False
 
-    def _read_for(self, pending: _OnThread, end: float) -> None:
+    def _read_for(self, pending: OnThread, end: float) -> None:
         """Reads until a call is answered, or its time is over."""
         while not pending.is_done:
             left = end - time.monotonic()
@@ -354,7 +283,7 @@ class Channel:
         service, name = method.containing_service.full_name, method.name
         read, call = message_class(method.output_type).FromString, self._connection.call
 
-        def unary(request: Any, seconds: float, metadata: _Metadata) -> Any:
+        def unary(request: Any, seconds: float, metadata: Metadata) -> Any:
             return _read(read, call(service, name, request.SerializeToString(), seconds, metadata))
 
         return unary
@@ -376,7 +305,7 @@ class AsyncChannel:
         service, name = method.containing_service.full_name, method.name
         read, call = message_class(method.output_type).FromString, self._connection.call_async
 
-        async def unary(request: Any, seconds: float, metadata: _Metadata) -> Any:
+        async def unary(request: Any, seconds: float, metadata: Metadata) -> Any:
             return _read(read, await call(service, name, request.SerializeToString(), seconds, metadata))
 
         return unary
