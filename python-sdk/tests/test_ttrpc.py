@@ -261,14 +261,18 @@ def test_a_call_that_is_given_up_while_its_handler_is_about_to_begin(start_plugi
         """
         given_up = threading.Event()
 
-        class Hesitant(Plugin):
-            def _calls(self, hook, arguments):
-                calls = super()._calls(hook, arguments)
-                if hook == "MessageWillBeUpdated":
-                    print("about to begin", flush=True)
-                    given_up.wait()
-                return calls
+        from effect_plugin._ttrpc import hooks
+        read = hooks.arguments
 
+        def hesitate(contract, method, request):
+            if method.name == "MessageWillBeUpdated":
+                print("about to begin", flush=True)
+                given_up.wait()
+            return read(contract, method, request)
+
+        hooks.arguments = hesitate
+
+        class Hesitant(Plugin):
             @hook(HookName.MessageWillBeUpdated)
             async def asynchronous(self, ctx, new, old):
                 print("begun", flush=True)

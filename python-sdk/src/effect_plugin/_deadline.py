@@ -10,8 +10,8 @@ from contextvars import ContextVar
 class Deadline:
     """The time of one handler. What outlives it, such as a task that it has started, has all the time again."""
 
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
+    def __init__(self, end: float) -> None:
+        self._end = end
 
     def end(self) -> None:
         """The handler has returned."""
@@ -25,9 +25,9 @@ class Deadline:
 _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
-def enter(seconds: float) -> Deadline:
-    """Begins a handler's time, for whatever runs in its context from here."""
-    deadline = Deadline(seconds)
+def enter(end: float) -> Deadline:
+    """Begins a handler's time, up to then by the monotonic clock, for whatever runs in its context from here."""
+    deadline = Deadline(end)
     _current.set(deadline)
     return deadline
 

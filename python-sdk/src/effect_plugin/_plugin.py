@@ -117,6 +117,10 @@ class BasePlugin:
         """The calls that a hook's call becomes. Each handler is given arguments of its own."""
         return [HandlerCall(handler, arguments()) for handler in self._handlers_of(hook)]
 
+    def _chooses_handler(self, hook: str) -> bool:
+        """Whether it depends on what a hook is asked which handlers it has."""
+        return False
+
     @property
     def kv(self) -> KeyValueStore:
         """The plugin's key-value store, with values that JSON can say. For sync handlers."""

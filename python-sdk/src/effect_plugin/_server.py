@@ -133,7 +133,7 @@ class PluginServer:
             answer.cancel()
 
         timer = loop.call_later(patience, expire)
-        own_time = deadline.enter(limit)
+        own_time = deadline.enter(time.monotonic() + limit)
         handed: Handed | None = None
         try:
             if is_async:

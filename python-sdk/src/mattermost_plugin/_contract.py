@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from datetime import timedelta
 from math import ceil
 from operator import attrgetter
 from typing import Any, Callable
 
-from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
 
 from effect_plugin._descriptors import message_class
 from effect_plugin._dispatch import sayable
@@ -110,8 +111,9 @@ class MattermostContract(Contract):
 
     def failed(self, response: Any) -> str:
         """See `Contract`."""
-        error = getattr(response, "error", None)
-        return str(error.message or error.id) if error is not None and error.id else ""
+        if not _has_error(response.DESCRIPTOR) or not response.error.id:
+            return ""
+        return str(response.error.message or response.error.id)
 
     def no_handler(self, hook: str) -> Any | None:
         """A command must have been meant for somebody."""
@@ -146,6 +148,11 @@ class MattermostContract(Contract):
         """See `Contract`."""
         loaded: Mapping[str, Any] | None = api.load_plugin_configuration().json()
         return loaded or {}
+
+
+@functools.cache
+def _has_error(of: Descriptor) -> bool:
+    return MattermostContract.error_field in of.fields_by_name
 
 
 def _reader(field: FieldDescriptor) -> Callable[[Any], Any]:

@@ -69,13 +69,16 @@ class Plugin(BasePlugin):
         return cast("MattermostHandlers", self._handlers).commands
 
     def _handlers_of(self, hook: str) -> list[Callable[..., Any]]:
-        if hook == "ExecuteCommand" and self._commands:
+        if self._chooses_handler(hook):
             return [self._execute_command]
         handlers = super()._handlers_of(hook)
         return [self._register_commands, *handlers] if hook == "OnActivate" and self._commands else handlers
 
+    def _chooses_handler(self, hook: str) -> bool:
+        return hook == "ExecuteCommand" and bool(self._commands)
+
     def _calls(self, hook: str, arguments: Callable[[], list[Any]]) -> list[HandlerCall]:
-        if hook == "ExecuteCommand" and self._commands:
+        if self._chooses_handler(hook):
             return [self._command_call(*arguments())]
         return super()._calls(hook, arguments)
 

@@ -74,13 +74,16 @@ class _Hook:
         self.exists = hooks.plugin.has_hook(method.name)
         #: Its handlers, as far as they are known before it is called.
         self.handlers = hooks.plugin._handlers_of(method.name) if self.exists else []
+        self._are_all = not hooks.plugin._chooses_handler(method.name)
         #: Whether none of them is for a thread.
         self.is_async = bool(self.handlers) and all(map(_is_async, self.handlers))
 
     def calls(self, request: Any) -> list[HandlerCall]:
         """The handlers' calls."""
-        contract = self.hooks.contract
-        return self.hooks.plugin._calls(self.name, lambda: arguments(contract, self.method, request))
+        contract, method = self.hooks.contract, self.method
+        if self._are_all:
+            return [HandlerCall(handler, arguments(contract, method, request)) for handler in self.handlers]
+        return self.hooks.plugin._calls(self.name, lambda: arguments(contract, method, request))
 
 
 #: Which functions of the plugin's methods are `async def`: to find that out takes longer than many of them.
@@ -254,7 +257,7 @@ class _HookRun(ServerCall):
     def _enter(self, turn: _Turn) -> None:
         if self._asked.metadata:
             trace.enter(self.invocation_metadata())
-        turn.own_time = deadline.enter(max(turn.end - time.monotonic(), 0.001))
+        turn.own_time = deadline.enter(turn.end)
 
     def _run_sync(self, turn: _Turn) -> Any:
         self._enter(turn)
