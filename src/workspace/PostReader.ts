@@ -9,7 +9,7 @@ import type { PostStore } from "./PostStore.ts"
 import { MAX_CONSUMED_BYTES } from "./WorkspaceLimits.ts"
 
 /** Where posts are read. */
-export type PostReader = Omit<PostStore["Service"], "getVersion" | "insert" | "update" | "delete">
+export type PostReader = Omit<PostStore["Service"], "getVersion" | "place" | "insert" | "update" | "delete">
 
 /** The posts in their order, in parts of up to {@link MAX_CONSUMED_BYTES}. */
 const batches = (posts: ReadonlyArray<Post>): ReadonlyArray<ReadonlyArray<Post>> => {

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf"
 import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
-import { SqlClient, type Statement } from "effect/sql"
+import { SqlClient, type SqlError, type Statement } from "effect/sql"
 import { PluginApiError } from "../api/PluginApi.ts"
 import { type Post, type PostList, PostListSchema, PostSchema } from "../generated/mattermost/pluginapi/v1/post_pb.js"
 import { encodeMessage, MessageColumn } from "./MessageColumn.ts"
@@ -23,6 +23,15 @@ export interface PostVersion {
   readonly version: number
 }
 
+/** Where a post is to go, as far as that is there. */
+export interface Place {
+  readonly hasUser: boolean
+  /** When the channel was archived, 0 if it was not; undefined where there is none. */
+  readonly archivedAt: number | undefined
+  /** The post to reply to, unless it is deleted. */
+  readonly root: { readonly channelId: string; readonly rootId: string } | undefined
+}
+
 /** The posts. Lists are newest first and leave deleted posts out, unless they say otherwise. */
 export class PostStore extends Context.Service<
   PostStore,
@@ -40,7 +49,9 @@ export class PostStore extends Context.Service<
     readonly before: (channelId: string, postId: string, page: Page) => Effect.Effect<PostList, PluginApiError>
     /** The root and the replies of the thread that a post belongs to; of very many the newest. */
     readonly thread: (postId: string) => Effect.Effect<PostList, PluginApiError>
-    /** Stores a new post and counts it in its channel. */
+    /** What there is of where a post is to go. */
+    readonly place: (post: Post) => Effect.Effect<Place, PluginApiError>
+    /** Stores a new post and counts it in its channel; in a transaction, which is its caller's. */
     readonly insert: (post: Post) => Effect.Effect<void, PluginApiError>
     /**
      * Stores a post in place of a version of it. Answers whether it did: somebody may have changed the post since
@@ -139,11 +150,30 @@ export class PostStore extends Context.Service<
           delete_at: post.deleteAt,
           message,
         })}`
-        yield* sql`UPDATE channels SET last_post_at = max(last_post_at, ${post.createAt}), total_msg_count = total_msg_count + 1
-          WHERE id = ${post.channelId}`
-        if (post.rootId === "") {
-          yield* sql`UPDATE channels SET last_root_post_at = max(last_root_post_at, ${post.createAt}),
-            total_msg_count_root = total_msg_count_root + 1 WHERE id = ${post.channelId}`
+        const isRoot = post.rootId === ""
+        yield* sql`UPDATE channels SET last_post_at = max(last_post_at, ${post.createAt}), total_msg_count = total_msg_count + 1,
+          last_root_post_at = max(last_root_post_at, ${isRoot ? post.createAt : 0}),
+          total_msg_count_root = total_msg_count_root + ${isRoot ? 1 : 0} WHERE id = ${post.channelId}`
+      })
+
+      const place = Effect.fnUntraced(function* ({
+        channelId,
+        rootId,
+        userId,
+      }: Post): Effect.fn.Return<Place, SqlError.SqlError> {
+        const [found] = yield* sql<{
+          readonly users: number
+          readonly archived_at: number | null
+          readonly channel_id: string | null
+          readonly root_id: string | null
+        }>`SELECT (SELECT count(*) FROM users WHERE id = ${userId}) AS users,
+          (SELECT delete_at FROM channels WHERE id = ${channelId}) AS archived_at, r.channel_id, r.root_id
+          FROM (SELECT 1) LEFT JOIN posts r ON r.id = ${rootId} AND r.delete_at = 0`
+        const { archived_at, channel_id, root_id, users } = found!
+        return {
+          hasUser: users > 0,
+          archivedAt: archived_at ?? undefined,
+          root: channel_id === null ? undefined : { channelId: channel_id, rootId: root_id ?? "" },
         }
       })
 
@@ -189,7 +219,8 @@ export class PostStore extends Context.Service<
           const replies = yield* newest(sql`p.root_id = ${rootId} AND p.root_id <> '' AND p.delete_at = 0`, pageItems)
           return listOf([...replies, ...Option.toArray(Option.map(root, ({ post }) => post))], false)
         }, storing("PostStore.thread")),
-        insert: (post) => sql.withTransaction(insert(post)).pipe(storing("PostStore.insert")),
+        place: (post) => place(post).pipe(storing("PostStore.place")),
+        insert: (post) => insert(post).pipe(storing("PostStore.insert")),
         update: (post, version) => sql.withTransaction(update(post, version)).pipe(storing("PostStore.update")),
         delete: (id) => sql.withTransaction(remove(id)).pipe(storing("PostStore.delete")),
       }

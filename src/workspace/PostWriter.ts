@@ -35,17 +35,17 @@ export const postWriter = Effect.gen(function* () {
 
   /** Whose the post is and where it goes: a user, a channel and a post to reply to that there are. */
   const checkPlace = Effect.fnUntraced(function* (post: Post) {
-    yield* users.get(post.userId)
-    const channel = yield* channels.get(post.channelId)
-    if (channel.deleteAt !== 0n) {
+    const { archivedAt, hasUser, root } = yield* posts.place(post)
+    // Who says that there is none knows how.
+    if (!hasUser) yield* users.get(post.userId)
+    if (archivedAt === undefined) yield* channels.get(post.channelId)
+    if (archivedAt !== 0) {
       yield* invalid("api.post.create_post.can_not_post_to_deleted.error", "The channel has been archived")
     }
     if (post.rootId === "") return
-    const root = yield* Effect.catchIf(
-      posts.get(post.rootId),
-      ({ statusCode }) => statusCode === 404,
-      () => invalid("api.post.create_post.root_id.app_error", `There is no post ${post.rootId} to reply to`),
-    )
+    if (root === undefined) {
+      return yield* invalid("api.post.create_post.root_id.app_error", `There is no post ${post.rootId} to reply to`)
+    }
     if (root.channelId !== post.channelId) {
       yield* invalid("api.post.create_post.channel_root_id.app_error", "The post replied to is in another channel")
     }
