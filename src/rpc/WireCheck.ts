@@ -6,9 +6,9 @@ import {
   type MessageInitShape,
   type MessageShape,
   ScalarType,
-  toBinary,
 } from "@bufbuild/protobuf"
 import { WireType } from "@bufbuild/protobuf/wire"
+import { encode } from "./WireEncode.ts"
 
 /**
  * How much memory a message may take when it is decoded, in bytes. On the wire three bytes can be a message of which
@@ -23,7 +23,7 @@ const SMALL_MESSAGE = MAX_DECODED_BYTES / 1024
 
 /** Encodes a message, or a plain object of a message's fields. */
 export const encodeMessage = <D extends DescMessage>(desc: D, value: MessageInitShape<D>): Uint8Array =>
-  toBinary(desc, create(desc, value))
+  encode(desc, create(desc, value))
 
 /**
  * Decodes a message that somebody else has sent; unknown fields are kept, so a newer peer's additions survive a round
