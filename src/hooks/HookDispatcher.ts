@@ -189,8 +189,6 @@ const passOver = (
   }
   return Effect.andThen(
     logError(plugin.pluginId, error),
-    onFailure === "allow"
-      ? Effect.void
-      : reject(plugin, spec, "the plugin that has to agree could not be asked", true),
+    onFailure === "allow" ? Effect.void : reject(plugin, spec, "the plugin that has to agree could not be asked", true),
   )
 }
