@@ -1,4 +1,4 @@
-import { Cause, Clock, Context, Effect, Exit, Metric, Option, Tracer } from "effect"
+import { Cause, Context, Effect, Exit, Metric, Option, Tracer } from "effect"
 
 /** Calls of hooks, by `plugin`, `hook` and `outcome`: `ok`, or what kept the hook from answering. */
 const calls = Metric.counter("plugin_hook_calls", { description: "Calls of plugins' hooks", incremental: true })
@@ -47,8 +47,8 @@ export const isTraced = (context: Context.Context<never>): boolean =>
 
 /** Counts and times the calls of one hook of a plugin's. */
 export interface HookMeter {
-  /** A call begins; what is answered is told its outcome: `ok`, or what kept the hook from answering. */
-  readonly begin: (context: Context.Context<never>) => (outcome: string) => void
+  /** A call has ended that took so many milliseconds. Its outcome is `ok`, or what kept the hook from answering. */
+  readonly count: (outcome: string, millis: number, context: Context.Context<never>) => void
   /** Makes a span of a call. */
   readonly traced: <A, E, R>(call: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>>
 }
@@ -59,15 +59,14 @@ const makeMeter = (plugin: string, hook: string): HookMeter => {
   const byOutcome = new Map<string, typeof calls>()
   return {
     traced: Effect.withSpan(`hook ${hook}`, { kind: "client", attributes: { plugin_id: plugin } }, NO_STACK_TRACE),
-    begin: (context) => {
-      const clock = Context.get(context, Clock.Clock)
-      const began = clock.currentTimeMillisUnsafe()
-      return (outcome) => {
-        const bound = byOutcome.get(outcome) ?? Metric.withAttributes(calls, { plugin, hook, outcome })
+    count: (outcome, millis, context) => {
+      let bound = byOutcome.get(outcome)
+      if (bound === undefined) {
+        bound = Metric.withAttributes(calls, { plugin, hook, outcome })
         byOutcome.set(outcome, bound)
-        bound.updateUnsafe(1, context)
-        if (outcome !== SUSPENDED) duration.updateUnsafe(clock.currentTimeMillisUnsafe() - began, context)
       }
+      bound.updateUnsafe(1, context)
+      if (outcome !== SUSPENDED) duration.updateUnsafe(millis, context)
     },
   }
 }
