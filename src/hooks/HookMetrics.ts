@@ -41,10 +41,6 @@ export const failedOutcome = ({ _tag }: { readonly _tag: string }): string =>
 /** Where in here a span is made says nothing, and costs as much as the span. */
 const NO_STACK_TRACE = { captureStackTrace: false }
 
-/** Whether somebody listens to spans. Effect's own tracer keeps them to itself; to make some for it takes as long as all else. */
-export const isTraced = (context: Context.Context<never>): boolean =>
-  Context.get(context, Tracer.Tracer) !== Tracer.nativeTracer
-
 /** Counts and times the calls of one hook of a plugin's. */
 export interface HookMeter {
   /** A call has ended that took so many milliseconds. Its outcome is `ok`, or what kept the hook from answering. */

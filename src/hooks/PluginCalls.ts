@@ -8,8 +8,9 @@ import {
   endOf,
   make as makeBreaker,
 } from "./CircuitBreaker.ts"
+import { isTraced } from "../rpc/RpcTrace.ts"
 import { type HookError, HookSuspendedError } from "./HookError.ts"
-import { failedOutcome, type HookMeter, INTERRUPTED, isTraced, meterOf, outcomeOf } from "./HookMetrics.ts"
+import { failedOutcome, type HookMeter, INTERRUPTED, meterOf, outcomeOf } from "./HookMetrics.ts"
 import type { EffectivePolicy } from "./HookPolicy.ts"
 import type { InFlight } from "./InFlight.ts"
 
