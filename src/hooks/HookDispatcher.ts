@@ -60,7 +60,7 @@ export interface HookDispatcher<C extends AnyContract> {
 
 /** The dispatcher of a host's active plugins. */
 export const make = <C extends AnyContract>(contract: C, active: ActivePlugins): HookDispatcher<C> => {
-  const required = new Set<readonly [pluginId: string, options: AnyHooksOptions]>()
+  const required = new Set<Requirement>()
   const implementing = (hook: string) => active.all().filter(({ hooks }) => hooks.implemented.has(hook))
   /** A plugin that would have to be asked and is not there. */
   const absent = (pluginId: string, options: AnyHooksOptions): Asked => ({
@@ -70,13 +70,12 @@ export const make = <C extends AnyContract>(contract: C, active: ActivePlugins):
   })
   /** Whom to ask, in their order: whoever implements the hook, and who has to agree and is not there. */
   const asked = (hook: string): ReadonlyArray<Asked> => {
+    const missing = new Map<string, Asked>()
+    for (const { hooks, options, pluginId } of required) {
+      if (hooks.has(hook) && Option.isNone(active.find(pluginId))) missing.set(pluginId, absent(pluginId, options))
+    }
     const there = implementing(hook)
-    if (required.size === 0) return there
-    const must = [...required].filter(([id, options]) => {
-      return policyOf(contract, hook, options).mustAgree && Option.isNone(active.find(id))
-    })
-    const missing = [...new Map(must)].map(([id, options]) => absent(id, options))
-    return [...there, ...missing].sort(byId)
+    return missing.size === 0 ? there : [...there, ...missing.values()].sort(byId)
   }
 
   // What the types say of a hook's messages can't be said inside: each is handed on as it is.
@@ -84,8 +83,10 @@ export const make = <C extends AnyContract>(contract: C, active: ActivePlugins):
     require: (pluginId, options) =>
       Effect.acquireRelease(
         Effect.sync(() => {
-          const requirement = [pluginId, options] as const
-          required.add(requirement)
+          const mustAgree = (hook: string) => policyOf(contract, hook, options).mustAgree
+          const hooks = new Set(Object.keys(options.policies ?? {}).filter(mustAgree))
+          const requirement = { pluginId, options, hooks }
+          if (hooks.size > 0) required.add(requirement)
           return requirement
         }),
         (requirement) => Effect.sync(() => void required.delete(requirement)),
@@ -151,6 +152,13 @@ const logError = (pluginId: string, { message }: HookError) =>
 /** That a plugin lacks a hook, which it could not say beforehand, is no failure. */
 const logFailure = (pluginId: string, error: HookError) =>
   error._tag === "HookNotImplementedError" ? Effect.void : logError(pluginId, error)
+
+/** A plugin that has to agree, in these hooks. */
+interface Requirement {
+  readonly pluginId: string
+  readonly options: AnyHooksOptions
+  readonly hooks: ReadonlySet<string>
+}
 
 /** A plugin to ask. */
 interface Asked {
