@@ -22,7 +22,7 @@ export const MAX_DECODED_BYTES = 256 * 1024 * 1024
 const SMALL_MESSAGE = MAX_DECODED_BYTES / 1024
 
 /** Encodes a message, or a plain object of a message's fields. */
-export const encodeMessage = <D extends DescMessage>(desc: D, value: MessageInitShape<D>): Buffer =>
+export const encodeMessage = <D extends DescMessage>(desc: D, value: MessageInitShape<D>): Uint8Array =>
   encode(desc, create(desc, value))
 
 /**

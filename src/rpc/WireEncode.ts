@@ -15,7 +15,7 @@ let end = 0
  * one allocates several pieces of memory that are not on JavaScript's heap. What is not plain (oneofs, maps, JSON, packed
  * lists, rare kinds of numbers), or not as it should be, is left to it, field by field.
  */
-export const encode = (desc: DescMessage, message: object): Buffer => {
+export const encode = (desc: DescMessage, message: object): Uint8Array => {
   target = kept
   end = 0
   writerOf(desc)(message)
