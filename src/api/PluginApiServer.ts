@@ -2,7 +2,7 @@ import { timingSafeEqual } from "node:crypto"
 import { join } from "node:path"
 import type { Duplex } from "node:stream"
 import { create, type DescMethod, type DescService } from "@bufbuild/protobuf"
-import { Cause, Context, Effect, Layer, type Scope } from "effect"
+import { Cause, Context, Effect, Layer, Result, type Scope } from "effect"
 import type { AnyContract } from "../contract/Contract.ts"
 import { RpcStatus, statusCode } from "../rpc/RpcError.ts"
 import { type CallContext, implement, type ServiceImplementation } from "../rpc/RpcHandler.ts"
@@ -123,16 +123,17 @@ const handler = (
     const problem = messageProblem(method.output, message, outgoing)
     return problem === undefined ? Effect.succeed(message) : unforeseen(`in its answer ${describeProblem(problem)}`)
   }
-  return (request: object, { metadata }: CallContext): Effect.Effect<object, RpcStatus> => {
-    if (access !== undefined && !isAllowed(access, metadata[TOKEN_KEY])) return Effect.fail(unauthenticated)
+  const told = (error: PluginApiError) => answerError(contract, method, error)
+  const failed = (cause: Cause.Cause<PluginApiError>): Effect.Effect<object, RpcStatus> => {
+    if (Cause.hasDies(cause)) return Effect.catch(unforeseen("unexpectedly", cause), told)
+    return Result.match(Cause.findError(cause), { onSuccess: told, onFailure: Effect.failCause })
+  }
+  return (request: object, context: CallContext): Effect.Effect<object, RpcStatus> => {
+    if (access !== undefined && !isAllowed(access, context.metadata[TOKEN_KEY])) return Effect.fail(unauthenticated)
     return Effect.suspend(() => {
       const problem = messageProblem(method.input, request as never, incoming)
       return problem === undefined ? call(request as never, caller) : Effect.fail(invalidRequest(problem))
-    }).pipe(
-      Effect.flatMap(answer),
-      Effect.catchCauseIf(Cause.hasDies, (cause) => unforeseen("unexpectedly", cause)),
-      Effect.catch((error) => answerError(contract, method, error)),
-    )
+    }).pipe(Effect.flatMap(answer), Effect.catchCause(failed))
   }
 }
 

@@ -42,20 +42,21 @@ export interface AnyDecision {
 
 /** What of a request changes by a response. */
 export const changes = (
-  { apply, replaces = {} }: AnyDecision,
+  { apply, replaces }: AnyDecision,
   { output }: DescMethodUnary,
   request: object,
   response: object,
-): object => ({
-  ...Object.fromEntries(
-    Object.entries(replaces).flatMap(([field, by]) => {
-      const described = output.fields.find(({ localName }) => localName === by)
-      const value = (response as { readonly [field: string]: unknown })[by!]
-      return described === undefined || isEmpty(described, value) ? [] : [[field, value]]
-    }),
-  ),
-  ...apply?.(request as never, response as never),
-})
+): object | undefined => {
+  const applied = apply?.(request as never, response as never)
+  if (replaces === undefined) return applied
+  const changed: { [field: string]: unknown } = {}
+  for (const [field, by] of Object.entries(replaces)) {
+    const described = output.fields.find(({ localName }) => localName === by)
+    const value = (response as { readonly [field: string]: unknown })[by!]
+    if (described !== undefined && !isEmpty(described, value)) changed[field] = value
+  }
+  return { ...changed, ...applied }
+}
 
 /** Whether a field says nothing. One that is declared `optional` says what it is set to. */
 const isEmpty = ({ fieldKind, presence }: DescField, value: unknown): boolean => {

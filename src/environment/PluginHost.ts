@@ -185,14 +185,25 @@ const runs: Layer.Layer<PluginRuns, never, Platform> = PluginRuns.layer.pipe(
 )
 
 /** Methods whose needs are met. */
-const provided = (methods: AnyApiMethods, context: Context.Context<never>): AnyApiMethods =>
-  Object.fromEntries(
+const provided = (methods: AnyApiMethods, context: Context.Context<never>): AnyApiMethods => {
+  /** By what calls bring along: without a span that is the same for all calls of a plugin, and a merge copies all services. */
+  const known = new WeakMap<Context.Context<never>, Context.Context<never>>()
+  // What a call brings along, its span and the annotations of its log lines, stays.
+  const withOwn = (own: Context.Context<never>): Context.Context<never> => {
+    let merged = known.get(own)
+    if (merged === undefined) {
+      merged = Context.merge(context, own)
+      known.set(own, merged)
+    }
+    return merged
+  }
+  return Object.fromEntries(
     Object.entries(methods).map(([name, method]) => [
       name,
-      // What a call brings along, its span and the annotations of its log lines, stays.
-      (request, caller) => Effect.updateContext(method(request, caller), (own) => Context.merge(context, own)),
+      (request, caller) => Effect.updateContext(method(request, caller), withOwn),
     ]),
   )
+}
 
 /** A host's tags. */
 export interface Tags<Self, C extends AnyContract> extends Context.Service<Self, PluginHost<C>> {

@@ -204,6 +204,6 @@ export const notActive = (
     const name = hookName(contract, hook)
     const details = "the plugin is not active"
     const error = new HookTransportError({ pluginId, hook: name, status: "UNAVAILABLE", details })
-    meterOf(pluginId, name).begin(context)(failedOutcome(error))
+    meterOf(pluginId, name).count(failedOutcome(error), 0, context)
     return Effect.fail(error)
   })

@@ -1,8 +1,9 @@
 import { type Context, Duration, Effect, Exit, type Scope } from "effect"
 import { HttpTraceContext } from "effect/http"
+import { isTraced } from "../rpc/RpcTrace.ts"
 import { type DirectAnswer, type DirectRequest, Exchange, type Outcome } from "./Exchange.ts"
 import { brokenResponse, HookDeadlineError, type HookError, HookTransportError } from "./HookError.ts"
-import { type HookMeter, isTraced } from "./HookMetrics.ts"
+import type { HookMeter } from "./HookMetrics.ts"
 import type { HookClient } from "./Hooks.ts"
 import type { PluginHttpServer } from "./PluginHttpServer.ts"
 

@@ -60,7 +60,7 @@ export interface HookDispatcher<C extends AnyContract> {
 
 /** The dispatcher of a host's active plugins. */
 export const make = <C extends AnyContract>(contract: C, active: ActivePlugins): HookDispatcher<C> => {
-  const required = new Set<readonly [pluginId: string, options: AnyHooksOptions]>()
+  const required = new Set<Requirement>()
   const implementing = (hook: string) => active.all().filter(({ hooks }) => hooks.implemented.has(hook))
   /** A plugin that would have to be asked and is not there. */
   const absent = (pluginId: string, options: AnyHooksOptions): Asked => ({
@@ -68,12 +68,14 @@ export const make = <C extends AnyContract>(contract: C, active: ActivePlugins):
     hooks: { policy: (hook) => policyOf(contract, hook, options) },
     ask: (hook) => notActive(contract, pluginId, hook),
   })
-  /** Who has to agree and is not there. */
-  const missing = (hook: string): ReadonlyArray<Asked> => {
-    const must = [...required].filter(([id, options]) => {
-      return policyOf(contract, hook, options).mustAgree && Option.isNone(active.find(id))
-    })
-    return [...new Map(must)].map(([id, options]) => absent(id, options))
+  /** Whom to ask, in their order: whoever implements the hook, and who has to agree and is not there. */
+  const asked = (hook: string): ReadonlyArray<Asked> => {
+    const missing = new Map<string, Asked>()
+    for (const { hooks, options, pluginId } of required) {
+      if (hooks.has(hook) && Option.isNone(active.find(pluginId))) missing.set(pluginId, absent(pluginId, options))
+    }
+    const there = implementing(hook)
+    return missing.size === 0 ? there : [...there, ...missing.values()].sort(byId)
   }
 
   // What the types say of a hook's messages can't be said inside: each is handed on as it is.
@@ -81,8 +83,10 @@ export const make = <C extends AnyContract>(contract: C, active: ActivePlugins):
     require: (pluginId, options) =>
       Effect.acquireRelease(
         Effect.sync(() => {
-          const requirement = [pluginId, options] as const
-          required.add(requirement)
+          const mustAgree = (hook: string) => policyOf(contract, hook, options).mustAgree
+          const hooks = new Set(Object.keys(options.policies ?? {}).filter(mustAgree))
+          const requirement = { pluginId, options, hooks }
+          if (hooks.size > 0) required.add(requirement)
           return requirement
         }),
         (requirement) => Effect.sync(() => void required.delete(requirement)),
@@ -91,17 +95,21 @@ export const make = <C extends AnyContract>(contract: C, active: ActivePlugins):
     decide: (hook, request) =>
       Effect.suspend(() => {
         const spec = contract.unary.get(hook)!
-        return Effect.reduce(
-          [...implementing(hook), ...missing(hook)].sort(byId),
-          (): object => create(spec.method.input, request as never),
-          Effect.fnUntraced(function* (current, plugin) {
-            const answer = yield* askOrPassOver(contract, plugin, hook, spec, current)
-            if (answer === undefined) return current
-            const refusal = refusalIn(spec, answer)
-            if (refusal !== undefined) return yield* reject(plugin, spec, refusal)
-            return { ...current, ...changes(spec.decision!, spec.method, current, answer) }
-          }),
-        )
+        const plugins = asked(hook)
+        const from = (index: number, current: object): Effect.Effect<object, HookRejectedError> => {
+          const plugin = plugins[index]
+          if (plugin === undefined) return Effect.succeed(current)
+          return Effect.matchEffect(plugin.ask(hook, current), {
+            onSuccess: (answer) => {
+              const refusal = refusalIn(spec, answer)
+              if (refusal !== undefined) return reject(plugin, spec, refusal)
+              return from(index + 1, { ...current, ...changes(spec.decision!, spec.method, current, answer) })
+            },
+            onFailure: (error) =>
+              Effect.flatMap(passOver(contract, plugin, hook, spec, error), () => from(index + 1, current)),
+          })
+        }
+        return from(0, create(spec.method.input, request as never))
       }),
 
     notify: (hook, request) =>
@@ -147,6 +155,13 @@ const logError = (pluginId: string, { message }: HookError) =>
 const logFailure = (pluginId: string, error: HookError) =>
   error._tag === "HookNotImplementedError" ? Effect.void : logError(pluginId, error)
 
+/** A plugin that has to agree, in these hooks. */
+interface Requirement {
+  readonly pluginId: string
+  readonly options: AnyHooksOptions
+  readonly hooks: ReadonlySet<string>
+}
+
 /** A plugin to ask. */
 interface Asked {
   readonly pluginId: string
@@ -166,27 +181,24 @@ const refusalIn = ({ decision }: HookSpec, response: object): string | undefined
 const reject = ({ pluginId }: Asked, { decision, name }: HookSpec, reason: string, isFailure = false) =>
   Effect.fail(new HookRejectedError({ pluginId, hook: name, subject: decision?.subject ?? name, reason, isFailure }))
 
-/** A plugin's answer; or nothing, if it failed and is to be passed over. */
-const askOrPassOver = (
+/** Passes a plugin over that has failed, unless that refuses. */
+const passOver = (
   { errors }: AnyContract,
   plugin: Asked,
   hook: string,
   spec: HookSpec,
-  request: object,
-): Effect.Effect<object | undefined, HookRejectedError> =>
-  Effect.catch(plugin.ask(hook, request), (error) => {
-    const { mustAgree, onFailure } = plugin.hooks.policy(hook)
-    // Said by a plugin that could not be asked what it implements. That is no agreement where one is needed.
-    if (error._tag === "HookNotImplementedError" && !mustAgree) return Effect.undefined
-    // An error that the plugin answers may be its word, where the hook has no other for a refusal.
-    if (error._tag === "HookPluginError" && error.isAnswer) {
-      const { id, reason: message, statusCode } = error
-      if (errors?.isRefusal({ id, message, statusCode })) return reject(plugin, spec, message)
-    }
-    return Effect.andThen(
-      logError(plugin.pluginId, error),
-      onFailure === "allow"
-        ? Effect.undefined
-        : reject(plugin, spec, "the plugin that has to agree could not be asked", true),
-    )
-  })
+  error: HookError,
+): Effect.Effect<void, HookRejectedError> => {
+  const { mustAgree, onFailure } = plugin.hooks.policy(hook)
+  // Said by a plugin that could not be asked what it implements. That is no agreement where one is needed.
+  if (error._tag === "HookNotImplementedError" && !mustAgree) return Effect.void
+  // An error that the plugin answers may be its word, where the hook has no other for a refusal.
+  if (error._tag === "HookPluginError" && error.isAnswer) {
+    const { id, reason: message, statusCode } = error
+    if (errors?.isRefusal({ id, message, statusCode })) return reject(plugin, spec, message)
+  }
+  return Effect.andThen(
+    logError(plugin.pluginId, error),
+    onFailure === "allow" ? Effect.void : reject(plugin, spec, "the plugin that has to agree could not be asked", true),
+  )
+}

@@ -1,13 +1,19 @@
-import { Cause, Clock, Context, Effect, Exit, Metric, Option, Tracer } from "effect"
+import { Cause, Context, Effect, Exit, Metric, Option, Tracer } from "effect"
+
+/** Attributes that a metric is made with are looked at once; others, with each update. */
+type Attributes = { readonly [name: string]: string }
 
 /** Calls of hooks, by `plugin`, `hook` and `outcome`: `ok`, or what kept the hook from answering. */
-const calls = Metric.counter("plugin_hook_calls", { description: "Calls of plugins' hooks", incremental: true })
+const calls = (attributes: Attributes) =>
+  Metric.counter("plugin_hook_calls", { description: "Calls of plugins' hooks", incremental: true, attributes })
 
 /** Bounds in milliseconds: from a call that is answered from memory to the longest deadline. */
-const durations = Metric.histogram("plugin_hook_duration_milliseconds", {
-  description: "How long calls of plugins' hooks take, in milliseconds",
-  boundaries: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000],
-})
+const durations = (attributes: Attributes) =>
+  Metric.histogram("plugin_hook_duration_milliseconds", {
+    description: "How long calls of plugins' hooks take, in milliseconds",
+    boundaries: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000],
+    attributes,
+  })
 
 /** Notifications that no plugin heard of: its queue was full, or it rested when it ended. By `plugin` and `hook`. */
 const overflows = Metric.counter("plugin_hook_notifications_lost", {
@@ -41,33 +47,27 @@ export const failedOutcome = ({ _tag }: { readonly _tag: string }): string =>
 /** Where in here a span is made says nothing, and costs as much as the span. */
 const NO_STACK_TRACE = { captureStackTrace: false }
 
-/** Whether somebody listens to spans. Effect's own tracer keeps them to itself; to make some for it takes as long as all else. */
-export const isTraced = (context: Context.Context<never>): boolean =>
-  Context.get(context, Tracer.Tracer) !== Tracer.nativeTracer
-
 /** Counts and times the calls of one hook of a plugin's. */
 export interface HookMeter {
-  /** A call begins; what is answered is told its outcome: `ok`, or what kept the hook from answering. */
-  readonly begin: (context: Context.Context<never>) => (outcome: string) => void
+  /** A call has ended that took so many milliseconds. Its outcome is `ok`, or what kept the hook from answering. */
+  readonly count: (outcome: string, millis: number, context: Context.Context<never>) => void
   /** Makes a span of a call. */
   readonly traced: <A, E, R>(call: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>>
 }
 
-/** To bind a metric to its attributes takes longer than to update it. */
 const makeMeter = (plugin: string, hook: string): HookMeter => {
-  const duration = Metric.withAttributes(durations, { plugin, hook })
-  const byOutcome = new Map<string, typeof calls>()
+  const duration = durations({ plugin, hook })
+  const byOutcome = new Map<string, ReturnType<typeof calls>>()
   return {
     traced: Effect.withSpan(`hook ${hook}`, { kind: "client", attributes: { plugin_id: plugin } }, NO_STACK_TRACE),
-    begin: (context) => {
-      const clock = Context.get(context, Clock.Clock)
-      const began = clock.currentTimeMillisUnsafe()
-      return (outcome) => {
-        const bound = byOutcome.get(outcome) ?? Metric.withAttributes(calls, { plugin, hook, outcome })
+    count: (outcome, millis, context) => {
+      let bound = byOutcome.get(outcome)
+      if (bound === undefined) {
+        bound = calls({ plugin, hook, outcome })
         byOutcome.set(outcome, bound)
-        bound.updateUnsafe(1, context)
-        if (outcome !== SUSPENDED) duration.updateUnsafe(clock.currentTimeMillisUnsafe() - began, context)
       }
+      bound.updateUnsafe(1, context)
+      if (outcome !== SUSPENDED) duration.updateUnsafe(millis, context)
     },
   }
 }

@@ -1,4 +1,4 @@
-import { create, type DescMessage } from "@bufbuild/protobuf"
+import { create, type DescMessage, type DescMethodUnary, type Message } from "@bufbuild/protobuf"
 import { Cause, Context, Duration, Effect, Layer } from "effect"
 import { allHooks, type AnyContract, hookName } from "../contract/Contract.ts"
 import type { HookMethod, UnaryHook } from "../contract/HookNames.ts"
@@ -126,17 +126,26 @@ const connect = Effect.fn("Hooks.connect")(function* (
     if (!policyOf(contract, hook, options).mustAgree) implemented.delete(hook)
     return new HookNotImplementedError({ pluginId, hook: name })
   }
-  const ask = Effect.fnUntraced(function* (hook: string, request: object, deadline: Duration.Input) {
+  const ask = (hook: string, request: object, deadline: Duration.Input): Effect.Effect<object, HookError> => {
     const { method } = contract.unary.get(hook)!
-    const response = yield* Effect.mapError(client.unary(method, request as never, { deadline }), (error) =>
+    const { name } = method
+    return Effect.matchEffect(client.unary(method, request as never, { deadline }), {
       // Whoever has said that it implements the hook can't take it back: then its answer is missing.
-      error.isUnimplemented && told === undefined
-        ? absent(hook, method.name)
-        : hookError(pluginId, method.name, deadline, error),
-    )
+      onFailure: (error) =>
+        Effect.fail(
+          error.isUnimplemented && told === undefined ? absent(hook, name) : hookError(pluginId, name, deadline, error),
+        ),
+      onSuccess: (response) => {
+        const failure = failureIn(method, response)
+        return failure === undefined ? Effect.succeed(response) : Effect.fail(failure)
+      },
+    })
+  }
+  /** What an answer is, where it is no answer: one that breaks a rule, or the plugin's error. */
+  const failureIn = (method: DescMethodUnary, response: Message): HookPluginError | undefined => {
     const problem = messageProblem<DescMessage>(method.output, response, limits)
     if (problem !== undefined) {
-      return yield* new HookPluginError({
+      return new HookPluginError({
         pluginId,
         hook: method.name,
         id: "plugin.invalid_answer.error",
@@ -146,8 +155,8 @@ const connect = Effect.fn("Hooks.connect")(function* (
       })
     }
     const error = contract.errors?.ofHook(response)
-    if (error === undefined) return response
-    return yield* new HookPluginError({
+    if (error === undefined) return undefined
+    return new HookPluginError({
       pluginId,
       hook: method.name,
       id: error.id,
@@ -155,7 +164,7 @@ const connect = Effect.fn("Hooks.connect")(function* (
       statusCode: errorStatus(error.statusCode),
       isAnswer: true,
     })
-  })
+  }
   return hookClient(contract, client, pluginId, implemented, told !== undefined, options, ask)
 })
 
@@ -171,7 +180,14 @@ const hookClient = (
 ): HookClient => {
   const inFlight = InFlight.make()
   const name = (hook: string) => hookName(contract, hook)
-  const policy = (hook: string) => policyOf(contract, hook, options)
+  const policies = new Map<string, EffectivePolicy>()
+  const policy = (hook: string): EffectivePolicy => {
+    const known = policies.get(hook)
+    if (known !== undefined) return known
+    const made = policyOf(contract, hook, options)
+    policies.set(hook, made)
+    return made
+  }
   const calls = PluginCalls.make(pluginId, policy, name)
   return {
     contract,
@@ -184,7 +200,7 @@ const hookClient = (
     client,
     call: (hook, request) =>
       implemented.has(hook) && contract.unary.has(hook)
-        ? inFlight.track(calls.run(hook, (deadline) => ask(hook, request, deadline)))
+        ? calls.run(hook, (deadline) => ask(hook, request, deadline), inFlight)
         : Effect.fail(new HookNotImplementedError({ pluginId, hook: name(hook) })),
   }
 }

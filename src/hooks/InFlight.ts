@@ -6,8 +6,6 @@ export interface InFlight {
   readonly count: () => number
   /** Counts something until what is answered is called. */
   readonly enter: () => () => void
-  /** Counts a call while it runs. */
-  readonly track: <A, E, R>(call: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** Counts something until the Scope closes: a request goes on when its head has been answered. */
   readonly hold: Effect.Effect<void, never, Scope.Scope>
   /** Counts a stream that has no end of its own among what `endStreams` ends by `end`, until what is answered is called. */
@@ -36,8 +34,6 @@ export const make = (): InFlight => {
   return {
     count: () => count,
     enter: enterNow,
-    track: (call) =>
-      Effect.uninterruptibleMask((restore) => Effect.andThen(enter, Effect.ensuring(restore(call), leave))),
     // `acquireRelease` would have `leave` run with the services of here, and copy them for that.
     hold: Effect.uninterruptible(
       Effect.flatMap(Effect.scope, (scope) => Effect.andThen(enter, Scope.addFinalizer(scope, leave))),

@@ -8,9 +8,11 @@ import {
   endOf,
   make as makeBreaker,
 } from "./CircuitBreaker.ts"
+import { isTraced } from "../rpc/RpcTrace.ts"
 import { type HookError, HookSuspendedError } from "./HookError.ts"
-import { failedOutcome, type HookMeter, INTERRUPTED, isTraced, meterOf, outcomeOf } from "./HookMetrics.ts"
+import { failedOutcome, type HookMeter, INTERRUPTED, meterOf, outcomeOf } from "./HookMetrics.ts"
 import type { EffectivePolicy } from "./HookPolicy.ts"
+import type { InFlight } from "./InFlight.ts"
 
 /** A call that has begun; one of these says how it has ended. Each answers whether its hook's circuit is open by that. */
 export interface BegunCall {
@@ -32,10 +34,11 @@ export interface PluginCalls {
   readonly answers: () => number
   /** What the plugin had against its settings when it was told of them last; undefined for nothing. */
   readonly settingsProblem: () => string | undefined
-  /** Makes a call, which is handed the hook's deadline. */
+  /** Makes a call, which is handed the hook's deadline; with `inFlight` it is counted there while it runs. */
   readonly run: <A, R>(
     hook: string,
     call: (deadline: Duration.Input) => Effect.Effect<A, HookError, R>,
+    inFlight?: InFlight,
   ) => Effect.Effect<A, HookError, Exclude<R, Tracer.ParentSpan>>
   /** The same for code without a fiber, which keeps the deadline and makes the span itself. Undefined while the circuit is open. */
   readonly begin: (hook: string, context: Context.Context<never>) => BegunCall | undefined
@@ -65,19 +68,26 @@ export const make = (
     settingsProblem = error === undefined || error._tag === "HookNotImplementedError" ? undefined : error.message
   }
   const suspended = (hook: string) => new HookSuspendedError({ pluginId, hook: name(hook) })
+  const meters = new Map<string, HookMeter>()
+  const meterFor = (hook: string): HookMeter => {
+    const known = meters.get(hook)
+    if (known !== undefined) return known
+    const made = meterOf(pluginId, name(hook))
+    meters.set(hook, made)
+    return made
+  }
   const begin = (hook: string, context: Context.Context<never>): BegunCall | undefined => {
     const clock = Context.get(context, Clock.Clock)
     const began = clock.currentTimeMillisUnsafe()
-    const meter = meterOf(pluginId, name(hook))
-    const count = meter.begin(context)
+    const meter = meterFor(hook)
     const passage = breaker.pass(hook, began)
     if (passage === undefined) {
-      count(failedOutcome(suspended(hook)))
+      meter.count(failedOutcome(suspended(hook)), 0, context)
       return undefined
     }
     const end = (outcome: string, howFor: (millis: number) => CallEnd): boolean => {
       const now = clock.currentTimeMillisUnsafe()
-      count(outcome)
+      meter.count(outcome, now - began, context)
       const how = howFor(now - began)
       if (how === "answered") answers++
       // A page that is slow says nothing of the others; a server that can't be reached does.
@@ -105,20 +115,28 @@ export const make = (
     begin,
     suspended,
     logOpen,
-    // From where a call is let through to where its end is seen nothing interrupts: an interruption in between would leave
-    // the circuit half-open for ever.
-    run: <A, R>(hook: string, call: (deadline: Duration.Input) => Effect.Effect<A, HookError, R>) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.contextWith((context: Context.Context<R>): Effect.Effect<A, HookError, R> => {
-          const begun = begin(hook, context)
+    run: <A, R>(
+      hook: string,
+      call: (deadline: Duration.Input) => Effect.Effect<A, HookError, R>,
+      inFlight?: InFlight,
+    ) =>
+      Effect.contextWith((context: Context.Context<R>): Effect.Effect<A, HookError, R> => {
+        let begun: BegunCall | undefined
+        let leave: (() => void) | undefined
+        // It begins where its end is seen already: an interruption in between would leave the circuit half-open for ever.
+        const made = Effect.suspend(() => {
+          begun = begin(hook, context)
           if (begun === undefined) return Effect.fail(suspended(hook))
-          const made = restore(call(policy(hook).deadline))
-          const ended = Effect.onExit(made, (exit) => {
-            if (hook === SETTINGS_HOOK) noteSettings(exit)
-            return begun.exited(exit) ? logOpen(hook) : Effect.void
-          })
-          return isTraced(context) ? begun.meter.traced(ended) : ended
-        }),
-      ) as Effect.Effect<A, HookError, Exclude<R, Tracer.ParentSpan>>,
+          leave = inFlight?.enter()
+          const made = call(policy(hook).deadline)
+          return isTraced(context) ? begun.meter.traced(made) : made
+        })
+        return Effect.onExitPrimitive(made, (exit) => {
+          if (begun === undefined) return undefined
+          leave?.()
+          if (hook === SETTINGS_HOOK) noteSettings(exit)
+          return begun.exited(exit) ? logOpen(hook) : undefined
+        })
+      }) as Effect.Effect<A, HookError, Exclude<R, Tracer.ParentSpan>>,
   }
 }

@@ -19,16 +19,19 @@ export interface MattermostHooks extends Hooks {}
 export interface MattermostApi extends Api {}
 
 /** A post as a plugin wants it. What it leaves out of what tells which post that is, the next plugin still has to see. */
-const identified = (modified: Post | undefined, post: Post | undefined): Post | undefined =>
-  modified === undefined || post === undefined
-    ? (modified ?? post)
-    : {
-        ...modified,
-        id: modified.id || post.id,
-        channelId: modified.channelId || post.channelId,
-        userId: modified.userId || post.userId,
-        createAt: modified.createAt || post.createAt,
-      }
+const identified = (modified: Post | undefined, post: Post | undefined): Post | undefined => {
+  if (modified === undefined || post === undefined) return modified ?? post
+  const { channelId, createAt, id, userId } = modified
+  // A copy of a post takes as long as to decode it.
+  if (id !== "" && channelId !== "" && userId !== "" && createAt !== 0n) return modified
+  return {
+    ...modified,
+    id: id || post.id,
+    channelId: channelId || post.channelId,
+    userId: userId || post.userId,
+    createAt: createAt || post.createAt,
+  }
+}
 
 const decoder = new TextDecoder()
 const encoder = new TextEncoder()

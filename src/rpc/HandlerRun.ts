@@ -1,5 +1,5 @@
 import type { DescMethod } from "@bufbuild/protobuf"
-import { Cause, type Context, Effect, type Exit, Fiber, Option, type Scope, Stream } from "effect"
+import { Cause, Context, Effect, type Exit, Fiber, Option, type Scope, Stream, Tracer } from "effect"
 import { type BidiCall, messages } from "./RpcClient.ts"
 import { errorCode, RpcError, RpcStatus, statusCode } from "./RpcError.ts"
 import type { CallContext } from "./RpcHandler.ts"
@@ -24,7 +24,8 @@ export interface Transport {
  * logged, since the other side is told nothing of it.
  */
 export const runner = <R>(context: Context.Context<R>, scope: Scope.Scope, transport: Transport): Run<R> => {
-  const fork = Effect.runForkWith(context)
+  // The span that the server was made in has ended long ago.
+  const fork = Effect.runForkWith(Context.omit(Tracer.ParentSpan)(context) as Context.Context<R>)
   const report = reporter(transport)
   return (effect, done) => {
     const fiber = Fiber.runIn(fork(Effect.tapCause(effect, report)), scope)

@@ -10,26 +10,31 @@ export const traceparentOf = (fiber: Fiber.Fiber<unknown, unknown>): string | un
   return span?._tag === "Span" ? HttpTraceContext.toHeaders(span)[TRACEPARENT] : undefined
 }
 
+/** Whether somebody listens to spans. Effect's own tracer keeps them to itself; to make some for it takes as long as all else. */
+export const isTraced = (context: Context.Context<never>): boolean =>
+  Context.get(context, Tracer.Tracer) !== Tracer.nativeTracer
+
 // Where in here a span is made says nothing, and costs as much as the span.
 const SERVER = { kind: "server", captureStackTrace: false } as const
-const ROOT: Tracer.SpanOptions = { ...SERVER, root: true }
 
 /**
  * Runs a handler as a span of the method's name: as part of its caller's trace, by what the call carried, or, where the
- * call is part of none, as the root of its own. The span that the server was made in is no parent: it has ended long ago.
+ * call is part of none and somebody listens, as one in whatever span it is run in.
  */
 export const inTraceOf = <A, E, R>(
   traceparent: string | undefined,
   method: string,
   handler: Effect.Effect<A, E, R>,
 ): Effect.Effect<A, E, R> =>
-  Effect.withSpan(
-    handler,
-    method,
-    traceparent === undefined
-      ? ROOT
-      : Option.match(HttpTraceContext.w3c(Headers.fromRecordUnsafe({ [TRACEPARENT]: traceparent })), {
-          onNone: () => ROOT,
+  traceparent === undefined
+    ? Effect.contextWith((context: Context.Context<never>) =>
+        isTraced(context) ? Effect.withSpan(handler, method, SERVER) : handler,
+      )
+    : Effect.withSpan(
+        handler,
+        method,
+        Option.match(HttpTraceContext.w3c(Headers.fromRecordUnsafe({ [TRACEPARENT]: traceparent })), {
+          onNone: () => SERVER,
           onSome: (parent) => ({ ...SERVER, parent }),
         }),
-  )
+      )

@@ -6,9 +6,9 @@ import {
   type MessageInitShape,
   type MessageShape,
   ScalarType,
-  toBinary,
 } from "@bufbuild/protobuf"
 import { WireType } from "@bufbuild/protobuf/wire"
+import { encode } from "./WireEncode.ts"
 
 /**
  * How much memory a message may take when it is decoded, in bytes. On the wire three bytes can be a message of which
@@ -33,7 +33,7 @@ export class EncodedMessage {
 export const encodeMessage = <D extends DescMessage>(
   desc: D,
   value: MessageInitShape<D> | EncodedMessage,
-): Uint8Array => (value instanceof EncodedMessage ? value.bytes : toBinary(desc, create(desc, value)))
+): Uint8Array => (value instanceof EncodedMessage ? value.bytes : encode(desc, create(desc, value)))
 
 /**
  * Decodes a message that somebody else has sent; unknown fields are kept, so a newer peer's additions survive a round

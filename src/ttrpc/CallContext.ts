@@ -16,13 +16,25 @@ const unsent = (metadata: Metadata): Effect.Effect<void, RpcStatus> =>
   )
 
 /** What a call's handler sees of it. */
-export const contextOf = (entries: RequestEnvelope["metadata"]): CallContext => {
-  let received: Metadata | undefined
-  return {
-    get metadata() {
-      return (received ??= fromTtrpc(entries))
-    },
-    sendHeaders: unsent,
-    setTrailers: unsent,
+class TtrpcContext implements CallContext {
+  readonly #entries: RequestEnvelope["metadata"]
+  #received: Metadata | undefined
+
+  constructor(entries: RequestEnvelope["metadata"]) {
+    this.#entries = entries
   }
+
+  get metadata(): Metadata {
+    return (this.#received ??= fromTtrpc(this.#entries))
+  }
+
+  readonly sendHeaders = unsent
+  readonly setTrailers = unsent
 }
+
+/** A call without metadata, which are most. */
+const bare: CallContext = new TtrpcContext([])
+
+/** What a call's handler sees of it. */
+export const contextOf = (entries: RequestEnvelope["metadata"]): CallContext =>
+  entries.length === 0 ? bare : new TtrpcContext(entries)

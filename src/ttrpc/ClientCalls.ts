@@ -7,6 +7,7 @@ import { frameType } from "./Frame.ts"
 import { type Backlog, makeBacklog } from "./Inbox.ts"
 import type { Sender } from "./Outbox.ts"
 import { nextId } from "./StreamIds.ts"
+import { streamTable } from "./StreamTable.ts"
 import { connection, type TtrpcConnection } from "./TtrpcConnection.ts"
 
 /** A call as its connection knows it. */
@@ -47,7 +48,7 @@ export const clientCalls = (
   limit: number,
   ended: (reason: string, isGarbled: boolean) => void,
 ): ClientCalls => {
-  const calls = new Map<number, ClientCallState>()
+  const calls = streamTable<ClientCallState>()
   const prepared = new Set<ClientCallState>()
   const waiting = new Set<ClientCallState>()
   const senders = new Set<Sender>()
@@ -55,12 +56,12 @@ export const clientCalls = (
 
   const nextStream = (): number => {
     let stream = nextId(lastStream)
-    while (calls.has(stream)) stream = nextId(stream)
+    while (calls.get(stream) !== undefined) stream = nextId(stream)
     lastStream = stream
     return stream
   }
 
-  const mayBegin = (): boolean => calls.size < MAX_CONCURRENT_STREAMS && !wire.isFull()
+  const mayBegin = (): boolean => calls.size() < MAX_CONCURRENT_STREAMS && !wire.isFull()
 
   const begin = (call: ClientCallState): void => {
     const stream = nextStream()
@@ -76,7 +77,7 @@ export const clientCalls = (
     }
   }
 
-  const all = (): ReadonlyArray<ClientCallState> => [...calls.values(), ...waiting, ...prepared]
+  const all = (): ReadonlyArray<ClientCallState> => [...calls.all(), ...waiting, ...prepared]
 
   const timer = deadlineTimer((now) => {
     let next = Infinity

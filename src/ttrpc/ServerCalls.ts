@@ -18,6 +18,7 @@ import { frameType } from "./Frame.ts"
 import { type Backlog, makeBacklog } from "./Inbox.ts"
 import type { Sender } from "./Outbox.ts"
 import { isLater } from "./StreamIds.ts"
+import { streamTable } from "./StreamTable.ts"
 import { connection, type TtrpcConnection } from "./TtrpcConnection.ts"
 
 /** A call as its connection knows it. */
@@ -95,7 +96,7 @@ export const serverCalls = (
   accept: Accept,
   ended: (reason: string, isGarbled: boolean) => void,
 ): ServerCalls => {
-  const calls = new Map<number, ServerCall>()
+  const calls = streamTable<ServerCall>()
   const senders = new Set<Sender>()
   let lastStream: number | undefined
   /** Nothing more is read until the other side has read what there is. */
@@ -103,7 +104,7 @@ export const serverCalls = (
 
   const timer = deadlineTimer((now) => {
     let next = Infinity
-    for (const call of calls.values()) {
+    for (const call of calls.all()) {
       if (call.deadline <= now) stop(call, statusCode.DEADLINE_EXCEEDED, LATE)
       else next = Math.min(next, call.deadline)
     }
@@ -139,7 +140,7 @@ export const serverCalls = (
     else stop(call, code, details)
   }
 
-  const isNew = (stream: number): boolean => isLater(stream, lastStream) && !calls.has(stream)
+  const isNew = (stream: number): boolean => isLater(stream, lastStream) && calls.get(stream) === undefined
 
   const request = (stream: number, flags: number, data: Buffer): void => {
     if (!isNew(stream)) return refuse(stream, statusCode.INVALID_ARGUMENT, "a stream's id is used once, and they grow")
@@ -157,7 +158,7 @@ export const serverCalls = (
     }
     const { timeoutNano } = envelope
     if (timeoutNano < 0) return fail(stream, statusCode.DEADLINE_EXCEEDED, LATE)
-    if (calls.size >= MAX_CONCURRENT_STREAMS) {
+    if (calls.size() >= MAX_CONCURRENT_STREAMS) {
       const details = `the connection has ${MAX_CONCURRENT_STREAMS} calls in flight already`
       return fail(stream, statusCode.RESOURCE_EXHAUSTED, details)
     }
@@ -200,9 +201,10 @@ export const serverCalls = (
       timer.stop()
       self.backlog.stop()
       senders.clear()
-      const list = [...calls.values()]
-      calls.clear()
-      for (const call of list) call.interrupt()
+      for (const call of calls.all()) {
+        calls.delete(call.stream)
+        call.interrupt()
+      }
       ended(reason, isGarbled)
     },
   })
@@ -232,7 +234,7 @@ export const serverCalls = (
       ),
     stop,
     close: (done) => {
-      for (const call of calls.values()) stop(call, statusCode.CANCELLED, CANCELLED)
+      for (const call of calls.all()) stop(call, statusCode.CANCELLED, CANCELLED)
       wire.close("the server is closed", done)
     },
   }

@@ -90,6 +90,33 @@ describe.skipIf(process.platform === "win32")("ttrpc, unary", () => {
   )
 
   live(
+    "makes a call without a trace a span of its own where somebody listens, and none where nobody does",
+    Effect.gen(function* () {
+      const seen: Array<Tracer.AnySpan | undefined> = []
+      const ask = Effect.gen(function* () {
+        const { client } = yield* Effect.withSpan(
+          connected({
+            double: ({ number }) =>
+              Effect.map(Effect.option(Effect.currentParentSpan), (span) => {
+                seen.push(Option.getOrUndefined(span))
+                return { number }
+              }),
+          }),
+          "the server is made",
+        )
+        yield* client.unary(double, { number: 1 })
+      })
+      yield* ask
+      const tracer = Tracer.make({ span: (options) => new Tracer.NativeSpan(options) })
+      yield* Effect.provideService(ask, Tracer.Tracer, tracer)
+      assert.strictEqual(seen[0], undefined)
+      const span = seen[1] as Tracer.Span
+      assert.deepStrictEqual([span.name, span.kind], ["/grpctest.Test/Double", "server"])
+      assert.isTrue(Option.isNone(span.parent))
+    }),
+  )
+
+  live(
     "ends a call and its handler when the deadline passes, or the caller waits no longer",
     Effect.gen(function* () {
       const interrupted: Array<Deferred.Deferred<void>> = []
