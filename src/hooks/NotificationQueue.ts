@@ -178,7 +178,8 @@ export const make = Effect.fnUntraced(function* (
         : Effect.logError(`plugin ${pluginId}: ${waiting.size + givenUp} events are lost, since it has ended`),
     ),
   )
-  const worker = yield* Effect.forever(next).pipe(
+  // After a pause each event would be written by itself.
+  const worker = yield* Effect.forever(next, { disableYield: true }).pipe(
     Effect.ignore,
     Effect.andThen(room.take(inFlight)),
     Effect.annotateLogs({ plugin_id: pluginId }),
