@@ -445,7 +445,7 @@ def test_the_async_client(host_api: ServeApi) -> None:
             assert (version, value) == ("1.2.3", b"v")
         await client.close()
         assert not client.connected
-        with pytest.raises(RuntimeError, match="not connected"):
+        with pytest.raises(RuntimeError, match="is closed"):
             await client.get_server_version()
 
     asyncio.run(use(host_api(HANDLERS)))

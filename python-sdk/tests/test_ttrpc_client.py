@@ -239,3 +239,29 @@ def test_all_is_written_where_no_thread_can_be_started(connected: Connected, no_
         large = answer(theirs, good)
         assert connection.call("a.Service", "Method", bytes(8_000_000), LIMIT, []) == b"good"
         large.join(LIMIT)
+
+
+@each_way
+def test_a_call_in_the_middle_of_another_one_of_the_same_thread(
+    connected: Connected, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, theirs = connected
+    failed_as: list[CallError] = []
+    put = connection._writer.put
+
+    def interrupted(data: bytes) -> None:
+        # As a signal's handler, or an object's `__del__`, would interrupt it.
+        if not failed_as:
+            with pytest.raises(CallError) as caught:
+                on_thread(connection)
+            failed_as.append(caught.value)
+        put(data)
+
+    monkeypatch.setattr(connection._writer, "put", interrupted)
+    answer(theirs, good)
+    assert ask(connection) == b"good"
+    assert failed_as[0].code is Code.UNAVAILABLE and "while another call" in failed_as[0].details
+    # Anywhere else it is made.
+    answer(theirs, good)
+    with connection._lock:
+        assert on_thread(connection) == b"good"

@@ -144,6 +144,8 @@ class _Client:
 
     def _rpc(self, name: str) -> Any:
         if self._channel is None:
+            if self._process:
+                raise RuntimeError("Client is closed, as it is when the plugin has ended; it can't be called any more")
             raise RuntimeError("Client is not connected; call connect() first")
         if os.getpid() != self._process:
             # A call would never end: whoever reads the answers is a thread of the other process.

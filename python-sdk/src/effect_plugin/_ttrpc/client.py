@@ -48,7 +48,9 @@ class HostConnection:
         self._reader = FrameReader(connection, self._limit)
         self._writer = FrameWriter(connection)
         self._connection = connection
-        self._lock = threading.Lock()
+        #: A signal's handler, or an object's `__del__`, may call in the middle of another call of its thread.
+        self._lock = threading.RLock()
+        self._is_putting = False
         self._pending: dict[int, Pending] = {}
         self._waiting: dict[Pending, Asked] = {}
         #: Who may be made to read.
@@ -123,14 +125,14 @@ class HostConnection:
                 raise CallError(Code.UNAVAILABLE, _GONE)
             if len(self._waiting) >= MAX_WAITING:
                 raise CallError(Code.RESOURCE_EXHAUSTED, f"{MAX_WAITING} calls of the host wait for their turn")
-            if isinstance(pending, OnThread):
-                self._threads[pending] = None
             if not self._waiting and len(self._pending) < MAX_STREAMS:
                 self._begin(pending, data)
             else:
                 self._waiting[pending] = asked
                 # Others may have been answered in this moment, and have seen nobody who waits.
                 self._begin_waiting()
+            if isinstance(pending, OnThread):
+                self._threads[pending] = None
 
     def _begin(self, pending: Pending, data: bytes) -> None:
         """With the lock held."""
@@ -145,8 +147,14 @@ class HostConnection:
 
     def _put(self, data: bytes) -> int:
         """Puts a request on the way, by the next stream: in their order, so with the lock held."""
-        stream = self._last_stream = (self._last_stream + 2) & wire.LAST_STREAM
-        self._writer.put(wire.frame(stream, wire.REQUEST, data))
+        if self._is_putting:
+            raise CallError(Code.UNAVAILABLE, "called while another call is just being sent, by the same thread")
+        self._is_putting = True
+        try:
+            stream = self._last_stream = (self._last_stream + 2) & wire.LAST_STREAM
+            self._writer.put(wire.frame(stream, wire.REQUEST, data))
+        finally:
+            self._is_putting = False
         return stream
 
     def _leave(self, pending: Pending) -> None:
