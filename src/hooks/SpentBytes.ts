@@ -1,36 +1,40 @@
 import { Socket } from "node:net"
 
-/**
- * Bytes below which it is not worth it. Whatever Node cuts out of a larger buffer is smaller (`Buffer.poolSize` is 8 KiB).
- */
+/** Bytes below which it is not worth it. */
 const MIN_RELEASED = 16 * 1024
 
+/** Whether bytes are worth it, no cutting of the buffer that Node keeps for small ones (`Buffer.poolSize`), and the last in theirs. */
+const isLast = ({ buffer, byteLength, byteOffset }: Uint8Array): boolean =>
+  byteLength >= MIN_RELEASED && byteLength >= Buffer.poolSize >>> 1 && byteOffset + byteLength === buffer.byteLength
+
 /**
- * Frees bytes that nobody reads any more, where they are all of their buffer; whoever does all the same finds none. Node has
+ * Frees bytes, with what is before them in their buffer, when nobody reads them any more; whoever does finds none. Node has
  * each piece of a body in a buffer of its own, of 64 KiB mostly. Left to the garbage collector these cost more than to pass
  * them on: for every 50 MiB or so V8 goes through the whole heap, and each next piece is memory that no cache knows.
  *
- * Only for who has them all to himself. What the system still writes must not be freed: by then the memory is another's.
+ * Only for who has all of the buffer to himself. What the system still writes must not be freed: by then the memory is
+ * another's.
  */
-export const release = (bytes: Uint8Array): void => {
-  const { buffer, byteLength } = bytes
-  if (byteLength >= MIN_RELEASED && byteLength === buffer.byteLength && buffer instanceof ArrayBuffer)
-    buffer.transfer(0)
+const release = (bytes: Uint8Array): void => {
+  if (isLast(bytes) && bytes.buffer instanceof ArrayBuffer) bytes.buffer.transfer(0)
 }
 
-/** What a stream calls when it has written bytes, or has failed to: {@link release}s them in the first case. */
+/**
+ * What a stream calls when it has written bytes, or has failed to; in the first case they are freed. It has to be given all
+ * that is used of their buffer, in its order.
+ */
 export const whenWritten =
   (bytes: Uint8Array) =>
   (error?: Error | null): void => {
-    if (error === undefined || error === null) release(bytes)
+    if (!error) release(bytes)
   }
 
 /** Of bytes that are somebody's to free who does not write them himself. A `WeakSet` of them would keep V8 busier than they do. */
 const isPassed = Symbol("isPassed")
 
-/** Has a {@link ReleasingSocket} free bytes when it has written them. */
+/** Has a {@link ReleasingSocket} free bytes when it has written them, if they are all of their buffer. */
 export const pass = (bytes: Uint8Array & { [isPassed]?: true }): Uint8Array => {
-  if (bytes.byteLength >= MIN_RELEASED) bytes[isPassed] = true
+  if (bytes.byteOffset === 0 && isLast(bytes)) bytes[isPassed] = true
   return bytes
 }
 
