@@ -54,8 +54,10 @@ export class ReleasingSocket extends Socket {
   }
 
   override _writev(pieces: Array<{ chunk: unknown; encoding: BufferEncoding }>, done: Done): void {
+    // Node changes the list.
+    const sent = pieces.map(({ chunk }) => chunk)
     super._writev!(pieces, (error) => {
-      if (!error) for (const { chunk } of pieces) releaseIfPassed(chunk)
+      if (!error) for (const bytes of sent) releaseIfPassed(bytes)
       done(error)
     })
   }
