@@ -73,6 +73,14 @@ class EventLoop:
         if not self._is_woken:
             self._wake()
 
+    def leave(self, function: Callable[..., object], *args: Any) -> None:
+        """The same for who sees to it that the loop does what has been left to it, which this does not."""
+        self._posted.append((function, args))
+
+    def do_posted(self) -> None:
+        """Calls what has been posted or left, on the loop."""
+        self._work()
+
     @contextlib.contextmanager
     def woken_quickly(self) -> Iterator[None]:
         """Spares who posts a third of what the loop's own way of being woken takes. Entered and left on its thread."""

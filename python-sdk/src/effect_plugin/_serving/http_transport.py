@@ -121,7 +121,7 @@ class _Response:
 
     def close(self) -> None:
         """Nothing more is sent."""
-        self.outgoing.close()
+        self.outgoing.leave()
         if self._sending is not None:
             self._sending.cancel()
 
