@@ -74,11 +74,16 @@ class EventLoop:
             self._wake()
 
     def leave(self, function: Callable[..., object], *args: Any) -> None:
-        """The same for who sees to it that the loop does what has been left to it, which this does not."""
+        """The same without waking the loop, for who does that later, or knows who does."""
         self._posted.append((function, args))
 
-    def do_posted(self) -> None:
-        """Calls what has been posted or left, on the loop."""
+    def wake(self) -> None:
+        """Has the loop call what has been left. For any thread."""
+        if not self._is_woken:
+            self._wake()
+
+    def do_left(self) -> None:
+        """Calls what has been left. On the loop."""
         self._work()
 
     @contextlib.contextmanager

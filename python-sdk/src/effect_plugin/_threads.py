@@ -84,7 +84,7 @@ class HandlerThreads:
         """Looks after the calls that wait: brings in threads if none has begun, or if the newest then has not yet."""
         self._look = None
         assert self._home is not None
-        self._home.do_posted()
+        self._home.do_left()
         if not self._waiting:
             return
         # Threads that compute get nothing done sooner by being more: only one at a time computes.
@@ -150,12 +150,12 @@ class HandlerThreads:
                     error = raised
             # When the function has returned, which may be long after whoever has called it was cancelled.
             assert self._home is not None
-            if self._waiting:
-                # Whoever takes that will wake the loop for both, or `_see` finds it: a loop that is woken takes the
-                # interpreter from this thread, which then has to wait for it with the next call.
-                self._home.leave(self._finish, call, result, error)
-            else:
-                self._home.post(self._finish, call, result, error)
+            self._home.leave(self._finish, call, result, error)
+            # A loop that is woken takes the interpreter, for which the next call would have to wait. So whoever takes
+            # the last one wakes it for all. If that takes long, `_see` does, which looks as long as any wait; so this
+            # has to be in its reach before it is decided that one does.
+            if not self._waiting:
+                self._home.wake()
             # Nothing of it may stay until the next call.
             del call, result, error
 

@@ -16,9 +16,26 @@ _USER = b"plugin-supervisor-user-id"
 #: The host's connection, whichever the client's is. What else is about one the host has left out.
 _OF_CONNECTION = b"connection"
 
-_NOTED = {b"host", b"x-forwarded-for", b"x-forwarded-proto", b"traceparent", b"content-length", b"transfer-encoding"}
+_NOTED = {
+    b"accept-language",
+    b"content-length",
+    b"host",
+    b"traceparent",
+    b"transfer-encoding",
+    b"user-agent",
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+}
 
 RawHeaders = list[tuple[bytes, bytes]]
+
+
+@lru_cache(maxsize=256)
+def _kind_of(name: bytes) -> tuple[bytes | None, bool]:
+    """As which word of the host's a header is noted, if as any, and whether it is one of the client's."""
+    if name.startswith(_OWN) and name != _USER:
+        return name[len(_OWN) :], False
+    return name if name in _NOTED else None, name != _OF_CONNECTION
 
 
 class Told:
@@ -31,13 +48,11 @@ class Told:
         self.headers: RawHeaders = []
         self._words: dict[bytes, bytes] = {}
         for field in headers:
-            name = field[0]
-            if name.startswith(_OWN) and name != _USER:
-                self._words[name[len(_OWN) :]] = field[1]
-            elif name != _OF_CONNECTION:
+            word, is_clients = _kind_of(field[0])
+            if is_clients:
                 self.headers.append(field)
-                if name in _NOTED:
-                    self._words[name] = field[1]
+            if word is not None:
+                self._words[word] = field[1]
 
     def _word(self, name: bytes) -> str:
         return self._words.get(name, b"").decode("latin-1")
@@ -66,6 +81,16 @@ class Told:
     def host(self) -> str:
         """Who was asked."""
         return self._word(b"host")
+
+    @property
+    def accept_language(self) -> str:
+        """The languages that the client wants."""
+        return self._word(b"accept-language")
+
+    @property
+    def user_agent(self) -> str:
+        """What the client is."""
+        return self._word(b"user-agent")
 
     @property
     def has_body(self) -> bool:
