@@ -15,6 +15,9 @@ class Sent:
     def __init__(self) -> None:
         self.done: list[Any] = []
 
+    def is_closing(self) -> bool:
+        return False
+
     def write(self, data: bytes) -> None:
         self.done.append(data)
 

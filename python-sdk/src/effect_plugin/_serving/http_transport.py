@@ -12,7 +12,7 @@ from ..http import HTTPRequest, HTTPResponseWriter
 from ..logs import own_logger
 from .exchange import Exchange
 from .handler import RequestHandler
-from .told import Told, address_of, canonical
+from .told import Told, canonical
 
 _log = own_logger("effect_plugin")
 
@@ -196,7 +196,7 @@ def _context(kind: Any, told: Told) -> Any:
     vars(context).update(
         _empty(kind),
         request_id=told.request_id,
-        ip_address=address_of(told.peer)[0],
+        ip_address=told.peer_address,
         accept_language=told.accept_language,
         user_agent=told.user_agent,
     )

@@ -105,9 +105,12 @@ class Told:
     @property
     def client(self) -> tuple[str, int]:
         """Who has asked: the peer, or who stands behind it where that is a trusted proxy."""
-        peer = address_of(self.peer)
-        forwarded = self._word(b"x-forwarded-for").partition(",")[0].strip()
-        return peer if not forwarded or forwarded == peer[0] else (forwarded, 0)
+        return _client(self._words.get(b"client", b""), self._words.get(b"x-forwarded-for", b""))
+
+    @property
+    def peer_address(self) -> str:
+        """Who has connected to the host, without the port."""
+        return _client(self._words.get(b"client", b""), b"")[0]
 
     def enter_trace(self) -> None:
         """Takes over the trace that the request belongs to."""
@@ -117,6 +120,14 @@ class Told:
     def root_path(self) -> str:
         """See `HTTPRequest.root_path`."""
         return root_path_of(split_target(self.target)[0], self.raw_path.decode("latin-1"))
+
+
+# A client's connection stays the same for many requests.
+@lru_cache(maxsize=256)
+def _client(peer: bytes, forwarded: bytes) -> tuple[str, int]:
+    address = address_of(peer.decode("latin-1"))
+    first = forwarded.decode("latin-1").partition(",")[0].strip()
+    return address if not first or first == address[0] else (first, 0)
 
 
 @lru_cache(maxsize=256)
