@@ -47,6 +47,13 @@ const measured = Effect.gen(function* () {
       perSecond(SMALL_REQUESTS),
       WARM_UPS,
     ),
+    yield* compare(
+      "async handler, small GET (proxy to uvicorn)",
+      small(plugin("handler-async", "/small")),
+      small(asgi("/small")),
+      perSecond(SMALL_REQUESTS),
+      WARM_UPS,
+    ),
     yield* compare("64 KiB echo", echo(plugin("asgi-app", "/echo")), echo(asgi("/echo")), throughput(both)),
     yield* compare("256 MiB up", up(plugin("asgi-app", "/up")), up(asgi("/up")), throughput(LARGE)),
     yield* compare("256 MiB down", down(plugin("asgi-app", "/down")), down(asgi("/down")), throughput(LARGE)),

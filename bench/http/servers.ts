@@ -86,7 +86,7 @@ export const httpServers: Effect.Effect<HttpServers, Error, Scope.Scope> = Effec
     started(process.execPath, [join(root, "bench/http/proxy.ts"), String(port)])
   const [asgi, wsgi] = [yield* proxyTo(uvicorn), yield* proxyTo(gunicorn)]
   const plugin = (id: string, path: string) => ({ port: host.port, path: `/plugins/${id}${path}` })
-  yield* Effect.forEach(["asgi-app", "wsgi-app", "handler"], (id) => isServed(plugin(id, "/small")))
+  yield* Effect.forEach(["asgi-app", "wsgi-app", "handler", "handler-async"], (id) => isServed(plugin(id, "/small")))
   return {
     plugin,
     asgi: (path) => ({ port: asgi.port, path }),

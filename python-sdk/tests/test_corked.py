@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any, Callable
 
 from effect_plugin._serving.corked import Corked
@@ -14,8 +15,14 @@ class Sent:
     def __init__(self) -> None:
         self.done: list[Any] = []
 
+    def is_closing(self) -> bool:
+        return False
+
     def write(self, data: bytes) -> None:
         self.done.append(data)
+
+    def writelines(self, lines: Iterable[bytes]) -> None:
+        self.done.append(b"".join(lines))
 
     def write_eof(self) -> None:
         self.done.append("eof")
@@ -47,13 +54,17 @@ def test_one_by_itself_goes_when_the_loop_goes_on() -> None:
     assert sent(lambda corked: corked.write(b"head")) == [b"head"]
 
 
-def test_large_ones_go_at_once_behind_what_waits() -> None:
-    large = b"x" * 100_000
-    assert sent(lambda corked: [corked.write(large), corked.write(b"head"), corked.write(large)]) == [
-        large,
-        b"head",
-        large,
-    ]
+def test_large_ones_go_at_once_with_what_waits() -> None:
+    large = b"x" * 65_536
+    seen: list[int] = []
+
+    def write(corked: Any) -> None:
+        for piece in (large, b"head", large, large):
+            corked.write(piece)
+            seen.append(len(corked._transport.done))
+
+    assert sent(write) == [large, b"head" + large, large]
+    assert seen == [1, 1, 2, 3]
 
 
 def test_what_waits_goes_before_the_end() -> None:

@@ -13,6 +13,8 @@ export interface DirectRequest {
   readonly head: Array<string>
   /** The body as it arrives; absent when the request has none. Without a `Content-Length` it is sent in chunks. */
   readonly body?: Readable | undefined
+  /** Whether nobody else has the body's pieces, so that they are freed when they have been sent. */
+  readonly freesBody?: boolean | undefined
   /** Called when the body begins to be read. */
   readonly onBody?: (() => void) | undefined
   /** Whether the request is for a WebSocket. */
@@ -75,7 +77,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   start(): void {
-    const { body, head, isUpgrade = false, method, url } = this.#request
+    const { body, freesBody = false, head, isUpgrade = false, method, url } = this.#request
     const { kept, single } = this.#server
     this.#wait()
     const options: Dispatcher.DispatchOptions = {
@@ -85,7 +87,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
       body:
         body === undefined
           ? null
-          : new RequestBody(body, { onStall: () => this.#wait(), onFlow: () => this.#stopWaiting() }),
+          : new RequestBody(body, freesBody, { onStall: () => this.#wait(), onFlow: () => this.#stopWaiting() }),
       upgrade: isUpgrade ? "websocket" : null,
     }
     try {

@@ -1,6 +1,7 @@
 import { Duration, Effect, type Scope } from "effect"
-import type { Pool } from "undici"
+import type { buildConnector, Pool } from "undici"
 import { MAX_RESPONSE_HEAD } from "./HeaderRules.ts"
+import { ReleasingSocket } from "./SpentBytes.ts"
 
 /** Where a plugin serves HTTP itself, in place of `ServeHTTP`. */
 export interface PluginHttpServer {
@@ -21,6 +22,19 @@ const IDLE_LIMIT = Duration.seconds(15)
 /** What the parser takes of a head. More than `HeaderRules` do, which say what is wrong. */
 const MAX_PARSED_HEAD = 2 * MAX_RESPONSE_HEAD
 
+/** Connects to a unix socket. */
+const connectorTo =
+  (path: string): buildConnector.connector =>
+  (_, callback) => {
+    const socket = new ReleasingSocket()
+    const failed = (error: Error) => callback(error, null)
+    socket.once("error", failed)
+    socket.connect(path, () => {
+      socket.off("error", failed)
+      callback(null, socket)
+    })
+  }
+
 /** Keeps connections to a plugin's HTTP server, until the Scope closes. */
 export const connectTo = Effect.fnUntraced(function* (
   path: string,
@@ -33,7 +47,7 @@ export const connectTo = Effect.fnUntraced(function* (
       Effect.sync(
         () =>
           new Pool("http://plugin", {
-            socketPath: path,
+            connect: connectorTo(path),
             maxHeaderSize: MAX_PARSED_HEAD,
             headersTimeout: 0,
             bodyTimeout: 0,

@@ -1,4 +1,5 @@
 import { Readable } from "node:stream"
+import { pass } from "./SpentBytes.ts"
 
 /** Who watches a body on its way to a plugin. */
 interface Watch {
@@ -14,11 +15,13 @@ interface Watch {
  */
 export class RequestBody extends Readable {
   readonly #from: Readable
+  readonly #isFreed: boolean
   readonly #watch: Watch
 
-  constructor(from: Readable, watch: Watch) {
+  constructor(from: Readable, isFreed: boolean, watch: Watch) {
     super()
     this.#from = from
+    this.#isFreed = isFreed
     this.#watch = watch
     from.on("data", this.#onData)
     from.on("end", this.#onEnd)
@@ -28,7 +31,7 @@ export class RequestBody extends Readable {
   }
 
   readonly #onData = (bytes: Uint8Array) => {
-    if (!this.push(bytes)) this.#from.pause()
+    if (!this.push(this.#isFreed ? pass(bytes) : bytes)) this.#from.pause()
   }
   readonly #onEnd = () => void this.push(null)
   readonly #onClose = () => {

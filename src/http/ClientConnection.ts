@@ -4,6 +4,7 @@ import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequ
 import { Duration, Effect, Exit } from "effect"
 import { HttpServerRequest, type HttpServerResponse } from "effect/http"
 import type { ResponseBody } from "../hooks/ResponseBody.ts"
+import { whenWritten } from "../hooks/SpentBytes.ts"
 import { hasBody } from "./PluginRequest.ts"
 
 /**
@@ -147,8 +148,8 @@ export const writeChunk = (
   })
 
 /**
- * Writes all that arrives, with the client's back-pressure, or throws it away where there may be no body, and ends the
- * response; `done` is told what the body broke off with, if it did. Answers how to stop.
+ * Writes all that arrives, which is freed then, with the client's back-pressure, or throws it away where there may be no
+ * body, and ends the response; `done` is told what the body broke off with, if it did. Answers how to stop.
  */
 export const pour = (
   from: ResponseBody,
@@ -182,7 +183,7 @@ export const pour = (
     onData: (bytes) => {
       if (isStopped) return true
       try {
-        if (isBodiless || outgoing.write(bytes)) return true
+        if (isBodiless || outgoing.write(bytes, whenWritten(bytes))) return true
       } catch (error) {
         finish(error as Error)
         return false

@@ -32,6 +32,7 @@ export const directRequest = (
     url: asked.url,
     head: directHead(asked.authority, fields, asked, traceparent),
     body: hasBody(incoming) ? incoming : undefined,
+    freesBody: true,
     onBody: () => {
       if (isExpectant && !outgoing().headersSent) outgoing().writeContinue()
     },

@@ -1,5 +1,6 @@
 /** What a plugin's own HTTP server is sent: the client's request, by the host's rules. */
-import type { IncomingMessage } from "node:http"
+import { randomBytes } from "node:crypto"
+import { type IncomingMessage, request } from "node:http"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Tracer } from "effect"
 import { asked, directBy, ENTRANCES, nodePlugin, rawPlugin, TOKEN } from "../support/direct.ts"
@@ -233,6 +234,35 @@ describe.each(ENTRANCES)("by the %s", (entrance) => {
         const refused = yield* gone.connect
         refused.write(head("POST", "/plugins/fake/x", ["Content-Length: 5", "Expect: 100-continue"]))
         assert.match(yield* refused.untilClosed, /^HTTP\/1\.1 503 .*retry-after: 1/is)
+      }).pipe(Effect.scoped),
+    )
+
+    it.live("is what the client sends, and what it gets back, of any size", () =>
+      Effect.gen(function* () {
+        const host = yield* direct({ plugin: nodePlugin((request, response) => void request.pipe(response)) })
+        for (const size of [1, 16_384, 65_536, 100_000, 8_000_000]) {
+          const body = randomBytes(size)
+          for (const isWhole of [true, false]) {
+            const back = yield* Effect.callback<Buffer, Error>((resume) => {
+              const chunks: Array<Buffer> = []
+              const fail = (error: Error) => resume(Effect.fail(error))
+              const client = request({ port: host.port, path: "/plugins/fake/x", method: "POST" }, (response) => {
+                response.on("data", (chunk: Buffer) => {
+                  chunks.push(chunk)
+                  // Slowly, so that it fills up from here to there.
+                  response.pause()
+                  setImmediate(() => response.resume())
+                })
+                response.on("end", () => resume(Effect.succeed(Buffer.concat(chunks))))
+                response.on("error", fail)
+              })
+              client.on("error", fail)
+              if (isWhole) client.setHeader("Content-Length", size)
+              client.end(body)
+            })
+            assert.isTrue(back.equals(body), `${size} bytes, ${isWhole ? "as a whole" : "in chunks"}`)
+          }
+        }
       }).pipe(Effect.scoped),
     )
 

@@ -73,6 +73,19 @@ class EventLoop:
         if not self._is_woken:
             self._wake()
 
+    def leave(self, function: Callable[..., object], *args: Any) -> None:
+        """The same without waking the loop, for who does that later, or knows who does."""
+        self._posted.append((function, args))
+
+    def wake(self) -> None:
+        """Has the loop call what has been left. For any thread."""
+        if not self._is_woken:
+            self._wake()
+
+    def do_left(self) -> None:
+        """Calls what has been left. On the loop."""
+        self._work()
+
     @contextlib.contextmanager
     def woken_quickly(self) -> Iterator[None]:
         """Spares who posts a third of what the loop's own way of being woken takes. Entered and left on its thread."""

@@ -57,13 +57,15 @@ class Outgoing:
         self._closed = False
         self._bytes = 0
         self._sent = 0
-        self._room = threading.Condition()
+        self._lock = threading.Lock()
+        #: For threads that wait for the client; few ever do.
+        self._room: threading.Condition | None = None
         self._draining: list[asyncio.Future[None]] = []
 
     def put(self, piece: bytes | None = b"", *, head: Head | None = None, last: bool = False) -> None:
         """Adds to the response. On a thread it waits while the client is slow. ClientDisconnected when it has gone."""
-        with self._room:
-            if threading.get_ident() != self._thread:
+        with self._lock:
+            if self._bytes >= HIGH_WATER and threading.get_ident() != self._thread:
                 self._wait_for_room()
             if self._closed:
                 raise ClientDisconnected("the client has gone")
@@ -80,6 +82,8 @@ class Outgoing:
             self.wake()
 
     def _wait_for_room(self) -> None:
+        if self._room is None:
+            self._room = threading.Condition(self._lock)
         while not self._closed and self._bytes >= HIGH_WATER:
             sent = self._sent
             if not self._room.wait(self._stall_limit) and self._sent == sent and not self._closed:
@@ -111,19 +115,26 @@ class Outgoing:
 
     def sent(self, size: int) -> None:
         """So many bytes have been taken over by the transport."""
-        with self._room:
+        with self._lock:
             self._bytes -= size
             self._sent += 1
-            self._room.notify_all()
+            if self._room is not None:
+                self._room.notify_all()
         if self._bytes < HIGH_WATER:
             self._wake_draining()
 
     def close(self) -> None:
         """Nobody reads any more: writers are woken and told."""
-        with self._room:
+        with self._lock:
             self._closed = True
-            self._room.notify_all()
+            if self._room is not None:
+                self._room.notify_all()
         self._wake_draining()
+
+    def leave(self) -> None:
+        """The transport has nothing more to do with it. That ends the references of the two to each other."""
+        self.close()
+        self._wake = _nothing
 
     async def drain(self) -> None:
         """Waits until the client has caught up."""
@@ -140,3 +151,7 @@ class Outgoing:
         for waiting in draining:
             if not waiting.done():
                 waiting.set_result(None)
+
+
+def _nothing() -> None:
+    pass

@@ -83,6 +83,8 @@ class HandlerThreads:
     def _see(self, begun: int, newest: _Call, then: float, used: float) -> None:
         """Looks after the calls that wait: brings in threads if none has begun, or if the newest then has not yet."""
         self._look = None
+        assert self._home is not None
+        self._home.do_left()
         if not self._waiting:
             return
         # Threads that compute get nothing done sooner by being more: only one at a time computes.
@@ -148,7 +150,12 @@ class HandlerThreads:
                     error = raised
             # When the function has returned, which may be long after whoever has called it was cancelled.
             assert self._home is not None
-            self._home.post(self._finish, call, result, error)
+            self._home.leave(self._finish, call, result, error)
+            # A loop that is woken takes the interpreter, for which the next call would have to wait. So whoever takes
+            # the last one wakes it for all. If that takes long, `_see` does, which looks as long as any wait; so this
+            # has to be in its reach before it is decided that one does.
+            if not self._waiting:
+                self._home.wake()
             # Nothing of it may stay until the next call.
             del call, result, error
 
@@ -203,13 +210,24 @@ async def run_handler(
     threads: HandlerThreads, handler: Callable[..., Any], args: list[Any], author: EventLoop | None = None
 ) -> Any:
     """Runs a handler: a coroutine on its author's loop, or the caller's; anything else on a thread."""
+    if not inspect.iscoroutinefunction(handler):
+        return await run_on_thread(threads, handler, args, author)
     try:
-        if inspect.iscoroutinefunction(handler):
-            return await _on(author, handler, *args)
+        return await _on(author, handler, *args)
+    except SystemExit as error:
+        raise as_failure(error) from error
+
+
+async def run_on_thread(
+    threads: HandlerThreads, handler: Callable[..., Any], args: list[Any], author: EventLoop | None = None
+) -> Any:
+    """Runs a handler that is no coroutine function."""
+    try:
         # A thread has a context of its own, in which the call's would be missing.
         result = await threads.run(contextvars.copy_context().run, _called, handler, args)
         # A decorator may have hidden that the handler is `async def`.
-        return await _on(author, awaited, result) if inspect.isawaitable(result) else result
+        is_awaitable = result is not None and inspect.isawaitable(result)
+        return await _on(author, awaited, result) if is_awaitable else result
     except SystemExit as error:
         raise as_failure(error) from error
 

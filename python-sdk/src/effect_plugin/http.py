@@ -54,8 +54,13 @@ def check_header(name: Any, value: Any) -> None:
     """Raises TypeError and ValueError for a header that HTTP does not have."""
     if not isinstance(name, str) or not isinstance(value, str):
         raise TypeError(f"a header and its value are str; the header {name!r} was to be a {type(value).__name__}")
-    if not _NAME.fullmatch(name) or _NOT_IN_VALUE.search(value):
+    if not _is_name_text(name) or _NOT_IN_VALUE.search(value):
         raise ValueError(f"HTTP has no such header: {name!r}: {value!r}")
+
+
+@functools.lru_cache(maxsize=256)
+def _is_name_text(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None
 
 
 @functools.lru_cache(maxsize=256)

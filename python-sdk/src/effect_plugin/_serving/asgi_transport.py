@@ -17,7 +17,6 @@ _log = own_logger("effect_plugin")
 async def serve_application(handler: RequestHandler, scope: dict[str, Any], told: Told, exchange: Exchange) -> None:
     """Serves one request by the application that is the plugin's handler."""
     told.enter_trace()
-    asked = f"{scope['method']} {told.raw_path.decode('latin-1')}"
     own_scope = scope_of(handler, scope, told, told.scheme)
     try:
         await handler.application(own_scope, _receive(exchange), _send(exchange))
@@ -27,7 +26,7 @@ async def serve_application(handler: RequestHandler, scope: dict[str, Any], told
     except (Exception, SystemExit, asyncio.CancelledError) as error:
         if (exchange.given_up or exchange.client_gone) and _is_about_leaving(error):
             return
-        _log.exception("ServeHTTP failed: %s", asked)
+        _log.exception("ServeHTTP failed: %s %s", scope["method"], told.raw_path.decode("latin-1"))
         if exchange.answered or exchange.given_up or exchange.client_gone:
             return
     await exchange.fail()

@@ -8,8 +8,8 @@ from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-#: Bytes up to which a write waits for the next one.
-_LIMIT = 64 * 1024
+#: Bytes up to which a write waits for the next one. More is worth a call of the system's of its own.
+_LIMIT = 16 * 1024
 
 
 class Corked:
@@ -19,12 +19,14 @@ class Corked:
     host.
     """
 
-    __slots__ = ("_held", "_loop", "_transport")
+    __slots__ = ("_held", "_loop", "_transport", "is_closing")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self._held = b""
+        #: Asked often, and sooner found here than by `__getattr__`.
+        self.is_closing = transport.is_closing
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -33,12 +35,12 @@ class Corked:
         """Sends bytes, with those that have waited for them; or has them wait."""
         if not data:
             return
-        if len(data) > _LIMIT:
-            self._flush()
-            self._transport.write(data)
-        elif self._held:
+        if self._held:
             held, self._held = self._held, b""
-            self._transport.write(held + data)
+            # uvloop hands both to the system as they are.
+            self._transport.writelines((held, data))
+        elif len(data) > _LIMIT:
+            self._transport.write(data)
         else:
             self._held = bytes(data)
             self._loop.call_soon(self._flush)

@@ -174,7 +174,7 @@ class Exchange:
 
     async def until_known(self) -> None:
         """Waits until uvicorn knows that the client has gone, which it would otherwise take for our failure."""
-        if not self.answered and self.client_gone:
+        if self.client_gone:
             self.body.close()
             await self._closed()
 

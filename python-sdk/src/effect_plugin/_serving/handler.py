@@ -9,7 +9,7 @@ from typing import Any, Callable
 from .._body import ClientDisconnected
 from .._loops import EventLoop
 from .._plugin import BasePlugin, contract_of
-from .._threads import HandlerThreads, NoThreadError, run_handler
+from .._threads import HandlerThreads, NoThreadError, run_on_thread
 from ..http import HTTPRequest, HTTPResponseWriter, split_target
 from ..logs import own_logger
 
@@ -73,7 +73,7 @@ class RequestHandler:
             if self._is_async:
                 result = await handler(*args)
             else:
-                result = await run_handler(self._threads, handler, args, self._author)
+                result = await run_on_thread(self._threads, handler, args, self._author)
             if result is not None and not writer.started:
                 kind = type(result).__name__
                 raise TypeError(f"it returned a {kind}, which nobody reads; a handler calls writer.write(...)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import Any, cast
+from typing import Any
 
 from .._body import ClientDisconnected, complete
 from .._outgoing import CUT_PATIENCE, Outgoing
@@ -12,7 +12,7 @@ from ..http import HTTPRequest, HTTPResponseWriter
 from ..logs import own_logger
 from .exchange import Exchange
 from .handler import RequestHandler
-from .told import Told, address_of, canonical
+from .told import Told, canonical
 
 _log = own_logger("effect_plugin")
 
@@ -36,7 +36,7 @@ async def serve_handler(handler: RequestHandler, scope: dict[str, Any], told: To
     """Serves one request by the plugin's handler."""
     told.enter_trace()
     response = _Response(exchange, handler.stall_limit)
-    request = _request(handler, scope, told, exchange)
+    request = _Request(handler, scope, told, exchange)
     try:
         await handler.answer(request, HTTPResponseWriter(response.outgoing), lambda: exchange.given_up)
         await response.finish()
@@ -121,45 +121,80 @@ class _Response:
 
     def close(self) -> None:
         """Nothing more is sent."""
-        self.outgoing.close()
+        self.outgoing.leave()
         if self._sending is not None:
             self._sending.cancel()
 
 
-def _request(handler: RequestHandler, scope: dict[str, Any], told: Told, exchange: Exchange) -> HTTPRequest:
-    headers: dict[str, list[str]] = {}
-    length = -1 if exchange.has_body else 0
-    kind = handler.contract.http_context
-    context: Any = kind.from_proto(_nothing(cast("Any", kind)))
+#: What of a request is made when it is asked for.
+_LATE = {
+    "_client",
+    "content_length",
+    "headers",
+    "host",
+    "proto",
+    "proto_major",
+    "proto_minor",
+    "remote_addr",
+    "request_uri",
+    "scheme",
+}
+
+
+class _Request(HTTPRequest):
+    """A request whose head is read when somebody asks for more of it than its path: many handlers never do."""
+
+    def __init__(self, handler: RequestHandler, scope: dict[str, Any], told: Told, exchange: Exchange) -> None:
+        # Whatever HTTPRequest has besides is in `_rest`.
+        self._told = told
+        self.method = scope["method"]
+        path, query = told.raw_path.decode("latin-1"), scope["query_string"].decode("latin-1")
+        self.url = f"{path}?{query}" if query else path
+        self.plugin_context = _context(handler.contract.http_context, told)
+        self._incoming = exchange.body if exchange.has_body else _EMPTY
+        self._has_body = exchange.has_body
+        self._body = None
+        self._stall_limit = handler.stall_limit
+
+    def __getattr__(self, name: str) -> Any:
+        # Called for what is not there.
+        if name not in _LATE:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        late = self._rest()
+        # What a handler has set meanwhile stays.
+        vars(self).update({**late, **vars(self)})
+        return late[name]
+
+    def _rest(self) -> dict[str, Any]:
+        told = self._told
+        headers: dict[str, list[str]] = {}
+        length = -1 if self._has_body else 0
+        for name, value in told.headers:
+            if name == _FRAMING:
+                continue
+            text = value.decode("latin-1")
+            headers.setdefault(canonical(name), []).append(text)
+            if name == b"content-length":
+                length = int(text) if text.isdigit() else -1
+        protocol = told.protocol
+        return {
+            "proto": protocol,
+            "proto_major": 1,
+            "proto_minor": 0 if protocol == "HTTP/1.0" else 1,
+            "headers": headers,
+            "host": told.host,
+            "remote_addr": told.peer,
+            "request_uri": told.target,
+            "content_length": length,
+            "scheme": told.scheme,
+            "_client": told.client,
+        }
+
+
+def _context(kind: Any, told: Told) -> Any:
+    context = kind.from_proto(_nothing(kind))
     context.request_id = told.request_id
-    context.ip_address = address_of(told.peer)[0]
-    for name, value in told.headers:
-        if name == _FRAMING:
-            continue
-        text = value.decode("latin-1")
-        headers.setdefault(canonical(name), []).append(text)
-        if name == b"content-length":
-            length = int(text) if text.isdigit() else -1
-        elif name == b"accept-language":
-            context.accept_language = text
-        elif name == b"user-agent":
-            context.user_agent = text
-    path, query = told.raw_path.decode("latin-1"), scope["query_string"].decode("latin-1")
-    protocol = told.protocol
-    return HTTPRequest(
-        scope["method"],
-        f"{path}?{query}" if query else path,
-        protocol,
-        1,
-        0 if protocol == "HTTP/1.0" else 1,
-        headers,
-        told.host,
-        told.peer,
-        told.target,
-        length,
-        plugin_context=context,
-        scheme=told.scheme,
-        incoming=exchange.body if exchange.has_body else _EMPTY,
-        client=told.client,
-        stall_limit=handler.stall_limit,
-    )
+    context.ip_address = told.peer_address
+    context.accept_language = told.accept_language
+    context.user_agent = told.user_agent
+    return context

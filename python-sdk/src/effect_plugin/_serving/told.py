@@ -16,9 +16,26 @@ _USER = b"plugin-supervisor-user-id"
 #: The host's connection, whichever the client's is. What else is about one the host has left out.
 _OF_CONNECTION = b"connection"
 
-_NOTED = {b"host", b"x-forwarded-for", b"x-forwarded-proto", b"traceparent", b"content-length", b"transfer-encoding"}
+_NOTED = {
+    b"accept-language",
+    b"content-length",
+    b"host",
+    b"traceparent",
+    b"transfer-encoding",
+    b"user-agent",
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+}
 
 RawHeaders = list[tuple[bytes, bytes]]
+
+
+@lru_cache(maxsize=256)
+def _kind_of(name: bytes) -> tuple[bytes | None, bool]:
+    """As which word of the host's a header is noted, if as any, and whether it is one of the client's."""
+    if name.startswith(_OWN) and name != _USER:
+        return name[len(_OWN) :], False
+    return name if name in _NOTED else None, name != _OF_CONNECTION
 
 
 class Told:
@@ -31,13 +48,11 @@ class Told:
         self.headers: RawHeaders = []
         self._words: dict[bytes, bytes] = {}
         for field in headers:
-            name = field[0]
-            if name.startswith(_OWN) and name != _USER:
-                self._words[name[len(_OWN) :]] = field[1]
-            elif name != _OF_CONNECTION:
+            word, is_clients = _kind_of(field[0])
+            if is_clients:
                 self.headers.append(field)
-                if name in _NOTED:
-                    self._words[name] = field[1]
+            if word is not None:
+                self._words[word] = field[1]
 
     def _word(self, name: bytes) -> str:
         return self._words.get(name, b"").decode("latin-1")
@@ -68,6 +83,16 @@ class Told:
         return self._word(b"host")
 
     @property
+    def accept_language(self) -> str:
+        """The languages that the client wants."""
+        return self._word(b"accept-language")
+
+    @property
+    def user_agent(self) -> str:
+        """What the client is."""
+        return self._word(b"user-agent")
+
+    @property
     def has_body(self) -> bool:
         """Whether the request has a body."""
         return b"transfer-encoding" in self._words or self._words.get(b"content-length", b"0") != b"0"
@@ -80,9 +105,12 @@ class Told:
     @property
     def client(self) -> tuple[str, int]:
         """Who has asked: the peer, or who stands behind it where that is a trusted proxy."""
-        peer = address_of(self.peer)
-        forwarded = self._word(b"x-forwarded-for").partition(",")[0].strip()
-        return peer if not forwarded or forwarded == peer[0] else (forwarded, 0)
+        return _client(self._words.get(b"client", b""), self._words.get(b"x-forwarded-for", b""))
+
+    @property
+    def peer_address(self) -> str:
+        """Who has connected to the host, without the port."""
+        return _client(self._words.get(b"client", b""), b"")[0]
 
     def enter_trace(self) -> None:
         """Takes over the trace that the request belongs to."""
@@ -92,6 +120,14 @@ class Told:
     def root_path(self) -> str:
         """See `HTTPRequest.root_path`."""
         return root_path_of(split_target(self.target)[0], self.raw_path.decode("latin-1"))
+
+
+# A client's connection stays the same for many requests.
+@lru_cache(maxsize=256)
+def _client(peer: bytes, forwarded: bytes) -> tuple[str, int]:
+    address = address_of(peer.decode("latin-1"))
+    first = forwarded.decode("latin-1").partition(",")[0].strip()
+    return address if not first or first == address[0] else (first, 0)
 
 
 @lru_cache(maxsize=256)

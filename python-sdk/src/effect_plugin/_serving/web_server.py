@@ -133,7 +133,8 @@ class WebServer:
             if exchange.given_up:
                 # Its client is there still when it is the plugin that ends.
                 await exchange.cut_off()
-            await exchange.until_known()
+            if not exchange.answered:
+                await exchange.until_known()
             exchange.close()
             self._open.discard(exchange)
 
