@@ -9,10 +9,13 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf import descriptor
 from google.protobuf.message import Message
+
+if TYPE_CHECKING:
+    from google.protobuf import descriptor_pool
 
 
 class Descriptors:
@@ -32,7 +35,7 @@ class Descriptors:
         With `json_bytes`, fields of bytes whose names end with `_json` are `Json`. With `json_numbers` no number may be
         one that JSON can't say. With `unset_is_empty`, a message that is not set reads as an empty one, not as None.
         """
-        self._pool = _new_pool()
+        self._pool: descriptor_pool.DescriptorPool = _new_pool()
         for file in _files_of(data):
             self._pool.AddSerializedFile(file)
         self._models = models
@@ -50,9 +53,11 @@ class Descriptors:
 
     def load_models(self) -> bool:
         """Imports the module of the models, which most plugins begin without; whether that was not done yet."""
-        models, self._models = self._models, ""
+        models = self._models
         if models:
+            # Another thread that asks meanwhile waits for the import.
             importlib.import_module(models)
+            self._models = ""
         return bool(models)
 
     def message(self, name: str) -> descriptor.Descriptor:
@@ -70,13 +75,36 @@ class Descriptors:
 
 _OF_POOL: dict[Any, Descriptors] = {}
 
+Known = TypeVar("Known")
+
+
+class OfModels(dict[Any, Known]):
+    """What is known of messages or enums since their models are. Who asks has these loaded."""
+
+    def __missing__(self, of: Any) -> Known:
+        if rules_of(of).load_models() and dict.__contains__(self, of):
+            return self[of]
+        raise KeyError(of)
+
+    def get(self, of: Any, default: Any = None) -> Known | None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        """See `dict.get`."""
+        found = dict.get(self, of)
+        if found is None and rules_of(of).load_models():
+            found = dict.get(self, of)
+        return default if found is None else found
+
+    def __contains__(self, of: object) -> bool:
+        return dict.__contains__(self, of) or (rules_of(of).load_models() and dict.__contains__(self, of))
+
 
 def _new_pool() -> Any:
     # What protobuf makes a pool of where it is not written in Python. The module of its own name loads its Python part,
     # and all that this needs.
-    made = getattr(getattr(descriptor, "_message", None), "DescriptorPool", None)
+    made: Any = getattr(getattr(descriptor, "_message", None), "DescriptorPool", None)
     if made is None:
-        from google.protobuf.descriptor_pool import DescriptorPool as made
+        from google.protobuf.descriptor_pool import DescriptorPool
+
+        made = DescriptorPool
     return made()
 
 

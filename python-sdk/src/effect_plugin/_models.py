@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import json
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import InitVar
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar, cast
@@ -18,7 +18,7 @@ from google.protobuf import descriptor
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from ._descriptors import message_class, rules_of
+from ._descriptors import OfModels, message_class, rules_of
 from ._enums import ENUMS, contract_enum
 from ._fields import is_map, is_optional, is_repeated, is_struct
 from ._generator.names import attribute_of
@@ -46,12 +46,30 @@ else:
     # Made-up methods would have to be compiled one by one for every class: a tenth of a second at each plugin's start.
     _dataclass = dataclasses.dataclass(init=False, repr=False, eq=False)
 
+    class _Declared:
+        """What a class of fields has of a dataclass, once somebody asks: most plugins never do of most models."""
+
+        def __init__(self, name: str, model: type) -> None:
+            self._name = name
+            self._model = model
+
+        def __get__(self, instance: object, owner: type) -> Any:
+            model = self._model
+            with _DECLARING:
+                if isinstance(vars(model)["__dataclass_fields__"], _Declared):
+                    _dataclass(model)
+                    # Patterns match fields alone.
+                    model.__match_args__ = tuple(field.name for field in dataclasses.fields(model))
+            return vars(model)[self._name]
+
+    #: To make a model has those made that it is a subclass of.
+    _DECLARING = threading.RLock()
+
     def model(cls: type) -> type:
         """Makes a model of a class of fields."""
-        made = _dataclass(cls)
-        # Patterns match fields alone.
-        made.__match_args__ = tuple(field.name for field in dataclasses.fields(made))
-        return made
+        for name in ("__dataclass_fields__", "__match_args__"):
+            setattr(cls, name, _Declared(name, cls))
+        return cls
 
 
 Self = TypeVar("Self", bound="Model")
@@ -62,6 +80,8 @@ _CHANGES = {"Clear", "ClearField", "CopyFrom", "MergeFrom", "MergeFromString", "
 
 def json_bytes(value: Any) -> bytes:
     """JSON. Raises TypeError or ValueError for what it can't say: NaN, half a character, what is nested too deeply."""
+    import json
+
     try:
         return json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except RecursionError as error:
@@ -77,6 +97,8 @@ class Json(bytes):
 
     def json(self) -> Any:
         """What the bytes say; None when there are none. Raises ValueError if they are no JSON."""
+        import json
+
         return json.loads(self) if self else None
 
 
@@ -230,7 +252,7 @@ class Model:
 
 
 #: The models by their messages. Descriptors are of one pool, so that contracts may have the same names.
-_MODELS: dict[descriptor.Descriptor, type[Model]] = {}
+_MODELS: OfModels[type[Model]] = OfModels()
 
 
 def _from_bytes(of: type[Model], data: bytes) -> Model:
@@ -325,6 +347,8 @@ def model_of(message: descriptor.Descriptor) -> type[Model]:
 
 def from_json(value: Any) -> Any:
     """A message's fields where a method takes its JSON, as the published SDK's property methods do."""
+    import json
+
     return json.loads(value) if isinstance(value, (bytes, str)) else value
 
 
