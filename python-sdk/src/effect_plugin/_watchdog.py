@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Callable
 
 from . import _process as process
@@ -24,8 +24,11 @@ BLOCKED = 3.0
 #: if it does nothing else meanwhile; ours takes three quarters of a minute to be sure.
 UNWELL = 10.0
 
-#: Seconds between two looks.
-_LOOK = 0.5
+#: Seconds between two looks, and between those at a loop that waits for something to happen.
+_LOOK, _LOOK_AT_IDLE = 0.5, 2.0
+
+#: Looks that go by the loop's stack alone. Then the loop is asked: what is not Python's code does not show there.
+_GLANCES = 10
 
 #: Seconds for which something may block the loop when the plugin ends. A host waits two for all of the plugin's end.
 _BLOCKED_AT_END, _LOOK_AT_END = 1.0, 0.1
@@ -110,12 +113,39 @@ def is_unwell() -> bool:
     return began is not None and time.monotonic() - began >= UNWELL
 
 
-def watch(loop: asyncio.AbstractEventLoop) -> None:
-    """Tells, from now on, when something blocks the loop, and where that is. Called on the loop's thread."""
+def _is_idle(frame: FrameType | None, runs: CodeType | None) -> bool:
+    """Whether a loop waits for something to happen, as far as its thread's innermost frame tells.
+
+    asyncio's own is then where it selects, and one that is not written in Python in what `runs` it.
+    """
+    if frame is None:
+        return False
+    if frame.f_code is runs:
+        return True
+    caller = frame.f_back
+    return frame.f_code.co_name == "select" and caller is not None and caller.f_code is _TURN
+
+
+#: What asyncio's loops do again and again.
+_TURN = asyncio.BaseEventLoop._run_once.__code__  # type: ignore[attr-defined]
+
+
+def watch(loop: asyncio.AbstractEventLoop, runs: CodeType | None = None) -> None:
+    """Tells, from now on, when something blocks the loop, and where that is. Called on the loop's thread.
+
+    `runs` is the function that has called `run_until_complete`. A loop that is idle is left alone: to wake it again and
+    again would be all that most plugins do most of the time.
+    """
     watched = threading.get_ident()
 
     def look() -> None:
+        glances = 0
         while True:
+            if glances < _GLANCES and _is_idle(sys._current_frames().get(watched), runs):
+                glances += 1
+                time.sleep(_LOOK_AT_IDLE)
+                continue
+            glances = 0
             asked = _Look.began = time.monotonic()
             answered = _ask(loop)
             if not answered.wait(BLOCKED):
