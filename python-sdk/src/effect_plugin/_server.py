@@ -213,7 +213,8 @@ async def serve_plugin(plugin_class: type[BasePlugin]) -> None:
             stack.callback(api.close)
             api.connect_ahead()
             async_api = contract.async_client(config.api_target)
-            await machinery.run(async_api.connect)
+            # That over ttrpc belongs to no loop.
+            await (machinery.run(async_api.connect) if offer is None else async_api.connect())
             stack.push_async_callback(async_api.close)
         plugin = make_plugin(plugin_class, api, async_api, config)
         await stack.enter_async_context(plugin._lifespan())

@@ -92,10 +92,6 @@ class Contract:
             for method in service.methods
             if method.name != "Implemented"
         }
-        #: The host's rpcs by name; those of its own services by `Service.Rpc`.
-        self.api_methods: dict[str, MethodDescriptor] = {method.name: method for method in self.api_service.methods}
-        for service in self.host_services():
-            self.api_methods.update({f"{service.name}.{method.name}": method for method in service.methods})
 
     def services(self) -> list[ServiceDescriptor]:
         """The services that a plugin serves."""
@@ -105,6 +101,14 @@ class Contract:
     def host_services(self) -> list[ServiceDescriptor]:
         """The services that a host serves beside the API."""
         return [ENGINE.service(f"plugin_supervisor.v1.{name}") for name in HOST_SERVICES]
+
+    @functools.cached_property
+    def api_methods(self) -> dict[str, MethodDescriptor]:
+        """The host's rpcs by name; those of its own services by `Service.Rpc`."""
+        methods = {method.name: method for method in self.api_service.methods}
+        for service in self.host_services():
+            methods.update({f"{service.name}.{method.name}": method for method in service.methods})
+        return methods
 
     @functools.cached_property
     def key_values(self) -> KeyValueCalls:
