@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import queue
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ from types import CodeType, FrameType
 from typing import Any, Callable
 
 from . import _process as process
+from ._loops import EventLoop
 from .logs import own_logger
 
 #: Seconds for which nothing else runs on the event loop, before that is told. Whoever blocks it for a moment is slow;
@@ -24,11 +26,12 @@ BLOCKED = 3.0
 #: if it does nothing else meanwhile; ours takes three quarters of a minute to be sure.
 UNWELL = 10.0
 
-#: Seconds between two looks, and between those at a loop that waits for something to happen.
-_LOOK, _LOOK_AT_IDLE = 0.5, 2.0
+#: Seconds between two looks; and, as long as nothing is posted to it, between those at a loop that was idle in so many.
+_LOOK, _LOOK_AT_REST = 0.5, 2.0
+_RESTS_AFTER = 20
 
 #: Looks that go by the loop's stack alone. Then the loop is asked: what is not Python's code does not show there.
-_GLANCES = 10
+_GLANCES = 30
 
 #: Seconds for which something may block the loop when the plugin ends. A host waits two for all of the plugin's end.
 _BLOCKED_AT_END, _LOOK_AT_END = 1.0, 0.1
@@ -136,14 +139,22 @@ def watch(loop: asyncio.AbstractEventLoop, runs: CodeType | None = None) -> None
     `runs` is the function that has called `run_until_complete`. A loop that is idle is left alone: to wake it again and
     again would be all that most plugins do most of the time.
     """
-    watched = threading.get_ident()
+    watched, home = threading.get_ident(), EventLoop.of(loop)
+    posted: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def look() -> None:
-        glances = 0
+        glances, idle = 0, 0
         while True:
-            if glances < _GLANCES and _is_idle(sys._current_frames().get(watched), runs):
+            is_idle = _is_idle(sys._current_frames().get(watched), runs)
+            idle = idle + 1 if is_idle else 0
+            if is_idle and glances < _GLANCES:
                 glances += 1
-                time.sleep(_LOOK_AT_IDLE)
+                if idle < _RESTS_AFTER:
+                    time.sleep(_LOOK)
+                elif home.is_posted_to(posted, _LOOK_AT_REST):
+                    # What that does may block the loop: the next look is as soon as any.
+                    idle = 0
+                    time.sleep(_LOOK)
                 continue
             glances = 0
             asked = _Look.began = time.monotonic()
