@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from types import CodeType, FrameType
-from typing import Any, Callable
+from typing import Any, Callable, cast
 
 from . import _process as process
 from ._loops import EventLoop
@@ -130,7 +130,7 @@ def _is_idle(frame: FrameType | None, runs: CodeType | None) -> bool:
 
 
 #: What asyncio's loops do again and again.
-_TURN = asyncio.BaseEventLoop._run_once.__code__  # type: ignore[attr-defined]
+_TURN = cast("Any", asyncio.BaseEventLoop)._run_once.__code__
 
 
 def watch(loop: asyncio.AbstractEventLoop, runs: CodeType | None = None) -> None:
