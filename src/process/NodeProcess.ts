@@ -9,7 +9,6 @@ import { diagnose } from "./ExecutableDiagnosis.ts"
 import { type LimitPlan, planLimits } from "./LimitPlan.ts"
 import { type HeldLimit, limitProblem, overLimit } from "./ProcessLimits.ts"
 import { ProcessGroup } from "./ProcessGroup.ts"
-import { childrenOf } from "./ProcessTable.ts"
 import {
   PluginSpawnError,
   type ProcessExit,
@@ -49,10 +48,8 @@ const start = Effect.fnUntraced(function* (spec: ProcessSpec, output: ProcessOut
   yield* tell(spec.pluginId, plan.held)
   const resources =
     prlimit === undefined || plan.resources.length === 0 ? undefined : ([prlimit, plan.resources] as const)
-  // Who is held to something is in it from the start.
-  const entersItself = isWrapped && (spec.beginsSlowly !== true || plan.held.length > 0 || user !== undefined)
   const command = isWrapped
-    ? wrap(spec, { setpriv, prlimit: resources, members: entersItself ? members : undefined, oomScore: plan.oomScore })
+    ? wrap(spec, { setpriv, prlimit: resources, members, oomScore: plan.oomScore })
     : ([spec.executable, spec.args] as const)
   return yield* Effect.callback<Child, Error>((resume) => {
     let node: ChildProcess
@@ -63,7 +60,7 @@ const start = Effect.fnUntraced(function* (spec: ProcessSpec, output: ProcessOut
     }
     node.on("error", (error) => resume(Effect.fail(error)))
     if (node.pid === undefined) return
-    if (!entersItself && members !== undefined) void moveInto(members, node.pid)
+    if (!isWrapped && members !== undefined) moveInto(members, node.pid)
     const child = attach(spec, output, held, { node, marker, controlGroup, plan })
     node.on("spawn", () => resume(Effect.succeed(child)))
   }).pipe(
@@ -143,15 +140,10 @@ const spawnNode = (
     windowsHide: true,
   })
 
-/** Moves a process into a control group after its start, with those that it may have started already. */
-const moveInto = async (members: string, pid: number): Promise<void> => {
-  try {
-    // It takes the kernel ten milliseconds or more. From then on what it starts is in the group as well.
-    await writeFile(members, String(pid))
-    for (const child of await childrenOf(pid)) await moveInto(members, child)
-  } catch {
-    // It has ended, or is found by its marker.
-  }
+/** Where a wrapper could not do it: after the start, when the process may have started another already. */
+const moveInto = (members: string, pid: number): void => {
+  // It takes the kernel a while. What goes wrong means that it has ended, or is found by its marker.
+  writeFile(members, String(pid)).catch(() => {})
 }
 
 /** Listens to a process, from its first moment on. */

@@ -36,11 +36,6 @@ export interface ProcessSpec {
    * behind. Not on Windows.
    */
   readonly sockets?: ProcessSockets | undefined
-  /**
-   * Whether the program takes a while until it does anything of its own, as an interpreter does. One that is not limited then
-   * enters its control group meanwhile, which takes the kernel longer than most programs take to start. Default false.
-   */
-  readonly beginsSlowly?: boolean | undefined
   /** What it may take of the machine, as far as this machine can hold it to that. Default: no limits. */
   readonly limits?: ProcessLimits | undefined
   /**

@@ -1,5 +1,5 @@
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs"
-import { readdir, readFile } from "node:fs/promises"
+import { readFile } from "node:fs/promises"
 import { setImmediate, setTimeout } from "node:timers/promises"
 import { Duration, Effect } from "effect"
 import { VARIABLES } from "../command/Variables.ts"
@@ -172,13 +172,6 @@ export const proportional = ({ pid, resident, state }: ProcessEntry): number => 
     const code = codeOf(error)
     return code === "EACCES" || code === "EPERM" ? resident : 0
   }
-}
-
-/** The processes that a process has started and that run still. Throws where that can't be read. */
-export const childrenOf = async (pid: number): Promise<ReadonlyArray<number>> => {
-  const threads = await readdir(`/proc/${pid}/task`)
-  const lists = threads.map((thread) => readFile(`/proc/${pid}/task/${thread}/children`, "latin1"))
-  return (await Promise.all(lists)).flatMap((list) => list.split(" ").filter(Boolean).map(Number))
 }
 
 let last: Promise<unknown> = Promise.resolve()

@@ -97,7 +97,6 @@ const make = Effect.gen(function* () {
         secret: { variable: VARIABLES.apiToken, value: api.token },
         // The SDK watches its life line; the kernel's signal is for plugins that don't. A Python one gets the chance
         // to end by itself and to take its children along.
-        beginsSlowly: command.kind === "python",
         parentDeathSignal: command.kind === "python" ? "SIGTERM" : "SIGKILL",
         limits: options.limits,
         user,
