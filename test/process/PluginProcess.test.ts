@@ -103,30 +103,6 @@ describe.skipIf(process.platform === "win32")("PluginProcess", () => {
     }),
   )
 
-  /** The control group that a process has been put in. */
-  const groupOf = (pid: number) => {
-    const file = `/proc/${pid}/cgroup`
-    return existsSync(file) ? /^0::.*(plugin-supervisor-.*)$/m.exec(readFileSync(file, "utf8"))?.[1] : undefined
-  }
-
-  live(
-    "moves one that begins slowly into its control group, with what it has started already",
-    Effect.gen(function* () {
-      // The same without, which enters it itself, shows whether there are control groups here.
-      const other = yield* run(`sleep 300 & echo $! > child; wait`)
-      const hasGroups = groupOf(yield* other.pidIn("child")) !== undefined
-      yield* other.stop
-      const { pidIn, process, stop } = yield* run(`sleep 300 & echo $! > child; wait`, { beginsSlowly: true })
-      const child = yield* pidIn("child")
-      if (hasGroups) {
-        yield* eventually("both are in it", () => groupOf(process.pid) !== undefined && groupOf(child) !== undefined)
-        assert.strictEqual(groupOf(process.pid), groupOf(child))
-      }
-      yield* stop
-      assert.isFalse(isAlive(child))
-    }),
-  )
-
   live(
     "drains 10 MiB of stderr and keeps only its end",
     Effect.gen(function* () {
