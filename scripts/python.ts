@@ -32,7 +32,7 @@ const digestOf = (seed: string, patterns: ReadonlyArray<string>): string => {
   return hash.digest("hex")
 }
 
-const PROTOS = ["proto/**/*.proto", "python-sdk/{generate.py,generator/*,src/effect_plugin/_generator/*.py}"]
+const PROTOS = ["proto/**/*.proto", "python-sdk/{generate.py,generator/*.{py,txt},src/effect_plugin/_generator/*.py}"]
 const PACKAGING = ["python-sdk/{pyproject.toml,setup.py}"]
 const SOURCES = [
   "python-sdk/src/{*.py,mattermost_plugin/{*,[!_]*/*,_internal/*}.py,effect_plugin/{*,[!_]*/*,_serving/*,_ttrpc/*}.py}",

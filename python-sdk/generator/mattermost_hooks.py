@@ -8,10 +8,9 @@ from effect_plugin._generator.hooks import Hooks
 
 from .contract import HOOKS, MattermostContract
 
-IMPORTS = """from .models import *
-
-if TYPE_CHECKING:
+IMPORTS = """if TYPE_CHECKING:
     from ..http import HTTPRequest, HTTPResponseWriter
+    from .models import *
 else:
     from .._contract import CONTRACT"""
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from effect_plugin import _watchdog as watchdog
+from effect_plugin._loops import EventLoop
 
 from .conftest import IN_GOOD_TIME, LIMIT, STUCK, StartPlugin, code_of
 from .goplugin import check
@@ -91,3 +98,64 @@ def test_a_plugin_whose_event_loop_is_blocked_for_long_says_that_it_is_unwell(
         gate.touch()
         call.result()
     wait_until(HealthCheckResponse.SERVING)
+
+
+NOT_PYTHONS = """
+    import effect_plugin._watchdog
+
+    effect_plugin._watchdog._GLANCES = 1
+
+    class Blocking(Plugin):
+        @hook(HookName.MessageHasBeenPosted)
+        async def blocks(self, ctx, post):
+            # No code of Python's runs meanwhile on a loop that is not Python's either.
+            asyncio.get_running_loop().call_soon(time.sleep, 6)
+
+    run_plugin(Blocking)
+"""
+
+
+def test_what_blocks_the_event_loop_is_told_where_the_stack_does_not_show_it(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(NOT_PYTHONS)
+    plugin.call("MessageHasBeenPosted")
+    assert plugin.wait_for_log("the event loop runs again").count("has been blocked for 3 s") == 1
+
+
+@pytest.mark.parametrize("posts", [False, True])
+def test_a_loop_that_is_idle_is_not_woken(monkeypatch: pytest.MonkeyPatch, posts: bool) -> None:
+    """It is looked at, and asked only now and then; and what is posted to it has it looked at soon."""
+    asked, seen = 0, 0
+    ask, is_idle = watchdog._ask, watchdog._is_idle
+
+    async def until_seen(times: int) -> int:
+        told = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def count_asked(asked_loop: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            return ask(asked_loop)
+
+        def count_seen(frame: Any, runs: Any) -> bool:
+            nonlocal seen
+            seen = seen + 1 if (idle := is_idle(frame, runs)) else 0
+            if seen == times:
+                loop.call_soon_threadsafe(told.set)
+            return idle
+
+        monkeypatch.setattr(watchdog, "_ask", count_asked)
+        monkeypatch.setattr(watchdog, "_is_idle", count_seen)
+        monkeypatch.setattr(watchdog, "_LOOK", 0.001)
+        # With posts nobody waits for the end of a rest.
+        monkeypatch.setattr(watchdog, "_LOOK_AT_REST", 600 if posts else 0.001)
+        monkeypatch.setattr(watchdog, "_RESTS_AFTER", 3)
+        watchdog.watch(loop)
+        if posts:
+            while not told.is_set():
+                EventLoop.of(loop).post(lambda: None)
+                await asyncio.sleep(0.01)
+        await asyncio.wait_for(told.wait(), LIMIT)
+        return asked
+
+    asked = asyncio.run(until_seen(4 if posts else watchdog._GLANCES))
+    assert posts or asked <= 2

@@ -9,7 +9,7 @@ import { type CallContext, implement, type ServiceImplementation } from "../rpc/
 import { MAX_MESSAGE_SIZE } from "../rpc/RpcLimits.ts"
 import { RpcServer, type RpcServerError } from "../rpc/RpcServer.ts"
 import { errorStatus } from "../rpc/ErrorStatus.ts"
-import { describeProblem, INCOMING, messageProblem, OUTGOING } from "../rpc/MessageCheck.ts"
+import { describeProblem, INCOMING, type MessageLimits, messageProblem, OUTGOING } from "../rpc/MessageCheck.ts"
 import {
   type AnyApiMethods,
   type AnyApiMethod,
@@ -104,56 +104,74 @@ const unauthenticated = new RpcStatus({
  * since the plugin has to be able to read it; and where whatever goes wrong becomes an answer, and a line in the log
  * if nobody foresaw it.
  */
-const handler = (
-  contract: AnyContract,
-  method: DescMethod,
-  call: AnyApiMethod,
-  caller: PluginCaller,
-  access: ApiAccess | undefined,
-) => {
-  const incoming = { ...INCOMING, json: contract.json }
-  const outgoing = { ...OUTGOING, json: contract.json }
-  const unforeseen = (problem: string, ...details: ReadonlyArray<unknown>) =>
-    Effect.andThen(
-      Effect.logError(`${method.name} of the host API failed: ${problem}`, ...details),
-      Effect.fail(internalError(method.name)),
-    )
-  const answer = (response: object) => {
-    const message = create(method.output, response as never)
-    const problem = messageProblem(method.output, message, outgoing)
-    return problem === undefined ? Effect.succeed(message) : unforeseen(`in its answer ${describeProblem(problem)}`)
-  }
-  const told = (error: PluginApiError) => answerError(contract, method, error)
-  const failed = (cause: Cause.Cause<PluginApiError>): Effect.Effect<object, RpcStatus> => {
-    if (Cause.hasDies(cause)) return Effect.catch(unforeseen("unexpectedly", cause), told)
-    return Result.match(Cause.findError(cause), { onSuccess: told, onFailure: Effect.failCause })
-  }
-  return (request: object, context: CallContext): Effect.Effect<object, RpcStatus> => {
+const handler =
+  (served: Served, method: DescMethod, call: AnyApiMethod) =>
+  (request: object, context: CallContext): Effect.Effect<object, RpcStatus> => {
+    const { access, caller, incoming, outgoing } = served
     if (access !== undefined && !isAllowed(access, context.metadata[TOKEN_KEY])) return Effect.fail(unauthenticated)
     return Effect.suspend(() => {
       const problem = messageProblem(method.input, request as never, incoming)
       return problem === undefined ? call(request as never, caller) : Effect.fail(invalidRequest(problem))
-    }).pipe(Effect.flatMap(answer), Effect.catchCause(failed))
+    }).pipe(
+      Effect.flatMap((response) => answer(method, response, outgoing)),
+      Effect.catchCause((cause) => failed(served, method, cause)),
+    )
   }
+
+/** What the handlers of one server have in common: there are hundreds of them for each plugin. */
+interface Served {
+  readonly contract: AnyContract
+  readonly caller: PluginCaller
+  readonly access: ApiAccess | undefined
+  readonly incoming: MessageLimits
+  readonly outgoing: MessageLimits
 }
+
+const answer = (method: DescMethod, response: object, rules: MessageLimits) => {
+  const message = create(method.output, response as never)
+  const problem = messageProblem(method.output, message, rules)
+  return problem === undefined
+    ? Effect.succeed(message)
+    : unforeseen(method, `in its answer ${describeProblem(problem)}`)
+}
+
+const failed = (
+  { contract }: Served,
+  method: DescMethod,
+  cause: Cause.Cause<PluginApiError>,
+): Effect.Effect<object, RpcStatus> => {
+  const told = (error: PluginApiError) => answerError(contract, method, error)
+  if (Cause.hasDies(cause)) return Effect.catch(unforeseen(method, "unexpectedly", cause), told)
+  return Result.match(Cause.findError(cause), { onSuccess: told, onFailure: Effect.failCause })
+}
+
+const unforeseen = ({ name }: DescMethod, problem: string, ...details: ReadonlyArray<unknown>) =>
+  Effect.andThen(
+    Effect.logError(`${name} of the host API failed: ${problem}`, ...details),
+    Effect.fail(internalError(name)),
+  )
 
 /** All that a host offers to one plugin: derived from the services, a handler for each rpc. */
 const servicesFor = (
   { contract, methods, others = [] }: HostApi,
   caller: PluginCaller,
   access: ApiAccess | undefined,
-): ReadonlyArray<ServiceImplementation> =>
-  [{ service: contract.api, methods }, ...others].map(({ methods, service }) =>
+): ReadonlyArray<ServiceImplementation> => {
+  const incoming = { ...INCOMING, json: contract.json }
+  const outgoing = { ...OUTGOING, json: contract.json }
+  const served: Served = { contract, caller, access, incoming, outgoing }
+  return [{ service: contract.api, methods }, ...others].map(({ methods, service }) =>
     implement(
       service,
       Object.fromEntries(
         service.methods.flatMap((method) => {
           const call = methods[method.localName]
-          return call === undefined ? [] : [[method.localName, handler(contract, method, call, caller, access)]]
+          return call === undefined ? [] : [[method.localName, handler(served, method, call)]]
         }),
       ),
     ),
   )
+}
 
 /** Serves the host API to plugins: each has a server of its own, so that the socket says who calls, and a token to prove it. */
 export class PluginApiServer extends Context.Service<

@@ -6,7 +6,8 @@ import * as TtrpcServer from "../ttrpc/TtrpcServer.ts"
 
 /** What plugins call on: gRPC where they connect, ttrpc on what they have inherited. */
 export const layer: Layer.Layer<RpcServer> = Layer.succeed(RpcServer, {
-  serve: GrpcServer.serve,
+  // Plugins that speak ttrpc have no use for it, but what they start may.
+  serve: (address, services, options) => GrpcServer.serve(address, services, { ...options, isSeldomUsed: true }),
   serveOn: (connection, services, { maxMessageSize }) =>
     Effect.asVoid(
       TtrpcServer.serve(connection, services, { client: "a plugin", maxFrameSize: frameSizeFor(maxMessageSize) }),

@@ -1,10 +1,11 @@
 import { execFile } from "node:child_process"
+import { type FSWatcher, watch } from "node:fs"
 import { chmod, lstat, mkdir, mkdtemp, readdir, rm, rmdir, stat, utimes } from "node:fs/promises"
 import { connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { promisify } from "node:util"
-import { Context, Duration, Effect, Schedule, Schema, type Scope } from "effect"
+import { Context, Duration, Effect, Latch, Schedule, Schema, type Scope } from "effect"
 import { VARIABLES } from "../command/Variables.ts"
 import { RpcServerError } from "../rpc/RpcServer.ts"
 import { MAX_UNIX_SOCKET_PATH } from "../grpc/GrpcServer.ts"
@@ -121,28 +122,65 @@ const touch = (directory: string): Effect.Effect<void> =>
     )
   })
 
-/** How often it is looked whether sockets are there still. Nobody is told when one is removed. */
+/**
+ * How often it is looked whether sockets are there still, where the system does not tell of changes, and where it does: a
+ * mount in a folder's place, for example, is no change of it.
+ */
 const LOOK_INTERVAL = Duration.seconds(2)
+const LOOK_INTERVAL_WATCHED = Duration.seconds(30)
 
 /**
  * Waits until a folder, or one of these sockets, has been removed by somebody else; answers which. From then on nobody
  * can connect any more, while whoever is connected notices nothing.
  */
 export const lost = (directory: string, sockets: ReadonlyArray<string>): Effect.Effect<string> =>
-  Effect.promise(async () => {
-    for (const path of [directory, ...sockets]) {
-      // Whatever else keeps it from being looked at says nothing.
-      const code = await stat(path).then(
-        () => undefined,
-        (error: NodeJS.ErrnoException) => error.code,
-      )
-      if (code === "ENOENT" || code === "ENOTDIR") return path
-    }
-    return undefined
-  }).pipe(
-    Effect.repeat({ schedule: Schedule.spaced(LOOK_INTERVAL), until: (path) => path !== undefined }),
-    Effect.map((path) => path ?? directory),
+  Effect.scoped(
+    Effect.gen(function* () {
+      const changed = yield* changes(directory)
+      for (;;) {
+        const path = yield* Effect.promise(() => missing([directory, ...sockets]))
+        if (path !== undefined) return path
+        yield* changed
+      }
+    }),
   )
+
+/** The first of these that is not there. */
+const missing = async (paths: ReadonlyArray<string>): Promise<string | undefined> => {
+  for (const path of paths) {
+    // Whatever else keeps it from being looked at says nothing.
+    const code = await stat(path).then(
+      () => undefined,
+      (error: NodeJS.ErrnoException) => error.code,
+    )
+    if (code === "ENOENT" || code === "ENOTDIR") return path
+  }
+  return undefined
+}
+
+/** Waits for a change in a folder since this was last awaited, or for so long that there may have been one. */
+const changes = (directory: string): Effect.Effect<Effect.Effect<void>, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const changed = Latch.makeUnsafe(false)
+    const watcher = yield* Effect.acquireRelease(
+      Effect.sync(() => watchFolder(directory, () => changed.openUnsafe())),
+      (watcher) => Effect.sync(() => watcher?.close()),
+    )
+    const interval = watcher === undefined ? LOOK_INTERVAL : LOOK_INTERVAL_WATCHED
+    return Effect.andThen(
+      Effect.timeoutOption(changed.await, interval),
+      Effect.sync(() => changed.closeUnsafe()),
+    )
+  })
+
+/** Nothing where the system tells of no changes, as where too many folders are watched. */
+const watchFolder = (directory: string, changed: () => void): FSWatcher | undefined => {
+  try {
+    return watch(directory, { persistent: false }, changed).on("error", changed)
+  } catch {
+    return undefined
+  }
+}
 
 /**
  * Makes a folder again that somebody has removed, where it was. One that is there already is taken if it is what

@@ -17,6 +17,11 @@ export interface ServerOptions {
   readonly tls?: TlsConfig | undefined
   /** The largest message that is received, in bytes, unzipped. Default {@link NO_MESSAGE_LIMIT}. */
   readonly maxMessageSize?: number | undefined
+  /**
+   * Whether what serves is made for the first connection: for an address at which hardly anybody ever connects. Services that
+   * can't be served end each connection then, where otherwise nothing is served. Default false.
+   */
+  readonly isSeldomUsed?: boolean | undefined
 }
 
 /**
@@ -39,7 +44,7 @@ export const CLOSE_GRACE: Duration.Duration = Duration.millis(500)
 export const serve = <R = never>(
   address: ListenAddress,
   services: ReadonlyArray<ServiceImplementation<R>>,
-  { maxMessageSize = NO_MESSAGE_LIMIT, tls }: ServerOptions = {},
+  { isSeldomUsed = false, maxMessageSize = NO_MESSAGE_LIMIT, tls }: ServerOptions = {},
 ): Effect.Effect<string, RpcServerError, R | Scope.Scope> =>
   Effect.gen(function* () {
     const target = "unix" in address ? `unix:${address.unix}` : `127.0.0.1:${address.loopbackPort}`
@@ -49,34 +54,43 @@ export const serve = <R = never>(
     }
     guard()
     const context = yield* Effect.context<R>()
-    const server = new grpc.Server({
-      "grpc.max_receive_message_length": maxMessageSize,
-      "grpc.max_send_message_length": -1,
-      "grpc.max_concurrent_streams": MAX_CONCURRENT_STREAMS,
-      "grpc.enable_channelz": 0,
-    })
     const run = runner(context, yield* Effect.scope, transport)
-    const injector = yield* Effect.try({
-      try: () => {
-        for (const [definition, implementation] of definitions(services, run)) {
-          server.addService(definition, implementation)
-        }
-        return server.createConnectionInjector(serverCredentials(tls))
-      },
-      catch: (error) => refuse(error instanceof Error ? error.message : String(error)),
-    })
+    const make = (): Made => {
+      const server = new grpc.Server({
+        "grpc.max_receive_message_length": maxMessageSize,
+        "grpc.max_send_message_length": -1,
+        "grpc.max_concurrent_streams": MAX_CONCURRENT_STREAMS,
+        "grpc.enable_channelz": 0,
+      })
+      for (const [definition, implementation] of definitions(services, run)) {
+        server.addService(definition, implementation)
+      }
+      return { server, injector: server.createConnectionInjector(serverCredentials(tls)) }
+    }
+    let made: Made | undefined = isSeldomUsed
+      ? undefined
+      : yield* Effect.try({
+          try: make,
+          catch: (error) => refuse(error instanceof Error ? error.message : String(error)),
+        })
     const sockets = new Set<Socket>()
     const listener = createServer((socket) => {
       sockets.add(socket)
       socket.on("close", () => sockets.delete(socket))
       // The connection ends with it, and so do its calls.
       socket.on("error", () => {})
-      injector.injectConnection(socket)
+      try {
+        made ??= make()
+      } catch (error) {
+        socket.destroy(error as Error)
+        return
+      }
+      made.injector.injectConnection(socket)
     })
     listener.maxConnections = MAX_CONNECTIONS
     yield* Effect.acquireRelease(
       Effect.mapError(listen(listener, address), ({ message }) => refuse(message)),
-      () => close(listener, server, injector, sockets),
+      () => close(listener, made, sockets),
     )
     if (!("unix" in address)) return `127.0.0.1:${(listener.address() as AddressInfo).port}`
     yield* Effect.tryPromise({
@@ -85,6 +99,12 @@ export const serve = <R = never>(
     })
     return target
   })
+
+/** What serves. */
+interface Made {
+  readonly server: grpc.Server
+  readonly injector: grpc.ConnectionInjector
+}
 
 const listen = (listener: Server, address: ListenAddress): Effect.Effect<void, Error> =>
   Effect.callback<void, Error>((resume) => {
@@ -102,24 +122,19 @@ const listen = (listener: Server, address: ListenAddress): Effect.Effect<void, E
  * error while they are being closed, as happens with every client on grpc-go that closes its connection at the same
  * time, and waits for them for ever.
  */
-const close = (
-  listener: Server,
-  server: grpc.Server,
-  injector: grpc.ConnectionInjector,
-  sockets: ReadonlySet<Socket>,
-): Effect.Effect<void> =>
+const close = (listener: Server, made: Made | undefined, sockets: ReadonlySet<Socket>): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     const finish = () => {
       clearTimeout(cutOff)
       for (const socket of sockets) socket.destroy()
-      ignoringErrors(() => server.forceShutdown())
+      ignoringErrors(() => made?.server.forceShutdown())
       resume(Effect.void)
     }
     const cutOff = setTimeout(finish, Duration.toMillis(CLOSE_GRACE))
     // Called back when the last connection has ended.
     listener.close(finish)
     // It throws for a session that is ending just then.
-    ignoringErrors(() => injector.destroy())
+    ignoringErrors(() => made?.injector.destroy())
   })
 
 const ignoringErrors = (step: () => void): void => {

@@ -76,8 +76,12 @@ export const monitor = Effect.fnUntraced(function* (
     // What it did before the first ping that it misses says nothing of it.
     if (misses === 0) before = yield* look
     const answer = yield* Effect.exit(bounded)
+    if (Exit.isSuccess(answer)) {
+      misses = 0
+      continue
+    }
     const now = yield* look
-    if (Exit.isSuccess(answer) || now.at - began > longest || now.seen?.isTraced === true) {
+    if (now.at - began > longest || now.seen?.isTraced === true) {
       misses = 0
       continue
     }

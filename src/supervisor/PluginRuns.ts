@@ -67,15 +67,20 @@ const make = Effect.gen(function* () {
   // Of this Layer, and not of whoever starts a plugin.
   const runtimeDirectory = yield* RuntimeDirectory
 
+  const commandOf = ({ api: { contract } }: HostSide, bundle: PluginBundle, options: AnySupervisorOptions) =>
+    commands.fromManifest(bundle, {
+      ...options,
+      reservedVariables: ownVariables(contract).map((name) => name.toUpperCase()),
+    })
+
   const launch = Effect.fnUntraced(function* (
     { api: { contract } }: HostSide,
     bundle: PluginBundle,
     options: AnySupervisorOptions,
+    command: Command,
     api: ServedApi,
     user: ProcessUser | undefined,
   ) {
-    const reservedVariables = ownVariables(contract).map((name) => name.toUpperCase())
-    const command = yield* commands.fromManifest(bundle, { ...options, reservedVariables })
     yield* commands.verifyChecksums(command)
     if (bundle.installedHash !== undefined) yield* checkIntegrity(bundle.directory, bundle.installedHash)
     if (user !== undefined) yield* checkReach(bundle.manifest.id, user, reachOf(command, api))
@@ -174,8 +179,15 @@ const make = Effect.gen(function* () {
       const begin = Effect.gen(function* () {
         const { group, user: name } = options.limits ?? {}
         const user = name === undefined ? undefined : yield* findUser(pluginId, name, group)
-        const api = yield* Scope.provide(serveApi(apiServer, host.api, bundle, options, user?.gid), scopes.api)
-        const started = yield* Scope.provide(launch(host, bundle, options, api, user), scopes.process)
+        // Both are little work, and much waiting for the disk.
+        const [api, command] = yield* Effect.all(
+          [
+            Scope.provide(serveApi(apiServer, host.api, bundle, options, user?.gid), scopes.api),
+            commandOf(host, bundle, options),
+          ],
+          { concurrency: 2 },
+        )
+        const started = yield* Scope.provide(launch(host, bundle, options, command, api, user), scopes.process)
         plugin = started
         const run = yield* Effect.catch(activate(started, api), (error) => orExited(pluginId, started, error))
         const unexpected = [keepApi(pluginId, api), ...watchHealth(run, options)]

@@ -265,6 +265,23 @@ describe.skipIf(process.platform === "win32")("GrpcServer", () => {
     }).pipe(Effect.scoped),
   )
 
+  it.live("serves from the first connection on where it is seldom used, and ends those that it can't serve", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const target = yield* serve({ unix: join(folder, "seldom") }, [service], { isSeldomUsed: true })
+      assert.strictEqual((yield* (yield* GrpcClient.make(target)).unary(double, { number: 4 })).number, 8)
+      const twice = join(folder, "twice")
+      yield* serve({ unix: twice }, [service, service], { isSeldomUsed: true })
+      const ended = yield* connected(twice)
+      yield* Effect.sleep("10 millis").pipe(
+        Effect.repeat({ while: () => !ended.destroyed }),
+        Effect.timeout("20 seconds"),
+      )
+      // One to which nobody has ever connected ends, too.
+      yield* serve({ unix: join(folder, "never") }, [service], { isSeldomUsed: true })
+    }).pipe(Effect.scoped),
+  )
+
   it.live("is known by an IP address as well, and Node has nothing against it", () =>
     Effect.gen(function* () {
       const warnings: Array<string> = []

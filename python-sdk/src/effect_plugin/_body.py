@@ -12,6 +12,10 @@ from typing import Callable
 #: Bytes of a body that are read before anybody asks for them: what is read no more is not taken from the client either.
 READ_AHEAD = 256 * 1024
 
+#: Seconds for which a handler on a thread waits for a client that takes nothing of its response, or sends nothing of
+#: its request.
+STALL_LIMIT = 30.0
+
 #: A piece of a body, and whether more follows; None when the client has gone.
 Source = Callable[[], Awaitable["tuple[bytes, bool] | None"]]
 

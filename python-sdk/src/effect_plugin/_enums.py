@@ -9,6 +9,8 @@ from typing import Any, Callable, NamedTuple, TypeVar
 
 from google.protobuf import descriptor
 
+from ._descriptors import OfModels
+
 Enumerated = TypeVar("Enumerated", bound=Enum)
 
 
@@ -22,7 +24,7 @@ class EnumModel(NamedTuple):
     write: Callable[[Any], int]
 
 
-ENUMS: dict[descriptor.EnumDescriptor, EnumModel] = {}
+ENUMS: OfModels[EnumModel] = OfModels()
 
 
 def contract_enum(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf import descriptor
+
+from ._descriptors import message_class
 
 
 def is_repeated(field: descriptor.FieldDescriptor) -> bool:
@@ -16,7 +18,12 @@ def is_repeated(field: descriptor.FieldDescriptor) -> bool:
 
 def is_map(field: descriptor.FieldDescriptor) -> bool:
     """Whether a field holds a map, which to protobuf is a list of entries."""
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
+    of: Any = field.message_type
+    if of is None or not of.has_options or not is_repeated(field):
+        return False
+    # Not by its options: what they are made of takes protobuf as long to load as all else of it.
+    owner: Any = message_class(cast("Any", field.containing_type))()
+    return hasattr(getattr(owner, field.name), "keys")
 
 
 def is_optional(field: descriptor.FieldDescriptor) -> bool:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Coroutine, Mapping
-from typing import Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from . import _tasks as tasks
 from ._hooks import HookRegistrationError, check_arguments
-from ._schedule import Clock, Cron, Every, Schedule
+from ._registry import JOB_ATTRIBUTE
 from ._threads import HandlerThreads, run_handler
 from .logs import own_logger
 
-Job = TypeVar("Job", bound=Callable[[Any], "object | Awaitable[object]"])
+if TYPE_CHECKING:
+    from ._schedule import Clock, Schedule
 
-#: The attribute of a method that runs now and then.
-JOB_ATTRIBUTE = "_effect_plugin_job"
+Job = TypeVar("Job", bound=Callable[[Any], "object | Awaitable[object]"])
 
 #: Threads for sync jobs: so many run at once.
 _THREADS = 8
@@ -33,6 +33,8 @@ def every(*, seconds: float, at_once: bool = False) -> Callable[[Job], Job]:
     """
     if not seconds > 0:
         raise ValueError(f"a job runs every so many seconds, more than none; not every {seconds!r}")
+    from ._schedule import Every
+
     return _job(Every(seconds, at_once))
 
 
@@ -49,6 +51,8 @@ def cron(expression: str, *, timezone: str = "UTC") -> Callable[[Job], Job]:
     Needs the extra `cron` of the package, and raises ImportError without. Raises ValueError for an expression or a time
     zone that there is not, and HookRegistrationError for a method that takes arguments or has a schedule already.
     """
+    from ._schedule import Cron
+
     return _job(Cron(expression, timezone))
 
 
@@ -64,25 +68,23 @@ def _job(schedule: Schedule) -> Callable[[Job], Job]:
     return mark
 
 
-def jobs_of(methods: Mapping[str, Any]) -> dict[str, Schedule]:
-    """The jobs among a class's methods, by name."""
-    return {name: getattr(method, JOB_ATTRIBUTE) for name, method in methods.items() if hasattr(method, JOB_ATTRIBUTE)}
-
-
 class Background:
     """A plugin's jobs and background tasks, on its event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock | None = None) -> None:
         self._loop = loop
-        self._clock = clock or Clock()
+        self._clock = clock
         self._threads = HandlerThreads("job", _THREADS)
         self._jobs: set[asyncio.Task[Any]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start_jobs(self, jobs: Mapping[Callable[[], Any], Schedule]) -> None:
         """Has jobs run from now on, if they do not already."""
-        if not self._jobs:
-            self._jobs = {self._loop.create_task(self._repeat(job, schedule)) for job, schedule in jobs.items()}
+        if jobs and not self._jobs:
+            from ._schedule import Clock
+
+            clock = self._clock or Clock()
+            self._jobs = {self._loop.create_task(self._repeat(job, schedule, clock)) for job, schedule in jobs.items()}
 
     def stop_jobs(self) -> None:
         """Has them run no more."""
@@ -107,9 +109,9 @@ class Background:
         if not task.cancelled() and task.exception() is not None:
             _log.error("a background task failed: %s", tasks.name_of(task), exc_info=task.exception())
 
-    async def _repeat(self, job: Callable[[], Any], schedule: Schedule) -> None:
+    async def _repeat(self, job: Callable[[], Any], schedule: Schedule, clock: Clock) -> None:
         name = getattr(job, "__qualname__", None) or repr(job)
-        wait = schedule.begin(self._clock, name)
+        wait = schedule.begin(clock, name)
         while True:
             await wait()
             try:

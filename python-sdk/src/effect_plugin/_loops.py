@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import contextvars
 import os
+import queue
 import sys
 import threading
 import weakref
@@ -36,6 +37,8 @@ class EventLoop:
         self._posted: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._is_woken = False
         self._waker: FileIO | None = None
+        #: Of who waits for the next that is posted, if anybody does.
+        self._waits_for_post: queue.SimpleQueue[None] | None = None
         #: The method of the host API, if any, that something on the loop has called and waits for.
         self.held_up_by = ""
 
@@ -72,6 +75,19 @@ class EventLoop:
         self._posted.append((function, args))
         if not self._is_woken:
             self._wake()
+        waiting = self._waits_for_post
+        if waiting is not None:
+            self._waits_for_post = None
+            waiting.put(None)
+
+    def is_posted_to(self, wakes: queue.SimpleQueue[None], seconds: float) -> bool:
+        """Waits so long for something to be posted; whether it is. For one thread, with a queue of its own."""
+        self._waits_for_post = wakes
+        try:
+            wakes.get(timeout=seconds)
+        except queue.Empty:
+            return False
+        return True
 
     def leave(self, function: Callable[..., object], *args: Any) -> None:
         """The same without waking the loop, for who does that later, or knows who does."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import json
+import sys
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import InitVar
 from operator import attrgetter
@@ -19,7 +20,7 @@ from google.protobuf import descriptor
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from ._descriptors import message_class, rules_of
+from ._descriptors import OfModels, message_class, rules_of
 from ._enums import ENUMS, contract_enum
 from ._fields import is_map, is_optional, is_repeated, is_struct
 from ._generator.names import attribute_of
@@ -50,16 +51,43 @@ else:
     # Made-up methods would have to be compiled one by one for every class: a tenth of a second at each plugin's start.
     _dataclass = dataclasses.dataclass(init=False, repr=False, eq=False)
 
+    class _Declared:
+        """What a class of fields has of a dataclass, once somebody asks: most plugins never do of most models."""
+
+        def __init__(self, name: str, model: type, namespace: dict[str, Any]) -> None:
+            self._name = name
+            self._model = model
+            self._namespace = namespace
+
+        def __get__(self, instance: object, owner: type) -> Any:
+            model = self._model
+            with _DECLARING:
+                if isinstance(vars(model)["__dataclass_fields__"], _Declared):
+                    # Of a class like it: its own attributes are what reads its fields.
+                    like = _dataclass(type(model.__name__, model.__bases__, self._namespace))
+                    model.__dataclass_params__ = like.__dataclass_params__
+                    # Patterns match fields alone.
+                    model.__match_args__ = tuple(field.name for field in dataclasses.fields(like))
+                    model.__dataclass_fields__ = like.__dataclass_fields__
+            return vars(model)[self._name]
+
+    #: To make a model has those made that it is a subclass of.
+    _DECLARING = threading.RLock()
+
+    #: What begins the annotation of an attribute that is no field.
+    _NO_FIELDS = ("ClassVar", "InitVar")
+
     def model(cls: type) -> type:
         """Makes a model of a class of fields."""
-        made = _dataclass(cls)
-        fields = dataclasses.fields(made)
-        # Patterns match fields alone.
-        made.__match_args__ = tuple(field.name for field in fields)
-        for field in fields:
-            if not isinstance(made.__dict__.get(field.name), _Unread):
-                setattr(made, field.name, _Unread(field.name, field.default))
-        return made
+        annotations = inspect.get_annotations(cls) if sys.version_info >= (3, 10) else vars(cls)["__annotations__"]
+        names = [name for name, what in annotations.items() if not str(what).startswith(_NO_FIELDS)]
+        given = {name: value for name, value in vars(cls).items() if name in annotations}
+        namespace = {"__module__": cls.__module__, "__annotations__": annotations, **given}
+        for name in ("__dataclass_fields__", "__match_args__"):
+            setattr(cls, name, _Declared(name, cls, namespace))
+        for name in names:
+            setattr(cls, name, _Unread(name, given.get(name, dataclasses.MISSING)))
+        return cls
 
 
 Self = TypeVar("Self", bound="Model")
@@ -70,6 +98,8 @@ _CHANGES = {"Clear", "ClearField", "CopyFrom", "MergeFrom", "MergeFromString", "
 
 def json_bytes(value: Any) -> bytes:
     """JSON. Raises TypeError or ValueError for what it can't say: NaN, half a character, what is nested too deeply."""
+    import json
+
     try:
         return json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except RecursionError as error:
@@ -85,6 +115,8 @@ class Json(bytes):
 
     def json(self) -> Any:
         """What the bytes say; None when there are none. Raises ValueError if they are no JSON."""
+        import json
+
         return json.loads(self) if self else None
 
 
@@ -119,7 +151,7 @@ class _Unread:
             values = _values_of(instance)
             value = values[self._name] = _readers(owner.DESCRIPTOR)[self._name](values["_origin"])  # type: ignore[attr-defined]
             return value
-        if self._default is dataclasses.MISSING:
+        if self._default is dataclasses.MISSING or isinstance(self._default, dataclasses.Field):
             raise AttributeError(f"{owner.__name__} has no {self._name} of its own")
         return self._default
 
@@ -274,7 +306,7 @@ class Model(_Instance):
 
 
 #: The models by their messages. Descriptors are of one pool, so that contracts may have the same names.
-_MODELS: dict[descriptor.Descriptor, type[Model]] = {}
+_MODELS: OfModels[type[Model]] = OfModels()
 
 
 def _from_bytes(of: type[Model], data: bytes) -> Model:
@@ -399,6 +431,8 @@ def model_of(message: descriptor.Descriptor) -> type[Model]:
 
 def from_json(value: Any) -> Any:
     """A message's fields where a method takes its JSON, as the published SDK's property methods do."""
+    import json
+
     return json.loads(value) if isinstance(value, (bytes, str)) else value
 
 

@@ -10,19 +10,18 @@ from collections.abc import AsyncIterator, Coroutine
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar
 
+from ._body import STALL_LIMIT
 from ._calls import HandlerCall
 from ._config import RuntimeConfig
 from ._hooks import HOOK_ATTRIBUTE, HookRegistrationError, signature_of
 from ._jobs import Background
-from ._registry import Handlers, members_of
-from ._router import Included, Router
-from ._settings import Settings, read_settings
-from ._store import AsyncKeyValueStore, KeyValueStore
-from .host import AsyncHost, Host
-from .http import STALL_LIMIT
+from ._registry import AnyIncluded, AnyRouter, Handlers, members_of
 
 if TYPE_CHECKING:
+    from ._settings import Settings
+    from ._store import AsyncKeyValueStore, KeyValueStore
     from .contract import Contract
+    from .host import AsyncHost, Host
 
 PluginClass = TypeVar("PluginClass", bound="BasePlugin")
 
@@ -51,7 +50,7 @@ class BasePlugin:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        routers = {name: each.router for name, each in members_of(cls).items() if isinstance(each, Included)}
+        routers = {name: each.router for name, each in members_of(cls).items() if isinstance(each, AnyIncluded)}
         handlers = cls._handlers_class(getattr(cls, "_contract", None), cls, routers)
         handlers.warn_of_lost(cls._handlers, cls)
         cls._handlers = handlers
@@ -124,11 +123,15 @@ class BasePlugin:
     @property
     def kv(self) -> KeyValueStore:
         """The plugin's key-value store, with values that JSON can say. For sync handlers."""
+        from ._store import KeyValueStore
+
         return KeyValueStore(self.api)
 
     @property
     def async_kv(self) -> AsyncKeyValueStore:
         """The plugin's key-value store, with values that JSON can say. For `async def` handlers."""
+        from ._store import AsyncKeyValueStore
+
         return AsyncKeyValueStore(self.async_api)
 
     def load_settings(self, kind: type[Settings]) -> Settings:
@@ -136,6 +139,8 @@ class BasePlugin:
 
         For sync handlers of OnConfigurationChange and OnActivate, whose operator is told what is wrong.
         """
+        from ._settings import read_settings
+
         return read_settings(kind, self._contract.settings(self.api))
 
     def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> None:
@@ -204,11 +209,15 @@ class Plugin(BasePlugin):
     @property
     def host(self) -> Host:
         """What every host has beside the API of its contract: who it is, its log, settings as they are stored."""
+        from .host import Host
+
         return Host(self.api)
 
     @property
     def async_host(self) -> AsyncHost:
         """The same for `async def` handlers."""
+        from .host import AsyncHost
+
         return AsyncHost(self.async_api)
 
 
@@ -234,7 +243,7 @@ def make_plugin(plugin_class: type[PluginClass], api: Any, async_api: Any, confi
             )
     routers = [getattr(plugin, attribute) for attribute in plugin._handlers.routers]
     for attribute, value in vars(plugin).items():
-        if isinstance(value, Router) and value not in routers:
+        if isinstance(value, AnyRouter) and value not in routers:
             kind = type(value).__name__
             raise HookRegistrationError(
                 f"{plugin_class.__name__}.{attribute} is a router that __init__ has set; include it in the class: "

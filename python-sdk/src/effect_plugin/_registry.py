@@ -8,10 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 from ._calls import takes_several
 from ._hooks import HOOK_ATTRIBUTE, HookRegistrationError
-from ._jobs import jobs_of
 
 if TYPE_CHECKING:
+    from ._schedule import Schedule
     from .contract import Contract
+
+#: The attribute of a method that runs now and then.
+JOB_ATTRIBUTE = "_effect_plugin_job"
+
+
+class AnyRouter:
+    """What all routers are: most plugins have none, and begin without loading more of them."""
+
+
+class AnyIncluded:
+    """A router as an attribute of a plugin's class."""
+
+    #: The router's class.
+    router: Any
+
+
+def jobs_of(methods: Mapping[str, Any]) -> dict[str, Schedule]:
+    """The jobs among a class's methods, by name."""
+    return {name: getattr(method, JOB_ATTRIBUTE) for name, method in methods.items() if hasattr(method, JOB_ATTRIBUTE)}
 
 
 def members_of(owner: type) -> dict[str, Any]:

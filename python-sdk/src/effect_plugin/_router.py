@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from ._config import RuntimeConfig
 from ._hooks import HookRegistrationError, signature_of
-from ._registry import Handlers, members_of
-from ._settings import Settings
-from ._store import AsyncKeyValueStore, KeyValueStore
+from ._registry import AnyIncluded, AnyRouter, Handlers, members_of
 
 if TYPE_CHECKING:
     from ._plugin import BasePlugin
+    from ._settings import Settings
+    from ._store import AsyncKeyValueStore, KeyValueStore
     from .contract import Contract
 
 RouterClass = TypeVar("RouterClass", bound="Router")
 
 
-class Router:
+class Router(AnyRouter):
     """A part of a plugin: its methods are marked with `@hook`, `@every` and `@cron`, as a plugin's are.
 
     A plugin includes it: `reminders = include(Reminders)` in its class. A subclass says what its plugin is, for type
@@ -104,12 +104,11 @@ def include(router: type[RouterClass]) -> Included[RouterClass]:
     return Included(router)
 
 
-class Included(Generic[RouterClass]):
+class Included(AnyIncluded, Generic[RouterClass]):
     """A router as an attribute of a plugin's class; of a plugin it is the router itself."""
 
     def __init__(self, router: type[RouterClass]) -> None:
-        #: The router's class.
-        self.router = router
+        self.router: type[RouterClass] = router
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name

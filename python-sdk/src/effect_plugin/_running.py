@@ -55,7 +55,7 @@ def run(
 
 
 async def _to_the_end(serving: Coroutine[Any, Any, None]) -> None:
-    watchdog.watch(asyncio.get_running_loop())
+    watchdog.watch(asyncio.get_running_loop(), run.__code__)
     await serving
     await tasks.end_all()
     process.end()

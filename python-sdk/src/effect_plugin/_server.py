@@ -9,7 +9,7 @@ import inspect
 import threading
 import time
 from collections.abc import Coroutine
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from . import _deadline as deadline
 from . import _hook_call as hook_call
@@ -26,13 +26,15 @@ from ._loops import EventLoop, Handed, on_thread
 from ._plugin import BasePlugin, contract_of, make_plugin
 from ._running import hear_of_the_end, run
 from ._services import Service
-from ._serving.handler import RequestHandler
 from ._serving.offers import PluginOffers, has_web_server
 from ._status import CallError
 from ._stopping import Stopping
 from ._threads import HandlerThreads, NoThreadError, run_handler
 from ._ttrpc import inherited, offered
 from .logs import own_logger
+
+if TYPE_CHECKING:
+    from ._serving.handler import RequestHandler
 
 #: Seconds that web applications get, when the plugin stops, for what goes on in them after their responses. A host
 #: waits two for all of the plugin's end.
@@ -49,9 +51,19 @@ class PluginServer:
         self._contract = contract_of(type(plugin))
         self._config = config
         self._author = author
+        self._machinery = machinery
         self._author_thread = threading.get_ident()
         self._hook_threads = HandlerThreads("hook", hook_call.HANDLER_THREADS)
-        self.requests = RequestHandler(plugin, author, machinery)
+        self._requests: RequestHandler | None = None
+
+    @property
+    def requests(self) -> RequestHandler:
+        """What serves HTTP, which most plugins do not."""
+        if self._requests is None:
+            from ._serving.handler import RequestHandler
+
+            self._requests = RequestHandler(self._plugin, self._author, self._machinery)
+        return self._requests
 
     def services(self) -> list[Service]:
         """The services, derived from their descriptors."""
@@ -66,7 +78,13 @@ class PluginServer:
     def close(self) -> None:
         """Ends the threads of sync handlers, each as soon as its handler has returned."""
         self._hook_threads.close()
-        self.requests.close()
+        if self._requests is not None:
+            self._requests.close()
+
+    async def finish(self) -> None:
+        """Lets what goes on after responses come to its end, for a moment."""
+        if self._requests is not None:
+            await self._requests.home.run(self._requests.finish, BACKGROUND_LIMIT)
 
     def hears_alike(self) -> bool:
         """Whether the handlers of events are all `async def`, or none is, and so begin in one place, in order."""
@@ -192,23 +210,27 @@ async def serve_plugin(plugin_class: type[BasePlugin]) -> None:
     author = EventLoop.of(loop)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(author.woken_quickly())
-        machinery = stack.enter_context(on_thread("machinery", _new_loop))
         api = async_api = None
         offer = _taken_offer(plugin_class)
+        # Over ttrpc it has nothing to do but to serve HTTP.
+        new_loop = asyncio.new_event_loop if offer is not None and not plugin_class.has_hook("ServeHTTP") else _new_loop
+        machinery = stack.enter_context(on_thread("machinery", new_loop))
         if config.api_target or offer is not None:
             api = contract.client(config.api_target)
             stack.callback(api.close)
             api.connect_ahead()
             async_api = contract.async_client(config.api_target)
-            await machinery.run(async_api.connect)
+            # That over ttrpc belongs to no loop.
+            await (machinery.run(async_api.connect) if offer is None else async_api.connect())
             stack.push_async_callback(async_api.close)
         plugin = make_plugin(plugin_class, api, async_api, config)
         await stack.enter_async_context(plugin._lifespan())
         hooks = PluginServer(plugin, config, author, machinery)
-        stack.push_async_callback(hooks.requests.home.run, hooks.requests.finish, BACKGROUND_LIMIT)
+        stack.push_async_callback(hooks.finish)
         services = hooks.services()
+        # Where it has no web server, nothing of that is loaded.
         offers = PluginOffers(
-            hooks.requests,
+            lambda: hooks.requests,
             serves_http=plugin.has_hook("ServeHTTP"),
             begins_in_order=offer is not None and hooks.hears_alike(),
         )
@@ -277,7 +299,14 @@ def run_plugin(plugin_class: type[BasePlugin]) -> None:
     contract.handshake.require_host()
     # Once more: what was imported meanwhile may have set up logging of its own.
     logs.configure(contract.runtime_config().log_level, process.log_stream())
-    run(serve_plugin(plugin_class), _new_loop)
+    run(serve_plugin(plugin_class), _new_loop if _uses_loop(plugin_class) else asyncio.new_event_loop)
+
+
+def _uses_loop(plugin_class: type[BasePlugin]) -> bool:
+    """Whether a plugin has anything that runs on its event loop. To load a quicker one takes a while, and memory."""
+    hooks = plugin_class._handlers.hooks
+    handlers = [plugin_class._handlers.methods[attribute] for attributes in hooks.values() for attribute in attributes]
+    return "ServeHTTP" in hooks or any(map(inspect.iscoroutinefunction, handlers))
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

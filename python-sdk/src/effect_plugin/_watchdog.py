@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import functools
 import os
+import queue
 import sys
 import threading
 import time
 import traceback
-from types import FrameType
-from typing import Any, Callable
+from types import CodeType, FrameType
+from typing import Any, Callable, cast
 
 from . import _process as process
+from ._loops import EventLoop
 from .logs import own_logger
 
 #: Seconds for which nothing else runs on the event loop, before that is told. Whoever blocks it for a moment is slow;
@@ -27,8 +29,12 @@ UNWELL = 10.0
 #: Seconds for which something may block the event loop before others are told, who do without it then.
 _MOMENT = 0.1
 
-#: Seconds between two looks.
-_LOOK = 0.5
+#: Seconds between two looks; and, as long as nothing is posted to it, between those at a loop that was idle in so many.
+_LOOK, _LOOK_AT_REST = 0.5, 2.0
+_RESTS_AFTER = 20
+
+#: Looks that go by the loop's stack alone. Then the loop is asked: what is not Python's code does not show there.
+_GLANCES = 30
 
 #: Seconds for which something may block the loop when the plugin ends. A host waits two for all of the plugin's end.
 _BLOCKED_AT_END, _LOOK_AT_END = 1.0, 0.1
@@ -122,12 +128,47 @@ def when_blocked(listener: Callable[[], object]) -> None:
     _when_blocked.append(listener)
 
 
-def watch(loop: asyncio.AbstractEventLoop) -> None:
-    """Tells, from now on, when something blocks the loop, and where that is. Called on the loop's thread."""
-    watched = threading.get_ident()
+def _is_idle(frame: FrameType | None, runs: CodeType | None) -> bool:
+    """Whether a loop waits for something to happen, as far as its thread's innermost frame tells.
+
+    asyncio's own is then where it selects, and one that is not written in Python in what `runs` it.
+    """
+    if frame is None:
+        return False
+    if frame.f_code is runs:
+        return True
+    caller = frame.f_back
+    return frame.f_code.co_name == "select" and caller is not None and caller.f_code is _TURN
+
+
+#: What asyncio's loops do again and again.
+_TURN = cast("Any", asyncio.BaseEventLoop)._run_once.__code__
+
+
+def watch(loop: asyncio.AbstractEventLoop, runs: CodeType | None = None) -> None:
+    """Tells, from now on, when something blocks the loop, and where that is. Called on the loop's thread.
+
+    `runs` is the function that has called `run_until_complete`. A loop that is idle is left alone: to wake it again and
+    again would be all that most plugins do most of the time.
+    """
+    watched, home = threading.get_ident(), EventLoop.of(loop)
+    posted: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def look() -> None:
+        glances, idle = 0, 0
         while True:
+            is_idle = _is_idle(sys._current_frames().get(watched), runs)
+            idle = idle + 1 if is_idle else 0
+            if is_idle and glances < _GLANCES:
+                glances += 1
+                if idle < _RESTS_AFTER:
+                    time.sleep(_LOOK)
+                elif home.is_posted_to(posted, _LOOK_AT_REST):
+                    # What that does may block the loop: the next look is as soon as any.
+                    idle = 0
+                    time.sleep(_LOOK)
+                continue
+            glances = 0
             asked = _Look.began = time.monotonic()
             answered = _ask(loop)
             if not answered.wait(_MOMENT):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Iterable, Mapping
-from typing import Any, Callable, cast
+from typing import TYPE_CHECKING, Any, Callable, cast
 
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor, ServiceDescriptor
 
@@ -19,11 +19,12 @@ from ._client import BaseAPIClient, BaseAsyncAPIClient
 from ._config import RuntimeConfig, Variables
 from ._descriptors import ENGINE, Descriptors
 from ._fields import is_repeated
-from ._generated import models as _models_of_the_engine  # noqa: F401
 from ._handshake import HandshakeConfig
 from ._hooks import mark
 from ._models import Model, contract_enum, json_bytes, model, model_of, one_or_all, value_reader
-from ._store import HostKeyValues, KeyValueCalls
+
+if TYPE_CHECKING:
+    from ._store import KeyValueCalls
 
 __all__ = [
     "BaseAPIClient",
@@ -83,8 +84,7 @@ class Contract:
         self.refusals = frozenset(refusals)
         self.variables = variables or Variables()
         self.protocol_version = protocol_version
-        #: The calls that the key-value store is made of.
-        self.key_values = key_values or HostKeyValues()
+        self._key_values = key_values
         #: The hooks' rpcs by name.
         self.hooks: dict[str, MethodDescriptor] = {
             method.name: method
@@ -92,11 +92,7 @@ class Contract:
             for method in service.methods
             if method.name != "Implemented"
         }
-        #: The host's rpcs by name; those of its own services by `Service.Rpc`.
-        self.api_methods: dict[str, MethodDescriptor] = {method.name: method for method in self.api_service.methods}
         self._read_answers: dict[str, Callable[[Any], Any]] = {}
-        for service in self.host_services():
-            self.api_methods.update({f"{service.name}.{method.name}": method for method in service.methods})
 
     def services(self) -> list[ServiceDescriptor]:
         """The services that a plugin serves."""
@@ -106,6 +102,21 @@ class Contract:
     def host_services(self) -> list[ServiceDescriptor]:
         """The services that a host serves beside the API."""
         return [ENGINE.service(f"plugin_supervisor.v1.{name}") for name in HOST_SERVICES]
+
+    @functools.cached_property
+    def api_methods(self) -> dict[str, MethodDescriptor]:
+        """The host's rpcs by name; those of its own services by `Service.Rpc`."""
+        methods = {method.name: method for method in self.api_service.methods}
+        for service in self.host_services():
+            methods.update({f"{service.name}.{method.name}": method for method in service.methods})
+        return methods
+
+    @functools.cached_property
+    def key_values(self) -> KeyValueCalls:
+        """The calls that the key-value store is made of."""
+        from ._store import HostKeyValues
+
+        return self._key_values or HostKeyValues()
 
     @functools.cached_property
     def implemented(self) -> MethodDescriptor:

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from ._body import STALL_LIMIT, Incoming, complete
 from ._body import ClientDisconnected as ClientDisconnected
-from ._body import Incoming, complete
 from ._generated.models import HTTPRequestContext as HTTPRequestContext
 from ._models import json_bytes
 from ._outgoing import Head, Outgoing
@@ -24,10 +24,6 @@ SMALL_BODY = 1024 * 1024
 #: Seconds for which such a handler waits for more of a body that does not say its length: its client may wait for the
 #: handler's first words.
 _PAUSE = 1.0
-
-#: Seconds for which a handler on a thread waits for a client that takes nothing of its response, or sends nothing of
-#: its request.
-STALL_LIMIT = 30.0
 
 
 def split_target(target: str) -> tuple[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import io
-import json
 import logging
 import os
 import threading
@@ -75,6 +74,8 @@ _SHORTEST = 500
 
 
 def _dumped(entry: dict[str, Any]) -> str:
+    import json
+
     try:
         return json.dumps(entry, default=_text, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError):

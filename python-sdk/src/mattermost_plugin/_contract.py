@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from datetime import timedelta
-from math import ceil
 from operator import attrgetter
-from typing import Any, Callable
-
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
+from typing import TYPE_CHECKING, Any, Callable
 
 from effect_plugin._descriptors import message_class
 from effect_plugin._dispatch import sayable
 from effect_plugin._generator.names import snake_case
 from effect_plugin._models import one_or_all, reader
-from effect_plugin._store import PAGE, Steps, call
 from effect_plugin.contract import Contract
 
 from ._descriptors import DESCRIPTORS
 from .config import HANDSHAKE, PROTOCOL_VERSION, VARIABLES, RuntimeConfig, load_runtime_config
-from .exceptions import convert_app_error
-from .types import AppError, PluginKVSetOptions, PostList
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
+
+    from effect_plugin._store import KeyValueCalls
+
+    from .types import AppError, PostList
 
 PACKAGE = "mattermost.pluginapi.v1"
 
@@ -30,8 +30,14 @@ _ANSWERS: dict[str, Callable[..., Any]] = {
     "GetEmojiImage": lambda image, content_type: image,
     # The contract can't tell an empty value from none.
     "KVGet": lambda value: value or None,
-    "SearchPostsInTeam": lambda posts: PostList(order=[post.id for post in posts], posts={p.id: p for p in posts}),
+    "SearchPostsInTeam": lambda posts: _list_of(posts),
 }
+
+
+def _list_of(posts: list[Any]) -> PostList:
+    from .types import PostList
+
+    return PostList(order=[post.id for post in posts], posts={post.id: post for post in posts})
 
 
 class MattermostContract(Contract):
@@ -139,10 +145,19 @@ class MattermostContract(Contract):
 
         def read_unless_failed(response: Any) -> Any:
             if response.error.id:
+                from .exceptions import convert_app_error
+
                 raise convert_app_error(response.error)
             return read(response)
 
         return read_unless_failed
+
+    @functools.cached_property
+    def key_values(self) -> KeyValueCalls:
+        """See `Contract`."""
+        from ._key_values import MattermostKeyValues
+
+        return MattermostKeyValues()
 
     def settings(self, api: Any) -> Mapping[str, Any]:
         """See `Contract`."""
@@ -162,46 +177,9 @@ def _reader(field: FieldDescriptor) -> Callable[[Any], Any]:
 
 def app_error(hook: str, kind: str, text: str, status: int = 500) -> AppError:
     """The error of a hook: its id is `plugin.<hook>.<kind>`."""
+    from .types import AppError
+
     return AppError(id=f"plugin.{snake_case(hook)}.{kind}", message=text, status_code=status, where=hook)
-
-
-class _KeyValues:
-    """The key-value store of the contract: an empty value is none, and times are in seconds."""
-
-    def get(self, key: str) -> Steps:
-        value = yield call("kv_get", key)
-        return value
-
-    def set(self, key: str, value: bytes, expires: timedelta | None) -> Steps:
-        # The plainest method that will do: hosts need not have all of them.
-        if expires is None:
-            yield call("kv_set", key, value)
-        else:
-            yield call("kv_set_with_expiry", key, value, _seconds(expires))
-
-    def delete(self, key: str) -> Steps:
-        yield call("kv_delete", key)
-
-    def replace(self, key: str, old: bytes | None, value: bytes, expires: timedelta | None) -> Steps:
-        if expires is None:
-            done = yield call("kv_compare_and_set", key, old or b"", value)
-        else:
-            options = PluginKVSetOptions(atomic=True, old_value=old or b"", expire_in_seconds=_seconds(expires))
-            done = yield call("kv_set_with_options", key, value, options)
-        return done
-
-    def keys(self, prefix: str) -> Steps:
-        # All of them first: a page begins elsewhere once keys before it are gone.
-        keys: list[str] = []
-        while True:
-            page = yield call("kv_list", page=len(keys) // PAGE, per_page=PAGE)
-            keys += page
-            if len(page) < PAGE:
-                return [key for key in keys if key.startswith(prefix)]
-
-
-def _seconds(expires: timedelta) -> int:
-    return ceil(expires.total_seconds())
 
 
 CONTRACT = MattermostContract(
@@ -212,7 +190,6 @@ CONTRACT = MattermostContract(
     cookie=(HANDSHAKE.magic_cookie_key, HANDSHAKE.magic_cookie_value),
     variables=VARIABLES,
     protocol_version=PROTOCOL_VERSION,
-    key_values=_KeyValues(),
 )
 
 # As early as this, so that nothing is lost that is logged while the plugin is imported.

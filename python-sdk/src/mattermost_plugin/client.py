@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from effect_plugin._client import CALL_TIMEOUT, TOKEN_METADATA, BaseAPIClient, BaseAsyncAPIClient
+from effect_plugin._late import base_class
 
 from ._contract import CONTRACT
-from ._generated import api
+
+if TYPE_CHECKING:
+    from ._generated.api import AsyncPluginAPIMethods, PluginAPIMethods
+else:
+    PluginAPIMethods = base_class(f"{__package__}._generated.api", "PluginAPIMethods")
+    AsyncPluginAPIMethods = base_class(f"{__package__}._generated.api", "AsyncPluginAPIMethods")
 
 __all__ = ["CALL_TIMEOUT", "TOKEN_METADATA", "AsyncPluginAPIClient", "PluginAPIClient", "log_entry"]
 
@@ -18,7 +24,7 @@ def log_entry(message: str, fields: dict[str, object]) -> dict[str, Any]:
     return {"msg": str(message), "key_value_pairs": pairs}
 
 
-class PluginAPIClient(BaseAPIClient, api.PluginAPIMethods):
+class PluginAPIClient(BaseAPIClient, PluginAPIMethods):
     """The host API. Every rpc is a method: `api.get_user(user_id)`, `api.kv_set("key", b"value")`.
 
     Safe to use from any thread; `async def` handlers take AsyncPluginAPIClient. Errors are `PluginAPIError`s; a call
@@ -31,7 +37,7 @@ class PluginAPIClient(BaseAPIClient, api.PluginAPIMethods):
         self._call(rpc, log_entry(message, fields))
 
 
-class AsyncPluginAPIClient(BaseAsyncAPIClient, api.AsyncPluginAPIMethods):
+class AsyncPluginAPIClient(BaseAsyncAPIClient, AsyncPluginAPIMethods):
     """The host API for `async def` code: every rpc is a coroutine method.
 
     Calls may be made on another event loop than the one it was connected on, as long as that one runs: from

@@ -7,6 +7,7 @@ from typing import Any, Callable, NamedTuple, TypeVar, Union
 
 from effect_plugin._hooks import HookRegistrationError, check_arguments
 
+from .plugin import COMMANDS_ATTRIBUTE
 from .types import Command, CommandArgs, CommandResponse, PluginContext
 
 #: What a handler of a command may return; a text is the answer's text.
@@ -16,9 +17,6 @@ Handler = TypeVar(
     "Handler",
     bound=Callable[[Any, PluginContext, CommandArgs, str], Union[CommandResult, Awaitable[CommandResult]]],
 )
-
-#: The attribute of a method that handles commands.
-COMMANDS_ATTRIBUTE = "_mattermost_plugin_commands"
 
 
 class CommandSpec(NamedTuple):

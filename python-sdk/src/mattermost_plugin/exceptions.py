@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from effect_plugin._exceptions import (
     AlreadyExistsError,
@@ -15,7 +15,8 @@ from effect_plugin._exceptions import (
     convert_grpc_error,
 )
 
-from .types import AppError
+if TYPE_CHECKING:
+    from .types import AppError
 
 __all__ = [
     "AlreadyExistsError",
@@ -44,6 +45,8 @@ _BY_STATUS: dict[int, type[PluginAPIError]] = {
 
 def to_app_error(error: PluginAPIError) -> AppError:
     """The error that a host answers, for which `convert_app_error` makes this exception."""
+    from .types import AppError
+
     status = next((status for status, kind in _BY_STATUS.items() if type(error) is kind), 500)
     return AppError(
         id=error.error_id or "plugin_api.error",
@@ -57,6 +60,8 @@ def to_app_error(error: PluginAPIError) -> AppError:
 
 def convert_app_error(error: Any) -> PluginAPIError:
     """The exception for an error the host answered: an AppError, as the model or as protobuf has it."""
+    from .types import AppError
+
     if not isinstance(error, AppError):
         error = AppError.from_proto(error)
     kind = _BY_STATUS.get(error.status_code, PluginAPIError)

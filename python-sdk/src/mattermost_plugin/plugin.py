@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from operator import attrgetter
-from typing import Any, Callable, ClassVar, cast
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, cast
 
 from effect_plugin._calls import HandlerCall
 from effect_plugin._plugin import BasePlugin
 from effect_plugin._registry import Handlers
 
 from ._contract import CONTRACT
-from .client import AsyncPluginAPIClient, PluginAPIClient
-from .commands import Commands
 from .config import RuntimeConfig
-from .types import CommandArgs, PluginContext
+
+if TYPE_CHECKING:
+    from .client import AsyncPluginAPIClient, PluginAPIClient
+    from .commands import Commands
+    from .types import CommandArgs, PluginContext
+
+#: The attribute of a method that handles commands.
+COMMANDS_ATTRIBUTE = "_mattermost_plugin_commands"
 
 
 class MattermostHandlers(Handlers):
@@ -23,8 +28,11 @@ class MattermostHandlers(Handlers):
 
     def __init__(self, contract: Any, owner: type, routers: Mapping[str, type] | None = None) -> None:
         super().__init__(contract, owner, routers)
-        self.commands = Commands(self.methods)
-        if self.commands:
+        self.commands: Commands | None = None
+        if any(hasattr(method, COMMANDS_ATTRIBUTE) for method in self.methods.values()):
+            from .commands import Commands
+
+            self.commands = Commands(self.methods)
             # The SDK itself registers commands, and routes them.
             self.implemented |= {"OnActivate", "ExecuteCommand"}
 
@@ -65,7 +73,7 @@ class Plugin(BasePlugin):
         return cast("RuntimeConfig", self._config or RuntimeConfig())
 
     @property
-    def _commands(self) -> Commands:
+    def _commands(self) -> Commands | None:
         return cast("MattermostHandlers", self._handlers).commands
 
     def _handlers_of(self, hook: str) -> list[Callable[..., Any]]:
@@ -83,7 +91,7 @@ class Plugin(BasePlugin):
         return super()._calls(hook, arguments)
 
     def _register_commands(self) -> None:
-        for registration in self._commands.registrations():
+        for registration in self._commands.registrations() if self._commands else ():
             self.api.register_command(registration)
 
     #: No method of the author's: the log calls it so.
@@ -91,14 +99,16 @@ class Plugin(BasePlugin):
 
     def _command_call(self, ctx: PluginContext, args: CommandArgs) -> HandlerCall:
         """The call that ExecuteCommand becomes in a plugin with commands."""
-        found = self._commands.find(args.command)
+        commands = self._commands
+        assert commands is not None, "whoever has none does not come here"
+        found = commands.find(args.command)
         if found is not None:
             attribute, text = found
             return HandlerCall(attrgetter(attribute)(self), [ctx, args, text])
         own = self._handlers.hooks.get("ExecuteCommand")
         if own:
             return HandlerCall(attrgetter(own[0])(self), [ctx, args])
-        return HandlerCall(self._commands.usage, [args.command])
+        return HandlerCall(commands.usage, [args.command])
 
     def _execute_command(self, ctx: PluginContext, args: CommandArgs) -> Any:
         call = self._command_call(ctx, args)

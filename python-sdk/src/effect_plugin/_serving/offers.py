@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from .._descriptors import message_class
 from .._services import Service
 from .._sockets import has_unix_sockets
 from .._status import CallError, Code
 from ..logs import own_logger
-from .handler import RequestHandler
 
 if TYPE_CHECKING:
+    from .handler import RequestHandler
     from .web_server import WebServer
 
 _SERVICE = "plugin_supervisor.v1.PluginOffers"
@@ -43,7 +43,7 @@ def has_web_server() -> bool:
 class PluginOffers:
     """The service by which the plugin says what it offers. Where `serves_http` it does from the first question on."""
 
-    def __init__(self, handler: RequestHandler, *, serves_http: bool, begins_in_order: bool) -> None:
+    def __init__(self, handler: Callable[[], RequestHandler], *, serves_http: bool, begins_in_order: bool) -> None:
         self._handler = handler
         self._serves_http = serves_http
         self._begins_in_order = begins_in_order
@@ -64,7 +64,7 @@ class PluginOffers:
         async with self._asking:
             if not self._address:
                 try:
-                    self._address = await self._handler.home.run(self._start)
+                    self._address = await self._handler().home.run(self._start)
                 except Exception as error:
                     _log.exception("the plugin's web server could not start")
                     raise CallError(Code.INTERNAL, f"the plugin's web server could not start: {error}") from error
@@ -80,7 +80,7 @@ class PluginOffers:
             return ""
         from .web_server import WebServer
 
-        web_server = WebServer(self._handler, os.path.join(os.path.abspath(folder), "http.sock"))
+        web_server = WebServer(self._handler(), os.path.join(os.path.abspath(folder), "http.sock"))
         address = await web_server.start()
         self._web_server = web_server
         return address
@@ -88,4 +88,4 @@ class PluginOffers:
     async def stop(self) -> None:
         """Ends the web server, if there is one."""
         if self._web_server is not None:
-            await self._handler.home.run(self._web_server.stop)
+            await self._handler().home.run(self._web_server.stop)

@@ -70,13 +70,17 @@ class _Hook:
         self.hooks = hooks
         self.name = method.name
         self.method = method
-        self.request = message_class(method.input_type)
         self.exists = hooks.plugin.has_hook(method.name)
         #: Its handlers, as far as they are known before it is called.
         self.handlers = hooks.plugin._handlers_of(method.name) if self.exists else []
         self._are_all = not hooks.plugin._chooses_handler(method.name)
         #: Whether none of them is for a thread.
         self.is_async = bool(self.handlers) and all(map(_is_async, self.handlers))
+
+    @functools.cached_property
+    def request(self) -> Any:
+        """The class of its request, which is made for the first call: there are far more hooks than a plugin has."""
+        return message_class(self.method.input_type)
 
     def calls(self, request: Any) -> list[HandlerCall]:
         """The handlers' calls."""
