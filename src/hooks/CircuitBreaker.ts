@@ -32,8 +32,8 @@ export interface Passage {
 export interface CircuitBreaker {
   /** Lets a call through, whose end has to be told; undefined while the circuit is open. `now` in milliseconds. */
   readonly pass: (hook: string, now: number) => Passage | undefined
-  /** Whether a call would be let through now. */
-  readonly mayPass: (hook: string) => Effect.Effect<boolean>
+  /** Whether a call would be let through; `now` in milliseconds. */
+  readonly mayPass: (hook: string, now: number) => boolean
   /** How a hook's circuit is. */
   readonly circuit: (hook: string) => Circuit
   /** Waits until the hook may be tried again; somebody else may be who tries it. */
@@ -96,8 +96,7 @@ export const make = (): CircuitBreaker => {
 
   return {
     pass,
-    mayPass: (hook) =>
-      Effect.clockWith((clock) => Effect.succeed(!isShut(circuit(hook), clock.currentTimeMillisUnsafe()))),
+    mayPass: (hook, now) => !isShut(circuit(hook), now),
     circuit,
     rested: (hook) =>
       Effect.clockWith((clock) => {

@@ -1,4 +1,4 @@
-import { type Cause, Context, Duration, Effect, Fiber, Latch, Queue, type Scope, Semaphore, type Tracer } from "effect"
+import { Clock, Context, Duration, Effect, Fiber, Latch, MutableList, type Scope, type Tracer } from "effect"
 import type { AnyContract } from "../contract/Contract.ts"
 import { countLost } from "./HookMetrics.ts"
 import { EncodedMessage, encodeMessage } from "../rpc/WireCheck.ts"
@@ -72,151 +72,166 @@ export const make = Effect.fnUntraced(function* (
   pluginId: string,
   limits: Limits,
 ): Effect.fn.Return<NotificationQueue, never, Scope.Scope> {
-  const scope = yield* Effect.scope
-  const queue = yield* Queue.make<Event, Cause.Done>({ capacity: limits.count, strategy: "dropping" })
-  /** Events that are neither told nor given up. */
+  const fork = Effect.runForkWith(yield* Effect.context())
+  const clock = yield* Clock.Clock
+  const queued = MutableList.make<Event>()
+  /** Events that are neither told nor given up: those that are queued, and those that the plugin is just told of. */
   const waiting = new Set<Event>()
   let bytes = 0
+  const inFlight = new Set<Fiber.Fiber<void>>()
   let run: HookClient | undefined
-  const isPresent = Latch.makeUnsafe(false)
+  /** The run that was told of an event last. */
+  let latest: HookClient | undefined
   /** Opened when the run is another one, or is about to end. */
   let turned = Latch.makeUnsafe(false)
   /** What `turned` was when the run could not be reached. */
   let unreached: Latch.Latch | undefined
   /** Whether no event has reached the plugin since one did not: they go one by one then, for each may be lost. */
   let isUnsure = false
+  /** The wait for the next event to be told. */
+  let rest: Fiber.Fiber<void> | undefined
+  const isDone = Latch.makeUnsafe(true)
   let isEnding = false
+  let isClosed = false
+  let isPumping = false
   let givenUp = 0
 
-  /** The run to tell of an event, once there is one that may be told. */
-  const ready = (event: Event): Effect.Effect<HookClient> =>
-    Effect.suspend(() => {
-      const told = run
-      if (told === undefined) return Effect.andThen(isPresent.await, ready(event))
-      const isOver = turned
-      const waitFor = (rest: Effect.Effect<void>) => Effect.andThen(Effect.raceFirst(rest, isOver.await), ready(event))
-      if (isEnding) return Effect.succeed(told)
-      if (unreached === isOver) {
-        // Where the plugin has ended, what waits is for its next run.
-        return waitFor(
-          Effect.andThen(
-            Effect.sleep(UNREACHED_PAUSE),
-            Effect.sync(() => (unreached = undefined)),
-          ),
-        )
-      }
-      const { breaker } = told.calls
-      return Effect.flatMap(breaker.mayPass(event.hook), (may) =>
-        may ? Effect.succeed(told) : waitFor(breaker.rested(event.hook)),
-      )
-    })
-  const tell = (event: Event, told: HookClient): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      const isOver = turned
-      const heard = Effect.map(told.call(event.hook, event.request), () => void (isUnsure = false))
-      return Effect.catch(heard, (error) => {
-        switch (error._tag) {
-          case "HookNotImplementedError":
-            return Effect.void
-          case "HookTransportError": {
-            // One of all those that were on their way says enough.
-            const isKnown = unreached === isOver
-            isUnsure = true
-            if (!isEnding) unreached = isOver
-            return isKnown ? Effect.logDebug(error.message) : Effect.logError(error.message)
-          }
-          case "HookSuspendedError":
-            if (!isEnding) return Effect.flatMap(ready(event), (next) => tell(event, next))
-            givenUp++
-            return countLost(pluginId, event.name)
-          default:
-            return Effect.logError(error.message)
+  const tell = (event: Event, told: HookClient): Effect.Effect<void> => {
+    const isOver = turned
+    const heard = Effect.map(told.call(event.hook, event.request), () => void (isUnsure = false))
+    return Effect.catch(heard, (error) => {
+      switch (error._tag) {
+        case "HookNotImplementedError":
+          return Effect.void
+        case "HookTransportError": {
+          // One of all those that were on their way says enough.
+          const isKnown = unreached === isOver
+          isUnsure = true
+          if (!isEnding) unreached = isOver
+          return isKnown ? Effect.logDebug(error.message) : Effect.logError(error.message)
         }
-      })
+        case "HookSuspendedError":
+          givenUp++
+          return countLost(pluginId, event.name)
+        default:
+          return Effect.logError(error.message)
+      }
     })
-  const turn = Effect.suspend(() => {
-    const over = turned
-    turned = Latch.makeUnsafe(isEnding)
-    return over.open
-  })
+  }
   const done = (event: Event) => {
     if (waiting.delete(event)) bytes -= sizeOf(event)
   }
   const deliver = (event: Event, told: HookClient) => {
-    const telling = tell(event, told)
+    const telling = Effect.suspend(() => tell(event, told))
     const traced = event.span === undefined ? telling : Effect.withParentSpan(telling, event.span)
     // What one event breaks must not keep the next from being told.
-    return Effect.andThen(
-      Effect.catchDefect(traced, (defect) => Effect.logError(`plugin ${pluginId}: telling it failed`, defect)),
-      Effect.sync(() => done(event)),
-    )
+    return Effect.catchDefect(traced, (defect) =>
+      Effect.logError(`plugin ${pluginId}: telling it failed`, defect),
+    ).pipe(Effect.andThen(Effect.sync(() => done(event))), Effect.annotateLogs({ plugin_id: pluginId }))
   }
-  const inFlight = Math.max(1, limits.inFlight)
-  const room = Semaphore.makeUnsafe(inFlight)
-  let latest: HookClient | undefined
-  /** The run to tell: another one than before hears of nothing until that has answered all, since it might begin earlier. */
-  const inTurn = (event: Event): Effect.Effect<HookClient> =>
-    Effect.flatMap(ready(event), (told) => {
-      if (told === latest) return Effect.succeed(told)
-      latest = told
-      const others = inFlight - 1
-      return room.take(others).pipe(Effect.andThen(room.release(others)), Effect.andThen(inTurn(event)))
+
+  /** How many events a run may be told of at once. Another one than before might begin them earlier than that one. */
+  const room = (told: HookClient): number =>
+    told !== latest ? (inFlight.size === 0 ? 1 : 0) : told.keepsOrder && !isUnsure ? Math.max(1, limits.inFlight) : 1
+
+  /** What has to be over before a run may be told of an event. */
+  const obstacle = (event: Event, { calls: { breaker } }: HookClient): Effect.Effect<void> | undefined => {
+    if (isEnding) return undefined
+    if (unreached === turned) {
+      // Where the plugin has ended, what waits is for its next run.
+      return Effect.andThen(
+        Effect.sleep(UNREACHED_PAUSE),
+        Effect.sync(() => void (unreached = undefined)),
+      )
+    }
+    return breaker.mayPass(event.hook, clock.currentTimeMillisUnsafe()) ? undefined : breaker.rested(event.hook)
+  }
+
+  const ended = (fiber: Fiber.Fiber<void>, forget: () => void) => {
+    if (fiber.pollUnsafe() !== undefined) return forget()
+    fiber.addObserver(() => {
+      forget()
+      pump()
     })
-  const next = Effect.gen(function* () {
-    const event = yield* Queue.take(queue)
-    yield* room.take(1)
-    const told = yield* inTurn(event)
-    const delivering = Effect.ensuring(deliver(event, told), room.release(1))
-    // It begins at once, so that the next one begins after it.
-    yield* told.keepsOrder && !isUnsure ? Effect.forkIn(delivering, scope, { startImmediately: true }) : delivering
-  })
+  }
+
+  /** Tells of as many events as may be told now. Each call begins at once, so that those that follow begin after it. */
+  const pump = (): void => {
+    if (isPumping || isClosed) return
+    isPumping = true
+    for (;;) {
+      const told = run
+      if (queued.length === 0 || told === undefined || rest !== undefined || inFlight.size >= room(told)) break
+      const event = MutableList.take(queued) as Event
+      const wait = obstacle(event, told)
+      if (wait !== undefined) {
+        MutableList.prepend(queued, event)
+        rest = fork(Effect.raceFirst(wait, turned.await))
+        ended(rest, () => (rest = undefined))
+        continue
+      }
+      latest = told
+      const telling = fork(deliver(event, told))
+      inFlight.add(telling)
+      ended(telling, () => inFlight.delete(telling))
+    }
+    isPumping = false
+    if (waiting.size === 0) isDone.openUnsafe()
+    else isDone.closeUnsafe()
+  }
+
+  const turn = () => {
+    const over = turned
+    turned = Latch.makeUnsafe(isEnding)
+    over.openUnsafe()
+    pump()
+  }
+
   yield* Effect.addFinalizer(() =>
-    Effect.andThen(
-      Effect.forEach(waiting, ({ name }) => countLost(pluginId, name), { discard: true }),
-      waiting.size + givenUp === 0
-        ? Effect.void
-        : Effect.logError(`plugin ${pluginId}: ${waiting.size + givenUp} events are lost, since it has ended`),
+    Effect.suspend(() => {
+      isClosed = true
+      return Fiber.interruptAll(rest === undefined ? inFlight : [...inFlight, rest])
+    }).pipe(
+      Effect.andThen(Effect.forEach(waiting, ({ name }) => countLost(pluginId, name), { discard: true })),
+      Effect.andThen(
+        Effect.suspend(() =>
+          waiting.size + givenUp === 0
+            ? Effect.void
+            : Effect.logError(`plugin ${pluginId}: ${waiting.size + givenUp} events are lost, since it has ended`),
+        ),
+      ),
     ),
-  )
-  // After a pause each event would be written by itself.
-  const worker = yield* Effect.forever(next, { disableYield: true }).pipe(
-    Effect.ignore,
-    Effect.andThen(room.take(inFlight)),
-    Effect.annotateLogs({ plugin_id: pluginId }),
-    Effect.forkScoped,
   )
 
   let isFull = false
   return {
-    offer: Effect.fnUntraced(function* (event) {
-      // One that is larger than all there is room for goes by itself.
-      if (bytes + sizeOf(event) <= limits.bytes || waiting.size === 0) {
-        waiting.add(event)
-        bytes += sizeOf(event)
-        if (yield* Queue.offer(queue, event)) {
-          isFull = false
-          return
-        }
-        done(event)
-      }
-      yield* countLost(pluginId, event.name)
-      // Said once until there is room again.
-      if (!isFull && !isEnding) {
-        yield* Effect.logError(
-          `plugin ${pluginId} is ${waiting.size} events (${bytes} bytes) behind; ${event.name} and more are lost`,
-        )
-      }
-      isFull = true
-    }),
-    turnTo: (next) =>
+    offer: (event) =>
       Effect.suspend(() => {
-        run = next
-        return Effect.andThen(turn, next === undefined ? isPresent.close : isPresent.open)
+        // One that is larger than all there is room for goes by itself.
+        const fits = bytes + sizeOf(event) <= limits.bytes || waiting.size === 0
+        if (fits && queued.length < limits.count && !isEnding) {
+          waiting.add(event)
+          bytes += sizeOf(event)
+          MutableList.append(queued, event)
+          isFull = false
+          pump()
+          return Effect.void
+        }
+        // Said once until there is room again.
+        const isSaid = isFull || isEnding
+        isFull = true
+        const said = `plugin ${pluginId} is ${waiting.size} events (${bytes} bytes) behind; ${event.name} and more are lost`
+        return Effect.andThen(countLost(pluginId, event.name), isSaid ? Effect.void : Effect.logError(said))
       }),
-    drain: Effect.suspend(() => ((isEnding = true), turn)).pipe(
-      Effect.andThen(Queue.end(queue)),
-      Effect.andThen(Fiber.await(worker)),
-      Effect.asVoid,
-    ),
+    turnTo: (next) =>
+      Effect.sync(() => {
+        run = next
+        turn()
+      }),
+    drain: Effect.suspend(() => {
+      isEnding = true
+      turn()
+      return isDone.await
+    }),
   }
 })

@@ -108,13 +108,13 @@ describe("a plugin that begins calls in their order", () => {
       const { run } = yield* told(20)
       yield* run.answer(names(1, 2))
       yield* run.answer(names(3, 2 + BREAKER_FAILURES), late)
-      assert.deepStrictEqual(run.heard, names(1, 10), "the circuit is open when there is room again")
-      yield* run.answer(names(8, 10), late)
-      assert.lengthOf(run.heard, 10)
+      assert.deepStrictEqual(run.heard, names(1, 14), "the last failure opens the circuit")
+      yield* run.answer(names(8, 14), late)
+      assert.lengthOf(run.heard, 14)
       yield* TestClock.adjust("31 seconds")
       yield* settle
-      assert.deepStrictEqual(run.heard, names(1, 11), "half-open, it lets one through")
-      yield* run.answer(names(11, 20))
+      assert.deepStrictEqual(run.heard, names(1, 15), "half-open, it lets one through")
+      yield* run.answer(names(15, 20))
       assert.deepStrictEqual(run.heard, names(1, 20))
     }),
   )
