@@ -1,7 +1,7 @@
 /** What waits for a plugin that begins calls in their order, and so is told of several events at once. */
 import { create } from "@bufbuild/protobuf"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
+import { Deferred, Effect, Exit, Fiber, Option, Scope, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import { PostSchema } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
 import { BREAKER_FAILURES } from "../../src/hooks/CircuitBreaker.ts"
@@ -172,6 +172,27 @@ describe("a plugin that begins calls in their order", () => {
       yield* run.answer(["1"])
       assert.deepStrictEqual([run.heard, next.heard], [names(1, 8), ["9", "10"]])
     }),
+  )
+
+  it.effect("is told of an event in the trace that it happened in, and in none where that was in none", () =>
+    Effect.gen(function* () {
+      const parents: Array<string | undefined> = []
+      const client = testClient(MattermostContract, undefined as never, "p", {
+        [hook]: () =>
+          Effect.map(Effect.option(Effect.currentParentSpan), (span) => {
+            parents.push(Option.getOrUndefined(span)?.spanId)
+            return {}
+          }),
+      })
+      const queue = yield* Effect.withSpan(NotificationQueue.make("p", LIMITS), "the plugin's start")
+      yield* queue.turnTo(client)
+      yield* queue.offer(event("in none"))
+      const span = Tracer.externalSpan({ spanId: "2".repeat(16), traceId: "1".repeat(32) })
+      const request = { post: create(PostSchema, { message: "in one" }) }
+      yield* queue.offer(NotificationQueue.event(MattermostContract, hook, request, span))
+      yield* settle
+      assert.deepStrictEqual(parents, [undefined, span.spanId])
+    }).pipe(Effect.scoped),
   )
 
   it.effect("has answered all that it was told of when it is drained; what is left is lost, and that is said", () =>
