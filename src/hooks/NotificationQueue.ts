@@ -1,6 +1,7 @@
-import { Clock, Context, Duration, Effect, Fiber, Latch, MutableList, type Scope, Tracer } from "effect"
+import { Clock, Context, Duration, Effect, Fiber, Latch, MutableList, type Scope, type Tracer } from "effect"
 import type { AnyContract } from "../contract/Contract.ts"
 import { countLost } from "./HookMetrics.ts"
+import { outsideTrace } from "../rpc/RpcTrace.ts"
 import { EncodedMessage, encodeMessage } from "../rpc/WireCheck.ts"
 import type { HookClient } from "./Hooks.ts"
 
@@ -72,8 +73,7 @@ export const make = Effect.fnUntraced(function* (
   pluginId: string,
   limits: Limits,
 ): Effect.fn.Return<NotificationQueue, never, Scope.Scope> {
-  // Not of the trace in which the plugin was started.
-  const fork = Effect.runForkWith(Context.omit(Tracer.ParentSpan)(yield* Effect.context()))
+  const fork = Effect.runForkWith(yield* outsideTrace(Effect.context()))
   const clock = yield* Clock.Clock
   const queued = MutableList.make<Event>()
   /** Events that are neither told nor given up: those that are queued, and those that the plugin is just told of. */

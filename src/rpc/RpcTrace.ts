@@ -10,6 +10,13 @@ export const traceparentOf = (fiber: Fiber.Fiber<unknown, unknown>): string | un
   return span?._tag === "Span" ? HttpTraceContext.toHeaders(span)[TRACEPARENT] : undefined
 }
 
+/** Runs what goes on after the effect that starts it has ended, and so is no part of that one's trace. */
+export const outsideTrace = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.updateContext(effect, withoutSpan)
+
+const withoutSpan = <R>(context: Context.Context<R>) =>
+  Context.omit(Tracer.ParentSpan)(context) as unknown as Context.Context<NoInfer<R>>
+
 /** Whether somebody listens to spans. Effect's own tracer keeps them to itself; to make some for it takes as long as all else. */
 export const isTraced = (context: Context.Context<never>): boolean =>
   Context.get(context, Tracer.Tracer) !== Tracer.nativeTracer

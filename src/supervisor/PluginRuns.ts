@@ -9,6 +9,7 @@ import { GoPluginClient } from "../goplugin/GoPluginClient.ts"
 import { HandshakeError } from "../goplugin/Handshake.ts"
 import { RuntimeDirectory } from "../goplugin/SocketDirectory.ts"
 import { MAX_MESSAGE_SIZE } from "../rpc/RpcLimits.ts"
+import { outsideTrace } from "../rpc/RpcTrace.ts"
 import { VARIABLES } from "../command/Variables.ts"
 import { ownVariables } from "../contract/Contract.ts"
 import type { Registration } from "../hooks/ActivePlugins.ts"
@@ -228,7 +229,7 @@ const make = Effect.gen(function* () {
         Effect.map(
           Effect.tap(
             Effect.onError(restore(begin), () => stop),
-            ({ unexpected }) => Effect.forkIn(Effect.flatMap(unexpected, end), owner),
+            ({ unexpected }) => Effect.forkIn(outsideTrace(Effect.flatMap(unexpected, end)), owner),
           ),
           ({ run }) => run,
         ),
