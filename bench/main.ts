@@ -1,6 +1,7 @@
 /**
  * `npm run bench`: what the supervisor costs. `npm run bench -- http many` measures only these parts; `--quick` only the
- * ratios unless others are named, in fewer rounds; `--json FILE` writes the ratios to a file as well.
+ * ratios unless others are named, in fewer rounds; `--json FILE` writes the ratios to a file as well, `--plot FILE` draws how costs
+ * grow.
  */
 import { parseArgs } from "node:util"
 import { NodeRuntime } from "@effect/platform-node"
@@ -8,10 +9,10 @@ import { Effect, Logger } from "effect"
 
 const {
   positionals: given,
-  values: { json, quick },
+  values: { json, plot, quick },
 } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: "string" }, quick: { type: "boolean", default: false } },
+  options: { json: { type: "string" }, plot: { type: "string" }, quick: { type: "boolean", default: false } },
 })
 
 /** Each part by its name; it prepares what it needs when it is loaded. */
@@ -20,6 +21,7 @@ const PARTS: { readonly [name: string]: () => Promise<Effect.Effect<string, unkn
   http: async () => (await import("./http/main.ts")).httpReport,
   hooks: async () => (await import("./hooks.ts")).hooksReport,
   goplugin: async () => (await import("./goplugin.ts")).goPluginReport,
+  growth: async () => (await import("./growth/main.ts")).growthReport(plot),
   many: async () => (await import("./many/main.ts")).manyReport,
 }
 
@@ -32,6 +34,10 @@ if (unknown.length > 0) {
 }
 if (json !== undefined && !parts.includes("ratios")) {
   process.stderr.write(`--json writes the ratios, which are not among ${parts.join(", ")}\n`)
+  process.exit(1)
+}
+if (plot !== undefined && !parts.includes("growth")) {
+  process.stderr.write(`--plot draws what growth measures, which is not among ${parts.join(", ")}\n`)
   process.exit(1)
 }
 

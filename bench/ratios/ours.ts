@@ -3,7 +3,10 @@ import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { Context, Effect, Layer, Option, type Scope } from "effect"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
+import type { Post } from "../../src/generated/mattermost/pluginapi/v1/post_pb.js"
+import type { MattermostContract } from "../../src/mattermost/MattermostContract.ts"
 import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"
+import type { SupervisorOptions } from "../../src/supervisor/SupervisorOptions.ts"
 import { root } from "../../scripts/python.ts"
 import { environment } from "../python.ts"
 import { post } from "./post.ts"
@@ -26,16 +29,24 @@ const live = MattermostPlugins.layerSupervisor.pipe(
   Layer.provide(NodeServices.layer),
 )
 
-/** A host, and what it takes to start its plugin. */
-const hostWith = Effect.fnUntraced(function* (id: "async" | "sync") {
+/** A host, and what starts a plugin from its folder. */
+export const hostWith = Effect.gen(function* () {
   const context = yield* Layer.build(Layer.fresh(live))
   const supervisor = Context.get(context, MattermostPlugins.Supervisor)
-  const bundle = yield* Context.get(context, PluginBundles).load(join(root, "bench/ratios/plugins", id))
-  return { plugins: Context.get(context, MattermostPlugins), start: supervisor.start(bundle) }
+  const bundles = Context.get(context, PluginBundles)
+  return {
+    plugins: Context.get(context, MattermostPlugins),
+    start: (folder: string, options?: SupervisorOptions<MattermostContract>) =>
+      Effect.flatMap(bundles.load(folder), (bundle) => supervisor.start(bundle, options)),
+  }
 })
+
+const folderOf = (id: "async" | "sync") => join(root, "bench/ratios/plugins", id)
 
 /** The same as the reference is asked, of plugins on the SDK. */
 export interface Ours {
+  /** Asks about a post. */
+  readonly asking: (post: Post) => Effect.Effect<unknown, unknown>
   readonly ask: (count: number, inFlight: number) => Effect.Effect<Took, unknown>
   /** Milliseconds in which the plugin has heard of so many events. */
   readonly tell: (count: number) => Effect.Effect<number, unknown>
@@ -45,9 +56,12 @@ export interface Ours {
   readonly pid: Effect.Effect<number, unknown>
 }
 
-export const ours = Effect.fnUntraced(function* (id: "async" | "sync"): Effect.fn.Return<Ours, unknown, Scope.Scope> {
-  const { plugins, start } = yield* hostWith(id)
-  yield* start
+export const ours = Effect.fnUntraced(function* (
+  id: "async" | "sync",
+  options?: SupervisorOptions<MattermostContract>,
+): Effect.fn.Return<Ours, unknown, Scope.Scope> {
+  const { plugins, start } = yield* hostWith
+  yield* start(folderOf(id), options)
   const say = (command: string) =>
     Effect.map(
       plugins.call(id, "executeCommand", { args: { command } }),
@@ -55,8 +69,10 @@ export const ours = Effect.fnUntraced(function* (id: "async" | "sync"): Effect.f
     )
   const tell = plugins.notify("messageHasBeenPosted", { post })
   const burst = (count: number) => Effect.andThen(Effect.repeat(tell, { times: count - 1 }), say(`/told ${count}`))
+  const asking = (about: Post) => plugins.decide("messageWillBePosted", { post: about })
   return {
-    ask: (count, inFlight) => took(plugins.decide("messageWillBePosted", { post }), count, inFlight),
+    asking,
+    ask: (count, inFlight) => took(asking(post), count, inFlight),
     tell: (count) => Effect.map(took(burst(BURST), count / BURST, 1), ({ total }) => total),
     pairs: (count, inFlight) => Effect.map(say(`/pairs ${count} ${inFlight}`), Number),
     pid: Effect.map(say("/pid"), Number),
@@ -64,11 +80,11 @@ export const ours = Effect.fnUntraced(function* (id: "async" | "sync"): Effect.f
 })
 
 /** Milliseconds from a plugin's start until it is active. It is stopped after. */
-export const startToActive = Effect.map(hostWith("async"), ({ start }) =>
+export const startToActive = Effect.map(hostWith, ({ start }) =>
   Effect.scoped(
     Effect.suspend(() => {
       const began = performance.now()
-      return Effect.map(start, () => performance.now() - began)
+      return Effect.map(start(folderOf("async")), () => performance.now() - began)
     }),
   ),
 )
