@@ -20,9 +20,9 @@ from ._exceptions import convert_grpc_error
 from ._generator.names import method_of
 from ._limits import check_sendable
 from ._loops import EventLoop
-from ._models import fill
 from ._ttrpc import inherited
 from ._ttrpc.client import AsyncChannel, Channel
+from ._values import fill
 from .logs import own_logger
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ._descriptors import message_class
 from ._fields import is_repeated, is_struct
 from ._generator.names import attribute_of
 from ._limits import check_sendable
-from ._models import fill, has_model, model_of, reader, to_message, value_reader
+from ._values import fill, has_model, model_of, reader, to_message, value_reader
 from .logs import own_logger
 
 if TYPE_CHECKING:

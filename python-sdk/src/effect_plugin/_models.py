@@ -11,39 +11,21 @@ import functools
 import inspect
 import sys
 import threading
-from collections.abc import Iterable, Mapping
 from dataclasses import InitVar
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar, cast
 
 from google.protobuf import descriptor
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from ._descriptors import OfModels, message_class, rules_of
-from ._enums import ENUMS, contract_enum
+from ._descriptors import message_class, rules_of
+from ._enums import contract_enum
 from ._fields import is_map, is_optional, is_repeated, is_struct
 from ._generator.names import attribute_of
-from ._well_known import READERS, Properties, to_well_known
+from ._values import MODELS, ModelBase, fill, reader, to_message, values_of
+from ._well_known import Properties
 
-__all__ = [
-    "Json",
-    "Model",
-    "Properties",
-    "contract_enum",
-    "fill",
-    "from_json",
-    "has_model",
-    "is_there",
-    "json_bytes",
-    "may_be_absent",
-    "model",
-    "model_of",
-    "one_or_all",
-    "reader",
-    "to_message",
-    "value_reader",
-]
+__all__ = ["Model", "contract_enum", "model"]
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as model
@@ -96,30 +78,6 @@ Self = TypeVar("Self", bound="Model")
 _CHANGES = {"Clear", "ClearField", "CopyFrom", "MergeFrom", "MergeFromString", "ParseFromString"}
 
 
-def json_bytes(value: Any) -> bytes:
-    """JSON. Raises TypeError or ValueError for what it can't say: NaN, half a character, what is nested too deeply."""
-    import json
-
-    try:
-        return json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except RecursionError as error:
-        raise ValueError("this is nested too deeply for JSON") from error
-
-
-class Json(bytes):
-    """JSON, in bytes as the contract carries it; `json()` is what it says. Made of bytes, or of what JSON can say."""
-
-    def __new__(cls, value: Any = b"") -> Json:
-        """Of bytes as they are, of anything else its JSON."""
-        return super().__new__(cls, value if isinstance(value, bytes) else json_bytes(value))
-
-    def json(self) -> Any:
-        """What the bytes say; None when there are none. Raises ValueError if they are no JSON."""
-        import json
-
-        return json.loads(self) if self else None
-
-
 class _Signature:
     """A model's signature, for `help()` and editors: its fields with their types and defaults."""
 
@@ -148,7 +106,7 @@ class _Unread:
 
     def __get__(self, instance: Any, owner: type) -> Any:
         if instance is not None:
-            values = _values_of(instance)
+            values = values_of(instance)
             value = values[self._name] = _readers(owner.DESCRIPTOR)[self._name](values["_origin"])  # type: ignore[attr-defined]
             return value
         if self._default is dataclasses.MISSING or isinstance(self._default, dataclasses.Field):
@@ -156,15 +114,8 @@ class _Unread:
         return self._default
 
 
-class _Instance:
-    """Where instances have their attributes, whatever a subclass says of `__dict__`."""
-
-
-_values_of: Callable[[Any], dict[str, Any]] = _Instance.__dict__["__dict__"].__get__
-
-
 @model
-class Model(_Instance):
+class Model(ModelBase):
     """What all models have in common. Each is a dataclass that can be changed; every field has a default.
 
     Code written for protobuf's messages goes on working: `HasField`, `CopyFrom`, `json_format.MessageToDict` and so on.
@@ -188,13 +139,13 @@ class Model(_Instance):
     def __init_subclass__(cls) -> None:
         # A subclass of a model is one for the same message.
         if "DESCRIPTOR" in vars(cls):
-            _MODELS[cls.DESCRIPTOR] = cls
+            MODELS[cls.DESCRIPTOR] = cls
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         fields = dataclasses.fields(cast("Any", type(self)))
         if len(args) > len(fields):
             raise TypeError(f"{type(self).__name__} has {len(fields)} fields, {len(args)} were given")
-        values = _values_of(self)
+        values = values_of(self)
         values["_origin"] = kwargs.pop("_origin", None)
         for field, value in zip(fields, args):
             if field.name in kwargs:
@@ -213,13 +164,13 @@ class Model(_Instance):
     @classmethod
     def _of(cls: type[Self], message: Any) -> Self:
         made = cls.__new__(cls)
-        _values_of(made)["_origin"] = message
+        values_of(made)["_origin"] = message
         return made
 
     def to_proto(self) -> Any:
         """The message, as it goes over the wire. Raises TypeError or ValueError for what its field can't hold."""
         message = message_class(self.DESCRIPTOR)()
-        values = _values_of(self)
+        values = values_of(self)
         origin = values["_origin"]
         if origin is not None:
             message.CopyFrom(origin)
@@ -240,11 +191,11 @@ class Model(_Instance):
     def _absent(cls: type[Self]) -> Self:
         """What a message that is not set reads as, as with protobuf: it is empty, and false until something is set."""
         made = cls.__new__(cls)
-        _values_of(made).update(_origin=None, _was_absent=True)
+        values_of(made).update(_origin=None, _was_absent=True)
         return made
 
     def _is_absent(self) -> bool:
-        return "_was_absent" in _values_of(self) and not self.to_proto().ByteSize()
+        return "_was_absent" in values_of(self) and not self.to_proto().ByteSize()
 
     def __bool__(self) -> bool:
         return not self._is_absent()
@@ -254,7 +205,7 @@ class Model(_Instance):
 
         @property
         def __dict__(self) -> dict[str, Any]:
-            values = _values_of(self)
+            values = values_of(self)
             for name in _readers(self.DESCRIPTOR):
                 getattr(self, name)
             return values
@@ -269,7 +220,7 @@ class Model(_Instance):
 
             def change(*args: Any) -> Any:
                 result = found(*[arg.to_proto() if isinstance(arg, Model) else arg for arg in args])
-                values = _values_of(self)
+                values = values_of(self)
                 values.clear()
                 values["_origin"] = message
                 return result
@@ -277,7 +228,7 @@ class Model(_Instance):
             return change
 
         def __setattr__(self, name: str, value: Any) -> None:
-            values = _values_of(self)
+            values = values_of(self)
             if name not in values and name not in _readers(self.DESCRIPTOR):
                 raise AttributeError(self._no_field(name))
             values[name] = value
@@ -305,10 +256,6 @@ class Model(_Instance):
         return f"{type(self).__name__} has no field {name!r}; it has {names}"
 
 
-#: The models by their messages. Descriptors are of one pool, so that contracts may have the same names.
-_MODELS: OfModels[type[Model]] = OfModels()
-
-
 def _from_bytes(of: type[Model], data: bytes) -> Model:
     return of.from_proto(message_class(of.DESCRIPTOR).FromString(data))
 
@@ -327,9 +274,6 @@ def _fields(of: descriptor.Descriptor) -> list[tuple[str, FieldDescriptor, bool]
         )
 
     return [(attribute_of(field.name), field, keeps_empty(field)) for field in of.fields]
-
-
-# -- from the wire -------------------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -354,8 +298,8 @@ def _empty(of: descriptor.Descriptor, field: FieldDescriptor) -> Callable[[], An
     if is_repeated(field):
         return list
     if field.message_type is not None:
-        known = _MODELS.get(field.message_type)
-        reads_empty = rules_of(of).unset_is_empty and not _MODELS[of].NONE_WHEN_UNSET
+        known = MODELS.get(field.message_type)
+        reads_empty = rules_of(of).unset_is_empty and not MODELS[of].NONE_WHEN_UNSET
         if known is not None:
             return known._absent if reads_empty else lambda: None
         if is_optional(field):
@@ -365,161 +309,3 @@ def _empty(of: descriptor.Descriptor, field: FieldDescriptor) -> Callable[[], An
         return Properties if is_struct(field) else lambda: None
     value = None if is_optional(field) else reader(field)(field.default_value)
     return lambda: value
-
-
-@functools.cache
-def reader(field: FieldDescriptor) -> Callable[[Any], Any]:
-    """What makes a field's value on the wire one of the model."""
-    if is_map(field):
-        of_value = reader(cast("Any", field.message_type).fields_by_name["value"])
-        return lambda value: {key: of_value(item) for key, item in value.items()}
-    one = _reader_of_one(field)
-    return (lambda value: [one(item) for item in value]) if is_repeated(field) else one
-
-
-def _reader_of_one(field: FieldDescriptor) -> Callable[[Any], Any]:
-    if field.message_type is not None:
-        known = _MODELS.get(field.message_type)
-        if known is not None:
-            return known._of
-        return READERS.get(field.message_type.full_name, lambda value: value)
-    if field.enum_type is not None:
-        return ENUMS[field.enum_type].read
-    is_json = field.type == field.TYPE_BYTES and field.name.endswith("_json") and rules_of(field).json_bytes
-    return Json if is_json else lambda value: value
-
-
-def value_reader(field: FieldDescriptor) -> Callable[[Any], Any]:
-    """What reads a field of a message; None where there is nothing to read."""
-    get, read = attrgetter(field.name), reader(field)
-    if may_be_absent(field):
-        return lambda message: read(get(message)) if is_there(message, field) else None
-    return lambda message: read(get(message))
-
-
-def one_or_all(readers: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
-    """Reads what there is of a message: nothing, one thing, or a tuple of several."""
-    if len(readers) == 1:
-        return readers[0]
-    return lambda message: tuple(read(message) for read in readers) if readers else None
-
-
-def is_there(message: Any, field: FieldDescriptor) -> bool:
-    """Whether a field has something to read. A message of the contract's always has, unless it is declared optional."""
-    return not may_be_absent(field) or bool(message.HasField(field.name))
-
-
-def may_be_absent(field: FieldDescriptor) -> bool:
-    """Whether a field may have nothing to read."""
-    if is_optional(field):
-        return True
-    if field.message_type is None or is_repeated(field) or field.message_type in _MODELS:
-        return False
-    # An empty object, or list, is as good as none.
-    return field.message_type.name not in ("Struct", "ListValue")
-
-
-def has_model(message: descriptor.Descriptor) -> bool:
-    """Whether a message has a model."""
-    return message in _MODELS
-
-
-def model_of(message: descriptor.Descriptor) -> type[Model]:
-    """The model of a message. Raises KeyError for one that has none, as requests and responses have none."""
-    return _MODELS[message]
-
-
-def from_json(value: Any) -> Any:
-    """A message's fields where a method takes its JSON, as the published SDK's property methods do."""
-    import json
-
-    return json.loads(value) if isinstance(value, (bytes, str)) else value
-
-
-# -- to the wire ---------------------------------------------------------------------------------------------------
-
-
-def fill(message: Any, field: FieldDescriptor, value: Any) -> None:
-    """Puts a value of the model into a message; None leaves the field unset.
-
-    Raises TypeError for what is none of the field's, and ValueError for one that can't be sent.
-    """
-    if value is None:
-        return
-    if _is_plain(field):
-        try:
-            setattr(message, field.name, value)
-            return
-        except (TypeError, ValueError):
-            # It may be put in another way, or the reason is told below.
-            pass
-    try:
-        oneof = field.containing_oneof
-        if oneof is not None and message.WhichOneof(oneof.name) not in (None, field.name):
-            others = f"{oneof.name} is one of {', '.join(each.name for each in oneof.fields)}"
-            raise ValueError(f"{others}, and {message.WhichOneof(oneof.name)} is set")
-        _fill(message, field, value)
-    except (TypeError, AttributeError) as error:
-        raise TypeError(f"can't take a {type(value).__name__} as {field.name}: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"can't take this {type(value).__name__} as {field.name}: {error}") from error
-
-
-@functools.cache
-def _is_plain(field: FieldDescriptor) -> bool:
-    """Whether a field takes values as they are."""
-    of = (field.message_type, field.enum_type, field.containing_oneof)
-    return of == (None, None, None) and not is_repeated(field)
-
-
-def _fill(message: Any, field: FieldDescriptor, value: Any) -> None:
-    of = field.message_type
-    if is_map(field):
-        of_value = cast("Any", of).fields_by_name["value"]
-        target = getattr(message, field.name)
-        for key, item in value.items():
-            if of_value.message_type is None:
-                target[key] = _scalar(of_value, item)
-            else:
-                target[key].CopyFrom(to_message(of_value.message_type, item))
-    elif is_repeated(field):
-        if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-            raise TypeError("that is no list")
-        items = (_scalar(field, item) if of is None else to_message(of, item) for item in value)
-        getattr(message, field.name).extend(items)
-    elif of is not None:
-        getattr(message, field.name).CopyFrom(to_message(of, value))
-    else:
-        setattr(message, field.name, _scalar(field, value))
-
-
-def _scalar(field: FieldDescriptor, value: Any) -> Any:
-    if field.enum_type is not None:
-        known = ENUMS.get(field.enum_type)
-        try:
-            return value if known is None else known.write(value)
-        except (KeyError, ValueError):
-            raise TypeError(f"{value!r} is not a valid {known.enum.__name__ if known else 'enum'}") from None
-    if isinstance(value, (dict, list)) and field.type == field.TYPE_BYTES:
-        return json_bytes(value)
-    return value
-
-
-def to_message(of: descriptor.Descriptor, value: Any) -> Any:
-    """A message of this kind: from its model, from a message as protobuf has it, or a dict or tuple of its fields."""
-    known = _MODELS.get(of)
-    if isinstance(value, Model):
-        value = value.to_proto()
-    if isinstance(value, Message):
-        if type(value) is message_class(of):
-            return value
-        if value.DESCRIPTOR.full_name == of.full_name:
-            # Somebody else's stubs of the same contract.
-            return message_class(of).FromString(value.SerializeToString())
-    elif known is not None and isinstance(value, Mapping):
-        return known(**value).to_proto()
-    elif known is not None and isinstance(value, tuple):
-        return known(*value).to_proto()
-    elif (made := to_well_known(of, value)) is not None:
-        return made
-    raise TypeError(f"a {of.name} is needed")

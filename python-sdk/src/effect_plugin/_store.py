@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Callable, Protocol
 
 from ._exceptions import UnavailableError
-from ._models import json_bytes
+from ._values import json_bytes
 
 #: How often a value that others keep changing is tried to be changed.
 _ATTEMPTS = 50

@@ -21,7 +21,8 @@ from ._descriptors import ENGINE, Descriptors
 from ._fields import is_repeated
 from ._handshake import HandshakeConfig
 from ._hooks import mark
-from ._models import Model, contract_enum, json_bytes, model, model_of, one_or_all, value_reader
+from ._models import Model, contract_enum, model
+from ._values import json_bytes, model_of, one_or_all, value_reader
 
 if TYPE_CHECKING:
     from ._store import KeyValueCalls

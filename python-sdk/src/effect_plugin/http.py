@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from ._body import STALL_LIMIT, Incoming, complete
 from ._body import ClientDisconnected as ClientDisconnected
 from ._generated.models import HTTPRequestContext as HTTPRequestContext
-from ._models import json_bytes
 from ._outgoing import Head, Outgoing
+from ._values import json_bytes
 from .logs import own_logger
 
 _log = own_logger("effect_plugin")

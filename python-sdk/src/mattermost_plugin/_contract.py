@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from effect_plugin._descriptors import message_class
 from effect_plugin._dispatch import sayable
 from effect_plugin._generator.names import snake_case
-from effect_plugin._models import one_or_all, reader
+from effect_plugin._values import one_or_all, reader
 from effect_plugin.contract import Contract
 
 from ._descriptors import DESCRIPTORS

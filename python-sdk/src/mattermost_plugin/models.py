@@ -7,18 +7,9 @@ from typing import Any, Callable, TypeVar, cast
 
 from google.protobuf import descriptor
 
-from effect_plugin._models import (
-    Json,
-    Model,
-    Properties,
-    contract_enum,
-    fill,
-    from_json,
-    json_bytes,
-    model,
-    reader,
-    to_message,
-)
+from effect_plugin._models import Model, contract_enum, model
+from effect_plugin._values import Json, fill, from_json, json_bytes, reader, to_message
+from effect_plugin._well_known import Properties
 
 __all__ = [
     "ContractEnum",

@@ -12,7 +12,7 @@ from .._descriptors import message_class
 from .._exceptions import PluginAPIError
 from .._generator.names import attribute_of, method_of
 from .._grpc import service_handler
-from .._models import fill, is_there, reader, to_message
+from .._values import fill, is_there, reader, to_message
 from ..contract import Contract
 from .host_services import HostServices
 from .key_values import FakeKeyValueStore

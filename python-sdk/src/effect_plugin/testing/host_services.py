@@ -10,7 +10,7 @@ import grpc
 from .._descriptors import ENGINE, message_class
 from .._exceptions import PluginAPIError
 from .._grpc import service_handler
-from .._models import fill, reader
+from .._values import fill, reader
 from ..contract import HOST_SERVICES
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from .._fields import is_repeated
 from .._generator.names import attribute_of
 from .._limits import message_options
 from .._loops import EventLoop
-from .._models import fill, reader, to_message
 from .._plugin import PluginClass, contract_of, make_plugin
 from .._server import PluginServer
+from .._values import fill, reader, to_message
 from ..contract import Contract
 from ..logs import own_logger
 from .host_api import FakeHostAPI

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from effect_plugin._descriptors import message_class
-from effect_plugin._models import fill, reader
+from effect_plugin._values import fill, reader
 from effect_plugin.testing import host_api
 
 from .._contract import CONTRACT
