@@ -15,7 +15,6 @@ import grpc
 import pytest
 
 from effect_plugin import _handshake as handshake
-from mattermost_plugin.types import Post
 
 from .conftest import HEADER, IDLE, LIMIT, STUCK, StartPlugin
 from .wire import HealthCheckRequest, HealthCheckResponse
@@ -258,18 +257,3 @@ def test_the_log_level(start_plugin: StartPlugin, level: str, expected: bool) ->
     )
     plugin.call("OnActivate")
     assert ("a detail" in plugin.wait_for_log("the end")) is expected
-
-
-@pytest.mark.parametrize(("chosen", "interval"), [("", 0.001), ("sys.setswitchinterval(0.01)", 0.01)])
-def test_a_thread_that_computes_lets_others_run_soon(start_plugin: StartPlugin, chosen: str, interval: float) -> None:
-    plugin = start_plugin(f"""
-    {chosen}
-    class Asked(Plugin):
-        @hook(HookName.MessageWillBePosted)
-        def interval(self, ctx, post):
-            return None, str(sys.getswitchinterval())
-
-    run_plugin(Asked)
-    """)
-    answer = plugin.call("MessageWillBePosted", post=Post())
-    assert float(answer.rejection_reason) == pytest.approx(interval)

@@ -4,6 +4,7 @@ import { countLost } from "./HookMetrics.ts"
 import { outsideTrace } from "../rpc/RpcTrace.ts"
 import { EncodedMessage, encodeMessage } from "../rpc/WireCheck.ts"
 import type { HookClient } from "./Hooks.ts"
+import { SETTINGS_HOOK } from "./PluginCalls.ts"
 
 /** How many events may wait for one plugin, of how many bytes in all, and how many it may be at work on at once. */
 export interface Limits {
@@ -75,6 +76,7 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<NotificationQueue, never, Scope.Scope> {
   const fork = Effect.runForkWith(yield* outsideTrace(Effect.context()))
   const clock = yield* Clock.Clock
+  const most = Math.max(1, limits.inFlight)
   const queued = MutableList.make<Event>()
   /** Events that are neither told nor given up: those that are queued, and those that the plugin is just told of. */
   const waiting = new Set<Event>()
@@ -89,6 +91,8 @@ export const make = Effect.fnUntraced(function* (
   let unreached: Latch.Latch | undefined
   /** Whether no event has reached the plugin since one did not: they go one by one then, for each may be lost. */
   let isUnsure = false
+  /** Whether the last event that was told of is that there are other settings. */
+  let isSettling = false
   /** The wait for the next event to be told. */
   let rest: Fiber.Fiber<void> | undefined
   const isDone = Latch.makeUnsafe(true)
@@ -131,9 +135,13 @@ export const make = Effect.fnUntraced(function* (
     ).pipe(Effect.andThen(Effect.sync(() => done(event))), Effect.annotateLogs({ plugin_id: pluginId }))
   }
 
-  /** How many events a run may be told of at once. Another one than before might begin them earlier than that one. */
-  const room = (told: HookClient): number =>
-    told !== latest ? (inFlight.size === 0 ? 1 : 0) : told.keepsOrder && !isUnsure ? Math.max(1, limits.inFlight) : 1
+  /** How many events may be told of at once, that one among them. */
+  const room = (event: Event, told: HookClient): number => {
+    // Another run than before might begin it earlier than that one those before it. And while a plugin hears of its settings,
+    // nothing else goes on in it that it was told of.
+    const isAlone = told !== latest || event.hook === SETTINGS_HOOK || isSettling
+    return told.keepsOrder && !isUnsure && !isAlone ? most : 1
+  }
 
   /** What has to be over before a run may be told of an event. */
   const obstacle = (event: Event, { calls: { breaker } }: HookClient): Effect.Effect<void> | undefined => {
@@ -162,16 +170,19 @@ export const make = Effect.fnUntraced(function* (
     isPumping = true
     for (;;) {
       const told = run
-      if (queued.length === 0 || told === undefined || rest !== undefined || inFlight.size >= room(told)) break
+      if (queued.length === 0 || told === undefined || rest !== undefined || inFlight.size >= most) break
       const event = MutableList.take(queued) as Event
-      const wait = obstacle(event, told)
+      const hasRoom = inFlight.size < room(event, told)
+      const wait = hasRoom ? obstacle(event, told) : undefined
+      if (!hasRoom || wait !== undefined) MutableList.prepend(queued, event)
+      if (!hasRoom) break
       if (wait !== undefined) {
-        MutableList.prepend(queued, event)
         rest = fork(Effect.raceFirst(wait, turned.await))
         ended(rest, () => (rest = undefined))
         continue
       }
       latest = told
+      isSettling = event.hook === SETTINGS_HOOK
       const telling = fork(deliver(event, told))
       inFlight.add(telling)
       ended(telling, () => inFlight.delete(telling))

@@ -49,7 +49,7 @@ export interface PluginCalls {
 }
 
 /** The hook by which plugins of every contract are told of their settings. */
-const SETTINGS_HOOK = "onConfigurationChange"
+export const SETTINGS_HOOK = "onConfigurationChange"
 
 /** The outcome of a call that did not get to the plugin. */
 const UNREACHED = "transport"

@@ -33,12 +33,14 @@ class Run {
   readonly #answers = new Map<string, Deferred.Deferred<object, HookError>>()
 
   constructor(keepsOrder: boolean) {
+    const hear = (message: string) =>
+      Effect.suspend(() => {
+        this.heard.push(message)
+        return Deferred.await(this.#answer(message))
+      })
     const client = testClient(MattermostContract, undefined as never, "p", {
-      [hook]: ({ post: { message } }: { readonly post: { readonly message: string } }) =>
-        Effect.suspend(() => {
-          this.heard.push(message)
-          return Deferred.await(this.#answer(message))
-        }),
+      [hook]: ({ post }: { readonly post: { readonly message: string } }) => hear(post.message),
+      onConfigurationChange: () => hear("settings"),
     })
     this.client = { ...client, keepsOrder }
   }
@@ -171,6 +173,20 @@ describe("a plugin that begins calls in their order", () => {
       assert.deepStrictEqual([run.heard, next.heard], [names(1, 8), []])
       yield* run.answer(["1"])
       assert.deepStrictEqual([run.heard, next.heard], [names(1, 8), ["9", "10"]])
+    }),
+  )
+
+  it.effect("hears of its settings when it has answered all before that, and of nothing else meanwhile", () =>
+    Effect.gen(function* () {
+      const { offer, queue, run } = yield* told(3)
+      yield* queue.offer(NotificationQueue.event(MattermostContract, "onConfigurationChange", {}, undefined))
+      yield* offer(["4", "5"])
+      yield* run.answer(["1", "2"])
+      assert.deepStrictEqual(run.heard, names(1, 3))
+      yield* run.answer(["3"])
+      assert.deepStrictEqual(run.heard, [...names(1, 3), "settings"])
+      yield* run.answer(["settings"])
+      assert.deepStrictEqual(run.heard, [...names(1, 3), "settings", "4", "5"])
     }),
   )
 

@@ -24,11 +24,6 @@ def hear_of_the_end(stopping: Stopping, loop: asyncio.AbstractEventLoop, *, host
         process.watch_host(stopping.set)
 
 
-#: Seconds after which a thread that computes lets another one run, and Python's own default. A call goes through two or
-#: three threads, and would wait so long for each of them; to change threads this often costs next to nothing.
-_SWITCH_INTERVAL, _DEFAULT_SWITCH_INTERVAL = 0.001, 0.005
-
-
 def run(
     serving: Coroutine[Any, Any, None], new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 ) -> None:
@@ -37,9 +32,6 @@ def run(
     An error before the handshake goes to stderr, with exit code 1. `new_loop` makes the event loop.
     """
     try:
-        # Somebody else may have chosen another one.
-        if sys.getswitchinterval() == _DEFAULT_SWITCH_INTERVAL:
-            sys.setswitchinterval(_SWITCH_INTERVAL)
         loop = new_loop()
         asyncio.set_event_loop(loop)
         tasks.report_deaths(loop)

@@ -50,6 +50,7 @@ class Outside(Protocol):
 
     def has_unread(self) -> bool:
         """Whether there is something to read."""
+        raise NotImplementedError
 
 
 class Threads:
