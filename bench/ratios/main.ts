@@ -20,9 +20,10 @@ const ROUNDS = { quick: 9, thorough: 31 }
 const better = (unit: Figure["unit"]) => (unit === "/s" || unit === "MiB/s" ? "higher" : "lower")
 const inWords = (value: number, unit: Figure["unit"]) => `${Number(value.toPrecision(3))} ${unit}`.replace(" /", "/")
 
-const row = (name: string, { ours: what, peer: beside }: Ratio, { ours, peer, ratio, unit }: Measured) => [
+const row = (name: string, { ours: what, peer: beside }: Ratio, { ours, peer, ratio, spread, unit }: Measured) => [
   name,
   ratio.toFixed(2),
+  spread.map((value) => value.toFixed(2)).join("–"),
   better(unit),
   what,
   inWords(ours, unit),
@@ -32,7 +33,9 @@ const row = (name: string, { ours: what, peer: beside }: Ratio, { ours, peer, ra
 
 const write = (file: string, measured: ReadonlyMap<string, Measured>) => {
   const ratios = Object.fromEntries([...measured].map(([name, { ratio }]) => [name, ratio]))
-  const medians = Object.fromEntries([...measured].map(([name, { ours, peer, unit }]) => [name, { ours, peer, unit }]))
+  const medians = Object.fromEntries(
+    [...measured].map(([name, { ours, peer, spread, unit }]) => [name, { ours, peer, unit, spread }]),
+  )
   writeFileSync(file, `${JSON.stringify({ ratios, medians }, null, 2)}\n`)
 }
 
@@ -54,6 +57,6 @@ export const ratiosReport = ({ json, quick }: RatiosOptions): Effect.Effect<stri
     if (json !== undefined) write(json, measured)
     const rows = Object.entries(RATIOS).map(([name, ratio]) => row(name, ratio, measured.get(name)!))
     const load = loadavg().map((value) => value.toFixed(1))
-    return `${table([["", "ratio", "better", "ours", "", "beside", ""], ...rows])}\nLoad: ${load.join(", ")}`
+    return `${table([["", "ratio", "spread", "better", "ours", "", "beside", ""], ...rows])}\nLoad: ${load.join(", ")}`
   }).pipe(Effect.scoped)
 }

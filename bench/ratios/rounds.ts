@@ -24,6 +24,13 @@ export interface Measured {
   readonly unit: Figure["unit"]
   /** The median of ours over the peer's. */
   readonly ratio: number
+  /** Between what the middle half of the rounds' own ratios are. */
+  readonly spread: readonly [low: number, high: number]
+}
+
+const middleHalf = (values: ReadonlyArray<number>): readonly [number, number] => {
+  const sorted = values.toSorted((a, b) => a - b)
+  return [sorted[sorted.length >> 2]!, sorted[(3 * sorted.length) >> 2]!]
 }
 
 /** Measures all figures, after a round that warms up, and answers the ratios by their names. */
@@ -42,7 +49,8 @@ export const measureRatios = Effect.fnUntraced(function* (
   return new Map(
     Object.entries(ratios).map(([name, { of }]) => {
       const [ours, peer] = [medianOf(of[0]), medianOf(of[1])]
-      return [name, { ours, peer, unit: figures[of[0]]!.unit, ratio: ours / peer }]
+      const each = values.get(of[0])!.map((value, round) => value / values.get(of[1])![round]!)
+      return [name, { ours, peer, unit: figures[of[0]]!.unit, ratio: ours / peer, spread: middleHalf(each) }]
     }),
   )
 })

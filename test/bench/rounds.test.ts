@@ -21,7 +21,7 @@ describe("the bench's rounds", () => {
         3,
       )
       assert.deepStrictEqual(turns, Array.from({ length: 4 }, () => ["ours", "peer"]).flat())
-      assert.deepStrictEqual(measured.get("ratio"), { ours: 6, peer: 2, unit: "ms", ratio: 3 })
+      assert.deepStrictEqual(measured.get("ratio"), { ours: 6, peer: 2, unit: "ms", ratio: 3, spread: [3 / 70, 90] })
     }),
   )
 
