@@ -95,7 +95,8 @@ def test_a_pydantic_model() -> None:
 def test_classes_that_are_no_settings() -> None:
     @dataclass
     class Odd:
-        what: list[dict] | None = None  # type: ignore[type-arg]
+        # As Python 3.9 can read it.
+        what: Optional[list[dict]] = None  # type: ignore[type-arg]  # noqa: UP045
 
     with pytest.raises(TypeError, match="settings are a dataclass or a pydantic model"):
         read_settings(dict, {})
