@@ -79,7 +79,9 @@ else:
 
     def model(cls: type) -> type:
         """Makes a model of a class of fields."""
-        annotations = inspect.get_annotations(cls) if sys.version_info >= (3, 10) else vars(cls)["__annotations__"]
+        annotations = (
+            inspect.get_annotations(cls) if sys.version_info >= (3, 10) else vars(cls).get("__annotations__", {})
+        )
         names = [name for name, what in annotations.items() if not str(what).startswith(_NO_FIELDS)]
         given = {name: value for name, value in vars(cls).items() if name in annotations}
         namespace = {"__module__": cls.__module__, "__annotations__": annotations, **given}
