@@ -76,3 +76,56 @@ def test_what_does_not_begin_keeps_the_others_from_it_for_a_moment_only(monkeypa
         assert second.wait(LIMIT / 2)
     finally:
         threads.close()
+
+
+class _Loop:
+    """One that leads in place of the threads."""
+
+    lead: Lead
+
+    def take(self, lead: Lead) -> None:
+        """Leads."""
+        self.lead = lead
+
+    def lost(self) -> None:
+        """Leads no more."""
+
+    def has_unread(self) -> bool:
+        """Has read everything."""
+        return False
+
+
+def test_what_is_done_is_told_while_something_holds_up_who_leads() -> None:
+    told = threading.Event()
+    loop = _Loop()
+    threads = Threads(4, lambda lead: None, told.set, lambda now: math.inf)
+    threads.start(loop)
+    try:
+        assert threads.enter_outside(loop.lead)
+        threads.leave_outside()
+        assert told.wait(LIMIT), "whatever the loop does now"
+    finally:
+        threads.close()
+
+
+def test_who_watches_does_not_sleep_through_what_has_just_begun() -> None:
+    loop = _Loop()
+    threads = Threads(4, lambda lead: None, lambda: None, lambda now: math.inf)
+    looked, resting = threading.Event(), threads._sleep
+
+    def begin_and_sleep(begun: int) -> None:
+        if looked.is_set():
+            resting(begun)
+        else:
+            # After its last look, and before it can be woken.
+            assert threads.enter_outside(loop.lead)
+            threads.leave_outside()
+            resting(begun)
+            looked.set()
+
+    threads._sleep = begin_and_sleep  # type: ignore[method-assign]
+    threads.start(loop)
+    try:
+        assert looked.wait(LIMIT)
+    finally:
+        threads.close()

@@ -63,8 +63,9 @@ class Threads:
     """So many threads that run handlers at once, and one more that leads, or another one outside.
 
     `lead` is called on a thread that has begun to lead, and returns when it does no longer. `done` is called on each
-    thread that has run something without leading. `look` is called by the thread that watches, when a time comes that
-    it was told with `watch`; it answers the next one.
+    thread that has run something without leading, and by the thread that watches, as long as there is work: what holds
+    up who leads must not keep what has been done before from being told. `look` is called by that thread, when a time
+    comes that it was told with `watch`; it answers the next one.
     """
 
     def __init__(
@@ -273,7 +274,7 @@ class Threads:
             if looks < _LOOKS:
                 time.sleep(_PATIENCE)
             else:
-                self._sleep()
+                self._sleep(begun)
                 looks = 0
             now, used = time.monotonic(), time.process_time()
             computes = used - computed > (now - last) / 2
@@ -286,13 +287,14 @@ class Threads:
                 unread_since = self._looked_outside(begun, now, patience, unread_since)
             looks = 0 if since is not None or self._begun != begun else looks + 1
             begun = self._begun
+            self._done()
             if now >= self._next_look:
                 self._look_now(now)
 
-    def _sleep(self) -> None:
+    def _sleep(self, begun: int) -> None:
         self._sleeps = True
-        # Whoever begins after this wakes it.
-        if self._since is None and not self._closed:
+        # Whoever begins after this wakes it, and who has begun since the last look did not.
+        if self._since is None and self._begun == begun and not self._closed:
             wait = self._next_look - time.monotonic()
             try:
                 if wait > 0:
