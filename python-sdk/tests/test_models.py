@@ -278,3 +278,17 @@ def test_what_is_read_when_it_is_asked_for() -> None:
         _ = Post.from_proto(message).massage  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match="massage"):
         post.massage = "a typo"
+
+
+def test_a_field_that_is_set_while_another_thread_reads_it_stays_as_it_was_set() -> None:
+    class Slow:
+        """A message that takes so long to read that the field is set meanwhile."""
+
+        @property
+        def message(self) -> str:
+            post.message = "set"
+            return "read"
+
+    post = Post._of(Slow())
+    assert post.message == "set"
+    assert post.message == "set"

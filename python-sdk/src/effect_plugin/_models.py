@@ -109,8 +109,9 @@ class _Unread:
     def __get__(self, instance: Any, owner: type) -> Any:
         if instance is not None:
             values = values_of(instance)
-            value = values[self._name] = _readers(owner.DESCRIPTOR)[self._name](values["_origin"])  # type: ignore[attr-defined]
-            return value
+            value = _readers(owner.DESCRIPTOR)[self._name](values["_origin"])  # type: ignore[attr-defined]
+            # Another thread may have read it meanwhile, and changed what it found, or may have set it.
+            return values.setdefault(self._name, value)
         if self._default is dataclasses.MISSING or isinstance(self._default, dataclasses.Field):
             raise AttributeError(f"{owner.__name__} has no {self._name} of its own")
         return self._default

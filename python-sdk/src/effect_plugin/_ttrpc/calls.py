@@ -36,6 +36,11 @@ class ServerCall:
         #: When its caller waits no longer.
         self.end = math.inf if seconds is None else time.monotonic() + seconds
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether code of the author's runs, or has run."""
+        raise NotImplementedError
+
     def begin(self) -> bool:
         """Begins, on the thread that leads, which it must not hold up; whether `run` is to be called."""
         raise NotImplementedError

@@ -162,6 +162,12 @@ class _HookRun(ServerCall):
 
     # -- where it goes on ----------------------------------------------------------------------------------------------
 
+    @property
+    def has_begun(self) -> bool:
+        """See `ServerCall`."""
+        turn = self._turn
+        return self._index > 0 or (turn is not None and turn.call.thread is not None)
+
     def begin(self) -> bool:
         """See `ServerCall`: one without `async def` handlers runs where it was read."""
         self._expect(is_async=self._hook.is_async)

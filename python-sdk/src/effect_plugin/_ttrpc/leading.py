@@ -23,6 +23,9 @@ _PATIENCE = 0.002
 #: The same for one that computes: only one thread at a time does, so that another one gets nothing done sooner.
 _COMPUTING_PATIENCE = 0.02
 
+#: The same for one that has not begun: who reads meanwhile might begin the next one first. First calls load much.
+_BEGINNING_PATIENCE = 1.0
+
 #: Looks without anything to see after which the watching thread sleeps until it is woken: each look costs others a
 #: moment, and to wake it costs who does that another one.
 _LOOKS = 8
@@ -30,6 +33,10 @@ _LOOKS = 8
 
 class Work(Protocol):
     """What a thread is for."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether code of the author's runs, or has run."""
 
     def run(self) -> None:
         """Does it."""
@@ -57,8 +64,9 @@ class Threads:
     """So many threads that run handlers at once, and one more that leads, or another one outside.
 
     `lead` is called on a thread that has begun to lead, and returns when it does no longer. `done` is called on each
-    thread that has run something without leading. `look` is called by the thread that watches, when a time comes that
-    it was told with `watch`; it answers the next one.
+    thread that has run something without leading, and by the thread that watches, as long as there is work: what holds
+    up who leads must not keep what has been done before from being told. `look` is called by that thread, when a time
+    comes that it was told with `watch`; it answers the next one.
     """
 
     def __init__(
@@ -73,8 +81,9 @@ class Threads:
         self._outside: Outside | None = None
         #: Whether that leads, reads just now, and would like to lead.
         self._leads_outside = self._reads_outside = self._is_wanted = False
-        #: Since when the leader runs a handler.
+        #: Since when the leader runs a handler, and what it runs.
         self._since: float | None = None
+        self._runs: Work | None = None
         self._begun = 0
         self._busy = 0
         self._coming = 0
@@ -179,13 +188,14 @@ class Threads:
             self._busy += 1
             self._begun += 1
             self._since = now
+            self._runs = work
         if self._sleeps:
             self._wake()
         work.run()
         with self._lock:
             self._busy -= 1
             if self._lead is lead:
-                self._since = None
+                self._since = self._runs = None
                 return not self._closed
         self._done()
         return False
@@ -265,7 +275,7 @@ class Threads:
             if looks < _LOOKS:
                 time.sleep(_PATIENCE)
             else:
-                self._sleep()
+                self._sleep(begun)
                 looks = 0
             now, used = time.monotonic(), time.process_time()
             computes = used - computed > (now - last) / 2
@@ -273,18 +283,19 @@ class Threads:
             patience = _COMPUTING_PATIENCE if computes else _PATIENCE
             since = self._since
             if since is not None and now - since >= patience:
-                self._pass_on(since)
+                self._pass_on(since, now)
             if self._outside is not None:
                 unread_since = self._looked_outside(begun, now, patience, unread_since)
             looks = 0 if since is not None or self._begun != begun else looks + 1
             begun = self._begun
+            self._done()
             if now >= self._next_look:
                 self._look_now(now)
 
-    def _sleep(self) -> None:
+    def _sleep(self, begun: int) -> None:
         self._sleeps = True
-        # Whoever begins after this wakes it.
-        if self._since is None and not self._closed:
+        # Whoever begins after this wakes it, and who has begun since the last look did not.
+        if self._since is None and self._begun == begun and not self._closed:
             wait = self._next_look - time.monotonic()
             try:
                 if wait > 0:
@@ -302,13 +313,15 @@ class Threads:
             return None
         return now if since is None else since
 
-    def _pass_on(self, since: float) -> None:
+    def _pass_on(self, since: float, now: float) -> None:
         with self._lock:
-            if self._since == since:
+            if self._since != since or self._runs is None:
+                return
+            if self._runs.has_begun or now - since >= _BEGINNING_PATIENCE:
                 # The thread begins to lead before it is known that it has been started.
                 before, self._lead = self._lead, Lead()
                 if self._bring_in(self._lead):
-                    self._since = None
+                    self._since = self._runs = None
                 else:
                     self._lead = before
 
