@@ -241,7 +241,10 @@ UNTAKEN = """
                 writer.write(b"x" * 32 * 1024 * 1024)
             else:
                 writer.write(b"x" * 900_000)
-                raise RuntimeError("after a part of the response")
+                if request.url == "/fails":
+                    raise RuntimeError("after a part of the response")
+                writer.finish()
+                raise RuntimeError("after the response")
 
     run_plugin(Untaken)
 """
@@ -321,6 +324,18 @@ def test_a_call_that_fails_while_the_host_reads_nothing_ends(start_plugin: Start
     between.goes_on.set()
     for call in calls:
         assert code_of(lambda: list(call)) == FAILED  # noqa: B023
+
+
+@each_way
+def test_a_failure_after_the_end_takes_nothing_from_the_response(start_plugin: StartPlugin, way: Way) -> None:
+    plugin = start_plugin(NO_PATIENCE + UNTAKEN)
+    exchange = way.open(plugin, "/finishes", "GET", (), 0)
+    exchange.end()
+    plugin.wait_for_log("ServeHTTP (Untaken.serve) failed: GET /finishes")
+    # A response that is cut off has been by then.
+    assert way.ask(plugin, "/held").whole
+    answer = answer_of(exchange)
+    assert (len(answer.body), answer.whole) == (900_000, True)
 
 
 @each_way
