@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
+import threading
+from pathlib import Path
+from typing import Callable
 
+import grpc
 import pytest
 
-from .conftest import RunningPlugin, StartPlugin
-from .test_http import ASYNC, HTTP
-from .ways import Answer, Exchange, Way, answer_of, each_way, until
+from .conftest import RunningPlugin, StartPlugin, code_of
+from .test_http import ASYNC, HTTP, get, init
+from .ways import WAYS, Answer, Exchange, OverGrpc, Way, answer_of, each_way, until
 
 
 @each_way
@@ -213,9 +219,123 @@ def test_clients_that_stall_don_t_keep_the_threads(start_plugin: StartPlugin, wa
     for exchange in stalling[3:6]:
         assert len(answer_of(exchange).body) == 900_000, "what fits ahead of the client is not lost"
     # Nor their connections; some may have been served only now.
-    assert not all(answer_of(exchange).whole for exchange in stalling[:3])
+    large = [answer_of(exchange) for exchange in stalling[:3]]
+    assert not all(answer.whole for answer in large)
     for exchange in stalling:
         exchange.leave()
+
+
+UNTAKEN = """
+    import gc
+    from effect_plugin._outgoing import Outgoing
+
+    class Untaken(Plugin):
+        http_stall_limit = 0.1
+
+        @hook(HookName.ServeHTTP)
+        def serve(self, ctx, writer, request):
+            if request.url == "/held":
+                gc.collect()
+                writer.write(str(sum(isinstance(thing, Outgoing) for thing in gc.get_objects())))
+            elif request.url == "/large":
+                writer.write(b"x" * 32 * 1024 * 1024)
+            else:
+                writer.write(b"x" * 900_000)
+                if request.url == "/fails":
+                    raise RuntimeError("after a part of the response")
+                writer.finish()
+                raise RuntimeError("after the response")
+
+    run_plugin(Untaken)
+"""
+
+#: Has responses that have failed cut off at once.
+NO_PATIENCE = """
+    from effect_plugin import _outgoing as outgoing
+    outgoing.CUT_PATIENCE = 0
+"""
+
+FAILED = (grpc.StatusCode.INTERNAL, "plugin Untaken: ServeHTTP failed after it had begun")
+
+
+def end_of(exchange: OverGrpc) -> tuple[grpc.StatusCode, str]:
+    """How a call ends that fails, once all of its response has been read."""
+
+    def read_all() -> None:
+        exchange.head()
+        while exchange.read():
+            pass
+
+    return code_of(read_all)
+
+
+class Between:
+    """Hands a connection's bytes on to a plugin, and those of the plugin as long as it goes on."""
+
+    def __init__(self, address: str, plugin: str) -> None:
+        self.address = address
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(address)
+        self._listener.listen()
+        self._plugin = plugin
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with self._listener:
+            host, plugin = self._listener.accept()[0], socket.socket(socket.AF_UNIX)
+        plugin.connect(self._plugin)
+        threading.Thread(target=self._hand_on, args=(host, plugin), daemon=True).start()
+        self._hand_on(plugin, host, self.goes_on.wait)
+
+    @staticmethod
+    def _hand_on(source: socket.socket, sink: socket.socket, wait: Callable[[], object] = lambda: None) -> None:
+        with contextlib.suppress(OSError), source:
+            while piece := source.recv(65536):
+                wait()
+                sink.sendall(piece)
+            sink.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("path", ["/large", "/fails"])
+def test_a_call_of_which_nothing_is_taken_is_kept_by_nobody_and_ends(start_plugin: StartPlugin, path: str) -> None:
+    plugin = start_plugin(UNTAKEN)
+    exchanges = [OverGrpc(plugin, path, "GET", (), 0) for _ in range(2)]
+    until(lambda: plugin.log().count(f": GET {path}") == len(exchanges))
+    # But for the response of the request that asks.
+    until(lambda: WAYS[0].ask(plugin, "/held").body == b"1")
+    for exchange in exchanges:
+        exchange.end()
+        assert end_of(exchange) == FAILED
+
+
+def test_a_call_that_fails_while_the_host_reads_nothing_ends(start_plugin: StartPlugin, tmp_path: Path) -> None:
+    plugin = start_plugin(NO_PATIENCE + UNTAKEN)
+    between = Between(f"{tmp_path}/between", plugin.address)
+    # What of a response is not read may be more than fits into the connection.
+    options = [("grpc.http2.lookahead_bytes", 8 * 1024 * 1024)]
+    plugin.channel.close()
+    plugin.channel = grpc.insecure_channel(f"unix:{between.address}", options=options)
+    assert get(plugin, "/held")
+    between.goes_on.clear()
+    calls = [plugin.serve_http(iter([init("/fails", body_complete=True)])) for _ in range(4)]
+    until(lambda: plugin.log().count(": POST /fails") == len(calls))
+    between.goes_on.set()
+    for call in calls:
+        assert code_of(lambda: list(call)) == FAILED  # noqa: B023
+
+
+@each_way
+def test_a_failure_after_the_end_takes_nothing_from_the_response(start_plugin: StartPlugin, way: Way) -> None:
+    plugin = start_plugin(NO_PATIENCE + UNTAKEN)
+    exchange = way.open(plugin, "/finishes", "GET", (), 0)
+    exchange.end()
+    plugin.wait_for_log("ServeHTTP (Untaken.serve) failed: GET /finishes")
+    # A response that is cut off has been by then.
+    assert way.ask(plugin, "/held").whole
+    answer = answer_of(exchange)
+    assert (len(answer.body), answer.whole) == (900_000, True)
 
 
 @each_way

@@ -342,7 +342,8 @@ class HTTPResponseWriter:
 
     def cut_off(self) -> None:
         """Ends the response where it is, without its end; done for a handler that has failed."""
-        self._outgoing.cut()
+        if not self.finished:
+            self._outgoing.cut()
 
 
 def _listed(values: list[str] | str) -> list[str]:

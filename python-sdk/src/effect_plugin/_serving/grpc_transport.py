@@ -52,13 +52,21 @@ class _Elsewhere:
         """What came with the call, and is there."""
         return self._context.invocation_metadata()
 
+    async def send_initial_metadata(self, metadata: Any) -> None:
+        """Sends what precedes the messages."""
+        await self._own.run(self._context.send_initial_metadata, metadata)
+
     async def write(self, message: Any) -> None:
         """Sends a message; waits while the host takes none."""
         await self._own.run(self._context.write, message)
 
-    async def abort(self, code: grpc.StatusCode, details: str) -> None:
-        """Fails the call, and raises."""
-        await self._own.run(self._context.abort, code, details)
+    def set_code(self, code: grpc.StatusCode) -> None:
+        """The code of the status with which the call ends."""
+        self._context.set_code(code)
+
+    def set_details(self, details: str) -> None:
+        """Its details."""
+        self._context.set_details(details)
 
 
 async def _serve(
@@ -66,8 +74,7 @@ async def _serve(
 ) -> None:
     first = await anext_or_none(incoming)
     if first is None or not first.HasField("init"):
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message of ServeHTTP has no init")
-        return
+        return _fail(context, grpc.StatusCode.INVALID_ARGUMENT, "the first message of ServeHTTP has no init")
     trace.enter(context.invocation_metadata())
     work, loop = asyncio.Event(), asyncio.get_running_loop()
     outgoing = Outgoing(loop, work.set, handler.stall_limit, at_once=True)
@@ -75,7 +82,9 @@ async def _serve(
     body.feed(first.body_chunk, more=not first.body_complete)
     request, writer = _request(handler, first.init, body), HTTPResponseWriter(outgoing)
     is_given_up = False
-    sender = asyncio.ensure_future(_send(handler, outgoing, work, context))
+    # grpcio sends no status while the initial metadata are on their way, and then the call never ends for the host.
+    beginning = asyncio.Lock()
+    sender = asyncio.ensure_future(_send(handler, outgoing, work, context, beginning))
     answering = asyncio.ensure_future(handler.answer(request, writer, lambda: is_given_up))
     try:
         # A web application may go on when its response has ended, and its client need not wait for that.
@@ -88,7 +97,9 @@ async def _serve(
         if (sender.done() or not outgoing.cut_off) and not await sender:
             is_given_up = True
         elif not writer.finished:
-            await context.abort(grpc.StatusCode.INTERNAL, failed("failed after it had begun"))
+            # Its status comes behind what has been sent already. Nobody here waits for the client to take that.
+            async with beginning:
+                _fail(context, grpc.StatusCode.INTERNAL, failed("failed after it had begun"))
     except asyncio.CancelledError:
         is_given_up = True
         raise
@@ -104,6 +115,12 @@ async def _serve(
         else:
             body.close()
             answering.cancel()
+
+
+def _fail(context: Any, code: grpc.StatusCode, details: str) -> None:
+    """Has the call fail when it is returned from. `context.abort` would first wait until the status is sent."""
+    context.set_code(code)
+    context.set_details(details)
 
 
 async def anext_or_none(incoming: Any) -> Any:
@@ -125,7 +142,9 @@ def _source(incoming: AsyncIterator[Any]) -> Callable[[], Any]:
     return piece
 
 
-async def _send(handler: RequestHandler, outgoing: Outgoing, work: asyncio.Event, context: Any) -> bool:
+async def _send(
+    handler: RequestHandler, outgoing: Outgoing, work: asyncio.Event, context: Any, beginning: asyncio.Lock
+) -> bool:
     """Hands the response to the host, with its back-pressure, until it ends or is cut off; whether the host took it."""
     is_begun = False
     response = message_class(handler.contract.hooks["ServeHTTP"].output_type)
@@ -149,8 +168,12 @@ async def _send(handler: RequestHandler, outgoing: Outgoing, work: asyncio.Event
                 else:
                     message.body_chunk = piece
             message.body_complete = outgoing.ended and not outgoing.pieces and not message.flush
-            is_begun = True
             try:
+                if not is_begun and not message.body_complete:
+                    # The message would take it along. But that may wait for the client.
+                    async with beginning:
+                        await context.send_initial_metadata(())
+                is_begun = True
                 await context.write(message)
             except grpc.aio.BaseError:
                 return False
