@@ -37,6 +37,7 @@ class Work(Protocol):
     @property
     def has_begun(self) -> bool:
         """Whether code of the author's runs, or has run."""
+        raise NotImplementedError
 
     def run(self) -> None:
         """Does it."""
