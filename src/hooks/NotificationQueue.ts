@@ -225,11 +225,11 @@ export const make = Effect.fnUntraced(function* (
           waiting.add(event)
           bytes += sizeOf(event)
           MutableList.append(queued, event)
-          isFull = false
+          isFull &&= queued.length > limits.count / 2 || bytes > limits.bytes / 2
           pump()
           return Effect.void
         }
-        // Said once until there is room again.
+        // Said once until there is much room again.
         const isSaid = isFull || isEnding
         isFull = true
         const said = `plugin ${pluginId} is ${waiting.size} events (${bytes} bytes) behind; ${event.name} and more are lost`

@@ -83,6 +83,8 @@ class Server:
         self._last_stream: int | None = None
         #: Calls that have been read in this turn and go on on the author's loop.
         self._handed: list[ServerCall] = []
+        #: Those that the author's loop has read itself.
+        self._taken_here: list[ServerCall] = []
         self._author_flushes = False
         self._ends = False
         #: Whether the host has asked for the end, after which it may close the connection.
@@ -217,13 +219,16 @@ class Server:
             work = self._taken(frame)
             if work is not None:
                 self._threads.hand(work)
+        # As long as nobody else reads.
+        self._taken_here += self._handed
+        self._handed = []
         return True
 
     def _begin_on_author(self) -> None:
         """Begins the calls that have been taken there."""
         self._writer.flush()
-        handed, self._handed = self._handed, []
-        self._start(handed)
+        taken, self._taken_here = self._taken_here, []
+        self._start(taken)
 
     def _hand_over(self) -> None:
         if self._handed:
