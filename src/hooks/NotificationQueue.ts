@@ -109,11 +109,13 @@ export const make = Effect.fnUntraced(function* (
         case "HookNotImplementedError":
           return Effect.void
         case "HookTransportError": {
-          // One of all those that were on their way says enough.
+          // One of all those that were on their way says so for all.
           const isKnown = unreached === isOver
+          const others = inFlight.size - 1
+          const said = others > 0 ? `${error.message}; ${others} more events were on their way` : error.message
           isUnsure = true
           if (!isEnding) unreached = isOver
-          return isKnown ? Effect.logDebug(error.message) : Effect.logError(error.message)
+          return isKnown ? Effect.logDebug(error.message) : Effect.logError(said)
         }
         case "HookSuspendedError":
           givenUp++
