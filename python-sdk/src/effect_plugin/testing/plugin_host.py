@@ -245,6 +245,8 @@ class PluginHost(Generic[PluginClass]):
         await self._hooks.serve_http(incoming(), call)
         # What a web application does when it has answered has been done, too.
         await self._hooks.requests.finish(TEST_TIMEOUT)
+        if call.failed:
+            raise RuntimeError(call.failed)
         init = call.written[0].init
         headers = {header.key: list(header.values) for header in init.headers}
         return HTTPAnswer(init.status_code or 200, headers, b"".join(message.body_chunk for message in call.written))
@@ -325,15 +327,23 @@ class _Call:
 
     def __init__(self) -> None:
         self.written: list[Any] = []
+        #: What has failed; empty where nothing has.
+        self.failed = ""
 
     def invocation_metadata(self) -> tuple[()]:
         """Nobody traces a test."""
         return ()
 
+    async def send_initial_metadata(self, metadata: Any) -> None:
+        """A test is not told that a response begins."""
+
     async def write(self, message: Any) -> None:
         """Keeps a message of the response."""
         self.written.append(message)
 
-    async def abort(self, code: grpc.StatusCode, details: str) -> None:
-        """Fails the test's request as it would fail a host's."""
-        raise RuntimeError(details)
+    def set_code(self, code: grpc.StatusCode) -> None:
+        """Any that is set here is a failure."""
+
+    def set_details(self, details: str) -> None:
+        """What has failed."""
+        self.failed = details
