@@ -33,6 +33,19 @@ class _Work:
         self._then()
 
 
+def _running(*works: _Work) -> Threads:
+    """Threads of which whoever leads runs one handler after the other."""
+    left = list(works)
+
+    def lead(mine: Lead) -> None:
+        while left and threads.run(mine, left.pop(0), time.monotonic()):
+            pass
+
+    threads = Threads(4, lead, lambda: None, lambda now: math.inf)
+    threads.start()
+    return threads
+
+
 def test_what_is_slow_to_begin_begins_before_what_has_come_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leading, "_BEGINNING_PATIENCE", LIMIT)
     begun: list[str] = []
@@ -46,14 +59,7 @@ def test_what_is_slow_to_begin_begins_before_what_has_come_after_it(monkeypatch:
         begun.append("second")
         second.set()
 
-    works = [_Work(lambda: second.wait(LONG), begin_first), _Work(int, begin_second)]
-
-    def lead(mine: Lead) -> None:
-        while works and threads.run(mine, works.pop(0), time.monotonic()):
-            pass
-
-    threads = Threads(4, lead, lambda: None, lambda now: math.inf)
-    threads.start()
+    threads = _running(_Work(lambda: second.wait(LONG), begin_first), _Work(int, begin_second))
     try:
         assert second.wait(LIMIT), "while the first waits another thread begins the second"
         assert begun == ["first", "second"]
@@ -64,14 +70,7 @@ def test_what_is_slow_to_begin_begins_before_what_has_come_after_it(monkeypatch:
 def test_what_does_not_begin_keeps_the_others_from_it_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leading, "_BEGINNING_PATIENCE", LONG)
     second = threading.Event()
-    works = [_Work(lambda: second.wait(LIMIT), int), _Work(int, second.set)]
-
-    def lead(mine: Lead) -> None:
-        while works and threads.run(mine, works.pop(0), time.monotonic()):
-            pass
-
-    threads = Threads(4, lead, lambda: None, lambda now: math.inf)
-    threads.start()
+    threads = _running(_Work(lambda: second.wait(LIMIT), int), _Work(int, second.set))
     try:
         assert second.wait(LIMIT / 2)
     finally:

@@ -84,8 +84,8 @@ def _reader_of_one(field: FieldDescriptor) -> Callable[[Any], Any]:
 def value_reader(field: FieldDescriptor) -> Callable[[Any], Any]:
     """What reads a field of a message; None where there is nothing to read."""
     get, read = attrgetter(field.name), reader(field)
-    if may_be_absent(field):
-        return lambda message: read(get(message)) if is_there(message, field) else None
+    if _may_be_absent(field):
+        return lambda message: read(get(message)) if message.HasField(field.name) else None
     return lambda message: read(get(message))
 
 
@@ -96,13 +96,8 @@ def one_or_all(readers: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
     return lambda message: tuple(read(message) for read in readers) if readers else None
 
 
-def is_there(message: Any, field: FieldDescriptor) -> bool:
-    """Whether a field has something to read. A message of the contract's always has, unless it is declared optional."""
-    return not may_be_absent(field) or bool(message.HasField(field.name))
-
-
-def may_be_absent(field: FieldDescriptor) -> bool:
-    """Whether a field may have nothing to read."""
+def _may_be_absent(field: FieldDescriptor) -> bool:
+    """Whether a field may have nothing to read. A message of the contract's has, unless it is declared optional."""
     if is_optional(field):
         return True
     if field.message_type is None or is_repeated(field) or field.message_type in MODELS:

@@ -12,7 +12,7 @@ from .._descriptors import message_class
 from .._exceptions import PluginAPIError
 from .._generator.names import attribute_of, method_of
 from .._grpc import service_handler
-from .._values import fill, is_there, reader, to_message
+from .._values import fill, to_message, value_reader
 from ..contract import Contract
 from .host_services import HostServices
 from .key_values import FakeKeyValueStore
@@ -83,10 +83,7 @@ class FakeHostAPI:
 
     def respond(self, method: str, request: Any) -> Any:
         """The response to a request, as protobuf has both. Raises PluginAPIError for one that is a status."""
-        given = {
-            attribute_of(field.name): reader(field)(getattr(request, field.name)) if is_there(request, field) else None
-            for field in _fields(request)
-        }
+        given = {attribute_of(field.name): value_reader(field)(request) for field in _fields(request)}
         self.calls.append(APICall(method, SimpleNamespace(**given)))
         described = self._rpcs[method]
         response = message_class(described.output_type)()
