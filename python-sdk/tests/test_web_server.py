@@ -16,7 +16,7 @@ from websockets.sync.client import unix_connect
 
 from effect_plugin._loops import EventLoop
 from effect_plugin._serving.handler import RequestHandler
-from effect_plugin._serving.web_server import WebServer
+from effect_plugin._serving.http_socket import HttpSocket
 from mattermost_plugin import HookName, Plugin, hook
 from mattermost_plugin.http import HTTPRequest, HTTPResponseWriter
 
@@ -38,12 +38,12 @@ MODULES = """
 """
 
 
-def test_nothing_of_it_is_loaded_before_a_host_asks(start_plugin: StartPlugin, tmp_path: Path) -> None:
+def test_nothing_of_it_is_loaded_before_somebody_connects(start_plugin: StartPlugin, tmp_path: Path) -> None:
     plugin = start_plugin(MODULES)
-    assert WAYS[0].ask(plugin, "/").body == b"[]"
     assert not (tmp_path / "http.sock").exists()
     address = http_address(plugin)
     assert address == f"unix:{tmp_path}/http.sock" == http_address(plugin)
+    assert WAYS[0].ask(plugin, "/").body == b"[]"
     assert stat.S_IMODE((tmp_path / "http.sock").stat().st_mode) == 0o600
     assert b"uvicorn" in HTTP_WAY.ask(plugin, "/").body
     plugin.shut_down()
@@ -65,11 +65,7 @@ def test_without_uvicorn_grpc_serves(start_plugin: StartPlugin) -> None:
     plugin.wait_for_log("pip install uvicorn")
 
 
-def test_a_server_that_can_t_start_is_an_error_and_takes_no_connections(
-    start_plugin: StartPlugin, tmp_path: Path
-) -> None:
-    from .conftest import code_of
-
+def test_a_server_that_can_t_start_leaves_its_connections(start_plugin: StartPlugin, tmp_path: Path) -> None:
     plugin = start_plugin(
         """
     import uvicorn
@@ -79,14 +75,36 @@ def test_a_server_that_can_t_start_is_an_error_and_takes_no_connections(
     """
         + HTTP
     )
-    code, details = code_of(lambda: http_address(plugin))
-    assert (code.name, details) == (
-        "INTERNAL",
-        "the plugin's web server could not start: uvicorn could not start (it would exit with 3)",
-    )
+    with connect(plugin) as waiting, pytest.raises(ConnectionResetError):
+        waiting.recv(1)
+    plugin.wait_for_log("RuntimeError: uvicorn could not start (it would exit with 3)")
     with socket.socket(socket.AF_UNIX) as client, pytest.raises(OSError):
         client.connect(str(tmp_path / "http.sock"))
     assert WAYS[0].ask(plugin, "/nothing").status == 200, "the plugin lives on"
+    plugin.shut_down()
+    assert plugin.wait() == 0
+
+
+def test_a_socket_that_can_t_be_made_is_an_error(start_plugin: StartPlugin, tmp_path: Path) -> None:
+    from .conftest import code_of
+
+    # In the way of the socket, and no file that is removed.
+    (tmp_path / "http.sock").mkdir()
+    plugin = start_plugin(HTTP)
+    code, details = code_of(lambda: http_address(plugin))
+    assert code.name == "INTERNAL" and "the plugin's web server has no socket" in details
+    (tmp_path / "http.sock").rmdir()
+    assert http_address(plugin) != ""
+
+
+def test_requests_wait_for_it_to_be_loaded(start_plugin: StartPlugin) -> None:
+    plugin = start_plugin(HTTP)
+    connections = [connect(plugin) for _ in range(20)]
+    for connection in connections:
+        connection.sendall(request_head("/nothing"))
+    for connection in connections:
+        assert connection.recv(12) == b"HTTP/1.1 200"
+        connection.close()
 
 
 def test_what_is_the_host_s_does_not_reach_a_plugin(start_plugin: StartPlugin) -> None:
@@ -363,12 +381,12 @@ def test_it_does_not_poll(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         return await sleep(0, result)
 
     async def serve() -> tuple[bytes, bytes]:
-        server = WebServer(RequestHandler(Web(), EventLoop.here(), EventLoop.here()), str(tmp_path / "http.sock"))
-        await server.start()
+        made = HttpSocket(RequestHandler(Web(), EventLoop.here(), EventLoop.here()), str(tmp_path / "http.sock"))
+        made.open()
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "http.sock"))
         writer.write(request_head("/"))
         answer = await reader.readuntil(b"hello")
-        await server.stop()
+        await made.stop()
         # Its connections have ended as well: the rest of this one is its end.
         rest = await reader.read()
         writer.close()

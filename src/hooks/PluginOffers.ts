@@ -6,7 +6,7 @@ import { type HookError, HookPluginError } from "./HookError.ts"
 import { type HookClient, hookError } from "./Hooks.ts"
 import { connectTo } from "./PluginHttpServer.ts"
 
-/** How long `Describe` may take. The plugin starts its web server for it, and an ASGI application with that. */
+/** How long `Describe` may take. The plugin listens for HTTP before it answers. */
 export const DESCRIBE_DEADLINE: Duration.Duration = Duration.seconds(10)
 
 const { describe: method } = PluginOffers.method

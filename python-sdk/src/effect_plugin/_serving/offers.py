@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import importlib.util
 import os
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -14,7 +14,7 @@ from ..logs import own_logger
 
 if TYPE_CHECKING:
     from .handler import RequestHandler
-    from .web_server import WebServer
+    from .http_socket import HttpSocket
 
 _SERVICE = "plugin_supervisor.v1.PluginOffers"
 _Response = message_class("plugin_supervisor.v1.DescribeResponse")
@@ -31,11 +31,10 @@ def has_web_server() -> bool:
     """Whether a plugin can serve HTTP by a web server of its own here."""
     if not _folder():
         return False
-    try:
-        # It is loaded sooner or later. That it can be found says nothing of what it needs itself.
-        from . import web_server  # noqa: F401
-    except ImportError as error:
-        _log.info("HTTP goes over gRPC, which is slower, since uvicorn is missing (%s): pip install uvicorn", error)
+    found = importlib.util.find_spec("uvicorn")
+    # A file of that name is the author's, and hides the package.
+    if found is None or found.submodule_search_locations is None:
+        _log.info("HTTP goes over gRPC, which is slower, since uvicorn is missing: pip install uvicorn")
         return False
     return True
 
@@ -47,8 +46,7 @@ class PluginOffers:
         self._handler = handler
         self._serves_http = serves_http
         self._begins_in_order = begins_in_order
-        self._asking: asyncio.Lock | None = None
-        self._web_server: WebServer | None = None
+        self._socket: HttpSocket | None = None
         self._address = ""
 
     def service(self) -> Service:
@@ -59,33 +57,25 @@ class PluginOffers:
         response = _Response(begins_calls_in_order=self._begins_in_order)
         if not self._serves_http:
             return response
-        # Made by the first call: under Python 3.9 it belongs to the loop that makes it.
-        self._asking = self._asking or asyncio.Lock()
-        async with self._asking:
-            if not self._address:
-                try:
-                    self._address = await self._handler().home.run(self._start)
-                except Exception as error:
-                    _log.exception("the plugin's web server could not start")
-                    raise CallError(Code.INTERNAL, f"the plugin's web server could not start: {error}") from error
-        if self._address:
-            response.http.address = self._address
+        try:
+            address = await self._handler().home.run(self._open)
+        except OSError as error:
+            _log.exception("the plugin's web server has no socket")
+            raise CallError(Code.INTERNAL, f"the plugin's web server has no socket: {error}") from error
+        if address:
+            response.http.address = address
         return response
 
-    async def _start(self) -> str:
-        folder = _folder()
-        if not folder:
-            return ""
-        if not has_web_server():
-            return ""
-        from .web_server import WebServer
+    async def _open(self) -> str:
+        if self._socket is None and has_web_server():
+            from .http_socket import HttpSocket
 
-        web_server = WebServer(self._handler(), os.path.join(os.path.abspath(folder), "http.sock"))
-        address = await web_server.start()
-        self._web_server = web_server
-        return address
+            made = HttpSocket(self._handler(), os.path.join(os.path.abspath(_folder()), "http.sock"))
+            self._address = made.open()
+            self._socket = made
+        return self._address
 
     async def stop(self) -> None:
         """Ends the web server, if there is one."""
-        if self._web_server is not None:
-            await self._handler().home.run(self._web_server.stop)
+        if self._socket is not None:
+            await self._handler().home.run(self._socket.stop)

@@ -1,16 +1,13 @@
-"""The plugin's web server: uvicorn on a private socket, started when a host asks for it."""
+"""The plugin's web server: uvicorn on a private socket, started when somebody connects to that."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import socket
 from typing import Any
 
 import uvicorn
 
-from .._sockets import share_with_group
 from ..logs import own_logger
 from .asgi_transport import serve_application
 from .corked import CorkedProtocol
@@ -41,9 +38,8 @@ _STOP_GRACE, _STOP_LIMIT = 1.0, 0.5
 class WebServer:
     """Serves ServeHTTP on a socket of its own."""
 
-    def __init__(self, handler: RequestHandler, path: str) -> None:
+    def __init__(self, handler: RequestHandler) -> None:
         self._handler = handler
-        self._path = path
         self._loop = asyncio.get_running_loop()
         self._open: set[Exchange | WebSocket] = set()
         self._ageing: asyncio.TimerHandle | None = None
@@ -68,26 +64,9 @@ class WebServer:
             )
         )
 
-    async def start(self) -> str:
-        """Listens; answers the address, `unix:<path>`. Raises OSError and what else keeps it from doing so."""
-        with contextlib.suppress(FileNotFoundError):
-            # Of an earlier process: the folder is this plugin's.
-            os.unlink(self._path)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            listener.bind(self._path)
-            # Nobody can connect before it listens.
-            os.chmod(self._path, 0o600)
-            share_with_group(self._path)
-            listener.listen()
-            listener.setblocking(False)
-            await self._server.start(listener)
-        except BaseException:
-            # It must not take connections that nobody serves.
-            listener.close()
-            self._remove()
-            raise
-        return f"unix:{self._path}"
+    async def start(self, listener: socket.socket) -> None:
+        """Serves who connects to a socket that listens. Raises what keeps it from doing so."""
+        await self._server.start(listener)
 
     async def stop(self) -> None:
         """Ends open responses and WebSockets, soon, and then the server."""
@@ -102,11 +81,6 @@ class WebServer:
         for left in list(self._open):
             left.give_up()
         await self._server.until_left(_STOP_LIMIT)
-        self._remove()
-
-    def _remove(self) -> None:
-        with contextlib.suppress(OSError):
-            os.unlink(self._path)
 
     async def _serve(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """The application that uvicorn runs."""
