@@ -1,13 +1,5 @@
-import {
-  accessSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  writeFileSync,
-} from "node:fs"
+import { constants, existsSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs"
+import { access, mkdir, rmdir } from "node:fs/promises"
 import { dirname, join, relative } from "node:path"
 import { Context, Duration, Effect, type Scope } from "effect"
 import { isDeadHost } from "./HostIdentity.ts"
@@ -61,20 +53,23 @@ export const baseGroup: Effect.Effect<string | undefined> = Effect.sync(() => {
 const unescape = (path: string): string =>
   path.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
 
-/** Removes a group and those within; fails while a process is in one of them. */
-const removeTree = (directory: string): void => {
+/**
+ * Removes a group and those within; fails while a process is in one of them. Not at once: as long as a process enters any group
+ * the kernel keeps whoever makes or removes one waiting, for some ten milliseconds each.
+ */
+const removeTree = async (directory: string): Promise<void> => {
   for (const entry of onAnyDescriptor(() => readdirSync(directory, { withFileTypes: true }))) {
-    if (entry.isDirectory()) removeTree(join(directory, entry.name))
+    if (entry.isDirectory()) await removeTree(join(directory, entry.name))
   }
-  rmdirSync(directory)
+  await rmdir(directory)
 }
 
 /** Ends everybody in a group; answers whether the group is gone, as it can be only once nobody is in it any more. */
 const end = (directory: string): Effect.Effect<boolean> =>
-  Effect.sync(() => {
+  Effect.promise(async () => {
     try {
       onAnyDescriptor(() => writeFileSync(join(directory, "cgroup.kill"), "1"))
-      removeTree(directory)
+      await removeTree(directory)
       return true
     } catch (error) {
       return (error as NodeJS.ErrnoException).code === "ENOENT"
@@ -105,7 +100,7 @@ export interface ControlGroups {
   /** The folder that holds them. */
   readonly directory: string
   /** Makes a group; `undefined` if it can't be made any more. */
-  readonly make: (run: string) => ControlGroup | undefined
+  readonly make: (run: string) => Effect.Effect<ControlGroup | undefined>
 }
 
 /** What a control group can limit. */
@@ -172,15 +167,16 @@ export const controlGroup = (directory: string, above: ReadonlyArray<string>): C
 })
 
 /** Makes a group, all of which can be ended at once, as in kernels from 5.14; answers whether it may. */
-const isMade = (directory: string): boolean => {
-  try {
-    mkdirSync(directory)
-    accessSync(join(directory, "cgroup.kill"), constants.W_OK)
-    return true
-  } catch {
-    return false
-  }
-}
+const isMade = (directory: string): Effect.Effect<boolean> =>
+  Effect.promise(async () => {
+    try {
+      await mkdir(directory)
+      await access(join(directory, "cgroup.kill"), constants.W_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
 
 /** Makes room for the groups of this host, named `owner`; `undefined` where it may not have any. */
 export const make = Effect.fnUntraced(function* (
@@ -191,12 +187,12 @@ export const make = Effect.fnUntraced(function* (
   if (base === undefined || !existsSync("/bin/sh") || !(yield* UseControlGroups)) return undefined
   const directory = join(base, PREFIX + owner)
   yield* Effect.addFinalizer(() => Effect.ignore(Effect.try(() => rmdirSync(directory))))
-  if (!isMade(directory)) return undefined
+  if (!(yield* isMade(directory))) return undefined
   return {
     directory,
     make: (run) => {
       const group = join(directory, run)
-      return isMade(group) ? controlGroup(group, [base, directory]) : undefined
+      return Effect.map(isMade(group), (made) => (made ? controlGroup(group, [base, directory]) : undefined))
     },
   }
 })

@@ -41,7 +41,7 @@ const start = Effect.fnUntraced(function* (spec: ProcessSpec, output: ProcessOut
   const refused = isWrapped ? yield* refusal(spec) : undefined
   if (refused !== undefined) return yield* spawnError(spec, refused)
   const marker = held.marker()
-  const controlGroup = held.controlGroups?.make(marker.slice(marker.lastIndexOf(":") + 1))
+  const controlGroup = yield* held.controlGroups?.make(marker.slice(marker.lastIndexOf(":") + 1)) ?? Effect.undefined
   const members = controlGroup?.members
   const { canSearch: canWatch, platform, prlimit, setpriv } = held
   const plan = planLimits(limits, user, { platform, isWrapped, prlimit, canWatch, controlGroup })
