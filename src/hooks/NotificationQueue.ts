@@ -115,7 +115,11 @@ export const make = Effect.fnUntraced(function* (
           const said = others > 0 ? `${error.message}; ${others} more events were on their way` : error.message
           isUnsure = true
           if (!isEnding) unreached = isOver
-          return isKnown ? Effect.logDebug(error.message) : Effect.logError(said)
+          // The plugin may have heard of it, and may not.
+          return Effect.andThen(
+            countLost(pluginId, event.name),
+            isKnown ? Effect.logDebug(error.message) : Effect.logError(said),
+          )
         }
         case "HookSuspendedError":
           givenUp++
