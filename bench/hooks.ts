@@ -2,7 +2,6 @@
  * What hooks cost, over ttrpc and over gRPC, beside the bare minimum that does the same: grpc-js by itself against the same
  * plugin, and a Python that only imports grpc.
  */
-import { spawn } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
 import { createServer } from "node:http"
 import { tmpdir } from "node:os"
@@ -24,7 +23,7 @@ import * as PluginRoutes from "../src/http/PluginRoutes.ts"
 import { path } from "../src/rpc/RpcMethod.ts"
 import { copyPlugin } from "./copyPlugin.ts"
 import { compare, report } from "./measure.ts"
-import { environment, interpreter } from "./python.ts"
+import { environment, importGrpc } from "./python.ts"
 
 const SEQUENTIAL = 300
 const IN_FLIGHT = 64
@@ -126,9 +125,6 @@ const program = Effect.gen(function* () {
     for (let index = 0; index < count; index++) await call()
   }
 
-  const importGrpc = Effect.callback<void>((resume) => {
-    spawn(interpreter, ["-c", "import grpc"], { stdio: "ignore" }).on("exit", () => resume(Effect.void))
-  })
   const startToActive = Effect.scoped(
     Effect.flatMap(PluginBundles, (bundles) => bundles.load(bundle.directory)).pipe(
       Effect.flatMap((bundle) => supervisor.start(bundle)),

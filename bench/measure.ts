@@ -8,7 +8,7 @@ export const TURNS = 7
 export const median = (values: ReadonlyArray<number>): number => values.toSorted((a, b) => a - b)[values.length >> 1]!
 
 /** Milliseconds that `effect` takes. */
-const time = <E, R>(effect: Effect.Effect<unknown, E, R>): Effect.Effect<number, E, R> =>
+export const time = <E, R>(effect: Effect.Effect<unknown, E, R>): Effect.Effect<number, E, R> =>
   Effect.suspend(() => {
     const began = performance.now()
     return Effect.map(effect, () => performance.now() - began)

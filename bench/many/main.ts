@@ -1,39 +1,48 @@
 /** `npm run bench -- many`: what plugins cost by their number, and what installing one does. */
 import { execFileSync, spawnSync } from "node:child_process"
-import { loadavg } from "node:os"
+import { availableParallelism, loadavg } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
 import { root } from "../../scripts/python.ts"
-import { table } from "../measure.ts"
+import { median, table, time } from "../measure.ts"
+import { importGrpc } from "../python.ts"
 import { installReport } from "./installing.ts"
-import { HEADER, life, row } from "./running.ts"
+import { HEADER, life, type Life, row } from "./running.ts"
 
 const COUNTS = [1, 10, 50]
 const python = join(root, "examples/hello-python")
 const go = join(root, "examples/hello-go")
 
-const rowsOf = Effect.fnUntraced(function* (name: string, bundle: string) {
-  const rows: Array<ReadonlyArray<string>> = []
-  let one
-  for (const count of COUNTS) {
-    const measured = yield* life(bundle, count)
-    rows.push(row(`${count} in ${name}`, measured, one))
-    one ??= measured
-  }
-  return rows
-})
+const livesOf = (bundle: string) => Effect.forEach(COUNTS, (count) => life(bundle, count))
+
+const rowsOf = (name: string, lives: ReadonlyArray<Life>) =>
+  lives.map((measured, index) => row(`${measured.plugins} in ${name}`, measured, index === 0 ? undefined : lives[0]))
+
+/** What the starts of the most plugins took, without that of their host, beside as many imports of grpc on all processors. */
+const beside = (alone: Life, { plugins, start }: Life, imports: ReadonlyArray<number>): string => {
+  const least = (plugins * median(imports)) / 1000 / availableParallelism()
+  const own = start - alone.start
+  return [
+    `${plugins} Python plugins took ${own.toFixed(1)} s to be active, without the start of their host:`,
+    `${(own / least).toFixed(2)} times ${plugins} \`python -c "import grpc"\` on ${availableParallelism()} processors`,
+  ].join(" ")
+}
 
 const runningReport = Effect.gen(function* () {
   // What is installed is measured, without what Node does to run TypeScript.
   execFileSync(process.execPath, [join(root, "scripts/build.ts")], { stdio: "inherit" })
   const hasGo = spawnSync("go", ["version"]).status === 0
   if (hasGo) execFileSync(join(go, "build.sh"), { stdio: "inherit" })
+  const alone = yield* life(python, 0)
+  const imports = yield* Effect.replicateEffect(time(importGrpc), 11)
+  const pythons = yield* livesOf(python)
   const rows = [
-    row("no plugin", yield* life(python, 0)),
-    ...(yield* rowsOf("Python", python)),
-    ...(hasGo ? yield* rowsOf("Go", join(go, "dist/hello-go")) : []),
+    row("no plugin", alone),
+    ...rowsOf("Python", pythons),
+    ...(hasGo ? rowsOf("Go", yield* livesOf(join(go, "dist/hello-go"))) : []),
   ]
-  return `${table([HEADER, ...rows])}${hasGo ? "" : "\nGo plugins are not measured: there is no go on the PATH"}`
+  const lines = [table([HEADER, ...rows]), beside(alone, pythons.at(-1)!, imports)]
+  return [...lines, ...(hasGo ? [] : ["Go plugins are not measured: there is no go on the PATH"])].join("\n")
 })
 
 /** The report on many plugins, and on installing. */

@@ -1,7 +1,8 @@
 /** All that is measured for the ratios. */
 import { Effect, type Scope } from "effect"
 import { resident } from "../memory.ts"
-import { importGrpc, peers } from "../reference/peers.ts"
+import { importGrpc } from "../python.ts"
+import { peers } from "../reference/peers.ts"
 import { httpFigures } from "./http.ts"
 import { type Ours, ours, startToActive } from "./ours.ts"
 import type { Figure } from "./rounds.ts"

@@ -1,5 +1,4 @@
 /** What ours stands beside, each a process of its own that runs as long as the bench does. */
-import { spawn } from "node:child_process"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
 import { root } from "../../scripts/python.ts"
@@ -54,9 +53,4 @@ export const peers: Effect.Effect<Peers, Error, Scope.Scope> = Effect.gen(functi
     pairs: (count, inFlight) => Effect.map(client.ask(`${count} ${inFlight}`), Number),
     api,
   }
-})
-
-/** A Python that imports grpc and ends: what a plugin on grpcio can't be faster than. */
-export const importGrpc: Effect.Effect<void> = Effect.callback((resume) => {
-  spawn(interpreter, ["-c", "import grpc"], { stdio: "ignore" }).on("exit", () => resume(Effect.void))
 })
