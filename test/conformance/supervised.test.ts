@@ -1,9 +1,10 @@
 /** A plugin on our Go package, over ttrpc and over gRPC: what it serves and what it asks means the same on both. */
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Deferred, Effect, Fiber } from "effect"
 import { type Handlers, implement, RpcStatus, statusCode } from "../../src/goplugin/index.ts"
 import * as GrpcServer from "../../src/grpc/GrpcServer.ts"
+import { MAX_CONCURRENT_STREAMS } from "../../src/rpc/RpcLimits.ts"
 import * as TtrpcServer from "../../src/ttrpc/TtrpcServer.ts"
 import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
 import { temporaryFolder } from "../support/folder.ts"
@@ -15,30 +16,40 @@ const { double, environment, leave, payload, printStdio, reflect } = Test.method
 
 const MIB = 1024 * 1024
 
-/** What the host answers when the plugin asks it. */
-const host: Handlers<typeof Test> = {
-  double: ({ number }) => {
-    if (number === 1000) return Effect.never
-    if (number < 0) return Effect.fail(new RpcStatus({ code: statusCode.OUT_OF_RANGE, details: "too small" }))
-    return Effect.delay(Effect.succeed({ number: 2 * number }), "20 millis")
-  },
-  reflect: ({ key }, { metadata }) =>
-    Effect.sync(() => {
-      const value = metadata[key]
-      return {
-        text: value === undefined ? "nothing" : Buffer.from(value).toString(key.endsWith("-bin") ? "hex" : "utf8"),
-      }
-    }),
-  payload: ({ data, size }) => Effect.sync(() => ({ data: new Uint8Array(size), received: data.length })),
-}
+/** What the plugin asks many times at once. */
+const FANNED = 7777
 
-const services = [implement(Test, host)]
+/** What the host answers when the plugin asks it. */
+const host = (): Handlers<typeof Test> => {
+  const crowded = Deferred.makeUnsafe<void>()
+  let waiting = 0
+  /** Waits until as many wait as a host takes, and then a little, so that any further ones come. */
+  const crowd = Effect.suspend(() => {
+    if (++waiting === MAX_CONCURRENT_STREAMS) Deferred.doneUnsafe(crowded, Effect.void)
+    return Effect.delay(Deferred.await(crowded), "100 millis")
+  })
+  return {
+    double: ({ number }) => {
+      if (number === 1000) return Effect.never
+      if (number < 0) return Effect.fail(new RpcStatus({ code: statusCode.OUT_OF_RANGE, details: "too small" }))
+      return number === FANNED ? Effect.as(crowd, { number }) : Effect.succeed({ number: 2 * number })
+    },
+    reflect: ({ key }, { metadata }) =>
+      Effect.sync(() => {
+        const value = metadata[key]
+        if (value === undefined) return { text: "nothing" }
+        return { text: Buffer.from(value).toString(key.endsWith("-bin") ? "hex" : "utf8") }
+      }),
+    payload: ({ data, size }) => Effect.sync(() => ({ data: new Uint8Array(size), received: data.length })),
+  }
+}
 
 type Transport = "ttrpc" | "grpc"
 
 /** Starts the plugin, with the host's answers within its reach. */
 const running = (transport: Transport, env: { readonly [name: string]: string } = {}) =>
   Effect.gen(function* () {
+    const services = [implement(Test, host())]
     const target = yield* GrpcServer.serve({ unix: join(yield* temporaryFolder, "api.sock") }, services)
     const serve = (connection: Parameters<typeof TtrpcServer.serve>[0]) =>
       Effect.asVoid(TtrpcServer.serve(connection, services, { maxFrameSize: 32 * MIB }))
