@@ -57,6 +57,8 @@ func (w *webServer) start() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	// Of an earlier process: the folder is this plugin's.
+	os.Remove(path)
 	listener, err := net.Listen("unix", path)
 	if err != nil {
 		return "", err

@@ -1,10 +1,12 @@
 /** A plugin on our Go package: when it takes an offer of ttrpc, how it ends, and HTTP under hosts that know nothing of ours. */
 import { spawn } from "node:child_process"
-import { existsSync } from "node:fs"
+import { existsSync, statSync, writeFileSync } from "node:fs"
+import { request } from "node:http"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option, Scope } from "effect"
 import { statusCode } from "../../src/goplugin/index.ts"
+import { PluginOffers } from "../../src/generated/plugin_supervisor/v1/plugin_offers_pb.js"
 import { PluginHttp } from "../../src/generated/plugin_supervisor/v1/plugin_http_pb.js"
 import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
 import { temporaryFolder } from "../support/folder.ts"
@@ -129,12 +131,65 @@ suite("the end of a Go plugin over ttrpc", () => {
   }
 })
 
+suite("HTTP to a Go plugin under a host that asks for a web server", () => {
+  const env = { FIXTURE_HOOKS: "ServeHTTP", FIXTURE_HTTP: "yes" }
+
+  /** A response's body. */
+  const page = (socketPath: string, headers: { readonly [name: string]: string }) =>
+    Effect.callback<string, Error>((resume) => {
+      request({ socketPath, path: "/page?x=1", agent: false, headers }, (response) => {
+        let body = ""
+        response.on("data", (chunk) => (body += String(chunk)))
+        response.on("end", () => resume(Effect.succeed(body)))
+      })
+        .on("error", (error) => resume(Effect.fail(error)))
+        .end()
+    })
+
+  for (const offer of [ttrpc, undefined]) {
+    live(`is served on a private socket, with what the host tells of a request: ${offer ? "ttrpc" : "grpc"}`, () =>
+      Effect.gen(function* () {
+        const socketDirectory = yield* temporaryFolder
+        const path = join(socketDirectory, "http.sock")
+        // As a process leaves it that is killed.
+        writeFileSync(path, "")
+        const scope = yield* Scope.make()
+        const started = start(supervisedKind, { env, socketDirectory, ttrpc: offer, shutdownLimit: "60 seconds" })
+        const { client } = yield* Scope.provide(started, scope)
+        const offers = yield* client.unary(PluginOffers.method.describe, {})
+        assert.deepStrictEqual([offers.http?.address, offers.beginsCallsInOrder], [`unix:${path}`, false])
+        assert.strictEqual(statSync(path).mode & 0o777, 0o600)
+        const again = yield* client.unary(PluginOffers.method.describe, {})
+        assert.strictEqual(again.http?.address, `unix:${path}`)
+        const body = yield* page(path, {
+          host: "example.org",
+          "x-twice": "both",
+          "plugin-supervisor-target": "/plugins/fixture/page?x=1",
+          "plugin-supervisor-client": "192.0.2.1:1234",
+          "plugin-supervisor-protocol": "HTTP/1.0",
+        })
+        const expected = "GET /page?x=1 /plugins/fixture/page?x=1 example.org HTTP/1.0 192.0.2.1:1234\n0 [both]\n"
+        assert.strictEqual(body, expected)
+        yield* Scope.close(scope, Exit.void)
+        assert.isFalse(existsSync(path))
+      }),
+    )
+  }
+
+  live("is not served without a handler", () =>
+    Effect.gen(function* () {
+      const { client } = yield* start(supervisedKind, { ttrpc })
+      assert.isUndefined((yield* client.unary(PluginOffers.method.describe, {})).http)
+    }),
+  )
+})
+
 suite("HTTP to a Go plugin under a host that calls ServeHTTP", () => {
   const env = { FIXTURE_HOOKS: "ServeHTTP", FIXTURE_HTTP: "yes" }
   const text = new TextEncoder()
 
   /** Sends a request by its head and pieces; answers status, headers and body. */
-  const request = (
+  const asked = (
     client: Effect.Success<ReturnType<typeof start>>["client"],
     init: object,
     body: ReadonlyArray<string>,
@@ -174,32 +229,32 @@ suite("HTTP to a Go plugin under a host that calls ServeHTTP", () => {
         contentLength: 0n,
         headers: [{ key: "X-Twice", values: ["one", "two"] }],
       }
-      const page = yield* request(client, init, [])
+      const page = yield* asked(client, init, [])
       assert.deepStrictEqual(page, {
         status: 200,
         headers: { "Content-Type": "text/plain; charset=utf-8" },
         body: "GET /page?x=1 /plugins/fixture/page?x=1 example.org HTTP/1.0 192.0.2.1:1234\n0 [one two]\n",
       })
       const echo = { ...init, method: "POST", url: "/echo", contentLength: -1n }
-      assert.deepStrictEqual(yield* request(client, echo, ["here ", "and ", "there"]), {
+      assert.deepStrictEqual(yield* asked(client, echo, ["here ", "and ", "there"]), {
         status: 202,
         headers: { "Content-Type": "application/octet-stream" },
         body: "here and there",
       })
       const large = "x".repeat(200_000)
-      assert.strictEqual((yield* request(client, echo, [large])).body.length, large.length)
+      assert.strictEqual((yield* asked(client, echo, [large])).body.length, large.length)
     }),
   )
 
   live("a handler that panics fails its request alone", () =>
     Effect.gen(function* () {
       const { client } = yield* start(supervisedKind, { env })
-      const failed = yield* Effect.flip(request(client, { method: "GET", url: "/panic" }, []))
+      const failed = yield* Effect.flip(asked(client, { method: "GET", url: "/panic" }, []))
       assert.deepStrictEqual(
         [failed.code, failed.details],
         [statusCode.INTERNAL, "the handler has failed: of the handler"],
       )
-      const page = yield* request(client, { method: "GET", url: "/" }, [])
+      const page = yield* asked(client, { method: "GET", url: "/" }, [])
       assert.strictEqual(page.status, 200)
     }),
   )
