@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/containerd/ttrpc"
@@ -51,7 +50,7 @@ type overTTRPC struct {
 func newTTRPC(config Config, offered *offer) *overTTRPC {
 	over := &overTTRPC{config: config, offer: offered, ended: make(chan struct{})}
 	over.end = sync.OnceFunc(func() { close(over.ended) })
-	over.hooks = &hooksConn{Conn: offered.hooks, over: over.end}
+	over.hooks = &hooksConn{Conn: offered.hooks, ended: over.end, used: over.endUsed}
 	over.client = ttrpc.NewClient(offered.api, ttrpc.WithOnClose(over.end))
 	over.api = newTTRPCAPI(over.client)
 	return over
@@ -60,12 +59,19 @@ func newTTRPC(config Config, offered *offer) *overTTRPC {
 // close ends both connections.
 func (o *overTTRPC) close() {
 	o.client.Close()
-	o.hooks.Close()
+	o.hooks.Conn.Close()
+}
+
+// endUsed ends the plugin, to be started anew by its host, since a connection takes no more calls than it has had.
+func (o *overTTRPC) endUsed() {
+	o.config.Logger.Warn("the connection to the host is used up: the plugin ends, and is to be started anew", "calls", maxStreams)
+	o.hooks.drain(0, drainLimit)
+	o.hooks.endNext()
+	o.end()
 }
 
 // serve serves until the host has asked the plugin to end, or is gone.
 func (o *overTTRPC) serve(registered services) {
-	calls := &calls{}
 	server, err := ttrpc.NewServer()
 	if err != nil {
 		o.config.Logger.Error("ttrpc can't be served", "error", err)
@@ -76,13 +82,13 @@ func (o *overTTRPC) serve(registered services) {
 	healthy.SetServingStatus("plugin", grpc_health_v1.HealthCheckResponse_SERVING)
 	grpc_health_v1.RegisterHealthServer(&registered, healthy)
 	for _, each := range registered {
-		server.RegisterService(each.described.ServiceName, each.overTTRPC(calls))
+		server.RegisterService(each.described.ServiceName, each.overTTRPC(o.hooks))
 	}
 	server.Register("plugin.GRPCController", map[string]ttrpc.Method{
 		"Shutdown": func(context.Context, func(any) error) (any, error) {
-			calls.drain(drainLimit)
-			// What is written next is the answer to this.
-			o.hooks.ending.Store(true)
+			// All but this one.
+			o.hooks.drain(1, drainLimit)
+			o.hooks.endNext()
 			return &emptypb.Empty{}, nil
 		},
 	})
@@ -95,25 +101,25 @@ func (o *overTTRPC) serve(registered services) {
 	ctx, cancel := context.WithCancel(context.Background())
 	go server.Serve(ctx, onlyOne{o.hooks, &sync.Once{}, o.ended})
 	<-o.ended
-	if !o.hooks.ending.Load() {
+	if !o.hooks.isEnding() {
 		// The host is gone. Whatever main does now, the plugin ends.
 		time.AfterFunc(orphanLimit, func() { os.Exit(1) })
 	}
 	cancel()
-	calls.drain(giveUpLimit)
+	o.hooks.drain(0, giveUpLimit)
+	// It closes its connection.
 	server.Close()
-	o.close()
+	o.client.Close()
 }
 
 // overTTRPC is a service's methods as ttrpc has them.
-func (s service) overTTRPC(calls *calls) *ttrpc.ServiceDesc {
+func (s service) overTTRPC(conn *hooksConn) *ttrpc.ServiceDesc {
 	methods := make(map[string]ttrpc.Method, len(s.described.Methods))
 	for _, method := range s.described.Methods {
 		methods[method.MethodName] = func(ctx context.Context, decode func(any) error) (any, error) {
-			if !calls.begin() {
+			if conn.isDrained() {
 				return nil, status.Error(codes.Unavailable, "the plugin is ending")
 			}
-			defer calls.going.Done()
 			return sendable(method.Handler(s.methods, incoming(ctx), decode, nil))
 		}
 	}
@@ -168,61 +174,6 @@ func incoming(ctx context.Context) context.Context {
 		}
 	}
 	return metadata.NewIncomingContext(ctx, all)
-}
-
-// calls are those of the plugin that are being answered.
-type calls struct {
-	mu      sync.Mutex
-	isEnded bool
-	going   sync.WaitGroup
-}
-
-// begin tells whether another call may begin; it has to end, then, by going.Done.
-func (c *calls) begin() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.isEnded {
-		c.going.Add(1)
-	}
-	return !c.isEnded
-}
-
-// drain lets no other call begin, and waits until those that there are have been answered, for so long at most.
-func (c *calls) drain(limit time.Duration) {
-	c.mu.Lock()
-	c.isEnded = true
-	c.mu.Unlock()
-	answered := make(chan struct{})
-	go func() {
-		c.going.Wait()
-		close(answered)
-	}()
-	select {
-	case <-answered:
-	case <-time.After(limit):
-	}
-}
-
-// hooksConn is the connection over which the plugin is called. It tells of its end: that the host has closed it, or that
-// the plugin, which is ending, has written its answer to that.
-type hooksConn struct {
-	net.Conn
-	ending atomic.Bool
-	over   func()
-}
-
-func (c *hooksConn) Write(bytes []byte) (int, error) {
-	isLast := c.ending.Load()
-	written, err := c.Conn.Write(bytes)
-	if isLast {
-		c.over()
-	}
-	return written, err
-}
-
-func (c *hooksConn) Close() error {
-	defer c.over()
-	return c.Conn.Close()
 }
 
 // onlyOne is a listener of one connection.

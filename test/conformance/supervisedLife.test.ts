@@ -1,5 +1,5 @@
 /** A plugin on our Go package: when it takes an offer of ttrpc, how it ends, and HTTP under hosts that know nothing of ours. */
-import { spawn } from "node:child_process"
+import { execFileSync, spawn } from "node:child_process"
 import { existsSync, statSync, writeFileSync } from "node:fs"
 import { request } from "node:http"
 import { join } from "node:path"
@@ -49,6 +49,12 @@ const spawned = (env: { readonly [name: string]: string } = {}) =>
   })
 
 const suite = describe.skipIf(supervisedKind.missing !== undefined || process.platform === "win32")
+
+suite("our Go package", () => {
+  it("passes its own tests", () => {
+    execFileSync("go", ["test", "./..."], { cwd: join(import.meta.dirname, "../../go-sdk"), stdio: "pipe" })
+  })
+})
 
 suite("a Go plugin and an offer of ttrpc", () => {
   const cases: ReadonlyArray<readonly [string, string, { readonly [name: string]: string }]> = [

@@ -15,7 +15,8 @@ export const goPackage = Effect.gen(function* () {
   const folder = fileURLToPath(SOURCES)
   const files: { [path: string]: string } = {}
   for (const name of yield* fileSystem.readDirectory(folder)) {
-    if (name.endsWith(".go")) files[`${GO_PACKAGE}/${name}`] = yield* fileSystem.readFileString(`${folder}${name}`)
+    if (!/(?<!_test)\.go$/.test(name)) continue
+    files[`${GO_PACKAGE}/${name}`] = yield* fileSystem.readFileString(`${folder}${name}`)
   }
   return files satisfies Files
 }).pipe(Effect.mapError(told))
