@@ -108,6 +108,13 @@ describe.skipIf(supervisedKind.missing !== undefined || process.platform === "wi
         yield* eventually("its handler has", () =>
           log.some(({ message }) => /^given up: context (deadline exceeded|canceled)$/.test(message)),
         )
+        // One whose caller leaves before that goes on until then at most.
+        const left = yield* Effect.forkScoped(client.unary(double, { number: 1000 }, { deadline: "2 seconds" }))
+        yield* eventually("it has begun", () => log.filter(({ message }) => message === "waiting").length === 2)
+        yield* Fiber.interrupt(left)
+        assert.strictEqual((yield* client.unary(double, { number: 21 })).number, 42)
+        const handlers = () => log.filter(({ message }) => message.startsWith("given up: ")).length
+        yield* eventually("its handler has as well", () => handlers() === 2)
       }),
     )
 
