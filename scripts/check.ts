@@ -24,6 +24,12 @@ const checks: ReadonlyArray<readonly [string, ReadonlyArray<string>, string]> = 
   [interpreter, ["-m", "ruff", "format", ...(fix ? [] : ["--check"]), ...python], join(root, "python-sdk")],
   [interpreter, ["-m", "mypy"], join(root, "python-sdk")],
   ["pyright", ["-p", "python-sdk"], root],
+  ...(spawnSync("go", ["version"]).status === 0
+    ? ([
+        ["gofmt", [fix ? "-w" : "-d", "go-sdk", "examples", "test/fixtures", "bench/reference"], root],
+        ["go", ["vet", "./..."], join(root, "go-sdk")],
+      ] as const)
+    : []),
 ]
 
 const failed = checks.filter(([command, args, cwd]) => {

@@ -1,21 +1,21 @@
-// hello-go does what hello-python does, as a native plugin: it serves the hooks of the contract on go-plugin and calls
-// the host API back.
+// hello-go does what hello-python does, as a native plugin: it serves the hooks of the contract and calls the host API back,
+// on go-plugin, or over ttrpc where the host offers that.
 package main
 
 import (
 	"context"
 	"fmt"
 	"io"
-	"net/url"
+	"net/http"
 	"os"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	contract "hello-go/contract/mattermost/pluginapi/v1"
+	"supervised"
 )
 
 const (
@@ -85,81 +85,34 @@ func (h *hooks) MessageHasBeenPosted(
 	return &contract.MessageHasBeenPostedResponse{}, nil
 }
 
-func (h *hooks) ServeHTTP(stream contract.PluginHooks_ServeHTTPServer) error {
-	first, err := stream.Recv()
-	if err != nil {
-		return err
-	}
-	init := first.GetInit()
-	target, err := url.Parse(init.GetUrl())
-	if err != nil {
-		return err
-	}
-	if init.GetMethod() == "POST" && target.Path == "/echo" {
-		return echo(stream, first)
-	}
-	// A stray word on stdout after the handshake reaches the host's log.
-	fmt.Println("serving", target.Path)
-	return stream.Send(&contract.ServeHTTPResponse{
-		Init:         &contract.ServeHTTPResponseInit{StatusCode: 200},
-		BodyChunk:    []byte("Hello from Go!"),
-		BodyComplete: true,
+// routes are what the plugin serves below /plugins/hello-go.
+func routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /echo", echo)
+	mux.HandleFunc("/", func(writer http.ResponseWriter, request *http.Request) {
+		// A stray word on stdout after the handshake reaches the host's log.
+		fmt.Println("serving", request.URL.Path)
+		fmt.Fprint(writer, "Hello from Go!")
 	})
+	return mux
 }
 
 // echo sends the body back as it arrives.
-func echo(stream contract.PluginHooks_ServeHTTPServer, first *contract.ServeHTTPRequest) error {
-	if err := stream.Send(&contract.ServeHTTPResponse{Init: &contract.ServeHTTPResponseInit{}}); err != nil {
-		return err
-	}
-	message := first
-	for {
-		response := &contract.ServeHTTPResponse{BodyChunk: message.GetBodyChunk(), BodyComplete: message.GetBodyComplete()}
-		if err := stream.Send(response); err != nil || response.BodyComplete {
-			return err
-		}
-		next, err := stream.Recv()
-		if err == io.EOF {
-			return stream.Send(&contract.ServeHTTPResponse{BodyComplete: true})
-		}
-		if err != nil {
-			return err
-		}
-		message = next
-	}
-}
-
-// hooksPlugin registers the hooks on the server that go-plugin makes.
-type hooksPlugin struct {
-	plugin.NetRPCUnsupportedPlugin
-	hooks *hooks
-}
-
-func (p *hooksPlugin) GRPCServer(_ *plugin.GRPCBroker, server *grpc.Server) error {
-	contract.RegisterPluginHooksServer(server, p.hooks)
-	return nil
-}
-
-func (p *hooksPlugin) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (interface{}, error) {
-	return nil, fmt.Errorf("this program is a plugin, not a host")
+func echo(writer http.ResponseWriter, request *http.Request) {
+	// Else the body has to be read before the response is written.
+	http.NewResponseController(writer).EnableFullDuplex()
+	io.Copy(writer, request.Body)
 }
 
 func main() {
 	log := hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: os.Stderr, JSONFormat: true})
-	// The connection is made by the first call, and go-plugin itself refuses to run without a host.
-	connection, err := grpc.NewClient(
-		os.Getenv("MATTERMOST_PLUGIN_API_TARGET"), grpc.WithTransportCredentials(insecure.NewCredentials()),
-	)
-	if err != nil {
-		log.Error("no host API", "error", err)
-		os.Exit(1)
-	}
-	plugin.Serve(&plugin.ServeConfig{
-		HandshakeConfig: handshake,
-		Plugins: map[string]plugin.Plugin{
-			"hooks": &hooksPlugin{hooks: &hooks{api: contract.NewPluginAPIClient(connection), log: log}},
+	supervised.Serve(supervised.Config{
+		Handshake: handshake,
+		APITarget: os.Getenv("MATTERMOST_PLUGIN_API_TARGET"),
+		Register: func(server grpc.ServiceRegistrar, api grpc.ClientConnInterface) {
+			contract.RegisterPluginHooksServer(server, &hooks{api: contract.NewPluginAPIClient(api), log: log})
 		},
-		GRPCServer: plugin.DefaultGRPCServer,
-		Logger:     log,
+		HTTP:   routes(),
+		Logger: log,
 	})
 }

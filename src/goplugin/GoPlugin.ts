@@ -78,7 +78,7 @@ export interface GoPluginOptions<V extends number = number> extends ConnectionOp
   /** Whether what the plugin logs from Debug on is logged, whatever the host logs of itself. Default false. */
   readonly isVerbose?: boolean | undefined
   /**
-   * Offers ttrpc to the plugin, over connections that it inherits, in place of gRPC: one on our SDK takes it. Not on Windows, and
+   * Offers ttrpc to the plugin, over connections that it inherits, in place of gRPC: one on our SDK, or on our Go package, takes it. Not on Windows, and
    * not with `tls` or `multiplex`. Default: it is not offered, as by any host on go-plugin.
    */
   readonly ttrpc?: TtrpcOffer | undefined

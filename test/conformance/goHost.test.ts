@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { assert, describe, it, onTestFinished } from "vitest"
-import { goKind, goProgram, type Kind, noGo, pythonKind } from "../support/goplugin.ts"
+import { goKind, goProgram, type Kind, noGo, pythonKind, supervisedKind } from "../support/goplugin.ts"
 import { examples } from "../support/host.ts"
 
 interface Report {
@@ -29,7 +29,7 @@ const run = async (flags: ReadonlyArray<string>, kind: Kind, env: NodeJS.Process
   })
   const report: Report = JSON.parse(stdout)
   // One that is refused is killed, and what go-plugin's own plugins leave is theirs.
-  if (kind !== goKind && report.error === undefined) assert.deepStrictEqual(readdirSync(TMPDIR), [])
+  if (kind === pythonKind && report.error === undefined) assert.deepStrictEqual(readdirSync(TMPDIR), [])
   return report
 }
 
@@ -92,6 +92,17 @@ describe.skipIf(noGo !== undefined || pythonKind.missing !== undefined)("a Go ho
       const cookie = "MATTERMOST_PLUGIN=Securely message teams, anywhere."
       const invoke = "/mattermost.pluginapi.v1.PluginHooks/Implemented"
       const report = await run([...flags, "-cookie", cookie, "-invoke", invoke], plugin)
+      assert.deepStrictEqual(report.steps, { ping: "ok", invoke: "ok" })
+      assert.isTrue(report.exited)
+      assert.isFalse(report.killedForcibly)
+    })
+  }
+})
+
+describe.skipIf(noGo !== undefined)("a Go host, a plugin on our Go package", () => {
+  for (const flags of [[], ["-automtls"], ["-mux", "-automtls"]]) {
+    it(`calls it, and ends it gracefully: ${flags.join() || "in the clear"}`, async () => {
+      const report = await run([...flags, "-invoke", "/grpctest.Test/Double"], supervisedKind)
       assert.deepStrictEqual(report.steps, { ping: "ok", invoke: "ok" })
       assert.isTrue(report.exited)
       assert.isFalse(report.killedForcibly)

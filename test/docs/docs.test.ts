@@ -107,6 +107,7 @@ describe("docs/go-plugin.md", () => {
     assert.strictEqual(streams, read("examples/own-protocol/streams.ts"))
     assert.strictEqual(snippets("docs/go-plugin.md", "yaml")[0], read("examples/own-protocol/buf.gen.yaml"))
     assert.strictEqual(snippets("python-sdk/README.md", "py")[0], read("examples/own-protocol/plugin.py"))
+    assert.isTrue(read("examples/hello-go/main.go").endsWith(`\n${snippets("docs/go-plugin.md", "go")[0]}`))
   })
 
   it("names tests that exist", () => {

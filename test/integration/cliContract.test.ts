@@ -142,7 +142,13 @@ describe.skipIf(noGo !== undefined)("an author in Go", () => {
         assert.strictEqual(made.code, 0, made.stderr)
         // It takes minutes, and says at what it is.
         assert.match(made.stderr, /^make the stubs .*\nget the packages that it needs\nbuild it\n$/)
-        const formatted = spawnSync("go", ["fmt"], { cwd: join(root, id), encoding: "utf8" })
+        // What serves it is what the repository has, and tests.
+        const goSdk = join(import.meta.dirname, "../../go-sdk")
+        for (const name of globSync("*.go", { cwd: goSdk, exclude: ["*_test.go"] })) {
+          const copied = readFileSync(join(root, id, "supervised", name), "utf8")
+          assert.strictEqual(copied, readFileSync(join(goSdk, name), "utf8"))
+        }
+        const formatted = spawnSync("go", ["fmt", "./..."], { cwd: join(root, id), encoding: "utf8" })
         assert.strictEqual(formatted.stdout + formatted.stderr, "")
         const checked = yield* cli(["check", id, ...more], { cwd: root })
         assert.strictEqual(checked.code, 0, checked.stdout)

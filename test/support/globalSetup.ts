@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from "node:child_process"
 import { cpSync, existsSync, globSync, mkdtempSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
+import { dirname, join, resolve } from "node:path"
 import type { TestProject } from "vitest/node"
 import { ensureDevVenv, ensureVenv, findPython, root } from "../../scripts/python.ts"
 import { BROWSERS, browserPath } from "./browser.ts"
@@ -31,10 +31,12 @@ const goFixtures = () => {
     return { missing }
   }
   const source = join(root, "test/fixtures/goplugin")
+  const goSdk = join(root, "go-sdk")
   const directory = join(root, ".cache/go-fixtures")
-  const sources = globSync(["go/**/*.go", "go/go.*", "go/build.sh", "proto/**/*.proto"], { cwd: source })
-  const changed = Math.max(...sources.map((file) => statSync(join(source, file)).mtimeMs))
-  const programs = ["fixture", "host", "ttrpc"].map((name) => join(directory, name))
+  const own = globSync(["go/**/*.go", "go/go.*", "go/build.sh", "proto/**/*.proto"], { cwd: source })
+  const sources = [...own, ...globSync("*.go", { cwd: goSdk }).map((file) => join(goSdk, file))]
+  const changed = Math.max(...sources.map((file) => statSync(resolve(source, file)).mtimeMs))
+  const programs = ["fixture", "host", "supervised", "ttrpc"].map((name) => join(directory, name))
   if (!programs.every((program) => existsSync(program) && statSync(program).mtimeMs > changed)) {
     execFileSync(join(source, "go/build.sh"), [directory], { stdio: "inherit" })
   }

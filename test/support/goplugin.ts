@@ -17,7 +17,7 @@ const go = inject("goFixtures")
 export const noGo = "missing" in go ? go.missing : undefined
 
 /** A program of the Go fixtures. */
-export const goProgram = (name: "fixture" | "host" | "ttrpc"): string =>
+export const goProgram = (name: "fixture" | "host" | "supervised" | "ttrpc"): string =>
   "missing" in go ? "" : join(go.directory, name)
 
 /** The magic cookie of all fixtures. */
@@ -67,6 +67,9 @@ const kind = (
 
 /** A plugin on current go-plugin. */
 export const goKind = kind("go", noGo, goProgram("fixture"), [])
+
+/** A plugin on our Go package, which takes an offer of ttrpc. */
+export const supervisedKind = kind("supervised", noGo, goProgram("supervised"), [])
 
 /** A plugin on our Python SDK. */
 export const pythonKind = kind(

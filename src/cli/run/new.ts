@@ -4,6 +4,7 @@ import { parseManifest } from "../../bundle/Manifest.ts"
 import { CommandError, EXIT, failed, told } from "../CommandError.ts"
 import { loadHost } from "../LocalHost.ts"
 import * as Output from "../Output.ts"
+import { goPackage } from "../scaffold/goPackage.ts"
 import { goPlugin } from "../scaffold/goPlugin.ts"
 import { goStubs } from "../scaffold/goStubs.ts"
 import { backendFlag, contractPython, type Files, mattermostPython, packageOf } from "../scaffold/pythonPlugin.ts"
@@ -50,6 +51,7 @@ export const run = ({ backend, contract, go, json, name, package: packageName }:
       Effect.gen(function* () {
         yield* write(folder, files)
         if (!go) return
+        yield* write(folder, yield* goPackage)
         const what = "make the stubs of the contract (the first time Go builds what makes them, which takes minutes)"
         yield* write(folder, yield* Output.atLength(what, goStubs(host.contract, id, folder)))
         yield* Output.atLength("get the packages that it needs", runTool("go", ["mod", "tidy"], folder))

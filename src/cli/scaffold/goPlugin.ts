@@ -1,6 +1,7 @@
 import type { DescMessage, DescMethodUnary, DescService } from "@bufbuild/protobuf"
 import type { AnyContract } from "../../contract/Contract.ts"
 import { HostKeyValues } from "../../generated/plugin_supervisor/v1/host_services_pb.js"
+import { GO_PACKAGE } from "./goPackage.ts"
 import { goImports, goName } from "./goStubs.ts"
 import { apiVariable, manifestText, ownHooks } from "./Names.ts"
 import { aboutBackend, backendFlag, type Files } from "./pythonPlugin.ts"
@@ -65,15 +66,13 @@ const program = (id: string, contract: AnyContract, methods: ReadonlyArray<DescM
 
 import (
 	"context"
-	"errors"
 	"os"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
-	${goImports(id, used).join("\n\t")}
+	${[...goImports(id, used), `"${id}/${GO_PACKAGE}"`].join("\n\t")}
 )
 
 // hooks answers the host; api is what the host answers.
@@ -83,48 +82,29 @@ type hooks struct {
 	log hclog.Logger
 }
 ${implementedBy(contract, names)}${methods.map(handler).join("")}
-type served struct {
-	plugin.NetRPCUnsupportedPlugin
-	hooks *hooks
-}
-
-func (s *served) GRPCServer(_ *plugin.GRPCBroker, server *grpc.Server) error {
-	${inPackage(hooks, (own) => `Register${own}Server`)}(server, s.hooks)${hasOwnLifecycle(contract) ? "" : `\n\t${inPackage(lifecycle.implemented.parent, (own) => `Register${own}Server`)}(server, lifecycle{})`}
-	return nil
-}
-
-func (s *served) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
-	return nil, errors.New("this program is a plugin, not a host")
-}
-
 func main() {
 	log := hclog.New(&hclog.LoggerOptions{Output: os.Stderr, JSONFormat: true, Level: hclog.Info})
-	// The host says where its API is. The connection is made by the first call.
-	connection, err := grpc.NewClient(os.Getenv("${apiVariable(contract)}"), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		log.Error("the host can't be reached", "error", err)
-		os.Exit(1)
-	}
-	plugin.Serve(&plugin.ServeConfig{
-		HandshakeConfig: plugin.HandshakeConfig{
+	${GO_PACKAGE}.Serve(${GO_PACKAGE}.Config{
+		Handshake: plugin.HandshakeConfig{
 			ProtocolVersion:  ${handshake.protocolVersions.at(-1) ?? 1},
 			MagicCookieKey:   ${JSON.stringify(handshake.magicCookieKey)},
 			MagicCookieValue: ${JSON.stringify(handshake.magicCookieValue)},
 		},
-		Plugins: map[string]plugin.Plugin{
-			"hooks": &served{hooks: &hooks{
-				api: ${inPackage(api, (own) => `New${own}Client`)}(connection),${hostServices ? `\n\t\t\t\tvalues: ${inPackage(HostKeyValues, (own) => `New${own}Client`)}(connection),` : ""}
+		// Where the host's API is, if calls go over gRPC.
+		APITarget: os.Getenv("${apiVariable(contract)}"),
+		Register: func(server grpc.ServiceRegistrar, host grpc.ClientConnInterface) {
+			${inPackage(hooks, (own) => `Register${own}Server`)}(server, &hooks{
+				api: ${inPackage(api, (own) => `New${own}Client`)}(host),${hostServices ? `\n\t\t\t\tvalues: ${inPackage(HostKeyValues, (own) => `New${own}Client`)}(host),` : ""}
 				log: log,
-			}},
+			})${hasOwnLifecycle(contract) ? "" : `\n\t\t\t${inPackage(lifecycle.implemented.parent, (own) => `Register${own}Server`)}(server, lifecycle{})`}
 		},
-		GRPCServer: plugin.DefaultGRPCServer,
-		Logger:     log,
+		Logger: log,
 	})
 }
 `
 }
 
-/** A plugin in Go. The stubs of its contract are made beside it, by `goStubs`. */
+/** A plugin in Go. Beside it come the stubs of its contract, by `goStubs`, and what serves it, by `goPackage`. */
 export const goPlugin = (id: string, contract: AnyContract, backend: string | undefined): Files => ({
   "plugin.json": manifestText(id, { executable: "plugin" }),
   ".gitignore": "/plugin\n*.tar.gz\n",
@@ -132,6 +112,7 @@ export const goPlugin = (id: string, contract: AnyContract, backend: string | un
 
 A plugin in Go: [\`main.go\`](main.go), its manifest, [\`plugin.json\`](plugin.json), and in [\`contract\`](contract) the stubs of
 the contract with its host${backend === undefined ? "" : ", and of what every host has beside it (`plugin_supervisor/v1`: its life cycle, keys and values, settings, log)"}.
+[\`${GO_PACKAGE}\`](${GO_PACKAGE}) serves it: over ttrpc where the host offers that, else as go-plugin does.
 
 \`\`\`sh
 go build -o plugin .
@@ -148,6 +129,7 @@ bundle that \`plugin-supervisor install\` takes.${aboutBackend(backend)}
 go 1.25.0
 
 require (
+	github.com/containerd/ttrpc v1.2.10
 	github.com/hashicorp/go-hclog v1.6.3
 	github.com/hashicorp/go-plugin v1.8.0
 	google.golang.org/grpc v1.85.0
