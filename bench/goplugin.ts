@@ -25,6 +25,8 @@ const throughput =
 
 const folder = join(root, ".cache/go-fixtures")
 const executable = join(folder, "fixture")
+/** The same calls, answered by a plugin on our Go package. */
+const supervised = join(folder, "supervised")
 const env = { PATH: process.env["PATH"], FIXTURE_UNLIMITED: "1" }
 
 const options = {
@@ -41,6 +43,11 @@ const rows = Effect.gen(function* () {
   const { ask: go } = yield* program(join(folder, "host"), ["-bench", "--", executable], { ...process.env, ...env })
   const goPlugins = yield* GoPluginClient
   const { client, ping } = yield* goPlugins.start(options)
+  const overTtrpc = yield* goPlugins.start({
+    ...options,
+    process: { ...options.process, executable: supervised },
+    ttrpc: { serve: () => Effect.void, isRequired: true },
+  })
   const transfer = ({ count, size }: typeof SMALL) =>
     times(
       count,
@@ -61,6 +68,12 @@ const rows = Effect.gen(function* () {
     yield* compare(
       "unary call",
       times(CALLS, client.unary(double, { number: 21 })),
+      go(`double ${CALLS}`),
+      each(CALLS),
+    ),
+    yield* compare(
+      "unary call over ttrpc",
+      times(CALLS, overTtrpc.client.unary(double, { number: 21 })),
       go(`double ${CALLS}`),
       each(CALLS),
     ),
