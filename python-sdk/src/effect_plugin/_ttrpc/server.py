@@ -10,13 +10,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from google.protobuf.message import DecodeError
 
 from .._health import health_of
 from .._loops import EventLoop
-from .._status import Code
+from .._status import CallError, Code
 from .._stopping import Stopping
 from ..logs import own_logger
 from . import wire
@@ -25,6 +25,9 @@ from .calls import Route, ServerCall
 from .frames import FrameReader, FrameWriter, GarbledError
 from .leading import Lead, Threads
 from .wire import Frame
+
+if TYPE_CHECKING:
+    from .streams import Backlog
 
 _log = own_logger("effect_plugin")
 
@@ -42,6 +45,12 @@ _ANSWERS = 16
 
 _HEALTH = "grpc.health.v1.Health"
 _CONTROLLER = "plugin.GRPCController"
+
+#: The services of every plugin.
+_OF_ALL = (wire.CALLS, _CONTROLLER, _HEALTH)
+
+#: Answers the route that a request takes.
+Find = Callable[[Any], Optional[Route]]
 
 #: Half of all streams: one that is further ahead than this is behind.
 _HALF = 2**31
@@ -80,6 +89,10 @@ class Server:
         self._routes: dict[str, dict[str, Route]] = {}
         self._unanswered: dict[int, ServerCall] = {}
         self._frames: deque[Frame] = deque()
+        self._find: Find | None = None
+        self._backlog: Backlog | None = None
+        #: Calls that stream and whose functions have not returned.
+        self.open_streams: set[ServerCall] = set()
         self._last_stream: int | None = None
         #: Calls that have been read in this turn and go on on the author's loop.
         self._handed: list[ServerCall] = []
@@ -94,6 +107,10 @@ class Server:
     def add(self, service: str, routes: Mapping[str, Route]) -> None:
         """Adds a service."""
         self._routes[service] = dict(routes)
+
+    def find_by(self, find: Find) -> None:
+        """Asks this for the routes that no service has which was added."""
+        self._find = find
 
     def start(self) -> None:
         """Begins to serve."""
@@ -137,10 +154,37 @@ class Server:
         if self._unanswered.pop(call.stream, None) is not None:
             self._writer.put(wire.success(call.stream, payload, self._limit))
 
-    def fail(self, call: ServerCall, code: Code, details: str) -> None:
-        """Fails a call, unless it has ended."""
+    def fail(self, call: ServerCall, code: Code, details: str, status: bytes = b"") -> None:
+        """Fails a call, unless it has ended; `status` as `CallError` has it."""
         if self._unanswered.pop(call.stream, None) is not None:
-            self._writer.put(wire.failure(call.stream, code, details))
+            self._writer.put(wire.failure(call.stream, code, details, status))
+
+    def end(self, call: ServerCall) -> None:
+        """Ends a call that has answered by messages, unless it has ended."""
+        if self._unanswered.pop(call.stream, None) is not None:
+            self._writer.put(wire.end_of_messages(call.stream))
+
+    def put(self, call: ServerCall, message: bytes) -> None:
+        """Sends one of the messages that a call answers, with what is flushed next. Raises CallError."""
+        if len(message) > self._limit:
+            raise CallError(Code.RESOURCE_EXHAUSTED, wire.too_large(len(message), self._limit))
+        if self.has(call):
+            self._writer.put(wire.frame(call.stream, wire.DATA, message))
+
+    @property
+    def writer(self) -> FrameWriter:
+        """What is written, for calls that wait for room."""
+        return self._writer
+
+    @property
+    def backlog(self) -> Backlog:
+        """What has come in streams and waits for its readers. For the leader."""
+        if self._backlog is None:
+            # Few plugins have streams.
+            from .streams import Backlog
+
+            self._backlog = Backlog(self._limit)
+        return self._backlog
 
     def flush(self) -> None:
         """Sends what has been answered: whoever has answered sees to it."""
@@ -163,6 +207,13 @@ class Server:
     def on_author(self, call: ServerCall) -> None:
         """Has a call go on on the author's loop, with the others of this turn. For the leader."""
         self._handed.append(call)
+
+    def on_loop(self, home: EventLoop, call: ServerCall) -> None:
+        """Has a call go on on any loop. For the leader."""
+        if home is self._author:
+            self._handed.append(call)
+        else:
+            home.post(call.start)
 
     def on_thread(self, call: ServerCall) -> None:
         """Has a call go on on a thread for handlers. For any thread."""
@@ -190,6 +241,8 @@ class Server:
         frames, threads, flushed = self._frames, self._threads, time.monotonic()
         if not frames:
             self._writer.wait_for_room()
+            if self._backlog is not None:
+                self._backlog.wait_for_room()
             frames.extend(self._reader.read())
             flushed = time.monotonic()
         while True:
@@ -212,7 +265,8 @@ class Server:
 
     def _read_on_author(self) -> bool:
         """Takes what there is to read, on the author's loop, where nothing may wait; whether no thread is needed."""
-        frames = None if self._writer.is_full else self._reader.read_at_once()
+        is_held = self._writer.is_full or (self._backlog is not None and self._backlog.is_full)
+        frames = None if is_held else self._reader.read_at_once()
         if frames is None:
             return False
         for frame in frames:
@@ -246,17 +300,11 @@ class Server:
 
     def _taken(self, frame: Frame) -> ServerCall | None:
         """Takes a frame; answers the call, if one is to go on on this thread."""
-        stream, kind, data = frame
-        if data is None:
-            self._refuse(stream, Code.RESOURCE_EXHAUSTED, f"Received message larger than max ({self._limit})")
+        stream, kind, data, flags = frame
+        if kind != wire.REQUEST or data is None:
+            self._more(frame)
             return None
-        if kind != wire.REQUEST:
-            what = "data, which no call here takes" if kind == wire.DATA else f"a frame of type {kind}"
-            self._refuse(stream, Code.INVALID_ARGUMENT, f"stream {stream} has {what}")
-            return None
-        last = self._last_stream
-        ahead = 2 if last is None else (stream - last) & wire.LAST_STREAM
-        if not stream & 1 or not 0 < ahead < _HALF:
+        if not self._is_new(stream):
             self._refuse(stream, Code.INVALID_ARGUMENT, f"a call can't open stream {stream} now")
             return None
         self._last_stream = stream
@@ -265,12 +313,41 @@ class Server:
         except DecodeError:
             self._refuse(stream, Code.INVALID_ARGUMENT, "this is no request")
             return None
-        return self._asked(stream, asked)
+        return self._asked(stream, asked, flags)
 
-    def _asked(self, stream: int, asked: Any) -> ServerCall | None:
+    def _is_new(self, stream: int) -> bool:
+        """Whether a call may open a stream."""
+        last = self._last_stream
+        ahead = 2 if last is None else (stream - last) & wire.LAST_STREAM
+        return bool(stream & 1) and 0 < ahead < _HALF
+
+    def _more(self, frame: Frame) -> None:
+        """Takes a frame that opens no call."""
+        stream, kind, data, flags = frame
+        if data is None:
+            if kind == wire.REQUEST and self._is_new(stream):
+                self._last_stream = stream
+            self._refuse(stream, Code.RESOURCE_EXHAUSTED, f"Received message larger than max ({self._limit})")
+            return
+        if kind != wire.DATA:
+            self._refuse(stream, Code.INVALID_ARGUMENT, f"stream {stream} has a frame of type {kind}")
+            return
+        call = self._unanswered.get(stream)
+        if call is not None:
+            message = None if flags & wire.NO_DATA else data
+            wrong = call.receive(message, is_last=bool(flags & wire.REMOTE_CLOSED))
+        else:
+            # Of a call that has ended there may be some on the way.
+            wrong = "data, and is not open" if self._is_new(stream) or not stream & 1 else None
+        if wrong is not None:
+            self._refuse(stream, Code.INVALID_ARGUMENT, f"stream {stream} has {wrong}")
+
+    def _asked(self, stream: int, asked: Any, flags: int) -> ServerCall | None:
         service, method = asked.service, asked.method
         methods = self._routes.get(service)
         route = methods.get(method) if methods is not None else None
+        if route is None and self._find is not None and service not in _OF_ALL:
+            route = self._find(asked)
         if route is None:
             self._asked_of_all(stream, asked)
         elif self._ends:
@@ -282,6 +359,8 @@ class Server:
         else:
             call = route(self, stream, asked)
             self._unanswered[stream] = call
+            if flags & wire.REMOTE_CLOSED:
+                call.receive(None, is_last=True)
             return call if call.begin() else None
         return None
 
@@ -316,7 +395,7 @@ class Server:
                     return
                 payload = response.SerializeToString()
             else:
-                known = asked.service in (*self._routes, wire.CALLS, _CONTROLLER, _HEALTH)
+                known = asked.service in self._routes or asked.service in _OF_ALL
                 what = f"method {asked.method}" if known else f"service {asked.service}"
                 self._refuse(stream, Code.UNIMPLEMENTED, what)
                 return
