@@ -20,6 +20,12 @@ export const noGo = "missing" in go ? go.missing : undefined
 export const goProgram = (name: "fixture" | "host" | "ttrpc"): string =>
   "missing" in go ? "" : join(go.directory, name)
 
+/** A program of the Python fixtures, as a command. */
+export const pythonProgram = (name: "fixture" | "ttrpc"): readonly [string, string] => [
+  "missing" in python ? "" : join(python.bin, "python"),
+  join(fixtures, `python/${name}.py`),
+]
+
 /** The magic cookie of all fixtures. */
 export const handshake = {
   magicCookieKey: "FIXTURE_COOKIE",
@@ -72,8 +78,8 @@ export const goKind = kind("go", noGo, goProgram("fixture"), [])
 export const pythonKind = kind(
   "python",
   "missing" in python ? python.missing : undefined,
-  "missing" in python ? "" : join(python.bin, "python"),
-  [join(fixtures, "python/fixture.py")],
+  pythonProgram("fixture")[0],
+  [pythonProgram("fixture")[1]],
 )
 
 /** A plugin that misbehaves. */
