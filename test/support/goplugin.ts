@@ -82,6 +82,14 @@ export const pythonKind = kind(
   [pythonProgram("fixture")[1]],
 )
 
+/** The same over ttrpc. */
+export const ttrpcKind: Kind = {
+  ...pythonKind,
+  name: "python over ttrpc",
+  options: ({ env, ...settings } = {}) =>
+    pythonKind.options({ ttrpc: { isRequired: true }, ...settings, env: { FIXTURE_TTRPC: "1", ...env } }),
+}
+
 /** A plugin that misbehaves. */
 export const misbehaving = kind("misbehaving", undefined, process.execPath, [join(fixtures, "misbehaving.ts")], {
   NODE_NO_WARNINGS: "1",
