@@ -67,6 +67,7 @@ class ClientStream(Pending):
         self._calls = calls
         self._inbox = Inbox(backlog, calls.home, self._overflow)
         self._stream: int | None = None
+        self._sent = 0
         #: Whether it has a stream, or has ended.
         self._begun = asyncio.Event()
         self._is_closed = not rpc.takes_stream
@@ -85,7 +86,8 @@ class ClientStream(Pending):
         if self._is_closed:
             raise CallError(Code.INTERNAL, "nothing more can be sent after the last request")
         self._put(wire.frame(self._stream or 0, wire.DATA, message))
-        if self._writer.count >= _TOGETHER:
+        self._sent += 1
+        if not self._sent % _TOGETHER:
             await asyncio.sleep(0)
 
     async def close(self) -> None:

@@ -27,6 +27,7 @@ class StreamCall(CoroutineCall):
 
     def __init__(self, rpc: Rpc, server: Server, stream: int, asked: Any) -> None:
         super().__init__(rpc, server, stream, asked)
+        self._written = 0
         self._inbox = Inbox(server.backlog, rpc.home, self._overflow)
         if not rpc.takes_stream:
             self._inbox.push(asked.payload)
@@ -97,13 +98,21 @@ class StreamCall(CoroutineCall):
         return self._request(message)
 
     async def write(self, response: Any) -> None:
-        """Sends a response, and waits while the host takes none. Raises CallError for one that is too large."""
+        """Sends a response, and waits while the host takes none.
+
+        Raises CallError when the call has ended, and for a response that is too large.
+        """
         server, writer = self.server, self.server.writer
         server.put(self, self._rpc.encode(response))
-        if writer.count < _TOGETHER:
+        self._written += 1
+        if self._written % _TOGETHER:
             server.flush()
         else:
             writer.flush()
             await asyncio.sleep(0)
         while writer.is_full and server.has(self):
             await asyncio.sleep(_LOOK)
+        if not server.has(self):
+            # Mostly its task is cancelled by this.
+            await asyncio.sleep(0)
+            raise CallError(Code.CANCELLED, "the call has ended")
