@@ -285,9 +285,9 @@ class HostConnection:
             self._end()
 
     def _answered(self, frame: Frame) -> None:
-        stream, kind, data, flags = frame
-        if kind == wire.DATA:
-            self._message(stream, data, flags)
+        stream, kind, data, _ = frame
+        if kind != wire.RESPONSE:
+            self._more(frame)
             return
         pending = self._pending.pop(stream, None)
         if pending is None:
@@ -295,8 +295,6 @@ class HostConnection:
             return
         if data is None:
             pending.error = CallError(Code.RESOURCE_EXHAUSTED, f"Received message larger than max ({self._limit})")
-        elif kind != wire.RESPONSE:
-            pending.error = CallError(Code.INTERNAL, f"the host has answered by a frame of type {kind}")
         else:
             try:
                 response = wire.Response.FromString(data)
@@ -309,16 +307,20 @@ class HostConnection:
                     pending.payload = response.payload
         pending.wake()
 
-    def _message(self, stream: int, data: bytes | None, flags: int) -> None:
+    def _more(self, frame: Frame) -> None:
+        """Takes a frame that is no response."""
+        stream, kind, data, flags = frame
         pending = self._pending.get(stream)
         if pending is None:
             # It has come too late.
             return
-        if data is None:
+        if kind != wire.DATA:
+            pending.error = CallError(Code.INTERNAL, f"the host has answered by a frame of type {kind}")
+        elif data is None:
             text = f"Received message larger than max ({self._limit})"
             self.give_up(pending, CallError(Code.RESOURCE_EXHAUSTED, text))
-            return
-        pending.receive(None if flags & wire.NO_DATA else data, is_last=bool(flags & wire.REMOTE_CLOSED))
+        else:
+            pending.receive(None if flags & wire.NO_DATA else data, is_last=bool(flags & wire.REMOTE_CLOSED))
         if pending.is_done and self._pending.pop(stream, None) is not None:
             pending.wake()
 

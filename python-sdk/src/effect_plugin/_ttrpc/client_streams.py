@@ -99,8 +99,10 @@ class ClientStream(Pending):
 
     async def _may_send(self) -> None:
         await self._begun.wait()
-        while self._writer.is_full and not self.is_done:
+        # There are more to flush as long as another thread is just sending.
+        while (self._writer.is_full or self._writer.count >= _TOGETHER) and not self.is_done:
             await asyncio.sleep(_LOOK)
+            self._writer.flush()
         if self.is_done:
             raise self.error or CallError(Code.UNKNOWN, "the call has ended, nothing more can be sent")
 

@@ -190,7 +190,7 @@ class FrameWriter:
             self._write_stalled(data)
 
     def _write_stalled(self, data: memoryview | None) -> None:
-        if data is None:
+        if data is None or self._broken:
             return
         poll = select.poll()
         poll.register(self._connection, select.POLLOUT)

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from .._health import health_of
 from .._loops import EventLoop
-from .._status import CallError, Code
+from .._status import Code
 from .._stopping import Stopping
 from ..logs import own_logger
 from . import wire
@@ -77,10 +77,11 @@ class Server:
         self._author = author
         self._stopping = stopping
         self._lost = lost
-        self._limit = wire.frame_limit()
-        self._reader = FrameReader(connection, self._limit)
-        self._writer = FrameWriter(connection)
-        self._threads = Threads(threads, self._lead, self._writer.flush, self._look)
+        #: Bytes of data that a frame may have.
+        self.limit = wire.frame_limit()
+        self._reader = FrameReader(connection, self.limit)
+        self.writer = FrameWriter(connection)
+        self._threads = Threads(threads, self._lead, self.writer.flush, self._look)
         self._outside = (
             AuthorLead(connection, author, self._threads, self._read_on_author, self._begin_on_author)
             if author_leads
@@ -123,9 +124,9 @@ class Server:
         while self._unanswered and time.monotonic() < end:
             await asyncio.sleep(0.01)
         self._cancel_all()
-        self._writer.flush()
+        self.writer.flush()
         end = time.monotonic() + _STOP_GRACE
-        while not self._writer.is_done and time.monotonic() < end:
+        while not self.writer.is_done and time.monotonic() < end:
             await asyncio.sleep(0.01)
         self._close()
 
@@ -134,7 +135,7 @@ class Server:
         self._threads.close()
         if self._outside is not None:
             self._author.post(self._outside.end)
-        self._writer.close()
+        self.writer.close()
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 
@@ -152,29 +153,17 @@ class Server:
     def succeed(self, call: ServerCall, payload: bytes) -> None:
         """Answers a call, unless it has ended."""
         if self._unanswered.pop(call.stream, None) is not None:
-            self._writer.put(wire.success(call.stream, payload, self._limit))
+            self.writer.put(wire.success(call.stream, payload, self.limit))
 
     def fail(self, call: ServerCall, code: Code, details: str, status: bytes = b"") -> None:
         """Fails a call, unless it has ended; `status` as `CallError` has it."""
         if self._unanswered.pop(call.stream, None) is not None:
-            self._writer.put(wire.failure(call.stream, code, details, status))
+            self.writer.put(wire.failure(call.stream, code, details, status))
 
     def end(self, call: ServerCall) -> None:
         """Ends a call that has answered by messages, unless it has ended."""
         if self._unanswered.pop(call.stream, None) is not None:
-            self._writer.put(wire.end_of_messages(call.stream))
-
-    def put(self, call: ServerCall, message: bytes) -> None:
-        """Sends one of the messages that a call answers, with what is flushed next. Raises CallError."""
-        if len(message) > self._limit:
-            raise CallError(Code.RESOURCE_EXHAUSTED, wire.too_large(len(message), self._limit))
-        if self.has(call):
-            self._writer.put(wire.frame(call.stream, wire.DATA, message))
-
-    @property
-    def writer(self) -> FrameWriter:
-        """What is written, for calls that wait for room."""
-        return self._writer
+            self.writer.put(wire.end_of_messages(call.stream))
 
     @property
     def backlog(self) -> Backlog:
@@ -183,14 +172,14 @@ class Server:
             # Few plugins have streams.
             from .streams import Backlog
 
-            self._backlog = Backlog(self._limit)
+            self._backlog = Backlog(self.limit)
         return self._backlog
 
     def flush(self) -> None:
         """Sends what has been answered: whoever has answered sees to it."""
-        waiting = self._writer.count
+        waiting = self.writer.count
         if threading.get_ident() != self._author_thread or waiting >= _ANSWERS or not self._unanswered:
-            self._writer.flush()
+            self.writer.flush()
         elif not self._author_flushes and waiting:
             # With what else is answered in this turn of the loop.
             self._author_flushes = True
@@ -198,7 +187,7 @@ class Server:
 
     def _flush_author(self) -> None:
         self._author_flushes = False
-        self._writer.flush()
+        self.writer.flush()
 
     def watch(self, call: ServerCall) -> None:
         """Looks at a call when it expires."""
@@ -223,7 +212,7 @@ class Server:
 
     def _lead(self, lead: Lead) -> None:
         # What the leader before has answered.
-        self._writer.flush()
+        self.writer.flush()
         try:
             while self._threads.leads(lead) and self._turn(lead) and not self._threads.has_given_back(lead):
                 pass
@@ -240,7 +229,7 @@ class Server:
         """Reads what is there, and does it; whether the caller leads still."""
         frames, threads, flushed = self._frames, self._threads, time.monotonic()
         if not frames:
-            self._writer.wait_for_room()
+            self.writer.wait_for_room()
             if self._backlog is not None:
                 self._backlog.wait_for_room()
             frames.extend(self._reader.read())
@@ -254,18 +243,18 @@ class Server:
             if work is not None:
                 now = time.monotonic()
                 if now - flushed > _ANSWER_PATIENCE:
-                    self._writer.flush()
+                    self.writer.flush()
                     flushed = now
                 self._hand_over()
                 if not threads.run(lead, work, now):
                     return False
         self._hand_over()
-        self._writer.flush()
+        self.writer.flush()
         return True
 
     def _read_on_author(self) -> bool:
         """Takes what there is to read, on the author's loop, where nothing may wait; whether no thread is needed."""
-        is_held = self._writer.is_full or (self._backlog is not None and self._backlog.is_full)
+        is_held = self.writer.is_full or (self._backlog is not None and self._backlog.is_full)
         frames = None if is_held else self._reader.read_at_once()
         if frames is None:
             return False
@@ -280,7 +269,7 @@ class Server:
 
     def _begin_on_author(self) -> None:
         """Begins the calls that have been taken there."""
-        self._writer.flush()
+        self.writer.flush()
         taken, self._taken_here = self._taken_here, []
         self._start(taken)
 
@@ -327,7 +316,7 @@ class Server:
         if data is None:
             if kind == wire.REQUEST and self._is_new(stream):
                 self._last_stream = stream
-            self._refuse(stream, Code.RESOURCE_EXHAUSTED, f"Received message larger than max ({self._limit})")
+            self._refuse(stream, Code.RESOURCE_EXHAUSTED, f"Received message larger than max ({self.limit})")
             return
         if kind != wire.DATA:
             self._refuse(stream, Code.INVALID_ARGUMENT, f"stream {stream} has a frame of type {kind}")
@@ -369,7 +358,7 @@ class Server:
         call = self._unanswered.pop(stream, None)
         if call is not None:
             call.cancel()
-        self._writer.put(wire.failure(stream, code, details))
+        self.writer.put(wire.failure(stream, code, details))
 
     def _asked_of_all(self, stream: int, asked: Any) -> None:
         """What every plugin is asked, which is answered whatever its handlers do."""
@@ -383,8 +372,8 @@ class Server:
             elif name == f"{_CONTROLLER}/Shutdown":
                 self._is_asked_to_end = True
                 # The end must not come before its answer.
-                self._writer.put(wire.success(stream, b"", self._limit))
-                self._writer.flush()
+                self.writer.put(wire.success(stream, b"", self.limit))
+                self.writer.flush()
                 self._stopping.set()
                 return
             elif name == f"{_HEALTH}/Check":
@@ -402,7 +391,7 @@ class Server:
         except DecodeError:
             self._refuse(stream, Code.INVALID_ARGUMENT, f"this is no request of {name}")
             return
-        self._writer.put(wire.success(stream, payload, self._limit))
+        self.writer.put(wire.success(stream, payload, self.limit))
 
     def _ended(self, why: str) -> None:
         if why:
@@ -425,5 +414,5 @@ class Server:
                 except Exception:
                     _log.exception("the end of a call's time has failed")
             soonest = min(soonest, call.expires if self.has(call) else math.inf)
-        self._writer.flush()
+        self.writer.flush()
         return soonest

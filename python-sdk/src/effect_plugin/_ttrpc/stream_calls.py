@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from .._status import CallError, Code
+from . import wire
 from .calls import CoroutineCall, Rpc
 from .streams import Inbox
 
@@ -103,15 +104,21 @@ class StreamCall(CoroutineCall):
         Raises CallError when the call has ended, and for a response that is too large.
         """
         server, writer = self.server, self.server.writer
-        server.put(self, self._rpc.encode(response))
+        message = self._rpc.encode(response)
+        if len(message) > server.limit:
+            raise CallError(Code.RESOURCE_EXHAUSTED, wire.too_large(len(message), server.limit))
+        if server.has(self):
+            writer.put(wire.frame(self.stream, wire.DATA, message))
         self._written += 1
         if self._written % _TOGETHER:
             server.flush()
         else:
             writer.flush()
             await asyncio.sleep(0)
-        while writer.is_full and server.has(self):
+        # There are more to flush as long as another thread is just sending.
+        while (writer.is_full or writer.count >= _TOGETHER) and server.has(self):
             await asyncio.sleep(_LOOK)
+            writer.flush()
         if not server.has(self):
             # Mostly its task is cancelled by this.
             await asyncio.sleep(0)
