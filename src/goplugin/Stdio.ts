@@ -90,6 +90,11 @@ const each = (data: Uint8Array, { push }: Consumer) => Effect.forEach(piecesOf(d
 /** Bytes of a plugin's output that wait for who takes them, where its stream can't: as many as our SDK keeps. */
 const KEPT_LIMIT = 16 * 1024 * 1024
 
+/** What a message takes beside its data, in bytes, however little that is. */
+const BESIDE_DATA = 256
+
+const sizeOf = ({ data }: StdioData): number => data.length + BESIDE_DATA
+
 /** Reads a stream as it comes. What its reader is too slow for is kept up to {@link KEPT_LIMIT}; what is more is lost. */
 const kept = (output: Stream.Stream<StdioData, RpcError>): Stream.Stream<StdioData> =>
   Stream.unwrap(
@@ -99,8 +104,8 @@ const kept = (output: Stream.Stream<StdioData, RpcError>): Stream.Stream<StdioDa
       let hasLost = false
       yield* output.pipe(
         Stream.runForEach((message) => {
-          if (size + message.data.length <= KEPT_LIMIT) {
-            size += message.data.length
+          if (size + sizeOf(message) <= KEPT_LIMIT) {
+            size += sizeOf(message)
             return Queue.offer(queue, message)
           }
           if (hasLost) return Effect.void
@@ -111,7 +116,7 @@ const kept = (output: Stream.Stream<StdioData, RpcError>): Stream.Stream<StdioDa
         Effect.ensuring(Queue.end(queue)),
         Effect.forkScoped,
       )
-      return Stream.tap(Stream.fromQueue(queue), ({ data }) => Effect.sync(() => (size -= data.length)))
+      return Stream.tap(Stream.fromQueue(queue), (message) => Effect.sync(() => (size -= sizeOf(message))))
     }),
   )
 
