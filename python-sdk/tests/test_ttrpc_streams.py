@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 import re
 import signal
 import socket
@@ -436,6 +437,31 @@ def test_more_streams_than_may_be_open(plugin: RunningPlugin) -> None:
     end = time.monotonic() + LIMIT
     while opened(plugin, "Count", b"1").rest() != [b"0", None]:
         assert time.monotonic() < end
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_frames_at_random(plugin: RunningPlugin, seed: int) -> None:
+    assert plugin.caller is not None
+    chance = random.Random(seed)
+    methods = ["Echo", "SyncEcho", "Count", "SyncCount", "Join", "SyncJoin", "Upper", "Talk", "Unread", "Hang", "None"]
+    frames = []
+    for number in range(3000):
+        # Mostly of the streams that were opened last, or of the next.
+        stream = chance.choice([number | 1, max(number - chance.randrange(50), 0), chance.randrange(5000)])
+        kind = chance.choice([REQUEST, REQUEST, DATA, DATA, DATA, DATA, RESPONSE, chance.randrange(256)])
+        payload = bytes(chance.randrange(48, 58) for _ in range(chance.randrange(4)))
+        if kind == REQUEST and chance.random() < 0.95:
+            timeout = chance.choice([None, None, 0.01, -1])
+            payload = request_of("test.Service", chance.choice(methods), payload, timeout, None)
+        frames.append(frame(stream, kind, payload, chance.choice([0, 0, 0, 1, 2, 4, 5, chance.randrange(256)])))
+    for start in range(0, len(frames), 100):
+        raw(plugin).sendall(b"".join(frames[start : start + 100]))
+    plugin.caller._stream = 10_001
+    echoed(plugin)
+    stream = opened(plugin, "Upper", b"a", REMOTE_CLOSED)
+    assert stream.rest() in ([b"A", None], [(8, f"{MAX_OPEN} streams are open already", b"")])
+    plugin.shut_down()
+    assert plugin.wait() == 0
 
 
 def test_the_end_of_the_connection_ends_streams_and_the_plugin(plugin: RunningPlugin) -> None:
