@@ -458,8 +458,8 @@ def test_frames_at_random(plugin: RunningPlugin, seed: int) -> None:
         raw(plugin).sendall(b"".join(frames[start : start + 100]))
     plugin.caller._stream = 10_001
     echoed(plugin)
-    stream = opened(plugin, "Upper", b"a", REMOTE_CLOSED)
-    assert stream.rest() in ([b"A", None], [(8, f"{MAX_OPEN} streams are open already", b"")])
+    upper = opened(plugin, "Upper", b"a", REMOTE_CLOSED)
+    assert upper.rest() in ([b"A", None], [(8, f"{MAX_OPEN} streams are open already", b"")])
     plugin.shut_down()
     assert plugin.wait() == 0
 

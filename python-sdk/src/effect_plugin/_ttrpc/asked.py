@@ -29,7 +29,7 @@ class Pending:
     error: CallError | None = None
     #: Its stream, once its turn has come.
     stream: int | None = None
-    #: Of the frame that opens its stream.
+    #: Of the frame that opens its stream; there are none unless messages follow it, either way.
     flags = 0
 
     @property
@@ -40,6 +40,9 @@ class Pending:
     def wake(self) -> None:
         """Tells who waits."""
         raise NotImplementedError
+
+    def begun(self) -> None:
+        """Its turn has come. For any thread, with the connection's lock held."""
 
     def receive(self, message: bytes | None, *, is_last: bool) -> None:
         """A message of its stream has come, if it is one, or the word that none follows. For who reads."""

@@ -178,6 +178,8 @@ class HostConnection:
         """With the lock held."""
         pending.stream = stream = self._put(data, pending.flags)
         self._pending[stream] = pending
+        if pending.flags:
+            pending.begun()
 
     def _begin_waiting(self) -> None:
         """Begins the calls whose turn has come; with the lock held. Somebody must flush."""

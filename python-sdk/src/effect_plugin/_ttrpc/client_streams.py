@@ -66,10 +66,9 @@ class ClientStream(Pending):
         self._writer = writer
         self._calls = calls
         self._inbox = Inbox(backlog, calls.home, self._overflow)
-        self._stream: int | None = None
         self._sent = 0
         #: Whether it has a stream, or has ended.
-        self._begun = asyncio.Event()
+        self._has_begun = asyncio.Event()
         self._is_closed = not rpc.takes_stream
         self.end = end
         self.flags = wire.REMOTE_OPEN if rpc.takes_stream else wire.REMOTE_CLOSED
@@ -85,7 +84,7 @@ class ClientStream(Pending):
         await self._may_send()
         if self._is_closed:
             raise CallError(Code.INTERNAL, "nothing more can be sent after the last request")
-        self._put(wire.frame(self._stream or 0, wire.DATA, message))
+        self._put(wire.frame(self.stream or 0, wire.DATA, message))
         self._sent += 1
         if not self._sent % _TOGETHER:
             await asyncio.sleep(0)
@@ -95,10 +94,10 @@ class ClientStream(Pending):
         if not self._is_closed and not self.is_done:
             await self._may_send()
             self._is_closed = True
-            self._put(wire.end_of_messages(self._stream or 0))
+            self._put(wire.end_of_messages(self.stream or 0))
 
     async def _may_send(self) -> None:
-        await self._begun.wait()
+        await self._has_begun.wait()
         # There are more to flush as long as another thread is just sending.
         while (self._writer.is_full or self._writer.count >= _TOGETHER) and not self.is_done:
             await asyncio.sleep(_LOOK)
@@ -144,15 +143,9 @@ class ClientStream(Pending):
 
     # -- for the connection --------------------------------------------------------------------------------------------
 
-    @property
-    def stream(self) -> int | None:
+    def begun(self) -> None:
         """See `Pending`."""
-        return self._stream
-
-    @stream.setter
-    def stream(self, stream: int | None) -> None:
-        self._stream = stream
-        self._calls.home.post(self._begun.set)
+        self._calls.home.post(self._has_begun.set)
 
     def receive(self, message: bytes | None, *, is_last: bool) -> None:
         """See `Pending`."""
@@ -170,7 +163,7 @@ class ClientStream(Pending):
 
     def _ended(self) -> None:
         self._calls.remove(self)
-        self._begun.set()
+        self._has_begun.set()
 
     def is_over(self) -> None:
         """See `Watched`."""
