@@ -288,6 +288,7 @@ const REPORT = {
   "both ways": ["0", "2", "4", "end"],
   "many at once": true,
   "late stream": "DEADLINE_EXCEEDED",
+  "unread stream": ["RESOURCE_EXHAUSTED: the stream's messages were not read", "6"],
   "after all": "4",
 }
 
