@@ -22,6 +22,8 @@ const program = Effect.gen(function* () {
       magicCookieValue: "adds up",
       protocolVersions: [1],
     },
+    // Calls cost less than over gRPC, where the plugin takes the offer.
+    ttrpc: {},
   })
   const { sum } = yield* plugin.client.unary(Calculator.method.add, { a: 1, b: 2 })
   yield* Effect.log(`1 + 2 = ${sum}`)

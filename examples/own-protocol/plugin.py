@@ -35,4 +35,4 @@ def register(server, broker):
 
 
 handshake = goplugin.HandshakeConfig(magic_cookie_key="CALCULATOR_PLUGIN", magic_cookie_value="adds up")
-goplugin.run(goplugin.serve(handshake, versions={1: register}))
+goplugin.run(goplugin.serve(handshake, versions={1: register}, ttrpc=True))

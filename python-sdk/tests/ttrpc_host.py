@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import struct
 import threading
@@ -18,6 +19,8 @@ Response = message_class("ttrpc.Response")
 CancelRequest = message_class("plugin_supervisor.v1.CancelRequest")
 
 REQUEST, RESPONSE, DATA = 1, 2, 3
+
+REMOTE_CLOSED, REMOTE_OPEN, NO_DATA = 1, 2, 4
 
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -74,6 +77,9 @@ class Caller:
         self._lock = threading.Lock()
         self._stream = -1
         self._calls: dict[int, tuple[Call, Any]] = {}
+        self._streams: dict[int, Stream] = {}
+        #: Whoever holds it keeps this from reading.
+        self.reading = threading.Lock()
         #: Set when the plugin has closed it.
         self.ended = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
@@ -88,16 +94,30 @@ class Caller:
         metadata: dict[str, str] | None = None,
     ) -> Call:
         """Makes a call; answers it. `read` makes a message of what is answered."""
-        request = Request(service=service, method=method, payload=payload)
-        request.timeout_nano = int((timeout or 0) * 1_000_000_000)
-        for key, value in (metadata or {}).items():
-            request.metadata.add(key=key, value=value)
+        request = request_of(service, method, payload, timeout, metadata)
         with self._lock:
             self._stream += 2
             call = Call(self, self._stream)
             self._calls[call.stream] = (call, read)
-            self.connection.sendall(frame(call.stream, REQUEST, request.SerializeToString()))
+            self.connection.sendall(frame(call.stream, REQUEST, request))
         return call
+
+    def open(
+        self,
+        service: str,
+        method: str,
+        payload: bytes = b"",
+        flags: int = REMOTE_OPEN,
+        timeout: float | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> Stream:
+        """Opens a stream."""
+        request = request_of(service, method, payload, timeout, metadata)
+        with self._lock:
+            self._stream += 2
+            stream = self._streams[self._stream] = Stream(self, self._stream)
+            self.connection.sendall(frame(self._stream, REQUEST, request, flags))
+        return stream
 
     def cancel(self, stream: int) -> None:
         """Says that a call is waited for no longer."""
@@ -107,7 +127,12 @@ class Caller:
     def _read(self) -> None:
         with contextlib.suppress(EOFError, OSError):
             while True:
-                stream, kind, _, data = read_frame(self.connection)
+                stream, kind, flags, data = read_frame(self.connection)
+                with self.reading:
+                    pass
+                if stream in self._streams:
+                    self._streams[stream].received.put((kind, flags, data))
+                    continue
                 call, read = self._calls.pop(stream, (None, bytes))
                 if call is None or call.done():
                     continue
@@ -121,6 +146,57 @@ class Caller:
             if not call.done():
                 call.set_exception(CallFailed(14, "the connection has ended"))
         self.ended.set()
+
+
+def request_of(
+    service: str, method: str, payload: bytes, timeout: float | None, metadata: dict[str, str] | None
+) -> bytes:
+    """The data of the frame that opens a call."""
+    request = Request(service=service, method=method, payload=payload)
+    request.timeout_nano = int((timeout or 0) * 1_000_000_000)
+    for key, value in (metadata or {}).items():
+        request.metadata.add(key=key, value=value)
+    data: bytes = request.SerializeToString()
+    return data
+
+
+class Stream:
+    """A call that streams, frame by frame."""
+
+    def __init__(self, caller: Caller, stream: int) -> None:
+        self._caller = caller
+        self.stream = stream
+        #: Type, flags and data of each frame.
+        self.received: queue.SimpleQueue[tuple[int, int, bytes]] = queue.SimpleQueue()
+
+    def send(self, *messages: bytes) -> None:
+        """Sends messages."""
+        self._caller.connection.sendall(b"".join(frame(self.stream, DATA, message) for message in messages))
+
+    def close(self) -> None:
+        """Says that no more follow."""
+        self._caller.connection.sendall(frame(self.stream, DATA, b"", REMOTE_CLOSED | NO_DATA))
+
+    def cancel(self) -> None:
+        """Gives it up."""
+        self._caller.cancel(self.stream)
+
+    def next(self, limit: float = 60.0) -> Any:
+        """The next message, or how it has ended: None for well, or the response's status and payload."""
+        kind, flags, data = self.received.get(timeout=limit)
+        if kind == DATA:
+            assert flags in (0, REMOTE_CLOSED | NO_DATA), flags
+            return None if flags else data
+        assert (kind, flags) == (RESPONSE, 0)
+        response = Response.FromString(data)
+        return (response.status.code, response.status.message, response.payload)
+
+    def rest(self) -> list[Any]:
+        """All messages that are left, and how it has ended."""
+        found = [self.next()]
+        while isinstance(found[-1], bytes):
+            found.append(self.next())
+        return found
 
 
 class Call(Future[Any]):

@@ -34,8 +34,8 @@ const EXIT_LIMIT = GrpcClient.RECONNECT_LIMIT
 export interface Wire {
   /** Makes the client; `explainLoss` tells more of the loss of the connection. */
   readonly connect: (explainLoss: Fail) => Effect.Effect<RpcClient, never, Scope.Scope>
-  /** Whether the plugin's output comes over it (`GRPCStdio`). */
-  readonly hasOutput: boolean
+  /** Whether a stream that is not read holds up all other calls. */
+  readonly streamsHoldUp: boolean
   readonly broker: (client: RpcClient) => Effect.Effect<Broker.Broker, never, Scope.Scope>
   /** Waits until the plugin can call its host no more, where that can't be made good. */
   readonly hostLost: Effect.Effect<void>
@@ -49,7 +49,7 @@ export const overGrpc = (
   options: Pick<GrpcClient.ClientOptions, "tls" | "maxMessageSize">,
 ): Wire => ({
   connect: (explainLoss) => GrpcClient.make(target, { ...options, explainLoss }),
-  hasOutput: true,
+  streamsHoldUp: false,
   broker: (client) => Broker.make(pluginId, client, transport, options),
   hostLost: Effect.never,
 })
@@ -66,7 +66,7 @@ export const overTtrpc = (
       maxFrameSize: frameSizeFor(maxMessageSize),
       explainLoss,
     }),
-  hasOutput: false,
+  streamsHoldUp: true,
   broker: () => Effect.succeed(Broker.none(pluginId, "the plugin speaks ttrpc, which has no broker")),
   hostLost: closed(host),
 })
@@ -108,15 +108,13 @@ export const open = Effect.fnUntraced(function* ({
     // What keeps it from being opened is told with all that is known by whoever opens it.
     (error) => (isOpen ? onceEnded(exit, howItEnded)(error) : Effect.fail(error)),
   )
-  if (wire.hasOutput) {
-    const consumers = {
-      stdout: yield* consumer(log, pluginId, "stdout", options.output?.stdout),
-      stderr: yield* consumer(log, pluginId, "stderr", options.output?.stderr),
-    }
-    const draining = yield* Effect.forkScoped(drain(client, consumers, OUTPUT_LIMIT))
-    // A plugin that goes on says nothing that is its last.
-    if (shutDown) yield* Effect.addFinalizer(() => within(OUTPUT_LIMIT, Fiber.await(draining)))
+  const consumers = {
+    stdout: yield* consumer(log, pluginId, "stdout", options.output?.stdout),
+    stderr: yield* consumer(log, pluginId, "stderr", options.output?.stderr),
   }
+  const draining = yield* Effect.forkScoped(drain(client, consumers, OUTPUT_LIMIT, wire.streamsHoldUp))
+  // A plugin that goes on says nothing that is its last.
+  if (shutDown) yield* Effect.addFinalizer(() => within(OUTPUT_LIMIT, Fiber.await(draining)))
   const health = yield* Health.ping(client, requireServing)
   if (health === undefined) {
     yield* Effect.logWarning(`plugin ${pluginId} has no health service: whether it serves can't be asked`)

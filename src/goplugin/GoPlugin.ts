@@ -78,8 +78,9 @@ export interface GoPluginOptions<V extends number = number> extends ConnectionOp
   /** Whether what the plugin logs from Debug on is logged, whatever the host logs of itself. Default false. */
   readonly isVerbose?: boolean | undefined
   /**
-   * Offers ttrpc to the plugin, over connections that it inherits, in place of gRPC: one on our SDK, or on our Go package, takes it. Not on Windows, and
-   * not with `tls` or `multiplex`. Default: it is not offered, as by any host on go-plugin.
+   * Offers ttrpc to the plugin, over connections that it inherits, in place of gRPC: one on our Python SDK takes it that has hooks,
+   * or serves with `ttrpc=True`, and one on our Go package. There is no broker then, no metadata of answers, and no way to
+   * reattach. Not on Windows, and not with `tls` or `multiplex`. Default: it is not offered, as by any host on go-plugin.
    */
   readonly ttrpc?: TtrpcOffer | undefined
   /** Files that must have these SHA-256 sums, or nothing is started: the executable, and whatever it will read. */
@@ -88,8 +89,11 @@ export interface GoPluginOptions<V extends number = number> extends ConnectionOp
 
 /** What a plugin may speak in place of gRPC. */
 export interface TtrpcOffer {
-  /** Serves the plugin's own calls, which may come before its handshake, on this end of a connection. */
-  readonly serve: (connection: Duplex) => Effect.Effect<void, never, Scope.Scope>
+  /**
+   * Serves the plugin's own calls, which may come before its handshake, on this end of a connection. Default: whatever it
+   * calls is not implemented.
+   */
+  readonly serve?: ((connection: Duplex) => Effect.Effect<unknown, never, Scope.Scope>) | undefined
   /** Whether a plugin that speaks gRPC only is refused. Default false. */
   readonly isRequired?: boolean | undefined
 }

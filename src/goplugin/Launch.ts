@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream"
 import { Deferred, Duration, Effect, Option, Result, type Scope } from "effect"
 import { VARIABLES } from "../command/Variables.ts"
 import { LineSplitter } from "../process/LineSplitter.ts"
@@ -9,6 +10,7 @@ import { environment, HandshakeError, type ProtocolVariables, START_TIMEOUT } fr
 import { type HandshakeExpectations, type HandshakeLine, isHandshake, parse } from "./HandshakeLine.ts"
 import { shownLine } from "./LogLine.ts"
 import type { PluginLog } from "./PluginLog.ts"
+import * as TtrpcServer from "../ttrpc/TtrpcServer.ts"
 
 /** A process that has printed its handshake. */
 export interface Launched {
@@ -39,6 +41,8 @@ const NEVER_SERVED =
 
 /** Lines skipped before the handshake: a banner, a warning or two of a library; not a program that talks on. */
 const MAX_STRAY_LINES = 1000
+
+const servesNothing = (connection: Duplex) => TtrpcServer.serve(connection, [])
 
 /** Starts the process with the protocol's environment and waits for its handshake. */
 export const launch = Effect.fnUntraced(function* (
@@ -83,7 +87,7 @@ export const launch = Effect.fnUntraced(function* (
     },
   )
   // It may call before its handshake.
-  if (offer !== undefined) yield* offer.serve(process.sockets[1]!)
+  if (offer !== undefined) yield* (offer.serve ?? servesNothing)(process.sockets[1]!)
   // The last line may have no end.
   yield* Effect.forkScoped(
     process.exit.pipe(Effect.andThen(process.stderrTail), Effect.andThen(Effect.sync(stderr.flush))),

@@ -1,6 +1,7 @@
 import { Cause, type Duration, Effect, Fiber, Queue, type Scope, type Sink, Stream } from "effect"
-import { GRPCStdio, StdioData_Channel } from "../generated/plugin/grpc_stdio_pb.js"
+import { GRPCStdio, type StdioData, StdioData_Channel } from "../generated/plugin/grpc_stdio_pb.js"
 import type { RpcClient } from "../rpc/RpcClient.ts"
+import type { RpcError } from "../rpc/RpcError.ts"
 import { ReadPace } from "../process/ReadPace.ts"
 import type { LogSource } from "./PluginLog.ts"
 
@@ -86,23 +87,59 @@ const piecesOf = function* (data: Uint8Array): Generator<Uint8Array> {
 
 const each = (data: Uint8Array, { push }: Consumer) => Effect.forEach(piecesOf(data), push, { discard: true })
 
+/** Bytes of a plugin's output that wait for who takes them, where its stream can't: as many as our SDK keeps. */
+const KEPT_LIMIT = 16 * 1024 * 1024
+
+/** What a message takes beside its data, in bytes, however little that is. */
+const BESIDE_DATA = 256
+
+const sizeOf = ({ data }: StdioData): number => data.length + BESIDE_DATA
+
+/** Reads a stream as it comes. What its reader is too slow for is kept up to {@link KEPT_LIMIT}; what is more is lost. */
+const kept = (output: Stream.Stream<StdioData, RpcError>): Stream.Stream<StdioData> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const queue = yield* Queue.unbounded<StdioData, Cause.Done>()
+      let size = 0
+      let hasLost = false
+      yield* output.pipe(
+        Stream.runForEach((message) => {
+          if (size + sizeOf(message) <= KEPT_LIMIT) {
+            size += sizeOf(message)
+            return Queue.offer(queue, message)
+          }
+          if (hasLost) return Effect.void
+          hasLost = true
+          return Effect.logWarning("the plugin prints more than is taken of it: some of its output is lost")
+        }),
+        Effect.ignore,
+        Effect.ensuring(Queue.end(queue)),
+        Effect.forkScoped,
+      )
+      return Stream.tap(Stream.fromQueue(queue), (message) => Effect.sync(() => (size -= sizeOf(message))))
+    }),
+  )
+
 /**
  * Takes what a plugin writes to its stdout and stderr after the handshake (`GRPCStdio`), until the plugin ends. It must
  * run whether anybody wants it or not: a Go plugin blocks once 64 KiB are waiting. Every end of the stream is a normal
- * one: plugins need not have the service. What has come by then is dealt with, for at most `limit`.
+ * one: plugins need not have the service. What has come by then is dealt with, for at most `limit`. With `isKept` the
+ * stream never waits for the consumers.
  */
 export const drain = (
   client: RpcClient,
   consumers: { readonly stdout: Consumer; readonly stderr: Consumer },
   limit: Duration.Input,
+  isKept: boolean,
 ): Effect.Effect<void> => {
+  const output = client.serverStream(GRPCStdio.method.streamStdio, {})
   let hasWarned = false
   const warn = (channel: number) => {
     if (hasWarned) return Effect.void
     hasWarned = true
     return Effect.logWarning(`the plugin wrote to its output channel ${channel}, which this host does not know`)
   }
-  return client.serverStream(GRPCStdio.method.streamStdio, {}).pipe(
+  return (isKept ? kept(output) : output).pipe(
     Stream.runForEach(({ channel, data }) => {
       if (channel === StdioData_Channel.STDOUT) return each(data, consumers.stdout)
       if (channel === StdioData_Channel.STDERR) return each(data, consumers.stderr)

@@ -1,9 +1,18 @@
-/** What plugins print and log, as it reaches the host; the same cases for a plugin on go-plugin and one on our SDK. */
+/** What plugins print and log, as it reaches the host; the same cases for a plugin on go-plugin and one on our SDK, by either protocol. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Sink } from "effect"
 import { statusCode } from "../../src/goplugin/index.ts"
 import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
-import { collect, goKind, goPluginHost, type Kind, pythonKind, recorded, start } from "../support/goplugin.ts"
+import {
+  collect,
+  goKind,
+  goPluginHost,
+  type Kind,
+  pythonKind,
+  recorded,
+  start,
+  ttrpcKind,
+} from "../support/goplugin.ts"
 import { eventually } from "../support/host.ts"
 import type { Entry } from "../support/log.ts"
 
@@ -15,6 +24,7 @@ const suite = (kind: Kind) => {
   const live = <E>(name: string, test: (log: ReadonlyArray<Entry>) => Effect.Effect<unknown, E, any>) =>
     it.live(name, () => recorded(test).pipe(Effect.provide(goPluginHost)) as Effect.Effect<unknown, E>)
   const isGo = kind === goKind
+  const plugin = kind.options().process.pluginId
 
   live("stdio: stdout and stderr reach their sinks byte for byte", () =>
     Effect.gen(function* () {
@@ -67,8 +77,8 @@ const suite = (kind: Kind) => {
       assert.deepStrictEqual(
         printed().map(({ fields, level }) => [level, fields["foo"], fields["plugin_id"]]),
         [
-          ["Info", "bar", `${kind.name}-fixture`],
-          ["Info", 12, `${kind.name}-fixture`],
+          ["Info", "bar", plugin],
+          ["Info", 12, plugin],
         ],
       )
     }),
@@ -124,6 +134,6 @@ const suite = (kind: Kind) => {
   )
 }
 
-for (const kind of [goKind, pythonKind]) {
+for (const kind of [goKind, pythonKind, ttrpcKind]) {
   describe.skipIf(kind.missing !== undefined)(`the output of a plugin in ${kind.name}`, () => suite(kind))
 }

@@ -16,6 +16,7 @@ import {
   recorded,
   start,
   startError,
+  ttrpcKind,
 } from "../support/goplugin.ts"
 import type { Entry } from "../support/log.ts"
 import { BUSY, eventually, isAlive, socketFolders } from "../support/host.ts"
@@ -219,32 +220,6 @@ const suite = (kind: Kind) => {
     }),
   )
 
-  live("sockets: a private folder, for the group where one is named, and nothing left of it", () =>
-    Effect.gen(function* () {
-      const folders = socketFolders()
-      const modes = (socketGroup?: number) =>
-        Effect.scoped(
-          Effect.gen(function* () {
-            const plugin = yield* start(kind, { socketGroup })
-            const { value: folder } = yield* plugin.client.unary(environment, { name: "PLUGIN_UNIX_SOCKET_DIR" })
-            yield* plugin.broker.serve(1, [pong])
-            const mode = (path: string) => (statSync(path).mode & 0o777).toString(8)
-            const sockets = readdirSync(folder).map((name) => join(folder, name))
-            return {
-              folder: mode(folder),
-              group: [...new Set([folder, ...sockets].map((path) => statSync(path).gid))],
-              sockets: [...new Set(sockets.map(mode))],
-            }
-          }),
-        )
-      assert.strictEqual((yield* modes()).folder, "700")
-      if (process.getuid?.() === 0) {
-        assert.deepStrictEqual(yield* modes(4242), { folder: "770", group: [4242], sockets: ["660"] })
-      }
-      assert.deepStrictEqual(socketFolders(), folders)
-    }),
-  )
-
   live("exit: is seen at once with its code, calls in flight fail, and so does the next ping", () =>
     Effect.gen(function* () {
       const { client, ping, process } = yield* start(kind)
@@ -286,6 +261,39 @@ const suite = (kind: Kind) => {
       assert.isTrue(isAlive(Number(pid)))
       host.kill("SIGKILL")
       yield* eventually("the plugin is gone", () => !isAlive(Number(pid)), 5000)
+    }),
+  )
+}
+
+/** What there is over gRPC only. */
+const overGrpc = (kind: Kind) => {
+  const live = <E>(name: string, test: () => Effect.Effect<unknown, E, any>) =>
+    it.live(name, () => recorded(test).pipe(Effect.provide(goPluginHost)) as Effect.Effect<unknown, E>)
+  const isGo = kind === goKind
+
+  live("sockets: a private folder, for the group where one is named, and nothing left of it", () =>
+    Effect.gen(function* () {
+      const folders = socketFolders()
+      const modes = (socketGroup?: number) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const plugin = yield* start(kind, { socketGroup })
+            const { value: folder } = yield* plugin.client.unary(environment, { name: "PLUGIN_UNIX_SOCKET_DIR" })
+            yield* plugin.broker.serve(1, [pong])
+            const mode = (path: string) => (statSync(path).mode & 0o777).toString(8)
+            const sockets = readdirSync(folder).map((name) => join(folder, name))
+            return {
+              folder: mode(folder),
+              group: [...new Set([folder, ...sockets].map((path) => statSync(path).gid))],
+              sockets: [...new Set(sockets.map(mode))],
+            }
+          }),
+        )
+      assert.strictEqual((yield* modes()).folder, "700")
+      if (process.getuid?.() === 0) {
+        assert.deepStrictEqual(yield* modes(4242), { folder: "770", group: [4242], sockets: ["660"] })
+      }
+      assert.deepStrictEqual(socketFolders(), folders)
     }),
   )
 
@@ -368,6 +376,9 @@ const suite = (kind: Kind) => {
 
 ownTemporaryFolder()
 
-for (const kind of [goKind, pythonKind]) {
-  describe.skipIf(kind.missing !== undefined)(`a plugin in ${kind.name}`, () => suite(kind))
+for (const kind of [goKind, pythonKind, ttrpcKind]) {
+  describe.skipIf(kind.missing !== undefined)(`a plugin in ${kind.name}`, () => {
+    suite(kind)
+    if (kind !== ttrpcKind) overGrpc(kind)
+  })
 }

@@ -20,6 +20,12 @@ export const noGo = "missing" in go ? go.missing : undefined
 export const goProgram = (name: "fixture" | "host" | "supervised" | "ttrpc"): string =>
   "missing" in go ? "" : join(go.directory, name)
 
+/** A program of the Python fixtures, as a command. */
+export const pythonProgram = (name: "fixture" | "ttrpc"): readonly [string, string] => [
+  "missing" in python ? "" : join(python.bin, "python"),
+  join(fixtures, `python/${name}.py`),
+]
+
 /** The magic cookie of all fixtures. */
 export const handshake = {
   magicCookieKey: "FIXTURE_COOKIE",
@@ -75,9 +81,17 @@ export const supervisedKind = kind("supervised", noGo, goProgram("supervised"), 
 export const pythonKind = kind(
   "python",
   "missing" in python ? python.missing : undefined,
-  "missing" in python ? "" : join(python.bin, "python"),
-  [join(fixtures, "python/fixture.py")],
+  pythonProgram("fixture")[0],
+  [pythonProgram("fixture")[1]],
 )
+
+/** The same over ttrpc. */
+export const ttrpcKind: Kind = {
+  ...pythonKind,
+  name: "python over ttrpc",
+  options: ({ env, ...settings } = {}) =>
+    pythonKind.options({ ttrpc: { isRequired: true }, ...settings, env: { FIXTURE_TTRPC: "1", ...env } }),
+}
 
 /** A plugin that misbehaves. */
 export const misbehaving = kind("misbehaving", undefined, process.execPath, [join(fixtures, "misbehaving.ts")], {

@@ -1,6 +1,6 @@
-/** Our client and our server with containerd's ttrpc, in Go. */
+/** Our client and our server with containerd's ttrpc, in Go, and with that of the SDK, in Python; and those two. */
 import { type ChildProcess, spawn } from "node:child_process"
-import type { Duplex } from "node:stream"
+import { type Duplex, pipeline } from "node:stream"
 import { createInterface } from "node:readline"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Option, type Scope, Stream } from "effect"
@@ -10,7 +10,9 @@ import { implement } from "../../src/rpc/RpcHandler.ts"
 import * as TtrpcClient from "../../src/ttrpc/TtrpcClient.ts"
 import * as TtrpcServer from "../../src/ttrpc/TtrpcServer.ts"
 import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
-import { goProgram, noGo } from "../support/goplugin.ts"
+import { VARIABLES } from "../../src/command/Variables.ts"
+import { frameSizeFor, PROTOCOL_FRAME_SIZE } from "../../src/ttrpc/TtrpcLimits.ts"
+import { goProgram, noGo, pythonKind, pythonProgram } from "../support/goplugin.ts"
 import { sumOf } from "../support/ttrpc.ts"
 
 const { count, double, environment, hang, leave, payload, reflect, stream, sum } = Test.method
@@ -18,11 +20,32 @@ const DEADLINE = { deadline: "20 seconds" } as const
 
 const live = <E>(name: string, test: Effect.Effect<unknown, E, Scope.Scope>) => it.live(name, () => Effect.scoped(test))
 
-/** Starts the Go program, with one end of a connection. */
-const peer = (mode: "serve" | "call") =>
+/** A program that speaks ttrpc, and what it is called in tests. */
+interface Language {
+  readonly name: string
+  readonly missing: string | undefined
+  readonly command: ReadonlyArray<string>
+}
+
+const go: Language = { name: "Go", missing: noGo, command: [goProgram("ttrpc")] }
+const python: Language = { name: "Python", missing: pythonKind.missing, command: pythonProgram("ttrpc") }
+const onThread: Language = {
+  ...python,
+  name: "Python, where a thread reads",
+  command: [...pythonProgram("ttrpc"), "--thread"],
+}
+
+/** Has the SDK take frames as large as the protocol's. */
+const env = {
+  ...process.env,
+  [VARIABLES.messageLimit]: String(2 * PROTOCOL_FRAME_SIZE - frameSizeFor(PROTOCOL_FRAME_SIZE)),
+}
+
+/** Starts such a program, with one end of a connection. */
+const peer = ({ command: [program = "", ...args] }: Language, mode: "serve" | "answer" | "call") =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.sync(() => spawn(goProgram("ttrpc"), [mode], { stdio: ["ignore", "pipe", "inherit", "pipe"] })),
+      Effect.sync(() => spawn(program, [...args, mode], { env, stdio: ["ignore", "pipe", "inherit", "pipe"] })),
       (child) => Effect.sync(() => child.kill("SIGKILL")),
     ),
     (child: ChildProcess) => {
@@ -37,13 +60,22 @@ const peer = (mode: "serve" | "call") =>
     },
   )
 
-const goServer = Effect.flatMap(peer("serve"), ({ socket }) => TtrpcClient.make(socket))
+/** What a caller reports of a server in another language. */
+const reports = Effect.fnUntraced(function* (caller: Language, server: Language) {
+  const [calling, serving] = [yield* peer(caller, "call"), yield* peer(server, server === go ? "serve" : "answer")]
+  pipeline(calling.socket, serving.socket, calling.socket, () => {})
+  return calling
+})
 
-describe.skipIf(noGo !== undefined)("our client of a server in Go", () => {
+describe.each([go, python, onThread])("our client of a server in $name", (language) => {
+  const server = Effect.flatMap(peer(language, "serve"), ({ socket }) => TtrpcClient.make(socket))
+  const live = <E>(name: string, test: Effect.Effect<unknown, E, Scope.Scope>) =>
+    it.live.skipIf(language.missing !== undefined)(name, () => Effect.scoped(test))
+
   live(
     "calls it, and is told what is wrong",
     Effect.gen(function* () {
-      const client = yield* goServer
+      const client = yield* server
       assert.strictEqual((yield* client.unary(double, { number: 21 }, DEADLINE)).number, 42)
       assert.strictEqual((yield* client.unary(double, {}, DEADLINE)).number, 0)
       const answers = yield* Effect.forEach(
@@ -64,7 +96,7 @@ describe.skipIf(noGo !== undefined)("our client of a server in Go", () => {
   live(
     "sends what goes along, and the deadline",
     Effect.gen(function* () {
-      const client = yield* goServer
+      const client = yield* server
       const metadata = { "X-Id": "a, b", "x-bin": new Uint8Array([0, 255, 7]) }
       const asked = (key: string, options: object) =>
         Effect.map(client.unary(reflect, { key }, options), ({ text }) => text)
@@ -82,7 +114,7 @@ describe.skipIf(noGo !== undefined)("our client of a server in Go", () => {
   live(
     "streams every way",
     Effect.gen(function* () {
-      const client = yield* goServer
+      const client = yield* server
       const counted = yield* Stream.runCollect(client.serverStream(count, { number: 1000 }, DEADLINE))
       assert.deepStrictEqual([counted.length, counted.at(-1)?.number], [1000, 1000])
       const aborted = yield* Effect.flip(Stream.runDrain(client.serverStream(count, { number: -1 }, DEADLINE)))
@@ -105,7 +137,7 @@ describe.skipIf(noGo !== undefined)("our client of a server in Go", () => {
   live(
     "sends nothing that is too large, and outlives a server that does",
     Effect.gen(function* () {
-      const client = yield* goServer
+      const client = yield* server
       const fits = 4 * 1024 * 1024 - 100
       const answer = yield* client.unary(payload, { data: new Uint8Array(fits), size: fits }, DEADLINE)
       assert.deepStrictEqual([answer.received, answer.data.length], [fits, fits])
@@ -114,15 +146,16 @@ describe.skipIf(noGo !== undefined)("our client of a server in Go", () => {
       assert.strictEqual((yield* client.unary(double, { number: 1 }, DEADLINE)).number, 2)
       // Go's server drops the connection when its own answer is too large.
       const dropped = yield* Effect.flip(client.unary(payload, { size: 5_000_000 }, DEADLINE))
-      assert.strictEqual(dropped.code, statusCode.UNAVAILABLE)
-      yield* client.disconnected
+      assert.strictEqual(dropped.code, language === go ? statusCode.UNAVAILABLE : statusCode.RESOURCE_EXHAUSTED)
+      if (language === go) yield* client.disconnected
+      else assert.strictEqual((yield* client.unary(double, { number: 1 }, DEADLINE)).number, 2)
     }),
   )
 
   live(
     "is told of the end of the connection",
     Effect.gen(function* () {
-      const client = yield* goServer
+      const client = yield* server
       const waiting = yield* Effect.forkChild(Effect.flip(client.unary(double, { number: 1000 }, DEADLINE)))
       const streaming = yield* Effect.forkChild(Effect.flip(Stream.runDrain(client.serverStream(hang, {}, DEADLINE))))
       assert.strictEqual((yield* client.unary(double, { number: 1 }, DEADLINE)).number, 2)
@@ -142,7 +175,7 @@ describe.skipIf(noGo !== undefined)("our server of a client in Go", () => {
       const interrupted = yield* Deferred.make<void>()
       const asked = yield* Deferred.make<void>()
       let waiting = 0
-      const { line, socket } = yield* peer("call")
+      const { line, socket } = yield* peer(go, "call")
       const server = yield* Effect.forkChild(
         Effect.scoped(
           Effect.andThen(
@@ -201,6 +234,113 @@ describe.skipIf(noGo !== undefined)("our server of a client in Go", () => {
       yield* Deferred.await(asked)
       yield* Fiber.interrupt(server)
       assert.strictEqual(yield* line, "Canceled: the call was cancelled")
+    }),
+  )
+})
+
+describe.skipIf(noGo !== undefined || python.missing !== undefined)("the SDK's server of a client in Go", () => {
+  for (const server of [python, onThread]) {
+    live(
+      `answers all that it asks: ${server.name}`,
+      Effect.gen(function* () {
+        const { line } = yield* reports(go, server)
+        const { deadline, ...told } = yield* line
+        assert.include(["context deadline exceeded", "DeadlineExceeded: Deadline Exceeded"], deadline)
+        assert.deepStrictEqual(told, {
+          double: "42",
+          empty: "0",
+          error: "OutOfRange: too small",
+          unexpected: "Unknown: Unexpected <class 'RuntimeError'>",
+          "unknown method": "Unimplemented: Method not implemented!",
+          "unknown service": "Unimplemented: service x.Y",
+          metadata: ["OK", "a|b"],
+          "after deadline": "2",
+          "4 MiB less a little": "4194204 4194204",
+          "too large a request": "ResourceExhausted",
+          "too large a response": "ResourceExhausted",
+          "after too large": "4",
+          "server stream": "1000",
+          "empty server stream": "0",
+          "server stream that fails": "0, Aborted: enough",
+          "client stream": "500500",
+          "empty client stream": "0",
+          "both ways": ["0", "2", "4", "EOF"],
+        })
+      }),
+    )
+  }
+})
+
+/** What the SDK's client reports of any server. */
+const REPORT = {
+  double: "42",
+  error: "OUT_OF_RANGE: too small and details",
+  metadata: "a|b",
+  deadline: "DEADLINE_EXCEEDED",
+  "after deadline": "2",
+  "4 MiB less a little": "4194204 4194204",
+  "too large a request": "RESOURCE_EXHAUSTED",
+  "server stream": "1000",
+  "empty server stream": "0",
+  "server stream that fails": "0, ABORTED: enough",
+  "client stream": "500500",
+  "empty client stream": "0",
+  "both ways": ["0", "2", "4", "end"],
+  "many at once": true,
+  "late stream": "DEADLINE_EXCEEDED",
+  "unread stream": ["RESOURCE_EXHAUSTED: the stream's messages were not read", "6"],
+  "after all": "4",
+}
+
+describe.skipIf(python.missing !== undefined)("the SDK's client", () => {
+  for (const server of [go, python]) {
+    it.live.skipIf(server.missing !== undefined)(`calls a server in ${server.name}, whose connection ends`, () =>
+      Effect.gen(function* () {
+        const { line, socket } = yield* reports(python, server)
+        assert.deepStrictEqual(yield* line, REPORT)
+        assert.strictEqual(yield* line, "asked")
+        socket.destroy()
+        assert.deepStrictEqual(yield* line, ["UNAVAILABLE", "UNAVAILABLE"])
+      }).pipe(Effect.scoped),
+    )
+  }
+
+  live(
+    "calls our server, whose connection ends",
+    Effect.gen(function* () {
+      const interrupted = yield* Deferred.make<void>()
+      const { line, socket } = yield* peer(python, "call")
+      const details = Buffer.from(
+        "CAsSCXRvbyBzbWFsbBoyCix0eXBlLmdvb2dsZWFwaXMuY29tL2dvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhICCAE=",
+        "base64",
+      )
+      yield* TtrpcServer.serve(socket, [
+        implement(Test, {
+          double: ({ number }) => {
+            if (number < 0) {
+              return Effect.fail(
+                new RpcStatus({ code: statusCode.OUT_OF_RANGE, details: "too small", statusDetails: details }),
+              )
+            }
+            return number < 1000 ? Effect.succeed({ number: 2 * number }) : Effect.never
+          },
+          reflect: (_, { metadata }) => Effect.succeed({ text: String(metadata["x-id"]).replace(", ", "|") }),
+          payload: ({ data, size }) => Effect.succeed({ data: new Uint8Array(size), received: data.length }),
+          count: ({ number }) =>
+            number < 0
+              ? Stream.fail(new RpcStatus({ code: statusCode.ABORTED, details: "enough" }))
+              : Stream.map(Stream.range(1, number), (number) => ({ number })),
+          sum: sumOf,
+          stream: (call) => Stream.runForEach(messages(call), ({ number }) => call.send({ number: 2 * number })),
+          hang: () => Stream.onExit(Stream.never, () => Deferred.succeed(interrupted, undefined)),
+        }),
+      ])
+      assert.deepStrictEqual(yield* line, REPORT)
+      // By its deadline, of which the client tells as well.
+      yield* Deferred.await(interrupted)
+      assert.strictEqual(yield* line, "asked")
+      socket.destroy()
+      assert.deepStrictEqual(yield* line, ["UNAVAILABLE", "UNAVAILABLE"])
     }),
   )
 })

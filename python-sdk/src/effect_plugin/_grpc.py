@@ -27,7 +27,7 @@ def service_handler(
         of: Any = described.methods_by_name[method]
         kinds = ("unary", "stream")
         make = getattr(grpc, f"{kinds[of.client_streaming]}_{kinds[of.server_streaming]}_rpc_method_handler")
-        if inspect.iscoroutinefunction(function) and not of.server_streaming:
+        if inspect.iscoroutinefunction(function):
             function = _with_status(function)
         return make(function, message_class(of.input_type).FromString, message_class(of.output_type).SerializeToString)
 

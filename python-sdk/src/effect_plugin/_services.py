@@ -13,8 +13,9 @@ from ._descriptors import ENGINE
 class Service(NamedTuple):
     """A service, and the functions that serve its rpcs, by the rpcs' names.
 
-    Each is given a request and its call, which has metadata and the time that is left. One that answers once is a
-    coroutine function, and raises a `CallError` for another status than OK. What streams is served by gRPC alone.
+    Each is a coroutine function that is given a request, or an iterator of them, and its call, which has metadata and
+    the time that is left. It answers a response, or gives a stream of them to its call, by `write`. For another status
+    than OK it raises a `CallError`.
     """
 
     described: ServiceDescriptor

@@ -47,12 +47,16 @@ class Code(IntEnum):
 
 
 class CallError(Exception):
-    """A call that has ended with another status than OK. What serves a call raises it, what makes one is raised it."""
+    """A call that has ended with another status than OK. What serves a call raises it, what makes one is raised it.
 
-    def __init__(self, code: Code, details: str) -> None:
+    `status` is a google.rpc.Status, in bytes, where there are details of that kind.
+    """
+
+    def __init__(self, code: Code, details: str, status: bytes = b"") -> None:
         super().__init__(details)
         self.code = code
         self.details = details
+        self.status = status
 
 
 def status_of(error: Any) -> tuple[Code | None, str]:

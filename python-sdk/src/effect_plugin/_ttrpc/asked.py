@@ -8,10 +8,10 @@ import math
 import threading
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from .._loops import EventLoop
-from .._status import CallError
+from .._status import CallError, Code
 from . import wire
 from .frames import FrameWriter
 
@@ -29,6 +29,8 @@ class Pending:
     error: CallError | None = None
     #: Its stream, once its turn has come.
     stream: int | None = None
+    #: Of the frame that opens its stream; there are none unless messages follow it, either way.
+    flags = 0
 
     @property
     def is_done(self) -> bool:
@@ -38,6 +40,13 @@ class Pending:
     def wake(self) -> None:
         """Tells who waits."""
         raise NotImplementedError
+
+    def begun(self) -> None:
+        """Its turn has come. For any thread, with the connection's lock held."""
+
+    def receive(self, message: bytes | None, *, is_last: bool) -> None:
+        """A message of its stream has come, if it is one, or the word that none follows. For who reads."""
+        self.error = CallError(Code.INTERNAL, "the host has answered by messages, which this call does not take")
 
     def result(self) -> bytes:
         """What it has been answered."""
@@ -99,13 +108,23 @@ class OnLoop(Pending):
             self.answer.set_result(None)
 
 
+class Watched(Protocol):
+    """What ends in time."""
+
+    #: By the monotonic clock.
+    end: float
+
+    def is_over(self) -> None:
+        """Its time is over. On its loop."""
+
+
 class LoopCalls:
     """The calls of one loop's coroutines: one timer watches them, and what is asked in one turn is sent together."""
 
     def __init__(self, home: EventLoop, writer: FrameWriter) -> None:
         self.home = home
         self._writer = writer
-        self._waiting: set[OnLoop] = set()
+        self._waiting: set[Watched] = set()
         self._flushes = False
         self._due = math.inf
 
@@ -114,17 +133,21 @@ class LoopCalls:
         """The loop itself."""
         return self.home.loop
 
-    def add(self, pending: OnLoop) -> None:
+    def add(self, pending: Watched) -> None:
         """Watches over a call that has been put on its way."""
         self._waiting.add(pending)
         self._watch(pending.end)
+        self.flush_soon()
+
+    def flush_soon(self) -> None:
+        """Sends what has been put, with what else is asked in this turn. On the loop."""
         if self._writer.count >= _TOGETHER:
             self._writer.flush()
         elif not self._flushes:
             self._flushes = True
             self.loop.call_soon(self._flush)
 
-    def remove(self, pending: OnLoop) -> None:
+    def remove(self, pending: Watched) -> None:
         """Watches over it no more."""
         self._waiting.discard(pending)
 

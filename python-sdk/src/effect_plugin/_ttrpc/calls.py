@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
+import operator
 import time
-from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from .._descriptors import message_class
 from .._loops import EventLoop, start_task
@@ -53,6 +55,13 @@ class ServerCall:
         """Goes on, on the loop that it has been handed to."""
         raise NotImplementedError
 
+    def receive(self, message: bytes | None, *, is_last: bool) -> str | None:
+        """A message of its stream has come, if it is one, or the word that none follows. For the leader.
+
+        Answers what is wrong with that.
+        """
+        return "data, which this call does not take"
+
     def expire(self, now: float) -> None:
         """Its time has come. For the thread that watches."""
         self.server.fail(self, Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
@@ -75,27 +84,50 @@ class ServerCall:
 Route = Callable[["Server", int, Any], ServerCall]
 
 
+class Rpc(NamedTuple):
+    """An rpc, and the coroutine function that serves it on a loop.
+
+    The function is given a request, or an iterator of them, and the call. It answers a response, or `write`s responses
+    to the call.
+    """
+
+    home: EventLoop
+    function: Callable[[Any, Any], Awaitable[Any]]
+    read: Callable[[bytes], Any]
+    encode: Callable[[Any], bytes]
+    takes_stream: bool = False
+    answers_stream: bool = False
+
+    @classmethod
+    def of(cls, home: EventLoop, method: MethodDescriptor, function: Callable[..., Any]) -> Rpc:
+        """The one of a service's."""
+        described: Any = method
+        read, encode = message_class(method.input_type).FromString, operator.methodcaller("SerializeToString")
+        return cls(home, function, read, encode, described.client_streaming, described.server_streaming)
+
+    @property
+    def route(self) -> Route:
+        """The route to it."""
+        if not (self.takes_stream or self.answers_stream):
+            return functools.partial(CoroutineCall, self)
+        # Few plugins have streams.
+        from .stream_calls import StreamCall
+
+        return functools.partial(StreamCall, self)
+
+
 class CoroutineCall(ServerCall):
     """A call that a coroutine function of a service answers, on a loop."""
 
-    def __init__(
-        self, home: EventLoop, message: Any, function: Callable[..., Any], server: Server, stream: int, asked: Any
-    ) -> None:
+    def __init__(self, rpc: Rpc, server: Server, stream: int, asked: Any) -> None:
         super().__init__(server, stream, asked)
-        self._home = home
-        self._message = message
-        self._function = function
+        self._rpc = rpc
         self._task: asyncio.Task[Any] | None = None
-
-    @classmethod
-    def route(cls, home: EventLoop, method: MethodDescriptor, function: Callable[..., Any]) -> Route:
-        """The route to such a function."""
-        return functools.partial(cls, home, message_class(method.input_type), function)
 
     def begin(self) -> bool:
         self.expires = self.end
         self.server.watch(self)
-        self._home.post(self.start)
+        self.server.on_loop(self._rpc.home, self)
         return False
 
     def start(self) -> None:
@@ -104,17 +136,31 @@ class CoroutineCall(ServerCall):
 
     async def _work(self) -> None:
         try:
-            response = await self._function(self._message.FromString(self._asked.payload), self)
-            self.server.succeed(self, response.SerializeToString())
+            await self._answer()
         except CallError as error:
-            self.server.fail(self, error.code, error.details)
+            self.server.fail(self, error.code, error.details, error.status)
+        except asyncio.CancelledError:
+            # Mostly it has ended already.
+            self.server.fail(self, Code.CANCELLED, "the call was cancelled")
+            raise
         except Exception as error:
             _log.exception("a call has failed: %s/%s", self._asked.service, self._asked.method)
             self.server.fail(self, Code.UNKNOWN, f"Unexpected {type(error)}")
-        self.server.flush()
+        finally:
+            self.server.flush()
+
+    def _request(self, message: bytes) -> Any:
+        try:
+            return self._rpc.read(message)
+        except Exception:
+            raise CallError(Code.INVALID_ARGUMENT, "Exception deserializing request!") from None
+
+    async def _answer(self) -> None:
+        response = await self._rpc.function(self._request(self._asked.payload), self)
+        self.server.succeed(self, self._rpc.encode(response))
 
     def cancel(self) -> None:
-        self._home.post(self._cancel)
+        self._rpc.home.post(self._cancel)
 
     def _cancel(self) -> None:
         if self._task is not None:

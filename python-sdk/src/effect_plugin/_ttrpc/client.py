@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import threading
 import time
 import weakref
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Callable
 
 from google.protobuf.message import DecodeError
@@ -23,6 +25,9 @@ from .wire import Frame
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import MethodDescriptor
+
+    from .client_streams import ClientStream, StreamRpc
+    from .streams import Backlog
 
 _log = own_logger("effect_plugin")
 
@@ -57,6 +62,7 @@ class HostConnection:
         self._threads: dict[OnThread, None] = {}
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopCalls] = weakref.WeakKeyDictionary()
         self._last_stream = wire.LAST_STREAM
+        self._backlog: Backlog | None = None
         self._is_read = False
         self._ended = False
         self._reads_always = False
@@ -83,7 +89,7 @@ class HostConnection:
                 if not pending.is_done and time.monotonic() >= end:
                     raise CallError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
         finally:
-            self._leave(pending)
+            self.leave(pending)
         return pending.result()
 
     async def call_async(self, service: str, method: str, payload: bytes, seconds: float, metadata: Metadata) -> bytes:
@@ -103,8 +109,35 @@ class HostConnection:
                 raise CallError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
         finally:
             calls.remove(pending)
-            self._leave(pending)
+            self.leave(pending)
         return pending.result()
+
+    async def stream(self, rpc: StreamRpc, request: Any, seconds: float, metadata: Metadata) -> ClientStream:
+        """Opens a stream for coroutines of this loop. Whoever does leaves it: `async with` does. Raises CallError.
+
+        `request` is that of an rpc which takes one.
+        """
+        from .client_streams import ClientStream
+        from .streams import Backlog
+
+        end = time.monotonic() + seconds
+        while self._writer.is_full and time.monotonic() < end:
+            await asyncio.sleep(_LOOK)
+        if not self._reads_always:
+            self._read_always()
+        with self._lock:
+            self._backlog = self._backlog or Backlog(self._limit)
+        calls = self._calls_here()
+        stream = ClientStream(rpc, self, self._writer, self._backlog, calls, end)
+        payload = b"" if rpc.takes_stream else rpc.encode(request)
+        self._open(stream, Asked(rpc.service, rpc.name, payload, metadata, end))
+        calls.add(stream)
+        return stream
+
+    @property
+    def limit(self) -> int:
+        """Bytes of data that a frame may have."""
+        return self._limit
 
     def _calls_here(self) -> LoopCalls:
         loop = asyncio.get_running_loop()
@@ -115,11 +148,18 @@ class HostConnection:
 
     # -- calls ---------------------------------------------------------------------------------------------------------
 
+    def give_up(self, pending: Pending, error: CallError) -> None:
+        """Ends a call against its host, which is told. For any thread."""
+        if pending.is_done:
+            return
+        self.leave(pending)
+        pending.error = error
+        pending.wake()
+
     def _open(self, pending: Pending, asked: Asked) -> None:
         data = asked.data()
         if len(data) > self._limit:
-            text = f"Sent message larger than max ({len(data)} vs. {self._limit})"
-            raise CallError(Code.RESOURCE_EXHAUSTED, text)
+            raise CallError(Code.RESOURCE_EXHAUSTED, wire.too_large(len(data), self._limit))
         with self._lock:
             if self._ended:
                 raise CallError(Code.UNAVAILABLE, _GONE)
@@ -136,8 +176,10 @@ class HostConnection:
 
     def _begin(self, pending: Pending, data: bytes) -> None:
         """With the lock held."""
-        pending.stream = stream = self._put(data)
+        pending.stream = stream = self._put(data, pending.flags)
         self._pending[stream] = pending
+        if pending.flags:
+            pending.begun()
 
     def _begin_waiting(self) -> None:
         """Begins the calls whose turn has come; with the lock held. Somebody must flush."""
@@ -145,19 +187,19 @@ class HostConnection:
             pending = next(iter(self._waiting))
             self._begin(pending, self._waiting.pop(pending).data())
 
-    def _put(self, data: bytes) -> int:
+    def _put(self, data: bytes, flags: int = 0) -> int:
         """Puts a request on the way, by the next stream: in their order, so with the lock held."""
         if self._is_putting:
             raise CallError(Code.UNAVAILABLE, "called while another call is just being sent, by the same thread")
         self._is_putting = True
         try:
             stream = self._last_stream = (self._last_stream + 2) & wire.LAST_STREAM
-            self._writer.put(wire.frame(stream, wire.REQUEST, data))
+            self._writer.put(wire.frame(stream, wire.REQUEST, data, flags))
         finally:
             self._is_putting = False
         return stream
 
-    def _leave(self, pending: Pending) -> None:
+    def leave(self, pending: Pending) -> None:
         """Nobody waits any more, for whichever reason; the host hears of it, if it has not answered."""
         if isinstance(pending, OnThread):
             with self._lock:
@@ -207,7 +249,8 @@ class HostConnection:
             left = end - time.monotonic()
             if left <= 0 or not self._reader.wait(min(left, 3600)):
                 return
-            self._read()
+            if self._backlog is None or self._backlog.wait_for_room(left):
+                self._read()
 
     def _read_always(self) -> None:
         """From now on a thread reads, whoever calls: coroutines can't."""
@@ -225,6 +268,8 @@ class HostConnection:
         # Until the thread that reads has its answer.
         self._lead_for_loops.acquire()
         while not self._ended:
+            if self._backlog is not None:
+                self._backlog.wait_for_room()
             self._read()
 
     def _read(self) -> None:
@@ -242,15 +287,16 @@ class HostConnection:
             self._end()
 
     def _answered(self, frame: Frame) -> None:
-        stream, kind, data = frame
+        stream, kind, data, _ = frame
+        if kind != wire.RESPONSE:
+            self._more(frame)
+            return
         pending = self._pending.pop(stream, None)
         if pending is None:
             # It has come too late.
             return
         if data is None:
             pending.error = CallError(Code.RESOURCE_EXHAUSTED, f"Received message larger than max ({self._limit})")
-        elif kind != wire.RESPONSE:
-            pending.error = CallError(Code.INTERNAL, f"the host has answered by a frame of type {kind}")
         else:
             try:
                 response = wire.Response.FromString(data)
@@ -258,10 +304,27 @@ class HostConnection:
                 pending.error = CallError(Code.INTERNAL, "the host has answered what is no response")
             else:
                 if response.status.code:
-                    pending.error = CallError(Code.of(response.status.code), response.status.message)
+                    pending.error = wire.error_of(response.status)
                 else:
                     pending.payload = response.payload
         pending.wake()
+
+    def _more(self, frame: Frame) -> None:
+        """Takes a frame that is no response."""
+        stream, kind, data, flags = frame
+        pending = self._pending.get(stream)
+        if pending is None:
+            # It has come too late.
+            return
+        if kind != wire.DATA:
+            pending.error = CallError(Code.INTERNAL, f"the host has answered by a frame of type {kind}")
+        elif data is None:
+            text = f"Received message larger than max ({self._limit})"
+            self.give_up(pending, CallError(Code.RESOURCE_EXHAUSTED, text))
+        else:
+            pending.receive(None if flags & wire.NO_DATA else data, is_last=bool(flags & wire.REMOTE_CLOSED))
+        if pending.is_done and self._pending.pop(stream, None) is not None:
+            pending.wake()
 
     def _end(self) -> None:
         with self._lock:
@@ -317,6 +380,12 @@ class AsyncChannel:
             return _read(read, await call(service, name, request.SerializeToString(), seconds, metadata))
 
         return unary
+
+    def stream(self, method: MethodDescriptor) -> Callable[..., Awaitable[ClientStream]]:
+        """The coroutine function that opens a stream: of a request, None where it takes many, seconds and metadata."""
+        from .client_streams import StreamRpc
+
+        return functools.partial(self._connection.stream, StreamRpc.of(method))
 
     async def close(self) -> None:
         """Leaves the connection, which is the process' own."""

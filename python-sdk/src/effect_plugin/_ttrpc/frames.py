@@ -74,21 +74,21 @@ class FrameReader:
     def _frames_of(self, data: bytes) -> list[Frame]:
         position, size, frames = 0, len(data), []
         while size - position >= HEADER.size:
-            length, stream, kind, _ = HEADER.unpack_from(data, position)
+            length, stream, kind, flags = HEADER.unpack_from(data, position)
             begin = position + HEADER.size
             position = begin + length
             if length > self._limit:
                 if not REQUEST <= kind <= DATA:
                     raise GarbledError(f"a frame of the unknown type {kind} with {length} bytes")
                 self._skip(position - size)
-                frames.append(Frame(stream, kind, None))
+                frames.append(Frame(stream, kind, None, flags))
             elif position > size:
                 if length <= _CHUNK:
                     position = begin - HEADER.size
                     break
-                frames.append(Frame(stream, kind, self._rest_of(data[begin:], position - size)))
+                frames.append(Frame(stream, kind, self._rest_of(data[begin:], position - size), flags))
             else:
-                frames.append(Frame(stream, kind, data[begin:position]))
+                frames.append(Frame(stream, kind, data[begin:position], flags))
         self._rest = data[position:]
         return frames
 
@@ -190,7 +190,7 @@ class FrameWriter:
             self._write_stalled(data)
 
     def _write_stalled(self, data: memoryview | None) -> None:
-        if data is None:
+        if data is None or self._broken:
             return
         poll = select.poll()
         poll.register(self._connection, select.POLLOUT)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from google.protobuf.message import DecodeError
 
@@ -25,6 +25,9 @@ from .calls import Route, ServerCall
 from .frames import FrameReader, FrameWriter, GarbledError
 from .leading import Lead, Threads
 from .wire import Frame
+
+if TYPE_CHECKING:
+    from .streams import Backlog
 
 _log = own_logger("effect_plugin")
 
@@ -42,6 +45,12 @@ _ANSWERS = 16
 
 _HEALTH = "grpc.health.v1.Health"
 _CONTROLLER = "plugin.GRPCController"
+
+#: The services of every plugin.
+_OF_ALL = (wire.CALLS, _CONTROLLER, _HEALTH)
+
+#: Answers the route that a request takes.
+Find = Callable[[Any], Optional[Route]]
 
 #: Half of all streams: one that is further ahead than this is behind.
 _HALF = 2**31
@@ -68,10 +77,11 @@ class Server:
         self._author = author
         self._stopping = stopping
         self._lost = lost
-        self._limit = wire.frame_limit()
-        self._reader = FrameReader(connection, self._limit)
-        self._writer = FrameWriter(connection)
-        self._threads = Threads(threads, self._lead, self._writer.flush, self._look)
+        #: Bytes of data that a frame may have.
+        self.limit = wire.frame_limit()
+        self._reader = FrameReader(connection, self.limit)
+        self.writer = FrameWriter(connection)
+        self._threads = Threads(threads, self._lead, self.writer.flush, self._look)
         self._outside = (
             AuthorLead(connection, author, self._threads, self._read_on_author, self._begin_on_author)
             if author_leads
@@ -80,6 +90,10 @@ class Server:
         self._routes: dict[str, dict[str, Route]] = {}
         self._unanswered: dict[int, ServerCall] = {}
         self._frames: deque[Frame] = deque()
+        self._find: Find | None = None
+        self._backlog: Backlog | None = None
+        #: Calls that stream and whose functions have not returned.
+        self.open_streams: set[ServerCall] = set()
         self._last_stream: int | None = None
         #: Calls that have been read in this turn and go on on the author's loop.
         self._handed: list[ServerCall] = []
@@ -95,6 +109,10 @@ class Server:
         """Adds a service."""
         self._routes[service] = dict(routes)
 
+    def find_by(self, find: Find) -> None:
+        """Asks this for the routes that no service has which was added."""
+        self._find = find
+
     def start(self) -> None:
         """Begins to serve."""
         self._threads.start(self._outside)
@@ -106,9 +124,9 @@ class Server:
         while self._unanswered and time.monotonic() < end:
             await asyncio.sleep(0.01)
         self._cancel_all()
-        self._writer.flush()
+        self.writer.flush()
         end = time.monotonic() + _STOP_GRACE
-        while not self._writer.is_done and time.monotonic() < end:
+        while not self.writer.is_done and time.monotonic() < end:
             await asyncio.sleep(0.01)
         self._close()
 
@@ -117,7 +135,7 @@ class Server:
         self._threads.close()
         if self._outside is not None:
             self._author.post(self._outside.end)
-        self._writer.close()
+        self.writer.close()
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 
@@ -135,18 +153,33 @@ class Server:
     def succeed(self, call: ServerCall, payload: bytes) -> None:
         """Answers a call, unless it has ended."""
         if self._unanswered.pop(call.stream, None) is not None:
-            self._writer.put(wire.success(call.stream, payload, self._limit))
+            self.writer.put(wire.success(call.stream, payload, self.limit))
 
-    def fail(self, call: ServerCall, code: Code, details: str) -> None:
-        """Fails a call, unless it has ended."""
+    def fail(self, call: ServerCall, code: Code, details: str, status: bytes = b"") -> None:
+        """Fails a call, unless it has ended; `status` as `CallError` has it."""
         if self._unanswered.pop(call.stream, None) is not None:
-            self._writer.put(wire.failure(call.stream, code, details))
+            self.writer.put(wire.failure(call.stream, code, details, status))
+
+    def end(self, call: ServerCall) -> None:
+        """Ends a call that has answered by messages, unless it has ended."""
+        if self._unanswered.pop(call.stream, None) is not None:
+            self.writer.put(wire.end_of_messages(call.stream))
+
+    @property
+    def backlog(self) -> Backlog:
+        """What has come in streams and waits for its readers. For the leader."""
+        if self._backlog is None:
+            # Few plugins have streams.
+            from .streams import Backlog
+
+            self._backlog = Backlog(self.limit)
+        return self._backlog
 
     def flush(self) -> None:
         """Sends what has been answered: whoever has answered sees to it."""
-        waiting = self._writer.count
+        waiting = self.writer.count
         if threading.get_ident() != self._author_thread or waiting >= _ANSWERS or not self._unanswered:
-            self._writer.flush()
+            self.writer.flush()
         elif not self._author_flushes and waiting:
             # With what else is answered in this turn of the loop.
             self._author_flushes = True
@@ -154,7 +187,7 @@ class Server:
 
     def _flush_author(self) -> None:
         self._author_flushes = False
-        self._writer.flush()
+        self.writer.flush()
 
     def watch(self, call: ServerCall) -> None:
         """Looks at a call when it expires."""
@@ -164,6 +197,13 @@ class Server:
         """Has a call go on on the author's loop, with the others of this turn. For the leader."""
         self._handed.append(call)
 
+    def on_loop(self, home: EventLoop, call: ServerCall) -> None:
+        """Has a call go on on any loop. For the leader."""
+        if home is self._author:
+            self._handed.append(call)
+        else:
+            home.post(call.start)
+
     def on_thread(self, call: ServerCall) -> None:
         """Has a call go on on a thread for handlers. For any thread."""
         self._threads.hand(call)
@@ -172,7 +212,7 @@ class Server:
 
     def _lead(self, lead: Lead) -> None:
         # What the leader before has answered.
-        self._writer.flush()
+        self.writer.flush()
         try:
             while self._threads.leads(lead) and self._turn(lead) and not self._threads.has_given_back(lead):
                 pass
@@ -189,7 +229,9 @@ class Server:
         """Reads what is there, and does it; whether the caller leads still."""
         frames, threads, flushed = self._frames, self._threads, time.monotonic()
         if not frames:
-            self._writer.wait_for_room()
+            self.writer.wait_for_room()
+            if self._backlog is not None:
+                self._backlog.wait_for_room()
             frames.extend(self._reader.read())
             flushed = time.monotonic()
         while True:
@@ -201,18 +243,19 @@ class Server:
             if work is not None:
                 now = time.monotonic()
                 if now - flushed > _ANSWER_PATIENCE:
-                    self._writer.flush()
+                    self.writer.flush()
                     flushed = now
                 self._hand_over()
                 if not threads.run(lead, work, now):
                     return False
         self._hand_over()
-        self._writer.flush()
+        self.writer.flush()
         return True
 
     def _read_on_author(self) -> bool:
         """Takes what there is to read, on the author's loop, where nothing may wait; whether no thread is needed."""
-        frames = None if self._writer.is_full else self._reader.read_at_once()
+        is_held = self.writer.is_full or (self._backlog is not None and self._backlog.is_full)
+        frames = None if is_held else self._reader.read_at_once()
         if frames is None:
             return False
         for frame in frames:
@@ -226,7 +269,7 @@ class Server:
 
     def _begin_on_author(self) -> None:
         """Begins the calls that have been taken there."""
-        self._writer.flush()
+        self.writer.flush()
         taken, self._taken_here = self._taken_here, []
         self._start(taken)
 
@@ -246,17 +289,11 @@ class Server:
 
     def _taken(self, frame: Frame) -> ServerCall | None:
         """Takes a frame; answers the call, if one is to go on on this thread."""
-        stream, kind, data = frame
-        if data is None:
-            self._refuse(stream, Code.RESOURCE_EXHAUSTED, f"Received message larger than max ({self._limit})")
+        stream, kind, data, flags = frame
+        if kind != wire.REQUEST or data is None:
+            self._more(frame)
             return None
-        if kind != wire.REQUEST:
-            what = "data, which no call here takes" if kind == wire.DATA else f"a frame of type {kind}"
-            self._refuse(stream, Code.INVALID_ARGUMENT, f"stream {stream} has {what}")
-            return None
-        last = self._last_stream
-        ahead = 2 if last is None else (stream - last) & wire.LAST_STREAM
-        if not stream & 1 or not 0 < ahead < _HALF:
+        if not self._is_new(stream):
             self._refuse(stream, Code.INVALID_ARGUMENT, f"a call can't open stream {stream} now")
             return None
         self._last_stream = stream
@@ -265,12 +302,41 @@ class Server:
         except DecodeError:
             self._refuse(stream, Code.INVALID_ARGUMENT, "this is no request")
             return None
-        return self._asked(stream, asked)
+        return self._asked(stream, asked, flags)
 
-    def _asked(self, stream: int, asked: Any) -> ServerCall | None:
+    def _is_new(self, stream: int) -> bool:
+        """Whether a call may open a stream."""
+        last = self._last_stream
+        ahead = 2 if last is None else (stream - last) & wire.LAST_STREAM
+        return bool(stream & 1) and 0 < ahead < _HALF
+
+    def _more(self, frame: Frame) -> None:
+        """Takes a frame that opens no call."""
+        stream, kind, data, flags = frame
+        if data is None:
+            if kind == wire.REQUEST and self._is_new(stream):
+                self._last_stream = stream
+            self._refuse(stream, Code.RESOURCE_EXHAUSTED, f"Received message larger than max ({self.limit})")
+            return
+        if kind != wire.DATA:
+            self._refuse(stream, Code.INVALID_ARGUMENT, f"stream {stream} has a frame of type {kind}")
+            return
+        call = self._unanswered.get(stream)
+        if call is not None:
+            message = None if flags & wire.NO_DATA else data
+            wrong = call.receive(message, is_last=bool(flags & wire.REMOTE_CLOSED))
+        else:
+            # Of a call that has ended there may be some on the way.
+            wrong = "data, and is not open" if self._is_new(stream) or not stream & 1 else None
+        if wrong is not None:
+            self._refuse(stream, Code.INVALID_ARGUMENT, f"stream {stream} has {wrong}")
+
+    def _asked(self, stream: int, asked: Any, flags: int) -> ServerCall | None:
         service, method = asked.service, asked.method
         methods = self._routes.get(service)
         route = methods.get(method) if methods is not None else None
+        if route is None and self._find is not None and service not in _OF_ALL:
+            route = self._find(asked)
         if route is None:
             self._asked_of_all(stream, asked)
         elif self._ends:
@@ -282,6 +348,8 @@ class Server:
         else:
             call = route(self, stream, asked)
             self._unanswered[stream] = call
+            if flags & wire.REMOTE_CLOSED:
+                call.receive(None, is_last=True)
             return call if call.begin() else None
         return None
 
@@ -290,7 +358,7 @@ class Server:
         call = self._unanswered.pop(stream, None)
         if call is not None:
             call.cancel()
-        self._writer.put(wire.failure(stream, code, details))
+        self.writer.put(wire.failure(stream, code, details))
 
     def _asked_of_all(self, stream: int, asked: Any) -> None:
         """What every plugin is asked, which is answered whatever its handlers do."""
@@ -304,8 +372,8 @@ class Server:
             elif name == f"{_CONTROLLER}/Shutdown":
                 self._is_asked_to_end = True
                 # The end must not come before its answer.
-                self._writer.put(wire.success(stream, b"", self._limit))
-                self._writer.flush()
+                self.writer.put(wire.success(stream, b"", self.limit))
+                self.writer.flush()
                 self._stopping.set()
                 return
             elif name == f"{_HEALTH}/Check":
@@ -316,14 +384,14 @@ class Server:
                     return
                 payload = response.SerializeToString()
             else:
-                known = asked.service in (*self._routes, wire.CALLS, _CONTROLLER, _HEALTH)
+                known = asked.service in self._routes or asked.service in _OF_ALL
                 what = f"method {asked.method}" if known else f"service {asked.service}"
                 self._refuse(stream, Code.UNIMPLEMENTED, what)
                 return
         except DecodeError:
             self._refuse(stream, Code.INVALID_ARGUMENT, f"this is no request of {name}")
             return
-        self._writer.put(wire.success(stream, payload, self._limit))
+        self.writer.put(wire.success(stream, payload, self.limit))
 
     def _ended(self, why: str) -> None:
         if why:
@@ -346,5 +414,5 @@ class Server:
                 except Exception:
                     _log.exception("the end of a call's time has failed")
             soonest = min(soonest, call.expires if self.has(call) else math.inf)
-        self._writer.flush()
+        self.writer.flush()
         return soonest

@@ -13,7 +13,7 @@ from .._loops import EventLoop
 from .._plugin import BasePlugin, contract_of
 from .._services import Service
 from .._stopping import Stopping
-from .calls import CoroutineCall
+from .calls import Rpc
 from .hooks import ELSEWHERE, Hooks
 from .server import Server
 
@@ -54,7 +54,7 @@ class HookServer:
             routes = self._hooks.routes({name: method for name, method in methods.items() if is_hook[name]})
             for name, method in methods.items():
                 if not is_hook[name] and not getattr(method, "server_streaming", False):
-                    routes[name] = CoroutineCall.route(machinery, method, service.methods[name])
+                    routes[name] = Rpc.of(machinery, method, service.methods[name]).route
             self._server.add(service.described.full_name, routes)
         version = choose_protocol_version(process.protocol_versions(), {self._contract.protocol_version})
         process.write_handshake(format_handshake_line(version, "fd", self._offer.name, protocol="ttrpc"))

@@ -8,13 +8,16 @@ from typing import Any, NamedTuple
 
 from .._descriptors import message_class
 from .._limits import message_limit
-from .._status import Code
+from .._status import CallError, Code
 
 #: A frame's head: the length of its data, the stream, the type and the flags.
 HEADER = struct.Struct(">IIBB")
 
 #: Types of frames.
 REQUEST, RESPONSE, DATA = 1, 2, 3
+
+#: Flags, of a request and of data: its side sends nothing more; it will send messages; this frame has no message.
+REMOTE_CLOSED, REMOTE_OPEN, NO_DATA = 1, 2, 4
 
 #: Streams are opened with odd numbers of 32 bits, each two more than the one before; after the last comes the first.
 LAST_STREAM = 0xFFFFFFFF
@@ -48,6 +51,7 @@ class Frame(NamedTuple):
     kind: int
     #: None where it was more than is taken.
     data: bytes | None
+    flags: int = 0
 
 
 def frame_limit() -> int:
@@ -56,9 +60,14 @@ def frame_limit() -> int:
     return min(limit + _BESIDE_MESSAGE, _LONGEST) if limit >= 0 else _LONGEST
 
 
-def frame(stream: int, kind: int, data: bytes) -> bytes:
-    """A frame without flags."""
-    return HEADER.pack(len(data), stream, kind, 0) + data
+def frame(stream: int, kind: int, data: bytes, flags: int = 0) -> bytes:
+    """A frame."""
+    return HEADER.pack(len(data), stream, kind, flags) + data
+
+
+def end_of_messages(stream: int) -> bytes:
+    """The frame by which a side ends its messages. It has none: containerd's server refuses a last one that ends."""
+    return frame(stream, DATA, b"", REMOTE_CLOSED | NO_DATA)
 
 
 def request(
@@ -94,13 +103,25 @@ def success(stream: int, payload: bytes, limit: int) -> bytes:
     """The frame by which a call succeeds, or fails where that is larger than is taken."""
     data: bytes = Response(payload=payload).SerializeToString() if payload else b""
     if len(data) > limit:
-        return failure(stream, Code.RESOURCE_EXHAUSTED, f"Sent message larger than max ({len(data)} vs. {limit})")
+        return failure(stream, Code.RESOURCE_EXHAUSTED, too_large(len(data), limit))
     return HEADER.pack(len(data), stream, RESPONSE, 0) + data
 
 
-def failure(stream: int, code: Code, details: str) -> bytes:
-    """The frame by which a call fails."""
+def too_large(size: int, limit: int) -> str:
+    """What is said of data that can't be sent."""
+    return f"Sent message larger than max ({size} vs. {limit})"
+
+
+def error_of(status: Any) -> CallError:
+    """The error that a response's status, which is none of success, tells of."""
+    return CallError(Code.of(status.code), status.message, status.SerializeToString() if status.details else b"")
+
+
+def failure(stream: int, code: Code, details: str, status: bytes = b"") -> bytes:
+    """The frame by which a call fails; `status` is a google.rpc.Status whose details are sent along."""
     made = Response()
+    if status:
+        made.status.MergeFromString(status)
     made.status.code = code
     made.status.message = details
     return frame(stream, RESPONSE, made.SerializeToString())

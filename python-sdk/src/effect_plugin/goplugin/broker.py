@@ -14,6 +14,7 @@ import grpc.aio
 
 from .._descriptors import message_class
 from .._limits import message_options
+from .._status import CallError, Code
 from . import relay
 from .listener import listening, make_server, private_folder
 from .tls import SessionTLS
@@ -100,7 +101,7 @@ class GRPCBroker:
     async def start_stream(self, incoming: Any, context: Any) -> None:
         """The rpc `GRPCBroker.StartStream`: the host's announcements come in, ours go out."""
         if self._streaming:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the broker has its host already")
+            raise CallError(Code.FAILED_PRECONDITION, "the broker has its host already")
         self._streaming = True
 
         async def send() -> None:

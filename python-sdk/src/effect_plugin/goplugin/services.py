@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import grpc
-
 from .._descriptors import message_class
-from .._grpc import service_handler
 from .._health import STATUS, health_of
+from .._services import Service
+from .._status import CallError, Code
 from .._stopping import Stopping
 from .broker import GRPCBroker
 from .stdio import Stdio
 
 
-def handlers(stopping: Stopping, stdio: Stdio, broker: GRPCBroker) -> list[grpc.GenericRpcHandler]:
+def services(stopping: Stopping, stdio: Stdio, broker: GRPCBroker) -> list[Service]:
     """The services; `stopping` is set when the host asks the plugin to end."""
     health = Health(stopping)
 
@@ -24,11 +23,16 @@ def handlers(stopping: Stopping, stdio: Stdio, broker: GRPCBroker) -> list[grpc.
         return message_class("plugin.Empty")()
 
     return [
-        service_handler("grpc.health.v1.Health", {"Check": health.check, "Watch": health.watch}),
-        service_handler("plugin.GRPCController", {"Shutdown": shut_down}),
-        service_handler("plugin.GRPCStdio", {"StreamStdio": stdio.stream}),
-        service_handler("plugin.GRPCBroker", {"StartStream": broker.start_stream}),
+        Service.of_engine("grpc.health.v1.Health", {"Check": health.check, "Watch": health.watch}),
+        Service.of_engine("plugin.GRPCController", {"Shutdown": shut_down}),
+        Service.of_engine("plugin.GRPCBroker", {"StartStream": broker.start_stream}),
+        stdio_service(stdio),
     ]
+
+
+def stdio_service(stdio: Stdio) -> Service:
+    """What the plugin prints."""
+    return Service.of_engine("plugin.GRPCStdio", {"StreamStdio": stdio.stream})
 
 
 class Health:
@@ -41,7 +45,7 @@ class Health:
         """The status now."""
         status = health_of(request.service, self._stopping)
         if status is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"no service {request.service!r}")
+            raise CallError(Code.NOT_FOUND, f"no service {request.service!r}")
         return status
 
     async def watch(self, request: Any, context: Any) -> None:

@@ -9,11 +9,11 @@ import itertools
 import os
 import threading
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
-import grpc
-
 from .._descriptors import message_class
+from .._status import CallError, Code
 
 _StdioData = message_class("plugin.StdioData")
 
@@ -42,6 +42,12 @@ class Stdio:
         self._lost = False
         self._ended = False
         self._changed = asyncio.Event()
+
+    @contextlib.contextmanager
+    def redirected(self) -> Iterator[None]:
+        """Keeps what is printed in the block."""
+        with contextlib.redirect_stdout(self.writer(STDOUT)), contextlib.redirect_stderr(self.writer(STDERR)):
+            yield
 
     def writer(self, channel: int) -> TextIO:
         """A stand-in for `sys.stdout` or `sys.stderr`; bytes written to its `.buffer` arrive as they are."""
@@ -89,7 +95,7 @@ class Stdio:
     async def stream(self, request: Any, context: Any) -> None:
         """The rpc `GRPCStdio.StreamStdio`. What is sent is gone, so there is one reader at a time."""
         if self._reading:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the plugin's output is being read already")
+            raise CallError(Code.FAILED_PRECONDITION, "the plugin's output is being read already")
         self._reading = True
         try:
             while True:
