@@ -46,7 +46,7 @@ const rows = Effect.gen(function* () {
   const overTtrpc = yield* goPlugins.start({
     ...options,
     process: { ...options.process, executable: supervised },
-    ttrpc: { serve: () => Effect.void, isRequired: true },
+    ttrpc: { isRequired: true },
   })
   const transfer = ({ count, size }: typeof SMALL) =>
     times(
