@@ -54,7 +54,12 @@ export type FaultName = keyof typeof faults
 
 /** A plugin of `programs/peer.ts`, with a fault; the shell may do something before. */
 export const peer = (fault: FaultName, { before = "", id = "hostile" } = {}): Bundle =>
-  sh(`${before}\nexec '${process.execPath}' '${join(import.meta.dirname, "programs/peer.ts")}' "${fault}" "$0"`, id)
+  sh(
+    `export NODE_COMPILE_CACHE='${process.env["NODE_COMPILE_CACHE"] ?? ""}'
+${before}
+exec '${process.execPath}' '${join(import.meta.dirname, "programs/peer.ts")}' "${fault}" "$0"`,
+    id,
+  )
 
 /** A plugin on the Python SDK. */
 export const python = (code: string, id = "hostile"): Bundle => ({

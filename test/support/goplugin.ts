@@ -79,6 +79,7 @@ export const pythonKind = kind(
 /** A plugin that misbehaves. */
 export const misbehaving = kind("misbehaving", undefined, process.execPath, [join(fixtures, "misbehaving.ts")], {
   NODE_NO_WARNINGS: "1",
+  NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? "",
 })
 
 /** Starts a plugin in the Scope. */
