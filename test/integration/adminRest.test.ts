@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, rmSync } from "node:fs"
 import { chmod, cp } from "node:fs/promises"
 import { join, resolve } from "node:path"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import mattermost from "@mattermost/client"
 import { Effect, Layer, Option, Schedule } from "effect"

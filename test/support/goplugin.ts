@@ -1,6 +1,6 @@
 /** Plugins of the fixtures' own protocol, on the generic host. */
 import { join } from "node:path"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect, Layer, type Scope, Sink } from "effect"
 import { inject } from "vitest"
 import { GoPluginClient, type GoPluginOptions, PluginProcess } from "../../src/goplugin/index.ts"
