@@ -138,8 +138,9 @@ const textOf = (pid: number, file: "cmdline" | "environ"): string => {
 export const processesWith = (text: string): ReadonlyArray<number> =>
   readdirSync("/proc")
     .map(Number)
-    .filter((pid) => pid > 0 && pid !== process.pid && isAlive(pid))
+    .filter((pid) => pid > 0 && pid !== process.pid)
     .filter((pid) => (["cmdline", "environ"] as const).some((file) => textOf(pid, file).includes(text)))
+    .filter(isAlive)
 
 /** Waits until no process has a text among its arguments, or in its environment. */
 export const nobodyHas = (text: string) =>
