@@ -68,8 +68,20 @@ export default defineConfig({
     "unicorn/no-array-sort": "off",
   },
   overrides: [
-    // Tests look into JSON, whose form they are about.
-    { files: ["test/**"], rules: { "typescript/no-explicit-any": "off" } },
+    {
+      files: ["test/**"],
+      rules: {
+        // Tests look into JSON, whose form they are about.
+        "typescript/no-explicit-any": "off",
+        "no-restricted-imports": [
+          "error",
+          {
+            name: "@effect/platform-node",
+            message: "Loading all of it takes each process a quarter of a second; name the module that is needed.",
+          },
+        ],
+      },
+    },
     ...rooms.map((room, index): OxlintOverride => ({
       files: [`src/${room}/**`],
       rules: {

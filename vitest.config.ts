@@ -1,4 +1,8 @@
+import { join } from "node:path"
 import { defineConfig } from "vitest/config"
+
+// Tests start Node hundreds of times, mostly with the same modules: what was compiled once is used by all of them.
+process.env["NODE_COMPILE_CACHE"] ??= join(import.meta.dirname, ".cache/node")
 
 // In this repository the package's own name means its sources; users get dist/.
 const conditions = ["effect-plugin-supervisor-source", "node", "import", "module", "default"]

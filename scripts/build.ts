@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process"
 import { cpSync, rmSync } from "node:fs"
 import { join } from "node:path"
-import { ensureDevVenv, findPython, root } from "./python.ts"
+import { buildWheel, ensureDevVenv, findPython, root } from "./python.ts"
 
 rmSync(join(root, "dist"), { recursive: true, force: true })
 execFileSync("tsc", ["-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" })
@@ -10,11 +10,4 @@ cpSync(join(root, "src/generated"), join(root, "dist/generated"), { recursive: t
 
 const python = findPython()
 if ("missing" in python) process.stderr.write(`dist/ is without the Python SDK: ${python.missing}\n`)
-else {
-  const wheel = ["wheel", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
-  const output = join(root, "dist/sdk")
-  execFileSync(ensureDevVenv(python.command), ["-m", "pip", ...wheel, "--wheel-dir", output, "./python-sdk"], {
-    cwd: root,
-    stdio: "inherit",
-  })
-}
+else buildWheel(ensureDevVenv(python.command), join(root, "dist/sdk"))

@@ -83,6 +83,22 @@ export const ensureDevVenv = (python: string): string => {
   return interpreter
 }
 
+/** Builds the SDK's wheel into a folder, with what the environment of this interpreter has for that. */
+export const buildWheel = (interpreter: string, folder: string): void => {
+  const options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
+  run(interpreter, "-m", "pip", "wheel", ...options, "--wheel-dir", folder, "./python-sdk")
+}
+
+/** Makes sure that there is a wheel of the SDK as it is now, and answers its path. It is built in `ensureDevVenv`. */
+export const ensureWheel = (interpreter: string): string => {
+  const folder = join(root, ".cache/sdk")
+  once(join(folder, ".built"), digestOf("wheel", [...PROTOS, ...PACKAGING, ...SOURCES]), () => {
+    rmSync(folder, { recursive: true, force: true })
+    buildWheel(interpreter, folder)
+  })
+  return join(folder, globSync("*.whl", { cwd: folder })[0]!)
+}
+
 /**
  * An environment with the oldest versions of what the SDK needs; or why this Python can't have it.
  */

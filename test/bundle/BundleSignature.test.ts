@@ -2,7 +2,7 @@
 import { generateKeyPairSync, type KeyPairKeyObjectResult, sign } from "node:crypto"
 import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, type Scope } from "effect"
 import { hashFolder } from "../../src/bundle/BundleFolder.ts"

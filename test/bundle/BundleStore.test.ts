@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from "node:fs"
 import { join } from "node:path"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
 import { type BundleModifiedError, checkIntegrity } from "../../src/bundle/BundleIntegrity.ts"

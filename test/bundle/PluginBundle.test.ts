@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process"
 import { rmSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Result, type Scope } from "effect"
 import { MANIFEST_LIMIT } from "../../src/bundle/ManifestText.ts"

@@ -1,6 +1,6 @@
 /** How a host installs, upgrades and removes plugins, in the order that `BundleStore` asks for. */
 import { join } from "node:path"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect, Layer } from "effect"
 import { BundleStore } from "../../src/bundle/BundleStore.ts"
 import { refuseDowngrade } from "../../src/bundle/BundleVersion.ts"

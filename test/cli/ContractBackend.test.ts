@@ -1,7 +1,7 @@
 /** Modules that bring a contract to the daemon, and some that don't. */
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { BillingPlugins } from "../../examples/own-contract/src/Billing.ts"

@@ -1,7 +1,7 @@
 /** What an operator does with plugins while the host runs, with real ones. */
 import { appendFileSync, cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, type Scope, Stream, SubscriptionRef } from "effect"
 import { BundleStore } from "../../src/bundle/BundleStore.ts"

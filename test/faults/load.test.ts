@@ -1,5 +1,5 @@
 /** All that a host does, at once, beside plugins that crash and are started again: everybody else is served as ever. */
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Logger, Option, Redacted } from "effect"
 import { FetchHttpClient, HttpServer } from "effect/http"

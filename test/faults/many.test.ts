@@ -1,7 +1,7 @@
 /** Many plugins at once, and one that is enabled and disabled again and again. */
 import { readdirSync } from "node:fs"
 import { join } from "node:path"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger, Option } from "effect"
 import { RuntimeDirectory } from "../../src/goplugin/SocketDirectory.ts"

@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Logger, Option, Scope, SubscriptionRef } from "effect"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
@@ -54,7 +54,12 @@ export type FaultName = keyof typeof faults
 
 /** A plugin of `programs/peer.ts`, with a fault; the shell may do something before. */
 export const peer = (fault: FaultName, { before = "", id = "hostile" } = {}): Bundle =>
-  sh(`${before}\nexec '${process.execPath}' '${join(import.meta.dirname, "programs/peer.ts")}' "${fault}" "$0"`, id)
+  sh(
+    `export NODE_COMPILE_CACHE='${process.env["NODE_COMPILE_CACHE"] ?? ""}'
+${before}
+exec '${process.execPath}' '${join(import.meta.dirname, "programs/peer.ts")}' "${fault}" "$0"`,
+    id,
+  )
 
 /** A plugin on the Python SDK. */
 export const python = (code: string, id = "hostile"): Bundle => ({
@@ -133,8 +138,9 @@ const textOf = (pid: number, file: "cmdline" | "environ"): string => {
 export const processesWith = (text: string): ReadonlyArray<number> =>
   readdirSync("/proc")
     .map(Number)
-    .filter((pid) => pid > 0 && pid !== process.pid && isAlive(pid))
+    .filter((pid) => pid > 0 && pid !== process.pid)
     .filter((pid) => (["cmdline", "environ"] as const).some((file) => textOf(pid, file).includes(text)))
+    .filter(isAlive)
 
 /** Waits until no process has a text among its arguments, or in its environment. */
 export const nobodyHas = (text: string) =>

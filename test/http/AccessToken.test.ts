@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process"
 import { chmodSync, mkdirSync, readFileSync, rmdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Inspectable, Layer, Option, Redacted } from "effect"
 import { VARIABLES } from "../../src/command/Variables.ts"

@@ -4,7 +4,8 @@
  */
 import { createServer, type ServerResponse } from "node:http"
 import { connect } from "node:net"
-import { NodeHttpServer, NodeHttpServerRequest } from "@effect/platform-node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Layer, Redacted, SubscriptionRef } from "effect"
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"

@@ -1,6 +1,6 @@
 /** The plugins' routes in a backend of one's own, in front of a plugin that is not there. */
 import { createServer, type ServerOptions } from "node:http"
-import { NodeHttpServer } from "@effect/platform-node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Effect, Exit, Layer, Metric, Option, Redacted, type Scope } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"

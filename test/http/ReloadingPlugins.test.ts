@@ -1,5 +1,5 @@
 /** What clients are told of a plugin that is not there now, by the state it is in; and those that wait for it. */
-import { NodeHttpServer } from "@effect/platform-node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, type Scope, SubscriptionRef } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"

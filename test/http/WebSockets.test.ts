@@ -1,7 +1,7 @@
 /** WebSockets of a plugin's own server, through the host. */
 import { createServer as createNodeServer } from "node:http"
 import type { Socket } from "node:net"
-import { NodeWS } from "@effect/platform-node"
+import * as NodeWS from "@effect/platform-node/NodeWS"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { direct, type Direct, nodePlugin, rawPlugin, TOKEN } from "../support/direct.ts"

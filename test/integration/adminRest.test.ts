@@ -2,12 +2,13 @@
 import { readdirSync, readFileSync, rmSync } from "node:fs"
 import { chmod, cp } from "node:fs/promises"
 import { join, resolve } from "node:path"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import mattermost from "@mattermost/client"
 import { Effect, Layer, Option, Schedule } from "effect"
 import { limitsOf } from "../../src/cli/Limits.ts"
 import { archive } from "../support/archives.ts"
+import { cliEnvironment } from "../support/cli.ts"
 import { folder, temporaryFolder } from "../support/folder.ts"
 import { eventually, fixture, hostEnvironment, isAlive, noPython } from "../support/host.ts"
 import { program } from "../support/program.ts"
@@ -252,7 +253,7 @@ describe("serve", () => {
     yield* Effect.promise(() => cp(fixture("dispatch"), join(place, "plugins/dispatch"), { recursive: true }))
     const folders = ["--plugins", join(place, "plugins"), "--data", join(place, "data")]
     const args = [main, "serve", "--port", "0", "--token-file", join(place, "token"), ...folders, ...flags]
-    const { child, log, output } = yield* program(process.execPath, args)
+    const { child, log, output } = yield* program(process.execPath, args, { env: cliEnvironment() })
     yield* eventually("it serves", () => child.exitCode !== null || output().includes("Try:"))
     assert.isNull(child.exitCode, log())
     return { child, log, base: /listens on (\S+)/.exec(output())![1]! + PLUGINS }

@@ -1,6 +1,7 @@
 /** The example backend with a real Python plugin: its own services call hooks, and the plugin calls it back. */
 import { createServer } from "node:http"
-import { NodeHttpServer, NodeServices } from "@effect/platform-node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { backend } from "../../examples/embedded-backend/src/backend.ts"

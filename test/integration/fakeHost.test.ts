@@ -1,7 +1,7 @@
 /** What the SDK's `plugin_host` answers to a plugin's tests is what this host answers to the plugin. */
 import { execFileSync } from "node:child_process"
 import { join } from "node:path"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schedule } from "effect"
 import { inject } from "vitest"

@@ -2,7 +2,7 @@
 import { relative } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, SubscriptionRef } from "effect"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { HostEnvironment } from "../../src/command/HostEnvironment.ts"
 import { currentPlatform } from "../../src/command/PluginRuntime.ts"
 import { MattermostPlugins } from "../../src/mattermost/MattermostPlugins.ts"

@@ -1,5 +1,5 @@
 /** A real plugin on the embedded workspace: what is done there is what its hooks are asked and told. */
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"

@@ -3,7 +3,7 @@ import { join } from "node:path"
 import { Effect } from "effect"
 import { packBundle } from "../../src/bundle/BundlePack.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { folder } from "./folder.ts"
 
 /** Packs a plugin with this manifest and these files; answers the archive's path. */

@@ -1,18 +1,40 @@
 /** The project as its users have it, for tests that run the commands of its documents. */
-import { cpSync, symlinkSync } from "node:fs"
+import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
+import { inject } from "vitest"
 import { installedCli } from "./cli.ts"
 import { root } from "./documents.ts"
 import { temporaryFolder } from "./folder.ts"
 import { eventually } from "./host.ts"
 import { program } from "./program.ts"
 
+const python = inject("python")
+
+/** Builds the SDK by handing out the wheel that was built of it before the tests. */
+const BACKEND = `import os, shutil
+
+def build_wheel(directory, settings=None, metadata=None):
+    return os.path.basename(shutil.copy(${JSON.stringify("wheel" in python ? python.wheel : "")}, directory))
+`
+
+/**
+ * Puts the SDK into a checkout, for \`pip install ./python-sdk\`. It is not built for each environment anew: that takes
+ * longer than all else that these tests do. It is built where \`plugin-supervisor sdk\` leads to it, and by \`npm start\`.
+ */
+const addSdk = (folder: string): void => {
+  mkdirSync(folder)
+  const system = 'requires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+  writeFileSync(join(folder, "pyproject.toml"), `[build-system]\n${system}`)
+  writeFileSync(join(folder, "backend.py"), BACKEND)
+}
+
 /** A checkout of the project to run commands in, so that what they make in a developer's own is left alone. */
 export const checkout = Effect.map(temporaryFolder, (folder) => {
   installedCli(folder)
-  for (const name of ["python-sdk", "proto", "src", "node_modules", "package.json", "tsconfig.json"]) {
+  addSdk(join(folder, "python-sdk"))
+  for (const name of ["proto", "src", "node_modules", "package.json", "tsconfig.json"]) {
     symlinkSync(join(root, name), join(folder, name))
   }
   const isMade = /[/\\](\.venv|dist|__pycache__)$/

@@ -2,7 +2,7 @@
 import { createServer as createHttpServer, type RequestListener, type Server as HttpServerOfNode } from "node:http"
 import { createServer as createNetServer, type Server, type Socket } from "node:net"
 import { join } from "node:path"
-import { NodeHttpServer } from "@effect/platform-node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { assert } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Option, Scope } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"

@@ -3,15 +3,15 @@ import { cpSync, existsSync, globSync, mkdtempSync, rmSync, statSync } from "nod
 import { tmpdir } from "node:os"
 import { dirname, join, resolve } from "node:path"
 import type { TestProject } from "vitest/node"
-import { ensureDevVenv, ensureVenv, findPython, root } from "../../scripts/python.ts"
+import { ensureDevVenv, ensureVenv, ensureWheel, findPython, root } from "../../scripts/python.ts"
 import { BROWSERS, browserPath } from "./browser.ts"
 import { noPostgres } from "./findPostgres.ts"
 import { CONTROLLERS, LAST_PID, mayChangeUser, mayChooseIds, mayMount, MOUNTING } from "./privileges.ts"
 
 declare module "vitest" {
   interface ProvidedContext {
-    /** The folder of the interpreter that has the SDK; or why there is none. */
-    python: { readonly bin: string } | { readonly missing: string }
+    /** The folder of the interpreter that has the SDK, and the SDK's wheel; or why there is none. */
+    python: { readonly bin: string; readonly wheel: string } | { readonly missing: string }
     /** A Python without the SDK, and uv; or why there is none. */
     uv: { readonly executable: string; readonly python: string } | { readonly missing: string }
     /** The folder of the Go fixtures' programs; or why there is none. */
@@ -51,7 +51,8 @@ export default function setup(project: TestProject): () => void {
     project.provide("python", python)
     project.provide("uv", python)
   } else {
-    project.provide("python", { bin: dirname(ensureDevVenv(python.command)) })
+    const interpreter = ensureDevVenv(python.command)
+    project.provide("python", { bin: dirname(interpreter), wheel: ensureWheel(interpreter) })
     const own = ensureVenv(".cache/uv", "uv", python.command, [])
     // The command may be a script that looks for a Python elsewhere when it is run from elsewhere.
     const base = execFileSync(python.command, ["-c", "import sys; print(sys.executable)"], { encoding: "utf8" }).trim()

@@ -1,6 +1,6 @@
 /** Plugins of the fixtures' own protocol, on the generic host. */
 import { join } from "node:path"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect, Layer, type Scope, Sink } from "effect"
 import { inject } from "vitest"
 import { GoPluginClient, type GoPluginOptions, PluginProcess } from "../../src/goplugin/index.ts"
@@ -96,6 +96,7 @@ export const ttrpcKind: Kind = {
 /** A plugin that misbehaves. */
 export const misbehaving = kind("misbehaving", undefined, process.execPath, [join(fixtures, "misbehaving.ts")], {
   NODE_NO_WARNINGS: "1",
+  NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? "",
 })
 
 /** Starts a plugin in the Scope. */

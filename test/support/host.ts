@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect, Layer, Schedule } from "effect"
 import { inject } from "vitest"
 import { currentPlatform } from "../../src/command/PluginRuntime.ts"

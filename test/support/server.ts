@@ -1,6 +1,7 @@
 /** A real HTTP server in front of real plugins, for tests. */
 import type { ServerOptions } from "node:http"
-import { NodeHttpServer, NodeServices } from "@effect/platform-node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect, Layer, Option } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
 import { createServer } from "../../src/http/NodeServer.ts"

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect, Layer } from "effect"
 import { type PluginCaller } from "../../src/api/PluginApi.ts"
 import { PluginBundles } from "../../src/bundle/PluginBundle.ts"
