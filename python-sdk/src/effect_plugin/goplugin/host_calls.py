@@ -12,7 +12,7 @@ from typing import Any, Callable, NoReturn, TypeVar, Union
 import grpc
 import grpc.aio
 
-from .._loops import EventLoop, start_task
+from .._loops import start_task
 from .._status import CallError, Code
 from .._ttrpc.asked import Metadata
 from .._ttrpc.client import HostConnection
@@ -26,7 +26,7 @@ Requests = Union[AsyncIterable[Any], Iterable[Any]]
 
 
 class _Call(grpc.aio.Call):
-    """What calls of all kinds have. As with grpcio's, one that nobody holds any more is cancelled."""
+    """What calls of all kinds have."""
 
     def __init__(self, ended: asyncio.Future[Any], end: float) -> None:
         self._ended = ended
@@ -118,7 +118,6 @@ class UnaryCall(_Call, grpc.aio.UnaryUnaryCall[Any, Any]):
         self._task = start_task(functools.partial(_ask, connection, rpc, rpc.encode(request), seconds, metadata))
         # Whether or not somebody awaits it.
         self._task.add_done_callback(_retrieve)
-        self._home = EventLoop.here()
         super().__init__(self._task, time.monotonic() + seconds)
 
     def _failure(self) -> BaseException | None:
@@ -136,10 +135,6 @@ class UnaryCall(_Call, grpc.aio.UnaryUnaryCall[Any, Any]):
     async def _answer(self) -> Any:
         return await self._task
 
-    def __del__(self) -> None:
-        if not self._task.done():
-            self._home.post(self._task.cancel)
-
 
 async def _ask(connection: HostConnection, rpc: StreamRpc, payload: bytes, seconds: float, metadata: Metadata) -> Any:
     response = await connection.call_async(rpc.service, rpc.name, payload, seconds, metadata)
@@ -150,6 +145,8 @@ async def _ask(connection: HostConnection, rpc: StreamRpc, payload: bytes, secon
 
 
 class _StreamCall(_Call):
+    """What calls have that stream. One that nobody holds any more is cancelled: unread, it would hold up all others."""
+
     def __init__(self, stream: ClientStream, requests: Requests | None) -> None:
         self._stream = stream
         self._feeding: asyncio.Task[None] | None = None
