@@ -138,7 +138,7 @@ describe.skipIf(forwardingKind.missing !== undefined)("a plugin that calls its h
         double: () => Effect.andThen(Deferred.succeed(begun, undefined), Effect.never),
       })
       const serve = (socket: Duplex) => TtrpcServer.serve((connection = socket), [service])
-      const { client, disconnected } = yield* start(forwardingKind, { ttrpc: { serve } })
+      const { client } = yield* start(forwardingKind, { ttrpc: { serve } })
       const call = yield* client.bidi(stream)
       yield* call.send({ number: 1 })
       yield* call.receive
@@ -151,7 +151,6 @@ describe.skipIf(forwardingKind.missing !== undefined)("a plugin that calls its h
           [statusCode.UNAVAILABLE, "the connection to the host has ended"],
         )
       }
-      yield* disconnected
     }),
   )
 
