@@ -408,9 +408,12 @@ def test_a_host_that_is_gone() -> None:
             channel = HostChannel(ours)
             double, echo = channel.unary_unary("/a.Host/Double"), channel.stream_stream("/a.Host/Echo")
             assert channel.get_state() is grpc.ChannelConnectivity.READY
-            # More than the host takes, so that the last ones wait for room.
-            calls = [double(bytes(1 << 20)) for _ in range(8)]
-            await asyncio.sleep(0)
+            # More than the host takes, sent in two turns of the loop, so that the last ones wait for room.
+            calls = [double(bytes(1 << 20))]
+            await asyncio.sleep(0.01)
+            calls.extend([double(bytes(1 << 20)) for _ in range(8)])
+            await asyncio.sleep(0.01)
+            assert channel._connection._writer.is_full
             calls.extend([echo(), double(b"")])
             theirs.close()
             for call in calls:
