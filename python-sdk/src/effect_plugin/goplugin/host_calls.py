@@ -93,7 +93,7 @@ class _Call(grpc.aio.Call):
         error = self._failure()
         if error is None or isinstance(error, grpc.aio.AioRpcError):
             return error
-        return grpc.aio.AioRpcError(grpc.StatusCode.CANCELLED, details="the call was cancelled")
+        return _as_grpc(CallError(Code.CANCELLED, "the call was cancelled"))
 
     async def _of(self, answer: Coroutine[Any, Any, _Answer]) -> _Answer:
         """Awaits what the call answers. Raises what it has failed with; who is cancelled gives the call up."""
