@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import gc
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Callable
 
@@ -427,6 +429,20 @@ def test_a_host_that_is_gone() -> None:
             assert channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN
 
     asyncio.run(asyncio.wait_for(test(), LIMIT))
+
+
+def test_it_is_loaded_by_who_uses_it() -> None:
+    program = """
+import socket, sys
+from effect_plugin.goplugin.over_ttrpc import NoBroker
+broker = NoBroker(socket.socketpair()[0])
+ours = ("effect_plugin._ttrpc.client", "effect_plugin.goplugin.host_channel")
+print([name in sys.modules for name in ours])
+assert broker.host is broker.host
+print([name in sys.modules for name in ours])
+"""
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=LIMIT)
+    assert printed.stdout.splitlines() == ["[False, False]", "[True, True]"]
 
 
 def test_there_is_none_over_grpc() -> None:
