@@ -25,6 +25,7 @@ const program = Effect.gen(function* () {
     // Calls cost less than over gRPC, where the plugin takes the offer.
     ttrpc: {},
   })
+  yield* Effect.log(`it speaks ${plugin.reattachConfig.Protocol}`)
   const { sum } = yield* plugin.client.unary(Calculator.method.add, { a: 1, b: 2 })
   yield* Effect.log(`1 + 2 = ${sum}`)
   yield* streams(plugin.client)

@@ -52,8 +52,8 @@ class Host:
         self.connection = connection
         self.end = end
 
-    async def open(self, rpc: StreamRpc, request: bytes | None = None, seconds: float = LIMIT) -> ClientStream:
-        return await self.connection.stream(rpc, request, seconds, METADATA)
+    def open(self, rpc: StreamRpc, request: bytes | None = None, seconds: float = LIMIT) -> ClientStream:
+        return self.connection.stream(rpc, request, seconds, METADATA)
 
     async def read(self) -> tuple[int, int, int, bytes]:
         """The next frame: stream, type, flags and data."""
@@ -117,7 +117,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
 def test_every_kind(host: Host) -> None:
     async def test() -> None:
-        async with await host.open(ANSWERS, b"asked") as answers:
+        async with host.open(ANSWERS, b"asked") as answers:
             stream, request = await host.opened(REMOTE_CLOSED)
             assert (request.service, request.method, request.payload) == ("a.Service", "Answers", b"asked")
             assert 0 < request.timeout_nano <= LIMIT * 1e9
@@ -125,7 +125,7 @@ def test_every_kind(host: Host) -> None:
             host.send(data(stream, b"1"), data(stream, b""), data(stream, b"2", REMOTE_CLOSED), data(stream, b"late"))
             assert [message async for message in answers] == [b"1", b"", b"2"]
             assert (await fails(answers.send(b"more")))[0] == Code.UNKNOWN
-        async with await host.open(ASKS) as asks:
+        async with host.open(ASKS) as asks:
             stream, request = await host.opened(REMOTE_OPEN)
             assert request.payload == b""
             await asks.send(b"1")
@@ -136,7 +136,7 @@ def test_every_kind(host: Host) -> None:
             assert await host.read() == (stream, DATA, REMOTE_CLOSED | NO_DATA, b"")
             host.send(answered(stream, b""))
             assert await answer == b""
-        async with await host.open(BOTH) as both:
+        async with host.open(BOTH) as both:
             stream, _ = await host.opened(REMOTE_OPEN)
             await both.send(b"1")
             assert await host.read() == (stream, DATA, 0, b"1")
@@ -149,7 +149,7 @@ def test_every_kind(host: Host) -> None:
             host.send(end(stream))
             assert [message async for message in both] == []
         # None of them was given up.
-        await host.open(ANSWERS, b"")
+        host.open(ANSWERS, b"")
         await host.opened(REMOTE_CLOSED)
 
     run(test)
@@ -157,13 +157,13 @@ def test_every_kind(host: Host) -> None:
 
 def test_a_failure_comes_after_what_came_before(host: Host) -> None:
     async def test() -> None:
-        both = await host.open(BOTH)
+        both = host.open(BOTH)
         stream, _ = await host.opened(REMOTE_OPEN)
         host.send(data(stream, b"1"), failed(stream, 10, "enough"))
         assert await both.__anext__() == b"1"
         assert await fails(both.__anext__()) == (Code.ABORTED, "enough")
         assert await fails(both.send(b"x")) == (Code.ABORTED, "enough")
-        asks = await host.open(ASKS)
+        asks = host.open(ASKS)
         stream, _ = await host.opened(REMOTE_OPEN)
         host.send(failed(stream, 10, "enough"))
         assert await fails(asks.response()) == (Code.ABORTED, "enough")
@@ -173,18 +173,18 @@ def test_a_failure_comes_after_what_came_before(host: Host) -> None:
 
 def test_what_is_given_up_is_told(host: Host) -> None:
     async def test() -> None:
-        async with await host.open(BOTH) as both:
+        async with host.open(BOTH) as both:
             stream, _ = await host.opened(REMOTE_OPEN)
         assert await host.cancelled() == stream
         assert await fails(both.__anext__()) == (Code.CANCELLED, "the call was cancelled")
         # And so is one whose time is over.
-        both = await host.open(BOTH, seconds=0.05)
+        both = host.open(BOTH, seconds=0.05)
         stream, _ = await host.opened(REMOTE_OPEN)
         assert await fails(both.__anext__()) == (Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
         assert await host.cancelled() == stream
         host.send(data(stream, b"late"), end(stream))
         # And one whose reader is.
-        async with await host.open(BOTH) as both:
+        async with host.open(BOTH) as both:
             stream, _ = await host.opened(REMOTE_OPEN)
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(both.__anext__(), 0.05)
@@ -199,19 +199,19 @@ def test_what_is_too_large_fails_its_stream_alone(host: Host, monkeypatch: pytes
     monkeypatch.setattr(host.connection._reader, "_limit", 1000)
 
     async def test() -> None:
-        other = await host.open(BOTH)
+        other = host.open(BOTH)
         kept, _ = await host.opened(REMOTE_OPEN)
-        both = await host.open(BOTH)
+        both = host.open(BOTH)
         stream, _ = await host.opened(REMOTE_OPEN)
         too_large = (Code.RESOURCE_EXHAUSTED, "Sent message larger than max (1001 vs. 1000)")
         assert await fails(both.send(b"x" * 1001)) == too_large
         assert await host.cancelled() == stream
-        both = await host.open(BOTH)
+        both = host.open(BOTH)
         stream, _ = await host.opened(REMOTE_OPEN)
         host.send(data(stream, b"x" * 1001), data(stream, b"more"))
         assert await fails(both.__anext__()) == (Code.RESOURCE_EXHAUSTED, "Received message larger than max (1000)")
         assert await host.cancelled() == stream
-        assert (await fails(host.open(ANSWERS, b"x" * 1001)))[0] == Code.RESOURCE_EXHAUSTED
+        assert (await fails(host.open(ANSWERS, b"x" * 1001).__anext__()))[0] == Code.RESOURCE_EXHAUSTED
         host.send(data(kept, b"x" * 1000))
         assert await other.__anext__() == b"x" * 1000
 
@@ -225,7 +225,7 @@ def test_a_stream_that_nobody_reads_fails_and_the_others_go_on(
     monkeypatch.setattr(host.connection, "_limit", 10_000)
 
     async def test() -> None:
-        unread, read = await host.open(BOTH), await host.open(BOTH)
+        unread, read = host.open(BOTH), host.open(BOTH)
         (first, _), (second, _) = await host.opened(REMOTE_OPEN), await host.opened(REMOTE_OPEN)
         host.send(*[data(first, message)] * 2 * WINDOW)
         host.send(data(second, b"1"))
@@ -247,7 +247,7 @@ def test_a_stream_that_nobody_reads_fails_and_the_others_go_on(
 
 def test_one_that_is_read_late_has_all_of_it(host: Host) -> None:
     async def test() -> None:
-        both = await host.open(BOTH)
+        both = host.open(BOTH)
         stream, _ = await host.opened(REMOTE_OPEN)
         sent = [b"%d" % number for number in range(WINDOW)]
         host.send(*(data(stream, message) for message in sent), end(stream))
@@ -262,7 +262,7 @@ def test_one_that_is_read_late_has_all_of_it(host: Host) -> None:
 
 def test_two_that_receive(host: Host) -> None:
     async def test() -> None:
-        both = await host.open(BOTH)
+        both = host.open(BOTH)
         first = asyncio.ensure_future(both.__anext__())
         await asyncio.sleep(0)
         with pytest.raises(RuntimeError, match="read by another coroutine"):
@@ -276,7 +276,7 @@ def test_two_that_receive(host: Host) -> None:
 
 def test_what_no_host_should_answer(host: Host) -> None:
     async def test() -> None:
-        both = await host.open(BOTH)
+        both = host.open(BOTH)
         stream, _ = await host.opened(REMOTE_OPEN)
         asked = asyncio.ensure_future(host.connection.call_async("a.Service", "Method", b"", LIMIT, []))
         unary, _ = await host.opened(0)
@@ -284,13 +284,13 @@ def test_what_no_host_should_answer(host: Host) -> None:
         assert (await fails(asked))[0] == Code.INTERNAL
         host.send(frame(stream, RESPONSE, b"\xff\xff"))
         assert await fails(both.__anext__()) == (Code.INTERNAL, "the host has answered what is no response")
-        both = await host.open(BOTH)
+        both = host.open(BOTH)
         stream, _ = await host.opened(REMOTE_OPEN)
         host.send(frame(stream, 9, b""))
         assert (await fails(both.__anext__()))[0] == Code.INTERNAL
         # What is none of the rpc's messages.
         read = BOTH._replace(read=Request.FromString)
-        both = await host.open(read)
+        both = host.open(read)
         stream, _ = await host.opened(REMOTE_OPEN)
         host.send(data(stream, b"\xff\xff"))
         assert await fails(both.__anext__()) == (Code.INTERNAL, "Exception deserializing response!")
@@ -302,7 +302,7 @@ def test_what_no_host_should_answer(host: Host) -> None:
 @pytest.mark.parametrize("last", [b"", b"\xff" * 10])
 def test_the_end_of_the_connection(host: Host, last: bytes) -> None:
     async def test() -> None:
-        both = await host.open(BOTH)
+        both = host.open(BOTH)
         stream, _ = await host.opened(REMOTE_OPEN)
         host.send(data(stream, b"1"))
         assert await both.__anext__() == b"1"
@@ -311,7 +311,7 @@ def test_the_end_of_the_connection(host: Host, last: bytes) -> None:
         gone = (Code.UNAVAILABLE, "the connection to the host has ended")
         assert await fails(both.__anext__()) == gone
         assert await fails(both.send(b"x")) == gone
-        assert await fails(host.open(BOTH)) == gone
+        assert await fails(host.open(BOTH).__anext__()) == gone
 
     run(test)
 
@@ -320,8 +320,8 @@ def test_one_that_waits_for_its_turn(host: Host, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(client, "MAX_STREAMS", 1)
 
     async def test() -> None:
-        first, second = await host.open(BOTH), await host.open(BOTH)
-        third = await host.open(BOTH)
+        first, second = host.open(BOTH), host.open(BOTH)
+        third = host.open(BOTH)
         stream, _ = await host.opened(REMOTE_OPEN)
         sending = asyncio.ensure_future(second.send(b"1"))
         in_vain = asyncio.ensure_future(third.send(b"1"))
@@ -341,7 +341,7 @@ def test_one_that_waits_for_its_turn(host: Host, monkeypatch: pytest.MonkeyPatch
 
 def test_a_host_that_does_not_read(host: Host) -> None:
     async def test() -> None:
-        both = await host.open(BOTH)
+        both = host.open(BOTH)
         sent = 0
 
         async def pour() -> None:

@@ -3,6 +3,7 @@ import type { Duration, Effect, Scope } from "effect"
 import type { Checksum, ChecksumError } from "../command/Checksum.ts"
 import type { RpcClient } from "../rpc/RpcClient.ts"
 import type { RpcError } from "../rpc/RpcError.ts"
+import type { ServiceImplementation } from "../rpc/RpcHandler.ts"
 import type { TlsConfig } from "../grpc/Tls.ts"
 import type { PluginSpawnError, ProcessSpec, RunningProcess } from "../process/ProcessSpec.ts"
 import type { Curve } from "./AutoMtls.ts"
@@ -90,9 +91,11 @@ export interface GoPluginOptions<V extends number = number> extends ConnectionOp
 /** What a plugin may speak in place of gRPC. */
 export interface TtrpcOffer {
   /**
-   * Serves the plugin's own calls, which may come before its handshake, on this end of a connection. Default: whatever it
-   * calls is not implemented.
+   * What the plugin may call on its host, which it may do before its handshake: `broker.host` in our Python SDK. Default:
+   * whatever it calls is not implemented.
    */
+  readonly services?: ReadonlyArray<ServiceImplementation> | undefined
+  /** Serves this end of the connection that the plugin calls by, in place of `services`. */
   readonly serve?: ((connection: Duplex) => Effect.Effect<unknown, never, Scope.Scope>) | undefined
   /** Whether a plugin that speaks gRPC only is refused. Default false. */
   readonly isRequired?: boolean | undefined

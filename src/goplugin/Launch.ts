@@ -10,6 +10,8 @@ import { environment, HandshakeError, type ProtocolVariables, START_TIMEOUT } fr
 import { type HandshakeExpectations, type HandshakeLine, isHandshake, parse } from "./HandshakeLine.ts"
 import { shownLine } from "./LogLine.ts"
 import type { PluginLog } from "./PluginLog.ts"
+import { MAX_MESSAGE_SIZE } from "../rpc/RpcLimits.ts"
+import { frameSizeFor } from "../ttrpc/TtrpcLimits.ts"
 import * as TtrpcServer from "../ttrpc/TtrpcServer.ts"
 
 /** A process that has printed its handshake. */
@@ -42,7 +44,14 @@ const NEVER_SERVED =
 /** Lines skipped before the handshake: a banner, a warning or two of a library; not a program that talks on. */
 const MAX_STRAY_LINES = 1000
 
-const servesNothing = (connection: Duplex) => TtrpcServer.serve(connection, [])
+/** Serves what the plugin calls. */
+const serveCalls = ({ serve, services = [] }: TtrpcOffer, connection: Duplex, options: GoPluginOptions) =>
+  serve !== undefined
+    ? serve(connection)
+    : TtrpcServer.serve(connection, services, {
+        client: `the plugin ${options.process.pluginId}`,
+        maxFrameSize: frameSizeFor(options.maxMessageSize ?? MAX_MESSAGE_SIZE),
+      })
 
 /** Starts the process with the protocol's environment and waits for its handshake. */
 export const launch = Effect.fnUntraced(function* (
@@ -87,7 +96,7 @@ export const launch = Effect.fnUntraced(function* (
     },
   )
   // It may call before its handshake.
-  if (offer !== undefined) yield* (offer.serve ?? servesNothing)(process.sockets[1]!)
+  if (offer !== undefined) yield* serveCalls(offer, process.sockets[1]!, options)
   // The last line may have no end.
   yield* Effect.forkScoped(
     process.exit.pipe(Effect.andThen(process.stderrTail), Effect.andThen(Effect.sync(stderr.flush))),

@@ -4,9 +4,13 @@ import { cpSync, existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmS
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Option, Stream } from "effect"
 import { inject } from "vitest"
 import { checkout, served } from "../support/checkout.ts"
+import { Calculator } from "../../examples/own-protocol/generated/calculator/calculator_pb.js"
+import { implement } from "../../src/goplugin/index.ts"
+import { messages } from "../../src/rpc/RpcClient.ts"
+import { goPluginHost, pythonKind, start } from "../support/goplugin.ts"
 import { folder } from "../support/folder.ts"
 import { read, root, snippets } from "../support/documents.ts"
 import { eventually, host, noPython } from "../support/host.ts"
@@ -130,11 +134,39 @@ describe.skipIf(noPython)("examples/own-protocol", () => {
         const [setUp = ""] = snippets("examples/own-protocol/README.md", "sh")
         const cwd = yield* checkout
         const output = execFileSync("sh", ["-ec", setUp], { cwd, encoding: "utf8", timeout: 590_000 })
+        assert.include(output, "it speaks ttrpc")
         assert.include(output, "1 + 2 = 3")
         assert.include(output, "adding 1.0 and 2.0")
         for (const line of ["counted to 1, 2, 3", "a total of 3", "running at 7"]) assert.include(output, line)
       }).pipe(Effect.scoped),
     600_000,
+  )
+})
+
+describe.skipIf(pythonKind.missing !== undefined)("python-sdk/README.md", () => {
+  it.live("shows a plugin that calls its host", () =>
+    Effect.gen(function* () {
+      const [plugin = "", asking = ""] = snippets("python-sdk/README.md", "py")
+      const [imports, rest = ""] = plugin.split("\n\n\nclass Calculator")
+      const program = [imports, asking, rest.slice(rest.indexOf("handshake = "))].join("\n\n\n")
+      const cwd = yield* folder({ "plugin.py": program })
+      cpSync(join(root, "examples/own-protocol/proto"), join(cwd, "proto"), { recursive: true })
+      const services = [
+        implement(Calculator, {
+          add: ({ a, b }) => Effect.succeed({ sum: a + b }),
+          running: (call) => Stream.runForEach(messages(call), ({ value }) => call.send({ total: 2n * value })),
+        }),
+      ]
+      const { client } = yield* start(pythonKind, {
+        handshake: { magicCookieKey: "CALCULATOR_PLUGIN", magicCookieValue: "adds up", protocolVersions: [1] },
+        process: { args: ["plugin.py"], cwd },
+        ttrpc: { services, isRequired: true },
+      })
+      assert.strictEqual((yield* client.unary(Calculator.method.add, { a: 1, b: 2 })).sum, 3)
+      const call = yield* client.bidi(Calculator.method.running)
+      yield* call.send({ value: 3n })
+      assert.strictEqual(Option.getOrThrow(yield* call.receive).total, 6n)
+    }).pipe(Effect.scoped, Effect.provide(goPluginHost)),
   )
 })
 

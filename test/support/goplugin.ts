@@ -21,7 +21,7 @@ export const goProgram = (name: "fixture" | "host" | "supervised" | "ttrpc"): st
   "missing" in go ? "" : join(go.directory, name)
 
 /** A program of the Python fixtures, as a command. */
-export const pythonProgram = (name: "fixture" | "ttrpc"): readonly [string, string] => [
+export const pythonProgram = (name: "fixture" | "forwarding" | "ttrpc"): readonly [string, string] => [
   "missing" in python ? "" : join(python.bin, "python"),
   join(fixtures, `python/${name}.py`),
 ]
@@ -92,6 +92,11 @@ export const ttrpcKind: Kind = {
   options: ({ env, ...settings } = {}) =>
     pythonKind.options({ ttrpc: { isRequired: true }, ...settings, env: { FIXTURE_TTRPC: "1", ...env } }),
 }
+
+/** One that asks its host, over ttrpc, whatever it is asked itself. */
+export const forwardingKind = kind("forwarding", pythonKind.missing, pythonProgram("forwarding")[0], [
+  pythonProgram("forwarding")[1],
+])
 
 /** A plugin that misbehaves. */
 export const misbehaving = kind("misbehaving", undefined, process.execPath, [join(fixtures, "misbehaving.ts")], {

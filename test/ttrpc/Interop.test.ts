@@ -13,6 +13,7 @@ import { Test } from "../fixtures/goplugin/generated/grpctest/grpctest_pb.js"
 import { VARIABLES } from "../../src/command/Variables.ts"
 import { frameSizeFor, PROTOCOL_FRAME_SIZE } from "../../src/ttrpc/TtrpcLimits.ts"
 import { goProgram, noGo, pythonKind, pythonProgram } from "../support/goplugin.ts"
+import { eventually } from "../support/host.ts"
 import { sumOf } from "../support/ttrpc.ts"
 
 const { count, double, environment, hang, leave, payload, reflect, stream, sum } = Test.method
@@ -41,14 +42,22 @@ const env = {
   [VARIABLES.messageLimit]: String(2 * PROTOCOL_FRAME_SIZE - frameSizeFor(PROTOCOL_FRAME_SIZE)),
 }
 
-/** Starts such a program, with one end of a connection. */
-const peer = ({ command: [program = "", ...args] }: Language, mode: "serve" | "answer" | "call") =>
+/** Starts such a program, with one end of a connection. Where it has `errors`, what it writes to stderr is put there. */
+const peer = (
+  { command: [program = "", ...args] }: Language,
+  mode: "serve" | "answer" | "call",
+  errors?: Array<Buffer>,
+) =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.sync(() => spawn(program, [...args, mode], { env, stdio: ["ignore", "pipe", "inherit", "pipe"] })),
+      Effect.sync(() => {
+        const stdio = ["ignore", "pipe", errors === undefined ? "inherit" : "pipe", "pipe"] as const
+        return spawn(program, [...args, mode], { env, stdio: [...stdio] })
+      }),
       (child) => Effect.sync(() => child.kill("SIGKILL")),
     ),
     (child: ChildProcess) => {
+      child.stderr?.on("data", (chunk: Buffer) => errors?.push(chunk))
       const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
       return {
         socket: child.stdio[3] as Duplex,
@@ -60,9 +69,10 @@ const peer = ({ command: [program = "", ...args] }: Language, mode: "serve" | "a
     },
   )
 
-/** What a caller reports of a server in another language. */
-const reports = Effect.fnUntraced(function* (caller: Language, server: Language) {
-  const [calling, serving] = [yield* peer(caller, "call"), yield* peer(server, server === go ? "serve" : "answer")]
+/** What a caller reports of a server in another language, whose stderr goes to `errors`, if there are any. */
+const reports = Effect.fnUntraced(function* (caller: Language, server: Language, errors?: Array<Buffer>) {
+  const calling = yield* peer(caller, "call")
+  const serving = yield* peer(server, server === go ? "serve" : "answer", errors)
   pipeline(calling.socket, serving.socket, calling.socket, () => {})
   return calling
 })
@@ -243,7 +253,8 @@ describe.skipIf(noGo !== undefined || python.missing !== undefined)("the SDK's s
     live(
       `answers all that it asks: ${server.name}`,
       Effect.gen(function* () {
-        const { line } = yield* reports(go, server)
+        const errors: Array<Buffer> = []
+        const { line } = yield* reports(go, server, errors)
         const { deadline, ...told } = yield* line
         assert.include(["context deadline exceeded", "DeadlineExceeded: Deadline Exceeded"], deadline)
         assert.deepStrictEqual(told, {
@@ -266,6 +277,10 @@ describe.skipIf(noGo !== undefined || python.missing !== undefined)("the SDK's s
           "empty client stream": "0",
           "both ways": ["0", "2", "4", "EOF"],
         })
+        // What its caller is not told is in the log.
+        const logged = () => Buffer.concat(errors).toString()
+        yield* eventually("the traceback has come", () => logged().includes("RuntimeError: a secret\n"))
+        assert.match(logged(), /^a call has failed: grpctest\.Test\/Double\nTraceback [^]*\nRuntimeError: a secret\n$/)
       }),
     )
   }

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import socket
 import threading
 import time
 import weakref
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Callable
 
 from google.protobuf.message import DecodeError
@@ -75,7 +73,7 @@ class HostConnection:
         pending = OnThread()
         if not self._writer.wait_for_room(max(seconds, 0)):
             raise CallError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
-        self._open(pending, Asked(service, method, payload, metadata, end))
+        self.open(pending, Asked(service, method, payload, metadata, end))
         self._writer.flush()
         try:
             while not pending.is_done:
@@ -101,7 +99,7 @@ class HostConnection:
             self._read_always()
         calls = self._calls_here()
         pending = OnLoop(calls, end)
-        self._open(pending, Asked(service, method, payload, metadata, end))
+        self.open(pending, Asked(service, method, payload, metadata, end))
         calls.add(pending)
         try:
             await pending.answer
@@ -112,27 +110,28 @@ class HostConnection:
             self.leave(pending)
         return pending.result()
 
-    async def stream(self, rpc: StreamRpc, request: Any, seconds: float, metadata: Metadata) -> ClientStream:
-        """Opens a stream for coroutines of this loop. Whoever does leaves it: `async with` does. Raises CallError.
+    def stream(self, rpc: StreamRpc, request: Any, seconds: float, metadata: Metadata) -> ClientStream:
+        """Opens a stream for coroutines of this loop, as soon as the host takes it. `async with` leaves it.
 
-        `request` is that of an rpc which takes one.
+        `request` is that of an rpc which takes one. What keeps it from being opened is what it fails with.
         """
         from .client_streams import ClientStream
         from .streams import Backlog
 
-        end = time.monotonic() + seconds
-        while self._writer.is_full and time.monotonic() < end:
-            await asyncio.sleep(_LOOK)
+        payload = b"" if rpc.takes_stream else rpc.encode(request)
         if not self._reads_always:
             self._read_always()
         with self._lock:
             self._backlog = self._backlog or Backlog(self._limit)
-        calls = self._calls_here()
-        stream = ClientStream(rpc, self, self._writer, self._backlog, calls, end)
-        payload = b"" if rpc.takes_stream else rpc.encode(request)
-        self._open(stream, Asked(rpc.service, rpc.name, payload, metadata, end))
-        calls.add(stream)
+        end = time.monotonic() + seconds
+        stream = ClientStream(rpc, self, self._writer, self._backlog, self._calls_here(), end)
+        stream.open(Asked(rpc.service, rpc.name, payload, metadata, end))
         return stream
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the host is known to be gone."""
+        return self._ended
 
     @property
     def limit(self) -> int:
@@ -156,7 +155,8 @@ class HostConnection:
         pending.error = error
         pending.wake()
 
-    def _open(self, pending: Pending, asked: Asked) -> None:
+    def open(self, pending: Pending, asked: Asked) -> None:
+        """Puts a call on its way, or has it wait for its turn. Somebody must flush. Raises CallError."""
         data = asked.data()
         if len(data) > self._limit:
             raise CallError(Code.RESOURCE_EXHAUSTED, wire.too_large(len(data), self._limit))
@@ -380,12 +380,6 @@ class AsyncChannel:
             return _read(read, await call(service, name, request.SerializeToString(), seconds, metadata))
 
         return unary
-
-    def stream(self, method: MethodDescriptor) -> Callable[..., Awaitable[ClientStream]]:
-        """The coroutine function that opens a stream: of a request, None where it takes many, seconds and metadata."""
-        from .client_streams import StreamRpc
-
-        return functools.partial(self._connection.stream, StreamRpc.of(method))
 
     async def close(self) -> None:
         """Leaves the connection, which is the process' own."""

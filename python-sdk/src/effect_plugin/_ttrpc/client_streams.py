@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import operator
+import functools
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
-from .._descriptors import message_class
+from .._loops import start_task
 from .._status import CallError, Code
 from . import wire
-from .asked import LoopCalls, Pending
+from .asked import Asked, LoopCalls, Pending
 from .frames import FrameWriter
 from .streams import Backlog, Inbox
 
 if TYPE_CHECKING:
-    from google.protobuf.descriptor import MethodDescriptor
-
     from .client import HostConnection
 
 #: Messages that are sent together. Others run on the loop after so many.
@@ -34,19 +32,6 @@ class StreamRpc(NamedTuple):
     read: Callable[[bytes], Any]
     takes_stream: bool
     answers_stream: bool
-
-    @classmethod
-    def of(cls, method: MethodDescriptor) -> StreamRpc:
-        """The one that is described."""
-        described: Any = method
-        return cls(
-            method.containing_service.full_name,
-            method.name,
-            operator.methodcaller("SerializeToString"),
-            message_class(method.output_type).FromString,
-            described.client_streaming,
-            described.server_streaming,
-        )
 
 
 class ClientStream(Pending):
@@ -69,9 +54,33 @@ class ClientStream(Pending):
         self._sent = 0
         #: Whether it has a stream, or has ended.
         self._has_begun = asyncio.Event()
+        #: Done when the call has ended.
+        self.ended: asyncio.Future[None] = calls.loop.create_future()
         self._is_closed = not rpc.takes_stream
         self.end = end
         self.flags = wire.REMOTE_OPEN if rpc.takes_stream else wire.REMOTE_CLOSED
+
+    def open(self, asked: Asked) -> None:
+        """Puts it on its way, as soon as the host takes what is sent. What keeps it from that is what it fails with."""
+        self._calls.add(self)
+        if self._writer.is_full:
+            start_task(functools.partial(self._open_later, asked))
+        else:
+            self._open(asked)
+
+    async def _open_later(self, asked: Asked) -> None:
+        while self._writer.is_full and not self.is_done:
+            await asyncio.sleep(_LOOK)
+        self._open(asked)
+
+    def _open(self, asked: Asked) -> None:
+        if self.is_done:
+            return
+        try:
+            self._connection.open(self, asked)
+        except CallError as error:
+            self._connection.give_up(self, error)
+        self._calls.flush_soon()
 
     # -- for coroutines ------------------------------------------------------------------------------------------------
 
@@ -135,6 +144,11 @@ class ClientStream(Pending):
         self._inbox.drop()
         self._connection.give_up(self, CallError(Code.CANCELLED, "the call was cancelled"))
 
+    def abandon(self) -> None:
+        """The same for any thread, of whoever can't receive any more."""
+        if not self.is_done or self._inbox.messages:
+            self._calls.home.post(self.cancel)
+
     async def __aenter__(self) -> ClientStream:
         return self
 
@@ -164,6 +178,8 @@ class ClientStream(Pending):
     def _ended(self) -> None:
         self._calls.remove(self)
         self._has_begun.set()
+        if not self.ended.done():
+            self.ended.set_result(None)
 
     def is_over(self) -> None:
         """See `Watched`."""

@@ -210,14 +210,14 @@ class FrameWriter:
     @property
     def is_full(self) -> bool:
         """Whether the peer takes too little."""
-        return self._backlog > _BACKLOG
+        return self._backlog > _BACKLOG and not self._broken
 
     def wait_for_room(self, seconds: float | None = None) -> bool:
         """Waits while the peer takes too little, so many seconds at most; whether there is room."""
-        if self._backlog <= _BACKLOG:
+        if not self.is_full:
             return True
         with self._changed:
-            return self._changed.wait_for(lambda: not self.is_full or self._broken, seconds)
+            return self._changed.wait_for(lambda: not self.is_full, seconds)
 
     @property
     def is_done(self) -> bool:

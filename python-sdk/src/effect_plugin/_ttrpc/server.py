@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from google.protobuf.message import DecodeError
 
-from .._health import health_of
 from .._loops import EventLoop
-from .._status import Code
+from .._status import CallError, Code
 from .._stopping import Stopping
 from ..logs import own_logger
 from . import wire
@@ -24,6 +23,7 @@ from .author import AuthorLead
 from .calls import Route, ServerCall
 from .frames import FrameReader, FrameWriter, GarbledError
 from .leading import Lead, Threads
+from .of_all import SERVICES, OfAll
 from .wire import Frame
 
 if TYPE_CHECKING:
@@ -42,12 +42,6 @@ _ANSWER_PATIENCE = 0.0005
 
 #: Answers that are sent together, where more calls are on the loop: the host goes on with these meanwhile.
 _ANSWERS = 16
-
-_HEALTH = "grpc.health.v1.Health"
-_CONTROLLER = "plugin.GRPCController"
-
-#: The services of every plugin.
-_OF_ALL = (wire.CALLS, _CONTROLLER, _HEALTH)
 
 #: Answers the route that a request takes.
 Find = Callable[[Any], Optional[Route]]
@@ -101,8 +95,7 @@ class Server:
         self._taken_here: list[ServerCall] = []
         self._author_flushes = False
         self._ends = False
-        #: Whether the host has asked for the end, after which it may close the connection.
-        self._is_asked_to_end = False
+        self._of_all = OfAll(stopping, self._cancel)
         self._author_thread = threading.get_ident()
 
     def add(self, service: str, routes: Mapping[str, Route]) -> None:
@@ -140,9 +133,14 @@ class Server:
             self._connection.shutdown(socket.SHUT_RDWR)
 
     def _cancel_all(self) -> None:
-        for call in list(self._unanswered.values()):
-            if self._unanswered.pop(call.stream, None) is not None:
-                call.cancel()
+        for stream in list(self._unanswered):
+            self._cancel(stream)
+
+    def _cancel(self, stream: int) -> None:
+        """Ends the call of a stream, if there is one, without an answer."""
+        call = self._unanswered.pop(stream, None)
+        if call is not None:
+            call.cancel()
 
     # -- for calls -----------------------------------------------------------------------------------------------------
 
@@ -335,7 +333,7 @@ class Server:
         service, method = asked.service, asked.method
         methods = self._routes.get(service)
         route = methods.get(method) if methods is not None else None
-        if route is None and self._find is not None and service not in _OF_ALL:
+        if route is None and self._find is not None and service not in SERVICES:
             route = self._find(asked)
         if route is None:
             self._asked_of_all(stream, asked)
@@ -355,48 +353,30 @@ class Server:
 
     def _refuse(self, stream: int, code: Code, details: str) -> None:
         """Fails a stream, whether it is that of a call or not."""
-        call = self._unanswered.pop(stream, None)
-        if call is not None:
-            call.cancel()
+        self._cancel(stream)
         self.writer.put(wire.failure(stream, code, details))
 
     def _asked_of_all(self, stream: int, asked: Any) -> None:
-        """What every plugin is asked, which is answered whatever its handlers do."""
-        name = f"{asked.service}/{asked.method}"
         try:
-            if name == f"{wire.CALLS}/Cancel":
-                call = self._unanswered.pop(wire.cancelled_stream(asked.payload), None)
-                if call is not None:
-                    call.cancel()
-                payload = b""
-            elif name == f"{_CONTROLLER}/Shutdown":
-                self._is_asked_to_end = True
-                # The end must not come before its answer.
-                self.writer.put(wire.success(stream, b"", self.limit))
-                self.writer.flush()
-                self._stopping.set()
-                return
-            elif name == f"{_HEALTH}/Check":
-                service = wire.HealthRequest.FromString(asked.payload).service
-                response = health_of(service, self._stopping)
-                if response is None:
-                    self._refuse(stream, Code.NOT_FOUND, f"no service {service!r}")
-                    return
-                payload = response.SerializeToString()
-            else:
-                known = asked.service in self._routes or asked.service in _OF_ALL
-                what = f"method {asked.method}" if known else f"service {asked.service}"
-                self._refuse(stream, Code.UNIMPLEMENTED, what)
-                return
-        except DecodeError:
-            self._refuse(stream, Code.INVALID_ARGUMENT, f"this is no request of {name}")
+            payload = self._of_all.answer(asked)
+        except CallError as error:
+            self._refuse(stream, error.code, error.details)
+            return
+        if payload is None:
+            known = asked.service in self._routes or asked.service in SERVICES
+            what = f"method {asked.method}" if known else f"service {asked.service}"
+            self._refuse(stream, Code.UNIMPLEMENTED, what)
             return
         self.writer.put(wire.success(stream, payload, self.limit))
+        if self._of_all.is_asked_to_end:
+            # The end must not come before its answer.
+            self.writer.flush()
+            self._stopping.set()
 
     def _ended(self, why: str) -> None:
         if why:
             _log.error("the host's connection can't be read any more: %s", why)
-        is_expected = self._ends or self._is_asked_to_end or self._stopping.is_set()
+        is_expected = self._ends or self._of_all.is_asked_to_end or self._stopping.is_set()
         self._cancel_all()
         self._close()
         if not is_expected:

@@ -46,6 +46,17 @@ class GRPCBroker:
         #: Servers, and what stands between a channel and its host.
         self._open: set[contextlib.AsyncExitStack] = set()
 
+    @property
+    def host(self) -> grpc.aio.Channel | None:
+        """The channel to what the host itself serves for a plugin that speaks ttrpc; None over gRPC, which has `dial`.
+
+        Stubs of generated code work on it: `services.NotesStub(broker.host)`. It is for coroutines, on any event loop.
+        A call has no deadline but its own `timeout`, in seconds. One that fails raises `grpc.aio.AioRpcError`: with
+        UNIMPLEMENTED where the host serves nothing there, and UNAVAILABLE when it is gone. The host is told of calls
+        that are cancelled. Metadata of answers is empty, but for a status' details (`grpc-status-details-bin`).
+        """
+        return None
+
     def next_id(self) -> int:
         """The next unused id of the plugin's: 1, 2, …"""
         self._last_id += 1

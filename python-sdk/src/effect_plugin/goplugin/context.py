@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any, Callable, NamedTuple, NoReturn
+from typing import Any, Callable, NoReturn
 
 import grpc
 import grpc.aio
@@ -12,28 +11,7 @@ from google.protobuf.message import DecodeError
 
 from .._status import CallError, Code
 from .._ttrpc import wire
-
-#: The key of trailing metadata by which gRPC sends a google.rpc.Status.
-_STATUS_KEY = "grpc-status-details-bin"
-
-
-class Metadatum(NamedTuple):
-    """One value of one key."""
-
-    key: str
-    value: str | bytes
-
-
-def metadata_of(entries: Iterable[tuple[str, str]]) -> tuple[Metadatum, ...]:
-    """What has come along with a call, as grpcio tells it."""
-    return tuple(Metadatum(key, _bytes_of(value) if key.endswith("-bin") else value) for key, value in entries)
-
-
-def _bytes_of(text: str) -> bytes:
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4))
-    except ValueError:
-        return text.encode()
+from .metadata import STATUS_KEY, Metadatum, metadata_of
 
 
 class Context:
@@ -170,7 +148,7 @@ class Context:
 
 def _status_in(trailers: Iterable[tuple[str, Any]]) -> bytes:
     """The google.rpc.Status that is among trailing metadata, or nothing where there is none."""
-    data = next((value for key, value in trailers if key == _STATUS_KEY), b"")
+    data = next((value for key, value in trailers if key == STATUS_KEY), b"")
     try:
         wire.Response().status.MergeFromString(data)
     except (DecodeError, TypeError):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Callable, NoReturn
+
+import grpc.aio
 
 from .. import _process as process
 from .._descriptors import ENGINE
@@ -24,14 +27,26 @@ if TYPE_CHECKING:
     from .._ttrpc.offered import Offered
 
 
-_NO_BROKER = "the plugin speaks ttrpc, which has no broker; serve it without `ttrpc=True`"
+_NO_BROKER = "the plugin speaks ttrpc, which has no broker but its `host`; serve it without `ttrpc=True`"
 
 
 class NoBroker(GRPCBroker):
     """What there is in place of a broker."""
 
-    def __init__(self) -> None:
+    def __init__(self, api: socket.socket) -> None:
         super().__init__(None)
+        self._api = api
+        self._channel: grpc.aio.Channel | None = None
+
+    @property
+    def host(self) -> grpc.aio.Channel:
+        """See `GRPCBroker`."""
+        if self._channel is None:
+            # Few plugins call their host.
+            from .host_channel import HostChannel
+
+            self._channel = HostChannel(self._api)
+        return self._channel
 
     def next_id(self) -> NoReturn:
         """See `GRPCBroker`."""
@@ -52,12 +67,12 @@ async def serve_offered(
     offer: Offered, stopping: Stopping, versions: Mapping[int, Callable[[Any, Any], object]], *, stream_output: bool
 ) -> None:
     """Serves as `serve` does, all of it on this loop."""
-    connection, _, name = offer
+    connection, api, name = offer
     loop = asyncio.get_running_loop()
     home = EventLoop.of(loop)
     version = choose_protocol_version(process.protocol_versions(), versions)
     stdio, servicers = Stdio(loop), Servicers(home)
-    versions[version](servicers, NoBroker())
+    versions[version](servicers, NoBroker(api))
     # No handler is for a thread; the one that there is reads while something blocks the loop.
     server = Server(connection, home, stopping, 1, lambda: process.lose_host(stopping.set), author_leads=True)
     # What else every plugin has, the server knows itself.

@@ -39,7 +39,8 @@ async def serve(
 
     With `ttrpc`, a host that offers ttrpc is answered by it, which takes less of both than gRPC; under any other the
     plugin speaks gRPC as ever. Over ttrpc there is no broker: the methods of the one that `versions` are handed raise
-    BrokerError. And answers have no metadata: what handlers set, initial or trailing, is left out.
+    BrokerError, and its `host` is the channel to what the host serves. And answers have no metadata: what handlers set,
+    initial or trailing, is left out.
 
     With `stream_output`, `sys.stdout` and `sys.stderr` are the host's streams of those names from the handshake to the
     end of this; otherwise they are left as they are.

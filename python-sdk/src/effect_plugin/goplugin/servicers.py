@@ -16,7 +16,8 @@ from .._loops import EventLoop
 from .._status import CallError
 from .._ttrpc.calls import Route, Rpc
 from ..logs import own_logger
-from .context import Context, Metadatum, metadata_of
+from .context import Context
+from .metadata import Metadatum, metadata_of
 
 _log = own_logger("effect_plugin")
 
