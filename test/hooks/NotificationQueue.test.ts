@@ -20,9 +20,10 @@ const event = (message: string) =>
   NotificationQueue.event(MattermostContract, hook, { post: create(PostSchema, { message }) }, undefined)
 
 /** How many events are counted as lost. */
-const lost = Effect.map(Metric.snapshot, (metrics) =>
-  Number((metrics.find(({ id }) => id === "plugin_hook_notifications_lost")?.state as { count: number })?.count ?? 0),
-)
+const lost = Effect.map(Metric.snapshot, (metrics) => {
+  const counted = metrics.find(({ id }) => id === "plugin_hook_notifications_lost")
+  return counted === undefined ? 0 : (counted.state as { count: number }).count
+})
 
 /** Lets what runs in the background run. */
 const settle = Effect.repeat(Effect.yieldNow, { times: 50 })
