@@ -10,7 +10,7 @@ import { temporaryFolder } from "../folder.ts"
 import { MIB, usage, type Usage } from "./usage.ts"
 
 /** After all plugins are active, until what their starts have left to do is done; in seconds. */
-const CALM = 5
+const CALM = 15
 /** For how long nothing is asked of them, in seconds: twice the pause between two pings. */
 const IDLE = 20
 /** How long a host may take to end before it is killed, in milliseconds. */
@@ -123,8 +123,8 @@ export const life = Effect.fnUntraced(function* (bundle: string, count: number):
         start,
         started,
         idle: {
-          host: (rested.hostTime - before.hostTime) / elapsed,
-          plugins: (rested.pluginsTime - before.pluginsTime) / elapsed,
+          host: (rested.hostRan - before.hostRan) / elapsed,
+          plugins: (rested.pluginsRan - before.pluginsRan) / elapsed,
         },
         rested,
         stop,

@@ -1,5 +1,5 @@
 /** Processor time and memory of processes, as /proc tells of them (Linux). */
-import { readFileSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { Effect } from "effect"
 import { proportional, scan } from "../../src/process/ProcessTable.ts"
 
@@ -26,11 +26,26 @@ export const processorTime = (pid: number | "self"): ProcessorTime => {
   return { own: (user + system) / TICKS, ended: (endedUser + endedSystem) / TICKS }
 }
 
+/**
+ * For how long the threads of a process have run that it has now, in seconds. Exact, where the ticks count one that runs for a moment
+ * as not at all or, if a timer wakes it, as a whole tick.
+ */
+const ran = (pid: number): number => {
+  // Nanoseconds on a processor come first: proc_schedstat in the kernel's documentation.
+  const times = readdirSync(`/proc/${pid}/task`).map((thread) =>
+    Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "latin1").split(" ", 1)[0]),
+  )
+  return times.reduce((total, value) => total + value, 0) / 1e9
+}
+
 /** What a host and its plugins have used so far. */
 export interface Usage {
   /** Processor time in seconds: the host's own, and that of its plugins and of what it has started for a moment. */
   readonly hostTime: number
   readonly pluginsTime: number
+  /** For how long, in seconds, the threads that they have now have run. */
+  readonly hostRan: number
+  readonly pluginsRan: number
   /** Memory in bytes: what the host has in use, and what its plugins have, of which what is shared counts once. */
   readonly hostMemory: number
   readonly pluginsMemory: number
@@ -50,6 +65,8 @@ export const usage = Effect.fnUntraced(function* (host: number): Effect.fn.Retur
   return {
     hostTime: own,
     pluginsTime: ended + sum(times.map(({ ended, own }) => ended + own)),
+    hostRan: ran(host),
+    pluginsRan: sum(plugins.map(({ pid }) => ran(pid))),
     hostMemory: hostEntry.resident,
     pluginsMemory: sum(plugins.map(proportional)),
     plugins: plugins.length,

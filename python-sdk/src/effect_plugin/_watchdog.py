@@ -31,7 +31,7 @@ _MOMENT = 0.1
 
 #: Seconds between two looks; and, as long as nothing is posted to it, between those at a loop that was idle in so many.
 _LOOK, _LOOK_AT_REST = 0.5, 10.0
-_RESTS_AFTER = 20
+_RESTS_AFTER = 4
 
 #: Looks that go by the loop's stack alone. Then the loop is asked: what is not Python's code does not show there.
 _GLANCES = 30
