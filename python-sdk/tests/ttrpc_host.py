@@ -233,6 +233,8 @@ class Serving:
         self._calls: dict[int, Any] = {}
         #: Requests that have come, of everything but cancellation.
         self.asked: list[Any] = []
+        #: Whether what is asked ends in time by itself; else it is the plugin that ends it.
+        self.keeps_deadlines = True
         #: Streams that have been cancelled.
         self.cancelled: list[int] = []
         threading.Thread(target=self._read, daemon=True).start()
@@ -256,7 +258,7 @@ class Serving:
             return
         self.asked.append(request)
         rpc: Any = self._channel.unary_unary(f"/{request.service}/{request.method}")
-        timeout = request.timeout_nano / 1_000_000_000 or None
+        timeout = request.timeout_nano / 1_000_000_000 if request.timeout_nano and self.keeps_deadlines else None
         metadata = [(each.key, each.value) for each in request.metadata]
         call = self._calls[stream] = rpc.future(request.payload, timeout=timeout, metadata=metadata)
         call.add_done_callback(lambda call: self._answer(stream, call))
