@@ -344,7 +344,8 @@ def test_calls_of_the_host_end_in_time_and_are_cancelled(start_plugin: StartPlug
     while len(serving.cancelled) < 3:
         assert time.monotonic() < end
         time.sleep(0.01)
-    assert [round(request.timeout_nano / 1e8) for request in serving.asked][:2] == [2, 2]
+    # Each is told what is left: all but the time that it took to get there.
+    assert all(0 < request.timeout_nano <= 0.2e9 for request in serving.asked[:2])
 
 
 def test_many_threads_and_loops_call_the_host(start_plugin: StartPlugin, host_api: Any) -> None:
