@@ -19,6 +19,24 @@ import { sumOf } from "../support/ttrpc.ts"
 const { count, double, environment, hang, leave, payload, reflect, stream, sum } = Test.method
 const DEADLINE = { deadline: "20 seconds" } as const
 
+/** What the client in Go tells of its calls, whichever server answers. */
+const TOLD_OF_ALL = {
+  double: "42",
+  empty: "0",
+  "after deadline": "2",
+  "4 MiB less a little": "4194204 4194204",
+  // It is its own client that does not send it.
+  "too large a request": "ResourceExhausted",
+  "too large a response": "ResourceExhausted",
+  "after too large": "4",
+  "server stream": "1000",
+  "empty server stream": "0",
+  "server stream that fails": "0, Aborted: enough",
+  "client stream": "500500",
+  "empty client stream": "0",
+  "both ways": ["0", "2", "4", "EOF"],
+}
+
 const live = <E>(name: string, test: Effect.Effect<unknown, E, Scope.Scope>) => it.live(name, () => Effect.scoped(test))
 
 /** A program that speaks ttrpc, and what it is called in tests. */
@@ -219,25 +237,12 @@ describe.skipIf(noGo !== undefined)("our server of a client in Go", () => {
       // Both sides keep it, and either may be the first.
       assert.include(["context deadline exceeded", "DeadlineExceeded: the call's deadline has passed"], deadline)
       assert.deepStrictEqual(told, {
-        double: "42",
-        empty: "0",
+        ...TOLD_OF_ALL,
         error: "Aborted: enough",
         unexpected: "Internal: internal error of the host",
         "unknown method": "Unimplemented: grpctest.Test has no method Leave",
         "unknown service": "Unimplemented: there is no service x.Y",
         metadata: ["OK", "a, b 0,255,7"],
-        "after deadline": "2",
-        "4 MiB less a little": "4194204 4194204",
-        // It is its client that does not send it.
-        "too large a request": "ResourceExhausted",
-        "too large a response": "ResourceExhausted",
-        "after too large": "4",
-        "server stream": "1000",
-        "empty server stream": "0",
-        "server stream that fails": "0, Aborted: enough",
-        "client stream": "500500",
-        "empty client stream": "0",
-        "both ways": ["0", "2", "4", "EOF"],
       })
       // The first one was, by its deadline.
       yield* Deferred.await(interrupted)
@@ -258,24 +263,12 @@ describe.skipIf(noGo !== undefined || python.missing !== undefined)("the SDK's s
         const { deadline, ...told } = yield* line
         assert.include(["context deadline exceeded", "DeadlineExceeded: Deadline Exceeded"], deadline)
         assert.deepStrictEqual(told, {
-          double: "42",
-          empty: "0",
+          ...TOLD_OF_ALL,
           error: "OutOfRange: too small",
           unexpected: "Unknown: Unexpected <class 'RuntimeError'>",
           "unknown method": "Unimplemented: Method not implemented!",
           "unknown service": "Unimplemented: service x.Y",
           metadata: ["OK", "a|b"],
-          "after deadline": "2",
-          "4 MiB less a little": "4194204 4194204",
-          "too large a request": "ResourceExhausted",
-          "too large a response": "ResourceExhausted",
-          "after too large": "4",
-          "server stream": "1000",
-          "empty server stream": "0",
-          "server stream that fails": "0, Aborted: enough",
-          "client stream": "500500",
-          "empty client stream": "0",
-          "both ways": ["0", "2", "4", "EOF"],
         })
         // What its caller is not told is in the log.
         const logged = () => Buffer.concat(errors).toString()
